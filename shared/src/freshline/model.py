@@ -1,0 +1,204 @@
+"""The values that flow through freshline: graph, snapshot, plan.
+
+Pure data: nothing here knows Dagster, a clock or a database. Every point in time is UTC
+in epoch seconds, every duration is in seconds. An asset is named by its user string,
+``"mart/mart_gh_join"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from freshline.policy import MaxLag
+
+__all__ = [
+    "Asset",
+    "AssetPlan",
+    "AssetState",
+    "Blame",
+    "Durations",
+    "Graph",
+    "Moments",
+    "Pending",
+    "Phase",
+    "Plan",
+    "Snapshot",
+    "TargetPlan",
+    "TargetStatus",
+    "Version",
+]
+
+
+# --- graph: what the contracts say --------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """An executable asset of some code location."""
+
+    key: str
+    location: str
+    deps: tuple[str, ...] = ()
+    policy: MaxLag | None = None
+    unit: str = ""
+    """Assets of one location with the same non-empty unit are always made together."""
+    schedulable: bool = True
+    """False for assets that are never requested (partitioned ones)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """Every asset of every location that has spoken."""
+
+    assets: Mapping[str, Asset]
+    ticks: Mapping[str, float] = field(default_factory=dict)
+    """Seconds between two plans, for each location."""
+    outside: frozenset[str] = frozenset()
+    """Keys that some contract declares to be made outside the workspace: no input to wait for."""
+
+
+# --- snapshot: what the event log says ----------------------------------------------------
+
+
+class Phase(str, Enum):
+    """The parts of the time between an asset's inputs being ready and its materialization."""
+
+    WAIT = "wait"
+    """Inputs ready, until the run is requested (at most a tick counts)."""
+    QUEUE = "queue"
+    """Run requested, until it leaves the queue."""
+    START = "start"
+    """Run launched, until the asset's step starts."""
+    EXECUTION = "execution"
+    """Step started, until the asset is materialized."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Count, mean (seconds) and variance (seconds squared) of measured durations."""
+
+    count: int
+    mean: float
+    variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """What an asset's recent successful runs took, by phase; None: never measured."""
+
+    wait: Moments | None = None
+    queue: Moments | None = None
+    start: Moments | None = None
+    execution: Moments | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One materialization."""
+
+    id: int
+    """Its id in the event log; larger is later."""
+    at: float
+    data_time: float | None
+    """None: unknown (a missing or NULL pointer), so never fresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A run, queued or in progress, that has still to deliver an asset."""
+
+    run_id: str
+    requested_at: float
+    started_at: float | None = None
+    """When the asset's step started; None while queued or starting."""
+    data_time: float | None = None
+    """What the delivered version's data time will be at least; None: not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssetState:
+    version: Version | None = None
+    pending: Pending | None = None
+    failures: int = 0
+    """Consecutive failed or cancelled runs since the last materialization."""
+    failing_since: float | None = None
+    failed_at: float | None = None
+    error: str | None = None
+    last_run_id: str = ""
+    """The newest run, whatever became of it, that was to make the asset; "" for none."""
+    durations: Durations = Durations()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    assets: Mapping[str, AssetState]
+    """Assets that are missing here have never run."""
+    seen: Mapping[str, float] = field(default_factory=dict)
+    """When each location was last heard of."""
+
+
+# --- plan: what to do, and why ------------------------------------------------------------
+
+
+class TargetStatus(str, Enum):
+    FRESH = "fresh"
+    LATE = "late"
+    INFEASIBLE = "infeasible"
+    """The path alone takes longer than the maximum lag."""
+    BLOCKED = "blocked"
+    """Something on the path cannot run: unknown dependency, failing asset, silent location."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Who holds a target up."""
+
+    location: str
+    asset: str
+    phase: str
+    """A `Phase` value, or "failing", "silent", "unknown"."""
+    since: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssetPlan:
+    key: str
+    request: bool
+    """Request it now."""
+    due: float | None
+    """When it is next to start; None: no policy needs it."""
+    target: str | None
+    """The policy's asset that it is due for."""
+    deadline: float | None
+    """When that target must have newer data."""
+    slack: float | None
+    """Seconds from now to the latest start that still meets the deadline; negative: too late."""
+    reason: str
+    """One sentence for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetPlan:
+    key: str
+    location: str
+    status: TargetStatus
+    lag: float | None
+    maximum: float
+    deadline: float | None
+    shortest: float | None
+    """The smallest maximum lag that the path could hold, in seconds."""
+    blame: Blame | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    id: str
+    """A digest of what was decided on: the same graph and snapshot give the same id."""
+    now: float
+    assets: Mapping[str, AssetPlan]
+    """Every asset that some policy needs."""
+    targets: Mapping[str, TargetPlan]
