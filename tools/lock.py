@@ -1,0 +1,61 @@
+"""Resolve every project's lock file, or with --check say which ones no longer fit.
+
+A lock file holds versions and hashes and names no package index, so that it serves as well
+behind a company's own mirror. Without --upgrade, pins that still fit stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Folder of each project, and what its lock file resolves.
+PROJECTS: dict[str, tuple[str, ...]] = {
+    ".": ("pyproject.toml", "--group", "dev"),
+    "ingestion": ("pyproject.toml", "--group", "test"),
+    "analytics_core": ("pyproject.toml", "--group", "test"),
+    "analytics_marts": ("pyproject.toml", "--group", "test"),
+    "devstack": ("pyproject.toml", "--group", "test"),
+    "devstack/connectors/source-github": ("requirements.in",),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if stale")
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
+    arguments = parser.parse_args()
+    stale = [
+        folder
+        for folder, inputs in PROJECTS.items()
+        if resolve(folder, inputs, upgrade=arguments.upgrade, check=arguments.check)
+    ]
+    if arguments.check and stale:
+        sys.exit(f"Stale lock files in: {', '.join(stale)}. Rewrite them: make lock")
+
+
+def resolve(folder: str, inputs: tuple[str, ...], *, upgrade: bool, check: bool) -> bool:
+    """Resolve one project; with `check`, put the old file back. Return whether it changed."""
+    lock = ROOT / folder / "requirements.lock"
+    before = lock.read_text() if lock.exists() else None
+    command = [str(ROOT / ".venv" / "bin" / "uv"), "pip", "compile", "--quiet"]
+    command += ["--universal", "--python-version", "3.10"]
+    command += ["--generate-hashes", "--no-emit-package", "freshline"]
+    command += ["--custom-compile-command", "make lock"]
+    command += ["--output-file", "requirements.lock", *inputs]
+    if upgrade:
+        command.append("--upgrade")
+    try:
+        subprocess.run(command, cwd=ROOT / folder, check=True, stdout=subprocess.DEVNULL)
+        return lock.read_text() != before
+    finally:
+        if check and before is not None:
+            lock.write_text(before)
+
+
+if __name__ == "__main__":
+    main()
