@@ -2,7 +2,8 @@
 
 Standard library only, since it runs before anything is installed. Running it again is quick
 and harmless: an environment is rebuilt when its lock file, its project file or the Python
-that it was made with has changed, or when an earlier set-up was interrupted.
+that it was made with has changed, or when an earlier set-up was interrupted. With the names
+of projects it sets up those alone: `python3 tools/setup.py analytics_core`.
 """
 
 from __future__ import annotations
@@ -43,18 +44,24 @@ PREPARE: dict[str, tuple[str, ...]] = {
 }
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
+    """Set up the named projects, or all of them."""
+    unknown = [name for name in names if name not in PROJECTS]
+    if unknown:
+        give_up(f"No project is called {unknown[0]}.", f"There are: {', '.join(PROJECTS)}")
+    folders = names or list(PROJECTS)
     check_python()
     STATE.mkdir(exist_ok=True)
     with (STATE / "setup.lock").open("w") as lock:
         wait_for(lock)
-        if any(stale(folder) for folder in PROJECTS):
+        if any(stale(folder) for folder in folders):
             check_disk()
             install_uv()
-        for folder, packages in PROJECTS.items():
+        for folder in folders:
             if stale(folder):
-                install(folder, packages)
-        for folder, arguments in PREPARE.items():
+                install(folder, PROJECTS[folder])
+        for folder in (folder for folder in folders if folder in PREPARE):
+            arguments = PREPARE[folder]
             run([str(python_of(folder)), *arguments], f"prepare {folder}")
 
 
@@ -193,4 +200,4 @@ def give_up(problem: str, way_out: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
