@@ -1,16 +1,203 @@
-"""`MaxLag`: how far behind an asset's data may be."""
+"""`MaxLag`: how far behind an asset's data may be, and where an asset carries that promise.
+
+A policy lives in exactly one place: under the metadata key `MAX_LAG` of the asset's spec.
+dbt models get it there from their ``meta`` through freshline's translator, Python assets
+through `max_lag`. Nothing here imports Dagster.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from difflib import get_close_matches
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-__all__ = ["MaxLag"]
+from croniter import (  # type: ignore[import-untyped]  # it ships no types
+    CroniterError,
+    croniter,
+)
+
+from freshline.describe import MAX_LAG
+
+__all__ = ["MAX_LAG", "MaxLag", "PolicyError", "max_lag", "max_lag_metadata", "policy_of"]
+
+# What older dbt projects and Dagster's first freshness policies call the fields, and ours.
+_FIELDS: Final = {
+    "maximum_lag_minutes": "minutes",
+    "cron_schedule": "cron",
+    "cron_schedule_timezone": "timezone",
+    "minutes": "minutes",
+    "cron": "cron",
+    "timezone": "timezone",
+}
+_EXAMPLE: Final = '{"maximum_lag_minutes": 5}'
+
+
+class PolicyError(ValueError):
+    """A policy that says nothing that can be kept; names the asset, the file and the fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaxLag:
-    """The lag stays at or below `minutes`: at every moment, or at every tick of `cron`."""
+    """The lag stays at or below `minutes`: at every moment, or at every tick of `cron`.
+
+    `timezone` (an IANA name, UTC by default) is the one that `cron` is read in. Raises
+    `PolicyError` for values that cannot be kept.
+    """
 
     minutes: float
     cron: str | None = None
     timezone: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_minutes(self.minutes)
+        _check_cron(self.cron)
+        _check_timezone(self.timezone, self.cron)
+
+    @classmethod
+    def parse(cls, mapping: object, where: str) -> MaxLag:
+        """The policy that `mapping` (from a dbt model's ``meta``, say) writes down.
+
+        `where` names the asset and the file for messages. Raises `PolicyError`.
+        """
+        if not isinstance(mapping, Mapping):
+            raise PolicyError(
+                f"{where}: a freshness policy is a mapping such as {_EXAMPLE}, not {mapping!r}."
+            )
+        fields: dict[str, Any] = {}
+        for given, value in mapping.items():
+            field = _FIELDS.get(given) if isinstance(given, str) else None
+            if field is None:
+                raise PolicyError(
+                    f"{where}: the freshness policy has an unknown field {given!r}"
+                    f"{_did_you_mean(str(given))}. Fields: maximum_lag_minutes, cron, timezone."
+                )
+            if field in fields:
+                raise PolicyError(
+                    f"{where}: the freshness policy says {field} twice, the second time "
+                    f"as {given!r}. Keep one."
+                )
+            fields[field] = value
+        if "minutes" not in fields:
+            raise PolicyError(
+                f"{where}: the freshness policy lacks maximum_lag_minutes, as in {_EXAMPLE}."
+            )
+        try:
+            return cls(**fields)
+        except PolicyError as error:
+            raise PolicyError(f"{where}: {error}") from None
+
+    def to_json(self) -> dict[str, Any]:
+        """The policy as plain values, without what is not set; whole minutes as integers."""
+        whole = float(self.minutes).is_integer()
+        plain: dict[str, Any] = {"minutes": int(self.minutes) if whole else self.minutes}
+        if self.cron is not None:
+            plain["cron"] = self.cron
+        if self.timezone is not None:
+            plain["timezone"] = self.timezone
+        return plain
+
+    def __str__(self) -> str:
+        minutes = f"{self.minutes:g} minute" + ("" if self.minutes == 1 else "s")
+        if self.cron is None:
+            return f"at most {minutes} behind"
+        return f"at most {minutes} behind at {self.cron} ({self.timezone or 'UTC'})"
+
+
+def max_lag(
+    minutes: float, *, cron: str | None = None, timezone: str | None = None
+) -> dict[str, Any]:
+    """Metadata that promises a maximum lag: ``@dg.asset(metadata=max_lag(minutes=5))``."""
+    return max_lag_metadata(MaxLag(minutes, cron, timezone))
+
+
+def max_lag_metadata(policy: MaxLag) -> dict[str, Any]:
+    """The metadata entry that carries `policy` on an asset's spec."""
+    return {MAX_LAG: policy.to_json()}
+
+
+def policy_of(spec: Any) -> MaxLag | None:
+    """The policy that an `AssetSpec` carries, if any. Raises `PolicyError`."""
+    entry = spec.metadata.get(MAX_LAG)
+    if entry is None:
+        return None
+    policy = MaxLag.parse(getattr(entry, "data", entry), f"asset {spec.key.to_user_string()}")
+    if getattr(spec, "partitions_def", None) is not None:
+        raise PolicyError(partitioned_message(spec.key.to_user_string(), None))
+    return policy
+
+
+def partitioned_message(key: str, file: str | None) -> str:
+    """Why a partitioned asset cannot carry a policy, and what to do."""
+    place = f" ({file})" if file else ""
+    return (
+        f"asset {key}{place} is partitioned and carries a maximum lag, which is a promise about "
+        "one current version. Take the policy off, or put it on an unpartitioned asset that "
+        "reads the latest partition."
+    )
+
+
+def _check_minutes(minutes: object) -> None:
+    # bool is an int, but "true minutes" is a mistake.
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        raise PolicyError(
+            f"maximum_lag_minutes must be a number of minutes, not {minutes!r}; "
+            f"write it as in {_EXAMPLE}."
+        )
+    if not math.isfinite(minutes):
+        raise PolicyError(
+            f"maximum_lag_minutes must be a finite number, not {minutes!r}; "
+            "leave the policy out if any lag will do."
+        )
+    if minutes <= 0:
+        raise PolicyError(
+            f"maximum_lag_minutes must be above 0, not {minutes!r}: data is always a little behind."
+        )
+
+
+def _check_cron(cron: object) -> None:
+    if cron is None:
+        return
+    problem = None
+    if not isinstance(cron, str):
+        problem = "it is not text"
+    elif not cron.startswith("@") and len(cron.split()) != 5:
+        problem = f"it has {len(cron.split())} fields, not 5"
+    else:
+        try:
+            # Also finds dates that never come, such as the 31st of February.
+            croniter(cron, datetime(2000, 1, 1, tzinfo=timezone.utc)).get_next(float)
+        except (CroniterError, ValueError) as error:
+            problem = str(error)
+    if problem:
+        raise PolicyError(
+            f"the cron {cron!r} cannot be read ({problem}); write five fields, "
+            'as in "0 9 * * 1-5" for nine on weekdays.'
+        )
+
+
+def _check_timezone(name: object, cron: object) -> None:
+    if name is None:
+        return
+    if cron is None:
+        raise PolicyError(
+            f"the time zone {name!r} has no cron to be read with; "
+            "add cron, or take the time zone off."
+        )
+    try:
+        if not isinstance(name, str):
+            raise TypeError("it is not text")
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError, TypeError):
+        raise PolicyError(
+            f"the time zone {name!r} is not known; write an IANA name such as "
+            '"Europe/Amsterdam" or "UTC".'
+        ) from None
+
+
+def _did_you_mean(given: str) -> str:
+    close = get_close_matches(given, _FIELDS, n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,43 @@
+"""Contracts: what a code location publishes about itself, for every other location to read.
+
+`document` is the contract as a value and as a file, `publication` how it travels through the
+shared instance, `graph` the one lineage that all contracts together describe.
+"""
+
+from freshline.contract.document import (
+    SCHEMA_VERSION,
+    Column,
+    Contract,
+    ContractError,
+    Export,
+    Import,
+    UsedColumn,
+)
+from freshline.contract.graph import graph_of
+from freshline.contract.publication import (
+    ContractReader,
+    PublishedContract,
+    contract_asset_key,
+    contract_materialization,
+    contract_spec,
+    read_contracts,
+    retirement,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Column",
+    "Contract",
+    "ContractError",
+    "ContractReader",
+    "Export",
+    "Import",
+    "PublishedContract",
+    "UsedColumn",
+    "contract_asset_key",
+    "contract_materialization",
+    "contract_spec",
+    "graph_of",
+    "read_contracts",
+    "retirement",
+]

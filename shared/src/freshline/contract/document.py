@@ -1,0 +1,256 @@
+"""The contract as a value and as a file: what a location makes, and what it needs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from freshline.describe import SCHEMA_VERSION, describe
+from freshline.policy import MaxLag, PolicyError, partitioned_message
+
+if TYPE_CHECKING:
+    from dagster import Definitions, RepositoryDefinition
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Column",
+    "Contract",
+    "ContractError",
+    "Export",
+    "Import",
+    "UsedColumn",
+]
+
+_WIDTH = 100
+"""A value that fits on a line of the file stays on one."""
+
+
+class ContractError(ValueError):
+    """A contract that cannot be read; says whose it is and which field is wrong."""
+
+
+def _read_policy(value: object) -> object:
+    if value is None or isinstance(value, MaxLag):
+        return value
+    if isinstance(value, Mapping):
+        # Fields that a newer freshline adds are not an older one's to judge.
+        value = {name: value[name] for name in ("minutes", "cron", "timezone") if name in value}
+    return MaxLag.parse(value, "policy")
+
+
+Policy = Annotated[
+    MaxLag,
+    BeforeValidator(_read_policy),
+    PlainSerializer(MaxLag.to_json),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "required": ["minutes"],
+            "properties": {
+                "minutes": {"type": "number", "exclusiveMinimum": 0},
+                "cron": {"type": "string"},
+                "timezone": {"type": "string"},
+            },
+        }
+    ),
+]
+
+
+class _Value(BaseModel):
+    # Unknown fields are a newer freshline's; a reader goes on without them.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Column(_Value):
+    """A column that a location's asset has."""
+
+    name: str
+    type: str | None = Field(None, description="The warehouse's name of the type.")
+    nullable: bool = True
+    description: str | None = None
+
+
+class UsedColumn(_Value):
+    """A column that a location reads from another's asset."""
+
+    name: str
+    type: str | None = Field(None, description="The type the readers rely on; null: any.")
+    used_by: tuple[str, ...] = Field((), description="Keys of the assets that read it.")
+
+
+class Export(_Value):
+    """An asset that the location makes."""
+
+    key: str = Field(description="The asset key's parts, joined by slashes.")
+    deps: tuple[str, ...] = ()
+    unit: str = Field(
+        "", description="Assets with the same non-empty unit are always made together."
+    )
+    group: str | None = Field(None, description="Null: the default group.")
+    owners: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    policy: Policy | None = None
+    columns: tuple[Column, ...] | None = Field(None, description="Null: not declared.")
+    columns_enforced: bool = Field(
+        False, description="The location refuses to make any other columns."
+    )
+    partitioned: bool = False
+    expected_seconds: float | None = Field(
+        None, description="How long making it takes, as its location declares."
+    )
+    description: str | None = None
+    file: str | None = Field(
+        None, description="What declares it, relative to the location's folder."
+    )
+
+
+class Import(_Value):
+    """An asset that the location depends on and does not make."""
+
+    key: str
+    declared: bool = Field(
+        False, description="The location has an external definition of it, not only a dependency."
+    )
+    used_by: tuple[str, ...] = Field((), description="Keys of the assets that depend on it.")
+    columns: tuple[UsedColumn, ...] = ()
+
+
+class Contract(_Value):
+    """What a location publishes about itself. Derived from its definitions, never written."""
+
+    schema_version: int = SCHEMA_VERSION
+    location: str
+    dagster_version: str = ""
+    code_version: str | None = Field(
+        None, description="The deployed version of the code; not in a committed file."
+    )
+    published_as: str | None = Field(
+        None, description="The name the location publishes under; null: it does not publish."
+    )
+    tick_seconds: float | None = Field(None, description="Seconds between two plans.")
+    exports: tuple[Export, ...] = ()
+    imports: tuple[Import, ...] = ()
+    outside: tuple[str, ...] = Field(
+        (), description="Keys that are made outside the workspace, on purpose."
+    )
+
+    @classmethod
+    def from_definitions(
+        cls,
+        definitions: Definitions | RepositoryDefinition,
+        location: str,
+        *,
+        tick_seconds: float | None = None,
+        code_version: str | None = None,
+    ) -> Contract:
+        """The contract that `definitions` amount to. Raises `ContractError`, `PolicyError`."""
+        from dagster import Definitions
+
+        repository = (
+            definitions.get_repository_def()
+            if isinstance(definitions, Definitions)
+            else definitions
+        )
+        given = {"tick_seconds": tick_seconds, "code_version": code_version}
+        contract = cls.from_document(
+            {
+                **describe([repository], location),
+                "published_as": location,
+                **{field: value for field, value in given.items() if value is not None},
+            }
+        )
+        for export in contract.exports:
+            if export.partitioned and export.policy:
+                raise PolicyError(partitioned_message(export.key, export.file))
+        return contract
+
+    @classmethod
+    def from_document(cls, document: object) -> Contract:
+        """The contract in parsed JSON. Raises `ContractError`."""
+        location = document.get("location") if isinstance(document, Mapping) else None
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise ContractError(_explain(error, location, document)) from None
+
+    @classmethod
+    def from_json(cls, text: str) -> Contract:
+        """The contract in `text`, also of a newer schema. Raises `ContractError`."""
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ContractError(f"the contract is not JSON: {error}") from None
+        return cls.from_document(document)
+
+    def to_json(self) -> str:
+        """The contract as a file: sorted, the same bytes on every machine, one fact a line."""
+        return _layout(self.to_document(), 0) + "\n"
+
+    def to_document(self) -> dict[str, Any]:
+        """The contract as plain JSON values, without what is at its default."""
+        document = self.model_dump(mode="json", exclude_defaults=True)
+        return {"schema_version": self.schema_version, **document}
+
+    @property
+    def newer(self) -> bool:
+        """Whether a newer freshline wrote it, whose additions are not seen here."""
+        return self.schema_version > SCHEMA_VERSION
+
+    @cached_property
+    def by_key(self) -> Mapping[str, Export]:
+        """What the location makes, by key."""
+        return {export.key: export for export in self.exports}
+
+
+def _explain(error: ValidationError, location: object, document: object) -> str:
+    """One line: whose contract, which field, what is wrong."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    value = document
+    for depth, part in enumerate(first["loc"]):
+        # "exports.3" says little; the key of the fourth export says all.
+        if isinstance(part, int) and isinstance(value, Sequence) and part < len(value):
+            value = value[part]
+            if isinstance(value, Mapping) and "key" in value:
+                path[depth] = f"[{value['key']}]"
+        else:
+            value = value.get(part) if isinstance(value, Mapping) else None
+    problem = first["msg"].removeprefix("Value error, ")
+    whose = f"contract of {location}" if location else "contract"
+    return f"{whose}: {'.'.join(path) or 'document'}: {problem}"
+
+
+def _layout(value: Any, indent: int) -> str:
+    """JSON that reads well in a diff: one line for what fits and holds no objects."""
+    flat = json.dumps(value, ensure_ascii=False)
+    if indent and len(flat) + indent <= _WIDTH and not _holds_objects(value):
+        return flat
+    pad = " " * (indent + 2)
+    if isinstance(value, dict):
+        lines = [
+            f"{pad}{json.dumps(name)}: {_layout(it, indent + 2)}" for name, it in value.items()
+        ]
+        return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
+    if isinstance(value, list):
+        lines = [f"{pad}{_layout(it, indent + 2)}" for it in value]
+        return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
+    return flat
+
+
+def _holds_objects(value: Any) -> bool:
+    parts = list(value.values()) if isinstance(value, dict) else value
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) or _holds_objects(part) for part in parts
+    )
