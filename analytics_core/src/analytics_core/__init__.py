@@ -1,0 +1,1 @@
+"""Team analytics_core: dbt_project_1."""

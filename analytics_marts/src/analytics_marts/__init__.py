@@ -1,0 +1,1 @@
+"""Team analytics_marts: dbt_project_2."""

@@ -1,0 +1,23 @@
+"""The models of dbt_project_2 as assets, their dbt tests as asset checks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from dagster import AssetExecutionContext
+from dagster_dbt import DbtCliResource, dbt_assets
+from freshline.dbt import FreshlineDbtTranslator, build, manifest_of
+
+from analytics_marts.resources import project
+
+
+@dbt_assets(
+    manifest=manifest_of(project),
+    project=project,
+    name="dbt_project_2",
+    dagster_dbt_translator=FreshlineDbtTranslator(),
+    # One pool a warehouse: dagster.yaml says how many builds it takes at once.
+    pool="warehouse",
+)
+def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Build and test the models that the run selects, in one dbt invocation."""
+    yield from build(context, dbt)

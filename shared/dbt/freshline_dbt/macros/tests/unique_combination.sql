@@ -1,0 +1,7 @@
+{# Combinations of columns that more than one row has. #}
+{% test unique_combination(model, columns) %}
+select {{ columns | join(", ") }}, count(*) as rows
+from {{ model }}
+group by {{ columns | join(", ") }}
+having count(*) > 1
+{% endtest %}

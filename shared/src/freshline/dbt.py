@@ -1,0 +1,359 @@
+"""dbt projects by freshline's conventions: keys, policies, columns, owners, and how they are built.
+
+A location hands its manifest to ``@dbt_assets`` with a `FreshlineDbtTranslator`, and its asset
+function is one line, ``yield from build(context, dbt)``. Needs dagster-dbt, which freshline itself
+does not require.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtCliInvocation,
+    DbtCliResource,
+    DbtProject,
+)
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from packaging.version import Version
+
+from freshline.describe import COLUMNS_ENFORCED, EXPECTED_SECONDS, FILE, OUTSIDE, USES
+from freshline.keys import KeyConventionError, asset_key
+from freshline.policy import MaxLag, PolicyError, max_lag_metadata, partitioned_message
+
+__all__ = ["FreshlineDbtResource", "FreshlineDbtTranslator", "ManifestMissing", "build", "manifest_of"]
+
+_POLICY: Final = "dagster_freshness_policy"
+
+
+class ManifestMissing(FileNotFoundError):
+    """A dbt project whose manifest has not been made; says how to make it."""
+
+
+def manifest_of(project: DbtProject) -> Path:
+    """The project's manifest, as ``dbt parse`` left it at set-up or deploy. Never runs dbt.
+
+    Raises `ManifestMissing`.
+    """
+    if not project.manifest_path.exists():
+        raise ManifestMissing(
+            f"{project.manifest_path} is missing: the dbt project {project.name} has not been "
+            "prepared. Run `make setup`, or in the project's folder `dbt deps && dbt parse`."
+        )
+    return project.manifest_path
+
+
+class FreshlineDbtTranslator(DagsterDbtTranslator):
+    """Makes of each dbt model, seed or snapshot an asset by freshline's conventions.
+
+    Raises `KeyConventionError` for names that no key can be made of and `PolicyError` for
+    policies that cannot be kept, both naming the file.
+    """
+
+    def __init__(self, settings: DagsterDbtTranslatorSettings | None = None) -> None:
+        super().__init__(settings)
+        self._specs: dict[tuple[int, str], dg.AssetSpec] = {}
+        self._sources: dict[int, Mapping[dg.AssetKey, Mapping[str, Any]]] = {}
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """The spec of one dbt resource (of a source: only its key and metadata are used)."""
+        # As in the base class: specs are asked for again by everything downstream of them.
+        memo = (id(manifest), unique_id)
+        if memo not in self._specs:
+            spec = super().get_asset_spec(manifest, unique_id, project)
+            props = self.get_resource_props(manifest, unique_id)
+            sources = self._sources_of(manifest)
+            self._specs[memo] = spec.replace_attributes(
+                description=_get_description(props),
+                kinds=_get_kinds(spec, props),
+            ).merge_attributes(
+                metadata={
+                    **_get_policy_metadata(spec, props),
+                    **_get_columns_metadata(props),
+                    **_get_uses_metadata(spec, sources),
+                    **_get_outside_metadata(spec, sources),
+                    **_get_file_metadata(props, project),
+                    **_get_expectation_metadata(props),
+                }
+            )
+        return self._specs[memo]
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
+        """``[layer, table]``, by `freshline.keys`."""
+        return _get_asset_key(dbt_resource_props)
+
+    def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str] | None:
+        """The owners in ``meta.dagster.owners``, else the owner of the model's dbt group."""
+        owners = super().get_owners(dbt_resource_props)
+        if owners:
+            return list(owners)
+        group = dbt_resource_props.get("group")
+        name = group["owner"].get("name") if isinstance(group, Mapping) else None
+        return [f"team:{name}"] if name else None
+
+    def get_asset_check_spec(
+        self,
+        asset_spec: dg.AssetSpec,
+        manifest: Mapping[str, Any],
+        unique_id: str,
+        project: DbtProject | None,
+    ) -> dg.AssetCheckSpec | None:
+        """A dbt test as an asset check, with the test's own description."""
+        check = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        description = self.get_resource_props(manifest, unique_id).get("description")
+        if check is None or check.description or not description:
+            return check
+        return check._replace(description=description)
+
+    def _sources_of(
+        self, manifest: Mapping[str, Any]
+    ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+        """The manifest's sources by key; the first look at a manifest also checks it as a whole."""
+        if id(manifest) not in self._sources:
+            _refuse_policies_without_asset(manifest)
+            self._sources[id(manifest)] = {
+                self.get_asset_key(source): source for source in manifest["sources"].values()
+            }
+        return self._sources[id(manifest)]
+
+
+# --- names --------------------------------------------------------------------------------
+
+
+def _get_asset_key(props: Mapping[str, Any]) -> dg.AssetKey:
+    if props["resource_type"] == "source":
+        key = asset_key(props["source_name"], props["name"], where=_where(props))
+    else:
+        key = asset_key(_get_layer(props), props["alias"], where=_where(props))
+    by_hand = (_meta(props).get("dagster") or {}).get("asset_key")
+    if by_hand and list(by_hand) != list(key.path):
+        raise KeyConventionError(
+            f"{_where(props)}: meta.dagster.asset_key is {'/'.join(by_hand)}, but the key follows "
+            f"from the names and is {key.to_user_string()}. Take it out, or rename the "
+            f"{'source' if props['resource_type'] == 'source' else 'layer or alias'}."
+        )
+    return key
+
+
+def _get_layer(props: Mapping[str, Any]) -> str:
+    """The logical schema, the same in every target."""
+    config = props["config"]
+    # Snapshots of older projects name their schema otherwise.
+    layer = config.get("schema") or config.get("target_schema")
+    if not layer:
+        raise KeyConventionError(
+            f"{_where(props)}: no layer. Set +schema for its folder in dbt_project.yml."
+        )
+    written = (props.get("unrendered_config") or {}).get("schema")
+    if isinstance(written, str) and "{{" in written:
+        raise KeyConventionError(
+            f"{_where(props)}: its schema is {written!r}, which may differ from target to target, "
+            "but a layer is part of the asset's key. Write the layer as plain text, and put what "
+            "differs into the project's generate_schema_name macro."
+        )
+    return str(layer)
+
+
+def _where(props: Mapping[str, Any]) -> str:
+    name = props["name"]
+    if props["resource_type"] == "source":
+        name = f"{props['source_name']}.{name}"
+    return f"dbt {props['resource_type']} {name} ({_file(props)})"
+
+
+def _file(props: Mapping[str, Any]) -> str:
+    return str(props["original_file_path"])
+
+
+def _meta(props: Mapping[str, Any]) -> Mapping[str, Any]:
+    return props.get("config", {}).get("meta") or props.get("meta") or {}
+
+
+def _get_file_metadata(props: Mapping[str, Any], project: DbtProject | None) -> dict[str, Any]:
+    if project is None:
+        return {}
+    # The project is a folder of the location's.
+    return {FILE: f"{project.project_dir.name}/{_file(props)}"}
+
+
+# --- policies -----------------------------------------------------------------------------
+
+
+def _get_policy(props: Mapping[str, Any]) -> MaxLag | None:
+    """The policy under ``config.meta``, or the bare one of older projects."""
+    written = [
+        place[_POLICY]
+        for place in (_meta(props), props.get("config", {}))
+        if place.get(_POLICY) is not None
+    ]
+    policies = [MaxLag.parse(each, _where(props)) for each in written]
+    if len(policies) == 2 and policies[0] != policies[1]:
+        raise PolicyError(
+            f"{_where(props)}: two different policies, {policies[0]} in meta and {policies[1]} "
+            f"in config({_POLICY}=...). Keep the one in meta."
+        )
+    return policies[0] if policies else None
+
+
+def _get_policy_metadata(spec: dg.AssetSpec, props: Mapping[str, Any]) -> dict[str, Any]:
+    policy = _get_policy(props)
+    if policy is None:
+        return {}
+    if spec.partitions_def is not None:
+        raise PolicyError(partitioned_message(spec.key.to_user_string(), _file(props)))
+    return max_lag_metadata(policy)
+
+
+def _refuse_policies_without_asset(manifest: Mapping[str, Any]) -> None:
+    """A policy where no asset carries it would be ignored in silence."""
+    for props in (*manifest["sources"].values(), *manifest["nodes"].values()):
+        ephemeral = props.get("config", {}).get("materialized") == "ephemeral"
+        if _get_policy(props) is None or not (ephemeral or props["resource_type"] == "source"):
+            continue
+        raise PolicyError(
+            f"{_where(props)}: {'an ephemeral model' if ephemeral else 'a source'} is not built "
+            "here and can promise nothing. Put the policy on a model that reads it."
+        )
+
+
+# --- columns ------------------------------------------------------------------------------
+
+
+def _get_columns_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
+    columns = props.get("columns") or {}
+    if not columns:
+        return {}
+    schema = dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column["name"],
+                type=column.get("data_type") or "?",
+                description=column.get("description") or None,
+                constraints=_get_constraints(column),
+                tags=dict.fromkeys(column.get("tags", []), ""),
+            )
+            for column in columns.values()
+        ]
+    )
+    enforced = (props.get("contract") or {}).get("enforced") is True
+    return {
+        "dagster/column_schema": schema,
+        **({COLUMNS_ENFORCED: True} if enforced else {}),
+    }
+
+
+def _get_constraints(column: Mapping[str, Any]) -> dg.TableColumnConstraints:
+    kinds = {constraint["type"] for constraint in column.get("constraints", [])}
+    return dg.TableColumnConstraints(
+        nullable=not kinds & {"not_null", "primary_key"},
+        unique=bool(kinds & {"unique", "primary_key"}),
+    )
+
+
+def _get_uses_metadata(
+    spec: dg.AssetSpec, sources: Mapping[dg.AssetKey, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The columns that a dbt source declares are the ones its readers depend on."""
+    uses = {
+        dep.asset_key.to_user_string(): [
+            {"name": column["name"], "type": column.get("data_type") or ""}
+            for column in (sources[dep.asset_key].get("columns") or {}).values()
+        ]
+        for dep in spec.deps
+        if dep.asset_key in sources
+    }
+    return {USES: uses} if any(uses.values()) else {}
+
+
+def _get_outside_metadata(
+    spec: dg.AssetSpec, sources: Mapping[dg.AssetKey, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Sources with ``meta: {freshline: {outside: true}}`` are made outside the workspace."""
+    outside = [
+        dep.asset_key.to_user_string()
+        for dep in spec.deps
+        if dep.asset_key in sources and _own_meta(sources[dep.asset_key]).get("outside") is True
+    ]
+    return {OUTSIDE: outside} if outside else {}
+
+
+def _get_expectation_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = _own_meta(props).get("expected_seconds")
+    return {} if seconds is None else {EXPECTED_SECONDS: seconds}
+
+
+def _own_meta(props: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _meta(props).get("freshline") or {}
+
+
+# --- looks --------------------------------------------------------------------------------
+
+
+def _get_description(props: Mapping[str, Any]) -> str | None:
+    # Without the SQL that dagster-dbt adds: it is one click away, and a contract that changed
+    # with every edit of it would say nothing.
+    return props.get("description") or None
+
+
+def _get_kinds(spec: dg.AssetSpec, props: Mapping[str, Any]) -> set[str]:
+    materialized = props.get("config", {}).get("materialized")
+    return {*spec.kinds, *({materialized} if materialized else set())}
+
+
+# --- building -----------------------------------------------------------------------------
+
+
+class FreshlineDbtResource(DbtCliResource):
+    """The dbt of this Python environment, whatever is on the PATH."""
+
+    def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
+        fields.setdefault("dbt_executable", _own_dbt())
+        super().__init__(project_dir, **fields)
+
+    # Private, because nothing public says the version without running `dbt --version`, which
+    # costs 3 s of CPU a run and asks the package index for newer releases.
+    @cached_property
+    def _cli_version(self) -> Version:
+        return Version(version("dbt-core"))
+
+
+def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Build and test what the run selects; with row counts, columns and column lineage.
+
+    Everything that dbt writes on the way goes, unless the build failed.
+    """
+    target = Path(dbt.project_dir, "target", "runs", f"{context.run_id}-{context.op_handle}")
+    invocation = dbt.cli(["build"], context=context, target_path=target)
+    events = DbtEventIterator(_as_run(invocation), invocation)
+    yield from events.fetch_row_counts().fetch_column_metadata()
+    shutil.rmtree(target, ignore_errors=True)
+
+
+def _as_run(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """The events of a dbt invocation, whose manifest becomes the one of this very run.
+
+    The manifest that the location was loaded with was parsed at set-up, maybe for another
+    database or schema; row counts and columns are to come from the relations just built.
+    """
+    events = invocation.stream()
+    for event in events:
+        invocation.manifest = invocation.get_artifact("manifest.json")
+        yield event
+        break
+    yield from events
+
+
+def _own_dbt() -> str:
+    beside = Path(sys.executable).with_name("dbt")
+    return str(beside) if beside.exists() else "dbt"
