@@ -20,6 +20,7 @@ __all__ = [
     "Blame",
     "Durations",
     "Graph",
+    "HEARTBEAT",
     "Moments",
     "Pending",
     "Phase",
@@ -29,6 +30,10 @@ __all__ = [
     "TargetStatus",
     "Version",
 ]
+
+
+HEARTBEAT = 60.0
+"""A location that is up says so at least this often, in seconds."""
 
 
 # --- graph: what the contracts say --------------------------------------------------------
@@ -137,6 +142,9 @@ class Snapshot:
     """Assets that are missing here have never run."""
     seen: Mapping[str, float] = field(default_factory=dict)
     """When each location was last heard of."""
+    since: Mapping[str, float] = field(default_factory=dict)
+    """When each location first published the contract that is in the graph: from then on its
+    dependencies are owed an explanation."""
 
 
 # --- plan: what to do, and why ------------------------------------------------------------
@@ -178,6 +186,8 @@ class AssetPlan:
     """Seconds from now to the latest start that still meets the deadline; negative: too late."""
     reason: str
     """One sentence for people."""
+    run: str = ""
+    """Requested assets of one location with the same value go into one run."""
 
 
 @dataclass(frozen=True, slots=True)
