@@ -1,0 +1,157 @@
+"""A running Dagster over several code locations, seen through its GraphQL as people see it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from support.processes import Daemon
+from support.waiting import wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST_BIN = ROOT / ".venv" / "bin"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class GraphQL:
+    """The webserver's API."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client = httpx.Client(base_url=url, timeout=60)
+
+    def ask(self, query: str, **variables: Any) -> dict[str, Any]:
+        answer = self._client.post("/graphql", json={"query": query, "variables": variables})
+        answer.raise_for_status()
+        body = answer.json()
+        assert "errors" not in body, body["errors"]
+        data: dict[str, Any] = body["data"]
+        return data
+
+    def is_up(self) -> bool:
+        try:
+            return self._client.get("/server_info").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def locations(self) -> dict[str, str]:
+        """Load status of each code location, or the error that it failed with."""
+        query = """{ workspaceOrError { ... on Workspace { locationEntries {
+            name loadStatus locationOrLoadError {
+              __typename ... on PythonError { message } } } } } }"""
+        entries = self.ask(query)["workspaceOrError"]["locationEntries"]
+        return {
+            entry["name"]: (entry["locationOrLoadError"] or {}).get("message", entry["loadStatus"])
+            for entry in entries
+        }
+
+    def assets(self) -> dict[str, dict[str, Any]]:
+        """Every node of the global lineage by key."""
+        query = """{ assetNodes {
+            assetKey { path } isExecutable hasMaterializePermission
+            repository { location { name } } dependencyKeys { path }
+            isAutoCreatedStub metadataEntries { label } } }"""
+        nodes = self.ask(query)["assetNodes"]
+        return {"/".join(node["assetKey"]["path"]): node for node in nodes}
+
+    def reload(self, location: str) -> None:
+        query = """mutation($name: String!) {
+            reloadRepositoryLocation(repositoryLocationName: $name) { __typename ... on PythonError { message }
+            ... on WorkspaceLocationEntry { loadStatus locationOrLoadError {
+              __typename ... on PythonError { message } } } } }"""
+        answer = self.ask(query, name=location)["reloadRepositoryLocation"]
+        assert answer["__typename"] == "WorkspaceLocationEntry", answer
+        assert answer["locationOrLoadError"]["__typename"] != "PythonError", answer
+
+    def runs(self, **filters: Any) -> list[dict[str, Any]]:
+        """Runs, newest first."""
+        query = """query($filter: RunsFilter) { runsOrError(filter: $filter, limit: 500) {
+            ... on Runs { results { runId status creationTime startTime endTime
+              tags { key value } assetSelection { path } } } } }"""
+        runs: list[dict[str, Any]] = self.ask(query, filter=filters)["runsOrError"]["results"]
+        return runs
+
+
+@dataclass(frozen=True)
+class CodeLocation:
+    """A code location that a test serves by itself."""
+
+    name: str
+    python: Path
+    file: Path
+    port: int
+
+    def serve(self, *, cwd: Path, env: Mapping[str, str]) -> Daemon:
+        command = [self.python, "-m", "dagster", "code-server", "start", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--python-file", self.file]
+        command += ["--working-directory", self.file.parent, "--location-name", self.name]
+        return Daemon(command, cwd=cwd, env=env, log=cwd / f"{self.name}.log")
+
+
+class Dagster:
+    """Webserver and daemon of the host, over the code servers given."""
+
+    def __init__(
+        self, locations: Sequence[CodeLocation], *, home: Path, env: Mapping[str, str]
+    ) -> None:
+        self._home = home
+        self._env = {**env, "DAGSTER_HOME": str(home)}
+        self._workspace = home / "workspace.yaml"
+        entries = [
+            {"grpc_server": {"host": "127.0.0.1", "port": item.port, "location_name": item.name}}
+            for item in locations
+        ]
+        self._workspace.write_text(yaml.safe_dump({"load_from": entries}))
+        self.locations = {item.name: item for item in locations}
+        self.servers: dict[str, Daemon] = {}
+        self._host: list[Daemon] = []
+        self.graphql = GraphQL("")
+
+    def start(self) -> None:
+        for name in self.locations:
+            self.start_location(name)
+        for name in self.locations:
+            self._await_server(name)
+        port = free_port()
+        self.graphql = GraphQL(f"http://127.0.0.1:{port}")
+        server = ["-w", self._workspace, "-h", "127.0.0.1", "-p", str(port)]
+        self._run("webserver", HOST_BIN / "dagster-webserver", *server)
+        self._run("daemon", HOST_BIN / "dagster-daemon", "run", "-w", self._workspace)
+        wait_until(self.graphql.is_up, "the webserver answers", seconds=120)
+
+    def start_location(self, name: str) -> None:
+        self.servers[name] = self.locations[name].serve(cwd=self._home, env=self._env)
+
+    def _await_server(self, name: str) -> None:
+        port = self.locations[name].port
+
+        def listens() -> bool:
+            assert self.servers[name].is_running(), self.servers[name].output()
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        wait_until(listens, f"the code server of {name} listens", seconds=120)
+
+    def stop_webserver(self) -> None:
+        """Freshness must not need it."""
+        self._host[0].kill()
+
+    def stop(self) -> None:
+        for daemon in (*self._host, *self.servers.values()):
+            daemon.kill()
+
+    def _run(self, name: str, *command: str | Path) -> None:
+        log = self._home / f"{name}.log"
+        self._host.append(Daemon(command, cwd=self._home, env=self._env, log=log))

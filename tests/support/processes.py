@@ -1,0 +1,61 @@
+"""Processes that a test starts, each in a session of its own so that nothing is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+class Daemon:
+    """A long-running program whose output goes to a file."""
+
+    def __init__(
+        self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], log: Path
+    ) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(word) for word in command],
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def kill(self) -> None:
+        """End it, and all that it started, as a crash of the machine would."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def interrupt(self, seconds: float = 60) -> int:
+        """End it as Ctrl-C on a terminal does, and return its exit status."""
+        if self.is_running():
+            os.killpg(self._process.pid, signal.SIGINT)
+        return self._process.wait(seconds)
+
+    def members(self) -> set[int]:
+        """Process ids, zombies excepted, of the session that it leads."""
+        found = set()
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self._process.pid and fields[0] != "Z":
+                    found.add(int(folder.name))
+        return found
