@@ -19,6 +19,8 @@ app = typer.Typer(
 serve = typer.Typer(help="One server in the foreground.", no_args_is_help=True)
 app.add_typer(serve, name="serve")
 
+# Imports of what a command needs are inside it: `devstack status` should not load a web server.
+
 Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port on loopback; 0: any free one.")]
 WithParent = Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")]
 
@@ -52,6 +54,81 @@ def serve_postgres(
         stop.wait()
         if server.wait(0) is not None:
             raise DevstackError(f"postgres ended by itself:\n{server.log_tail()}")
+
+
+@serve.command("github")
+def serve_github(
+    stars: Annotated[
+        Path | None,
+        typer.Option(help="CSV of star events; read again when it changes. Else a live stream."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the stream.")] = 1,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=10_000, help="Of the stream: stars a minute.")
+    ] = 2.0,
+    epoch: Annotated[
+        int | None,
+        typer.Option(help="When the stream went live, seconds since 1970; now when not given."),
+    ] = None,
+    repository: Annotated[
+        str | None, typer.Option(help="owner/name of the stream, or one more than the file has.")
+    ] = None,
+    port: Port = 0,
+    token: Annotated[
+        str | None, typer.Option(envvar="GITHUB_TOKEN", help="The one token; made up if absent.")
+    ] = None,
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests an hour (GitHub: 5000). Default: plenty.")
+    ] = None,
+    page_cap: Annotated[
+        int | None, typer.Option(min=1, help="Last page served (GitHub: 400). Default: no cap.")
+    ] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="For tests: faults on request at /_faults.")
+    ] = False,
+    with_parent: WithParent = False,
+) -> None:
+    """Serve the GitHub stand-in until told to stop."""
+    import secrets
+    import time
+
+    from devstack.github import DEFAULT_RATE_LIMIT, GitHub
+    from devstack.github_faults import Faults
+    from devstack.http_server import serve_http
+    from devstack.serving import StopSignal, announce
+    from devstack.stars import DEFAULT_REPOSITORY, StarFile, Stars, StarStream, StreamSettings
+
+    stop = StopSignal(with_parent=with_parent)
+    source: Stars
+    if stars is not None:
+        source = StarFile(stars)
+    else:
+        source = StarStream(
+            StreamSettings(
+                repository=repository or DEFAULT_REPOSITORY,
+                seed=seed,
+                epoch=int(time.time()) if epoch is None else epoch,
+                per_minute=rate,
+            )
+        )
+    names = source.repositories()
+    chosen = repository or (names[0] if names else DEFAULT_REPOSITORY)
+    token = token or secrets.token_urlsafe(24)
+    stand_in = GitHub(
+        source,
+        token=token,
+        repository=chosen,
+        rate_limit=rate_limit or DEFAULT_RATE_LIMIT,
+        page_cap=page_cap,
+        faults=Faults() if faults else None,
+    )
+    serve_http(
+        stand_in.application(),
+        port=port,
+        purpose="github",
+        stop=stop,
+        ready=lambda url: announce({"url": url, "repository": chosen, "token": token}),
+    )
 
 
 def main() -> None:

@@ -1,0 +1,423 @@
+"""A stand-in for the three GitHub endpoints that reading stargazers takes.
+
+``GET /rate_limit``, ``GET /repos/{owner}/{repo}`` and ``GET /repos/{owner}/{repo}/stargazers``,
+as api.github.com answers them: paging by ``Link`` (30 a page unless told, 100 at most, oldest star
+first, links by the repository's number), two media types (with and without ``starred_at``), token
+or bearer credentials, ``X-RateLimit-*``, ``ETag`` and 304 (free of charge), 401/403/404/415/422 in
+GitHub's words.
+
+Two things differ on purpose, and an option restores each:
+
+- GitHub serves the first 400 pages of a list and answers 422 to page 401; with 100 a page, nobody
+  sees more than 40,000 stargazers, and the connector, which follows ``Link``, stops there without
+  an error. A file of 100,000 stars would silently lose most, so there is no such cap here unless
+  ``page_cap`` is given.
+- GitHub allows 5,000 requests an hour. Reading 100,000 stars takes 1,001, and a freshness policy
+  of minutes asks for that many times an hour, so the default here is ``DEFAULT_RATE_LIMIT``.
+
+Since 2026-06-30 GitHub gives the list to collaborators alone: here, to the one token; without any
+credentials the answer is 403.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from devstack.github_faults import Faults
+from devstack.stars import Star, Stars
+
+DEFAULT_RATE_LIMIT = 1_000_000
+GITHUB_RATE_LIMIT = 5_000
+GITHUB_PAGE_CAP = 400
+ANONYMOUS_RATE_LIMIT = 60
+WINDOW_SECONDS = 3600
+DEFAULT_PAGE_SIZE = 30
+BIGGEST_PAGE_SIZE = 100
+
+_DOCUMENTATION = "https://docs.github.com/rest"
+_API = "https://api.github.com"
+
+
+@dataclass
+class Quota:
+    """Requests of one caller within the current hour."""
+
+    limit: int
+    reset: int = 0
+    used: int = 0
+
+    def renew(self, now: float) -> None:
+        if now >= self.reset:
+            self.reset, self.used = int(now) + WINDOW_SECONDS, 0
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.used)
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Used": str(self.used),
+            "X-RateLimit-Reset": str(self.reset),
+            "X-RateLimit-Resource": "core",
+        }
+
+    def body(self) -> dict[str, int]:
+        return {
+            "limit": self.limit,
+            "used": self.used,
+            "remaining": self.remaining,
+            "reset": self.reset,
+        }
+
+
+class GitHub:
+    """The stand-in's state and answers.
+
+    :param repository: a repository that exists even when ``stars`` has none of it.
+    :param rate_limit: requests an hour with the token.
+    :param page_cap: the last page of a list that is served; None for no cap.
+    :param clock: seconds since 1970, UTC.
+    """
+
+    def __init__(
+        self,
+        stars: Stars,
+        *,
+        token: str,
+        repository: str | None = None,
+        rate_limit: int = DEFAULT_RATE_LIMIT,
+        page_cap: int | None = None,
+        faults: Faults | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._stars = stars
+        self._token = token
+        self._repository = repository
+        self._page_cap = page_cap
+        self._faults = faults
+        self._clock = clock
+        self._quotas = {True: Quota(rate_limit), False: Quota(ANONYMOUS_RATE_LIMIT)}
+
+    def application(self) -> Any:
+        """The ASGI application."""
+        routes = [
+            Route("/rate_limit", self._rate_limit),
+            Route("/repos/{owner}/{repo}", self._metered(self._get_repository)),
+            Route("/repos/{owner}/{repo}/stargazers", self._metered(self._list_stargazers)),
+            Route("/repositories/{number:int}", self._metered(self._get_repository)),
+            Route("/repositories/{number:int}/stargazers", self._metered(self._list_stargazers)),
+        ]
+        application = Starlette(
+            routes=routes,
+            exception_handlers={HTTPException: self._error, Exception: self._crash},
+        )
+        application.router.redirect_slashes = False
+        return application if self._faults is None else self._faults.around(application, self)
+
+    def exhaust(self, seconds: float) -> None:
+        """Leave the token without requests for so many seconds."""
+        quota = self._quotas[True]
+        quota.used, quota.reset = quota.limit, int(self._clock() + seconds)
+
+    # -- endpoints ----------------------------------------------------------------------------
+
+    async def _rate_limit(self, request: Request) -> Response:
+        quota = self._quota(request)
+        core = quota.body()
+        other = {"limit": 5000, "used": 0, "remaining": 5000, "reset": quota.reset}
+        resources = {"core": core, "graphql": other, "search": {**other, "limit": 30}}
+        return self._json(request, {"resources": resources, "rate": core}, quota)
+
+    def _get_repository(self, request: Request) -> tuple[Any, dict[str, str]]:
+        name = self._named(request)
+        return _repository_body(name, self._stars.of(name, self._clock())), {}
+
+    def _list_stargazers(self, request: Request) -> tuple[Any, dict[str, str]]:
+        name = self._named(request)
+        if not self._is_authenticated(request):
+            raise HTTPException(403, "Must be a collaborator to list the stargazers.")
+        with_time = _wants_time(request.headers.get("accept", "*/*"))
+        stars = self._stars.of(name, self._clock())
+        size = _page_size(request.query_params.get("per_page"))
+        page = _positive(request.query_params.get("page"), 1)
+        last = max(1, -(-len(stars) // size))
+        if self._page_cap is not None:
+            last = min(last, self._page_cap)
+            if page > self._page_cap:
+                raise HTTPException(
+                    422,
+                    "In order to keep the API fast for everyone, pagination is limited for this "
+                    "resource. Check the rel=last link relation in the Link response header to "
+                    "see how far back you can traverse.",
+                )
+        shown = stars[(page - 1) * size : page * size]
+        body = [_with_time(star) if with_time else _user(star) for star in shown]
+        headers = {"X-GitHub-Media-Type": f"github.v3{'; param=star' * with_time}; format=json"}
+        base = f"{request.base_url}repositories/{_number(name)}/stargazers"
+        if link := _link(base, dict(request.query_params), page, last):
+            headers["Link"] = link
+        return body, headers
+
+    # -- what every answer shares -------------------------------------------------------------
+
+    def _metered(
+        self, answer: Callable[[Request], tuple[Any, dict[str, str]]]
+    ) -> Callable[[Request], Any]:
+        async def endpoint(request: Request) -> Response:
+            quota = self._quota(request)
+            if quota.remaining == 0:
+                return _failure(
+                    request, 403, "API rate limit exceeded for user ID 1.", quota.headers()
+                )
+            try:
+                body, headers = answer(request)
+            except HTTPException as error:
+                quota.used += 1
+                return _failure(request, error.status_code, error.detail, quota.headers())
+            return self._json(request, body, quota, headers, costs=1)
+
+        return endpoint
+
+    def _json(
+        self,
+        request: Request,
+        body: Any,
+        quota: Quota,
+        headers: Mapping[str, str] | None = None,
+        *,
+        costs: int = 0,
+    ) -> Response:
+        content = json.dumps(body, separators=(",", ":")).encode()
+        # The links and the media type are part of what a client caches.
+        seed = repr(sorted((headers or {}).items())).encode() + content
+        tag = f'W/"{hashlib.sha256(seed).hexdigest()}"'
+        known = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]
+        unchanged = tag in known or tag.removeprefix("W/") in known or known == ["*"]
+        quota.used += 0 if unchanged else costs
+        all_headers = {
+            "X-GitHub-Media-Type": "github.v3; format=json",
+            **(headers or {}),
+            **quota.headers(),
+            "ETag": tag,
+            "Cache-Control": "private, max-age=60, s-maxage=60",
+            "Vary": "Accept, Authorization, Cookie, Accept-Encoding, Accept",
+        }
+        if unchanged:
+            return Response(status_code=304, headers=all_headers)
+        return Response(content, headers=all_headers, media_type="application/json; charset=utf-8")
+
+    async def _error(self, request: Request, error: Exception) -> Response:
+        """What is raised outside an endpoint: an unknown path or method, bad credentials."""
+        assert isinstance(error, HTTPException)
+        details = {404: "Not Found", 405: "Not Found"}
+        status = 404 if error.status_code == 405 else error.status_code
+        return _failure(request, status, details.get(error.status_code, error.detail), {})
+
+    async def _crash(self, request: Request, _: Exception) -> Response:
+        return _failure(request, 500, "Server Error", {})
+
+    def _quota(self, request: Request) -> Quota:
+        quota = self._quotas[self._is_authenticated(request)]
+        quota.renew(self._clock())
+        return quota
+
+    def _is_authenticated(self, request: Request) -> bool:
+        """Whether the one token came along; false without credentials.
+
+        :raises HTTPException: 401 on any others.
+        """
+        header = request.headers.get("authorization")
+        if header is None:
+            return False
+        scheme, _, value = header.partition(" ")
+        given = value.strip()
+        if scheme.lower() == "basic":
+            given = _password_of(given)
+        elif scheme.lower() not in ("token", "bearer"):
+            given = ""
+        if not hmac.compare_digest(given.encode(), self._token.encode()):
+            raise HTTPException(401, "Bad credentials")
+        return True
+
+    def _named(self, request: Request) -> str:
+        """The repository that the path names, as the source spells it.
+
+        :raises HTTPException: 404 when there is none.
+        """
+        names = [*self._stars.repositories(), *([self._repository] if self._repository else [])]
+        number = request.path_params.get("number")
+        if number is not None:
+            found = [name for name in names if _number(name) == number]
+        else:
+            wanted = f"{request.path_params['owner']}/{request.path_params['repo']}".lower()
+            found = [name for name in names if name.lower() == wanted]
+        if not found:
+            raise HTTPException(404, "Not Found")
+        return found[0]
+
+
+def _failure(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
+    body = {"message": message, "documentation_url": _DOCUMENTATION, "status": str(status)}
+    return Response(
+        json.dumps(body).encode(),
+        status_code=status,
+        headers={"X-GitHub-Media-Type": "github.v3; format=json", **headers},
+        media_type="application/json; charset=utf-8",
+    )
+
+
+def _password_of(basic: str) -> str:
+    """The token of basic credentials: the password, or the user name when that is empty."""
+    try:
+        user, _, password = base64.b64decode(basic, validate=True).decode().partition(":")
+    except ValueError:
+        return ""
+    return password or user
+
+
+def _wants_time(accept: str) -> bool:
+    """Whether ``Accept`` asks for the media type with ``starred_at``.
+
+    :raises HTTPException: 415 when it accepts nothing that is JSON.
+    """
+    types = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    if any(kind.endswith(("+json", "/json", "/*")) or not kind for kind in types):
+        return any(kind in _TIMED for kind in types)
+    raise HTTPException(
+        415, f"Unsupported 'Accept' header: '{accept}'. Must accept 'application/json'."
+    )
+
+
+_TIMED = ("application/vnd.github.star+json", "application/vnd.github.v3.star+json")
+
+
+def _positive(text: str | None, default: int) -> int:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return default
+    return int(text) or default
+
+
+def _page_size(text: str | None) -> int:
+    return min(_positive(text, DEFAULT_PAGE_SIZE), BIGGEST_PAGE_SIZE)
+
+
+def _link(base: str, query: Mapping[str, str], page: int, last: int) -> str:
+    """The ``Link`` header; empty when everything fits on one page."""
+    pages = {}
+    if page > 1:
+        pages["prev"] = min(page - 1, last)
+    if page < last:
+        pages |= {"next": page + 1, "last": last}
+    if page > 1:
+        pages["first"] = 1
+    return ", ".join(
+        f'<{base}?{urlencode({**query, "page": number})}>; rel="{name}"'
+        for name, number in pages.items()
+    )
+
+
+def _number(name: str) -> int:
+    """A repository's number: any, as long as it stays the same."""
+    return zlib.crc32(name.lower().encode()) + 1
+
+
+def _timestamp(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _with_time(star: Star) -> dict[str, Any]:
+    return {"starred_at": _timestamp(star.starred_at), "user": _user(star)}
+
+
+def _user(star: Star) -> dict[str, Any]:
+    return _account(star.user_id, star.login, "User")
+
+
+def _account(number: int, login: str, kind: str) -> dict[str, Any]:
+    """A simple user. The links are GitHub's own, so that rows do not depend on where we run."""
+    url = f"{_API}/users/{login}"
+    node = base64.b64encode(f"0{len(kind)}:{kind}{number}".encode()).decode()
+    return {
+        "login": login,
+        "id": number,
+        "node_id": node,
+        "avatar_url": f"https://avatars.githubusercontent.com/u/{number}?v=4",
+        "gravatar_id": "",
+        "url": url,
+        "html_url": f"https://github.com/{login}",
+        "followers_url": f"{url}/followers",
+        "following_url": f"{url}/following{{/other_user}}",
+        "gists_url": f"{url}/gists{{/gist_id}}",
+        "starred_url": f"{url}/starred{{/owner}}{{/repo}}",
+        "subscriptions_url": f"{url}/subscriptions",
+        "organizations_url": f"{url}/orgs",
+        "repos_url": f"{url}/repos",
+        "events_url": f"{url}/events{{/privacy}}",
+        "received_events_url": f"{url}/received_events",
+        "type": kind,
+        "user_view_type": "public",
+        "site_admin": False,
+    }
+
+
+def _repository_body(name: str, stars: Any) -> dict[str, Any]:
+    owner, _, short = name.partition("/")
+    url = f"{_API}/repos/{name}"
+    number = _number(name)
+    created = _timestamp(stars[0].starred_at if stars else 0)
+    changed = _timestamp(stars[-1].starred_at if stars else 0)
+    return {
+        "id": number,
+        "node_id": base64.b64encode(f"010:Repository{number}".encode()).decode(),
+        "name": short,
+        "full_name": name,
+        "private": False,
+        "owner": _account(_number(owner), owner, "Organization"),
+        "html_url": f"https://github.com/{name}",
+        "description": None,
+        "fork": False,
+        "url": url,
+        "stargazers_url": f"{url}/stargazers",
+        "created_at": created,
+        "updated_at": changed,
+        "pushed_at": changed,
+        "homepage": None,
+        "size": 0,
+        "stargazers_count": len(stars),
+        "watchers_count": len(stars),
+        "watchers": len(stars),
+        "language": None,
+        "has_issues": True,
+        "has_projects": True,
+        "has_wiki": True,
+        "has_pages": False,
+        "has_discussions": False,
+        "forks_count": 0,
+        "forks": 0,
+        "archived": False,
+        "disabled": False,
+        "open_issues_count": 0,
+        "open_issues": 0,
+        "license": None,
+        "topics": [],
+        "visibility": "public",
+        "default_branch": "main",
+        "organization": _account(_number(owner), owner, "Organization"),
+    }

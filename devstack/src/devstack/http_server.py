@@ -1,0 +1,60 @@
+"""Serve an ASGI application on loopback until told to stop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from devstack.errors import DevstackError
+from devstack.ports import LOOPBACK, listening_socket
+from devstack.serving import StopSignal
+
+START_SECONDS = 30.0
+# How long answers under way may take before their connections are cut.
+DRAIN_SECONDS = 3
+
+
+def serve_http(
+    application: Any, *, port: int, purpose: str, stop: StopSignal, ready: Callable[[str], None]
+) -> None:
+    """Serve until ``stop``; ``ready`` is called once with the base URL when requests are answered.
+
+    :param port: TCP port on loopback; 0 takes a free one.
+    :param purpose: what the port is for, as in ``DEVSTACK_<PURPOSE>_PORT``; for messages.
+    :raises DevstackError: when the port is taken or the application does not start.
+    """
+    listener = listening_socket(port, purpose=purpose)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=30,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+    )
+    # In a thread uvicorn leaves signals alone; they are ours.
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        _await_started(server, thread, purpose)
+        stop.watch(thread.join)
+        ready(f"http://{LOOPBACK}:{listener.getsockname()[1]}")
+        stop.wait()
+    finally:
+        server.should_exit = True
+        thread.join(DRAIN_SECONDS + 5)
+        listener.close()
+
+
+def _await_started(server: uvicorn.Server, thread: threading.Thread, purpose: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise DevstackError(f"{purpose} did not start; its log says why.")
+        time.sleep(0.01)

@@ -1,0 +1,247 @@
+"""Star events: who starred which repository when, from a file or from a seeded stream.
+
+Both give the same thing: for a repository and a moment, its stargazers at that moment in GitHub's
+order, oldest star first. Stars that tie on a second are ordered by user id.
+"""
+
+from __future__ import annotations
+
+import bisect
+import csv
+import random
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from devstack.errors import DevstackError
+
+DEFAULT_REPOSITORY = "octo/live-stars"
+COLUMNS = ("repository", "user_id", "login", "starred_at")
+BIGGEST_USER_ID = 2**63 - 1
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
+_USER_ID = re.compile(r"[1-9][0-9]{0,18}")
+_LOGIN = re.compile(r"[^\s/]{1,100}")
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})")
+
+
+class Star(NamedTuple):
+    """One star; sorts in GitHub's order. ``starred_at`` is in whole seconds since 1970, UTC."""
+
+    starred_at: int
+    user_id: int
+    login: str
+
+
+class Stars(Protocol):
+    """A source of stars."""
+
+    def repositories(self) -> Sequence[str]:
+        """Full names, the one with the most stars first."""
+
+    def of(self, repository: str, now: float) -> Sequence[Star]:
+        """The stars given by ``now`` (seconds since 1970), oldest first; do not change it."""
+
+
+class StarFile:
+    """Stars from a CSV file with the header ``repository,user_id,login,starred_at``.
+
+    Rows may come in any order. A person has one star a repository, as on GitHub: of several rows
+    of the same person and repository the latest counts (someone who took a star back and gave it
+    again), and of rows equal in that too the last one in the file. Stars dated in the future
+    appear when their time has come. The file is read again when it has changed; if it is bad
+    then, the last good content is served on and the fault goes to standard error.
+
+    :raises DevstackError: when the file cannot be read or a row is bad, with the line number.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._signature = self._signature_now()
+        self._stars = _by_repository(_read_rows(path))
+
+    def repositories(self) -> Sequence[str]:
+        self._refresh()
+        return sorted(self._stars, key=lambda name: (-len(self._stars[name]), name))
+
+    def of(self, repository: str, now: float) -> Sequence[Star]:
+        self._refresh()
+        stars = self._stars.get(repository, [])
+        given = bisect.bisect_right(stars, now, key=lambda star: star.starred_at)
+        return stars if given == len(stars) else stars[:given]
+
+    def _refresh(self) -> None:
+        signature = self._signature_now()
+        if signature == self._signature:
+            return
+        self._signature = signature
+        try:
+            self._stars = _by_repository(_read_rows(self._path))
+        except DevstackError as error:
+            print(f"{error} Serving what was read before.", file=sys.stderr, flush=True)
+
+    def _signature_now(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _by_repository(rows: Iterable[tuple[str, Star]]) -> dict[str, list[Star]]:
+    latest: dict[str, dict[int, Star]] = {}
+    for repository, star in rows:
+        of_repository = latest.setdefault(repository, {})
+        known = of_repository.get(star.user_id)
+        if known is None or star.starred_at >= known.starred_at:
+            of_repository[star.user_id] = star
+    return {repository: sorted(stars.values()) for repository, stars in latest.items()}
+
+
+def _read_rows(path: Path) -> Iterator[tuple[str, Star]]:
+    try:
+        # utf-8-sig: spreadsheets put a byte order mark in front of the header.
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            yield from _parse(path, csv.reader(file, strict=True))
+    except OSError as error:
+        raise DevstackError(
+            f"{path}: {error.strerror}. DEVSTACK_STARS (or --stars) must name a readable CSV file."
+        ) from error
+
+
+def _parse(path: Path, reader: csv._reader) -> Iterator[tuple[str, Star]]:
+    names: dict[str, str] = {}
+    try:
+        header = next(reader, None)
+        if header is None or tuple(header) != COLUMNS:
+            raise ValueError(
+                f"the header must be {','.join(COLUMNS)}, not {','.join(header or ())}"
+            )
+        for row in reader:
+            if not row:
+                continue
+            if len(row) != len(COLUMNS):
+                raise ValueError(f"{len(row)} values where {len(COLUMNS)} are expected")
+            repository, user_id, login, starred_at = row
+            # GitHub does not tell names apart by case.
+            name = names.setdefault(repository.lower(), _checked_repository(repository))
+            yield name, Star(_seconds(starred_at), _checked_user_id(user_id), _checked_login(login))
+    except UnicodeDecodeError as error:
+        raise DevstackError(
+            f"{path}, after line {reader.line_num}: not UTF-8 ({error})."
+        ) from error
+    except (ValueError, csv.Error) as error:
+        line = max(reader.line_num, 1)
+        raise DevstackError(f"{path}, line {line}: {error}. Put the line right.") from error
+
+
+def _checked_repository(text: str) -> str:
+    if not _REPOSITORY.fullmatch(text):
+        raise ValueError(f"repository {text!r} is not of the form owner/name")
+    return text
+
+
+def _checked_user_id(text: str) -> int:
+    if not _USER_ID.fullmatch(text) or int(text) > BIGGEST_USER_ID:
+        raise ValueError(f"user_id {text!r} is not a whole number from 1 to {BIGGEST_USER_ID}")
+    return int(text)
+
+
+def _checked_login(text: str) -> str:
+    if not _LOGIN.fullmatch(text):
+        raise ValueError(f"login {text!r} is empty, too long, or has a space or slash in it")
+    return text
+
+
+def _seconds(text: str) -> int:
+    try:
+        if not _TIME.fullmatch(text):
+            raise ValueError
+        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"starred_at {text!r} is not a time in whole seconds with its zone, "
+            "such as 2015-08-10T11:29:04Z"
+        ) from None
+
+
+@dataclass(frozen=True)
+class StreamSettings:
+    """What a stream depends on: equal settings give equal stars, on any machine, at any time.
+
+    :param epoch: seconds since 1970, UTC. Before it lie eight months of history, one of them
+        without a star; from it on stars arrive at ``per_minute`` on average, for ever.
+    """
+
+    repository: str
+    seed: int
+    epoch: int
+    per_minute: float = 2.0
+    history: int = 3000
+
+
+class StarStream:
+    """A seeded, never-ending stream of stars of one repository."""
+
+    MONTHS_BACK = 8
+    EMPTY_MONTH = 3
+    # One arrival in so many brings company within the same second: real lists have such ties.
+    COMPANY_EVERY = 12
+
+    def __init__(self, settings: StreamSettings) -> None:
+        self._settings = settings
+        self._random = random.Random(f"{settings.seed} {settings.epoch} {settings.per_minute}")
+        self._people = 0
+        self._stars = self._history()
+        self._arrivals = self._live()
+        self._next = next(self._arrivals)
+
+    def repositories(self) -> Sequence[str]:
+        return [self._settings.repository]
+
+    def of(self, repository: str, now: float) -> Sequence[Star]:
+        if repository != self._settings.repository:
+            return []
+        while self._next.starred_at <= now:
+            self._stars.append(self._next)
+            self._next = next(self._arrivals)
+        given = bisect.bisect_right(self._stars, now, key=lambda star: star.starred_at)
+        return self._stars if given == len(self._stars) else self._stars[:given]
+
+    def _history(self) -> list[Star]:
+        epoch = datetime.fromtimestamp(self._settings.epoch, timezone.utc)
+        start = _month_start(epoch, self.MONTHS_BACK).timestamp()
+        empty_from = _month_start(epoch, self.EMPTY_MONTH).timestamp()
+        empty_to = _month_start(epoch, self.EMPTY_MONTH - 1).timestamp()
+        span = self._settings.epoch - start - (empty_to - empty_from)
+        moments = []
+        for _ in range(self._settings.history):
+            # The minimum of two: more stars at first, as after an announcement.
+            moment = start + span * min(self._random.random(), self._random.random())
+            moments.append(int(moment if moment < empty_from else moment + empty_to - empty_from))
+        return [self._star(moment) for moment in sorted(moments)]
+
+    def _live(self) -> Iterator[Star]:
+        moment = float(self._settings.epoch)
+        while True:
+            moment += self._random.expovariate(self._settings.per_minute / 60)
+            # Strictly after the epoch, at which the history ends.
+            second = int(moment) + 1
+            yield self._star(second)
+            if self._random.randrange(self.COMPANY_EVERY) == 0:
+                yield self._star(second)
+
+    def _star(self, moment: int) -> Star:
+        self._people += 1
+        # Ids grow with the stars, so that ties keep their order.
+        return Star(moment, 1_000_000 + self._people, f"stargazer-{self._people:06d}")
+
+
+def _month_start(moment: datetime, months_back: int) -> datetime:
+    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    for _ in range(months_back):
+        first = (first - timedelta(days=1)).replace(day=1)
+    return first
