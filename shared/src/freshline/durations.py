@@ -1,10 +1,62 @@
-"""What each asset's runs took, by phase, as the event log tells it.
+"""Durations: what each asset's recent runs took, by phase, as the event log tells it.
 
-The arithmetic is in `freshline.moments`, which the simulation shares.
+The arithmetic is in `freshline.moments`, which the simulation shares. The phases are measured
+so that those of a path add up to the time the path takes: an asset's clock starts when the
+last version that it read was made. That holds between two runs, between two steps of a run,
+and between two models of one dbt step, whose execution is then its own and not that of the
+models before it.
 """
 
 from __future__ import annotations
 
-from freshline.moments import MEMORY, including, measure, remember
+from collections.abc import Callable
 
-__all__ = ["MEMORY", "including", "measure", "remember"]
+from freshline.events import Materialized
+from freshline.model import Durations
+from freshline.moments import measure, remember
+from freshline.runs import Run
+
+__all__ = ["Stopwatch"]
+
+_UNMEASURED = Durations()
+
+
+class Stopwatch:
+    """Collects the durations of all assets."""
+
+    def __init__(self) -> None:
+        self._durations: dict[str, Durations] = {}
+
+    def durations(self, key: str) -> Durations:
+        return self._durations.get(key, _UNMEASURED)
+
+    def learn(
+        self,
+        run: Run,
+        tick_of: Callable[[str], float],
+        made_at: Callable[[int], float | None],
+    ) -> None:
+        """Learn from a run that has ended: from what it has delivered, even if it failed later.
+
+        Its hosts' clocks may differ by more than a phase took; what would be negative is zero.
+        """
+        for made in sorted(run.delivered.values(), key=lambda made: made.id):
+            started = run.step_started(made.step)
+            if started is None:
+                continue
+            launched = run.events.launched or run.started or run.created
+            measured = measure(
+                ready_at=_ready_at(made, made_at),
+                requested_at=run.created,
+                launched_at=launched,
+                started_at=started,
+                materialized_at=made.at,
+                tick=tick_of(made.key),
+            )
+            self._durations[made.key] = remember(self.durations(made.key), measured)
+
+
+def _ready_at(made: Materialized, made_at: Callable[[int], float | None]) -> float | None:
+    """When the last version that it read was made; None for a root."""
+    inputs = (made_at(version) for _, version in made.consumed if version is not None)
+    return max((at for at in inputs if at is not None), default=None)

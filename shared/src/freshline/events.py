@@ -1,0 +1,280 @@
+"""Reading the event log: what a materialization and a run have to say, in freshline's words.
+
+The only module that knows how Dagster stores events. Every point in time is UTC in epoch
+seconds; an asset is named by its user string.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final
+
+from dagster import (
+    AssetKey,
+    AssetMaterialization,
+    DagsterEventType,
+    DagsterInstance,
+    EventRecordsFilter,
+)
+
+if TYPE_CHECKING:
+    from dagster import EventLogRecord
+
+__all__ = [
+    "DATA_TIME",
+    "LAG_SECONDS",
+    "Materialized",
+    "RunEvents",
+    "StepEvents",
+    "data_time_of",
+    "latest_materializations",
+    "latest_wipe",
+    "materializations_after",
+    "materializations_by_id",
+    "newest_materializations",
+    "run_events",
+    "wiped_after",
+]
+
+DATA_TIME: Final = "freshline/data_time"
+LAG_SECONDS: Final = "freshline/lag_seconds"
+
+_POINTER: Final = "dagster/input_event_pointer/"
+_NO_RUN: Final = ""  # the run id of events that are reported outside a run
+_BATCH: Final = 1_000
+_RUN_EVENTS: Final = {
+    DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+    DagsterEventType.RUN_STARTING,
+    DagsterEventType.RUN_FAILURE,
+    DagsterEventType.STEP_START,
+    DagsterEventType.STEP_SUCCESS,
+    DagsterEventType.STEP_SKIPPED,
+    DagsterEventType.STEP_FAILURE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Materialized:
+    """One materialization, as it was written. Nothing about it ever changes."""
+
+    id: int
+    key: str
+    at: float
+    run_id: str
+    """"" for one that was reported outside a run."""
+    step: str
+    data_time: float | None
+    """What its own metadata says."""
+    consumed: tuple[tuple[str, int | None], ...]
+    """The version read of every input; None: the input had no version."""
+
+
+@dataclass(slots=True)
+class StepEvents:
+    started: float | None = None
+    ended: float | None = None
+    error: str | None = None
+    """Set when the step failed."""
+
+
+@dataclass(slots=True)
+class RunEvents:
+    """What a run was to make, and how far its steps have come."""
+
+    planned: dict[str, str] = field(default_factory=dict)
+    """Step that makes each asset."""
+    launched: float | None = None
+    steps: dict[str, StepEvents] = field(default_factory=dict)
+    error: str | None = None
+    cursor: str | None = None
+
+
+# --- materializations ---------------------------------------------------------------------
+
+
+def materializations_after(instance: DagsterInstance, after: int) -> Iterator[Materialized]:
+    """Every materialization of every asset with an id above `after`, in order."""
+    while True:
+        records = _materialization_records(
+            instance, _materializations(after_cursor=after), limit=_BATCH, ascending=True
+        )
+        yield from (made for record in records if (made := _materialized(record)))
+        if len(records) < _BATCH:
+            return
+        after = records[-1].storage_id
+
+
+def newest_materializations(instance: DagsterInstance, limit: int) -> list[Materialized]:
+    """The newest materializations of all assets together, oldest first."""
+    records = _materialization_records(instance, _materializations(), limit=limit, ascending=False)
+    return [made for record in reversed(records) if (made := _materialized(record))]
+
+
+def materializations_by_id(instance: DagsterInstance, ids: Iterable[int]) -> list[Materialized]:
+    """Those of `ids` that still exist."""
+    found: list[Materialized] = []
+    for batch in _batches(sorted(set(ids))):
+        records = _materialization_records(
+            instance, _materializations(storage_ids=batch), limit=None, ascending=True
+        )
+        found.extend(made for record in records if (made := _materialized(record)))
+    return found
+
+
+def latest_materializations(
+    instance: DagsterInstance, keys: Iterable[str]
+) -> dict[str, tuple[Materialized | None, str]]:
+    """For each asset that the instance knows: its current version, and its newest run's id."""
+    latest: dict[str, tuple[Materialized | None, str]] = {}
+    for batch in _batches(sorted(keys)):
+        for record in instance.get_asset_records([AssetKey.from_user_string(key) for key in batch]):
+            entry = record.asset_entry
+            last = entry.last_materialization_record
+            latest[entry.asset_key.to_user_string()] = (
+                _materialized(last) if last else None,
+                entry.last_run_id or "",
+            )
+    return latest
+
+
+def _materializations(
+    *,
+    after_cursor: int | None = None,
+    storage_ids: Sequence[int] | None = None,
+) -> EventRecordsFilter:
+    return EventRecordsFilter(
+        DagsterEventType.ASSET_MATERIALIZATION,
+        after_cursor=after_cursor,
+        storage_ids=storage_ids,
+    )
+
+
+def _materialization_records(
+    instance: DagsterInstance,
+    event_filter: EventRecordsFilter,
+    *,
+    limit: int | None,
+    ascending: bool,
+) -> Sequence[EventLogRecord]:
+    # `fetch_materializations`, which the warnings recommend, answers for one asset at a time:
+    # a tick over 10,000 assets would ask 10,000 questions. `get_event_records` is deprecated
+    # "for 2.0"; freshline supports Dagster below 1.14. The filter is not undone afterwards
+    # because `warnings.catch_warnings` is not safe in a code server's threads.
+    warnings.filterwarnings("ignore", message=".*fetch_materializations instead")
+    warnings.filterwarnings("ignore", message=".*get_event_records.* is deprecated")
+    return instance.get_event_records(event_filter, limit=limit, ascending=ascending)
+
+
+def _materialized(record: EventLogRecord) -> Materialized | None:
+    entry = record.event_log_entry
+    event = entry.dagster_event
+    if event is None or not event.is_step_materialization:
+        return None
+    materialization: AssetMaterialization = event.step_materialization_data.materialization
+    return Materialized(
+        id=record.storage_id,
+        key=materialization.asset_key.to_user_string(),
+        at=entry.timestamp,
+        run_id=entry.run_id,
+        step=entry.step_key or "",
+        data_time=data_time_of(materialization.metadata),
+        consumed=tuple(_consumed(materialization.tags or {})),
+    )
+
+
+def _consumed(tags: Mapping[str, str]) -> Iterator[tuple[str, int | None]]:
+    for tag, pointer in tags.items():
+        if tag.startswith(_POINTER):
+            yield tag[len(_POINTER) :], int(pointer) if pointer.isdecimal() else None
+
+
+def data_time_of(metadata: Mapping[str, Any]) -> float | None:
+    """The data time that metadata states: a timestamp, a number, or ISO 8601 text with a zone."""
+    value = getattr(metadata.get(DATA_TIME), "value", metadata.get(DATA_TIME))
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        except ValueError:
+            return None
+        return moment.timestamp() if moment.tzinfo else None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
+    return None
+
+
+# --- wiped assets -------------------------------------------------------------------------
+
+
+def latest_wipe(instance: DagsterInstance) -> str | None:
+    """A cursor for `wiped_after` that stands at the end of the log."""
+    return instance.get_records_for_run(
+        _NO_RUN, of_type=DagsterEventType.ASSET_WIPED, limit=1, ascending=False
+    ).cursor
+
+
+def wiped_after(instance: DagsterInstance, cursor: str | None) -> tuple[set[str], str | None]:
+    """The assets wiped since, and the cursor to go on from."""
+    connection = instance.get_records_for_run(
+        _NO_RUN, cursor=cursor, of_type=DagsterEventType.ASSET_WIPED
+    )
+    events = [record.event_log_entry.dagster_event for record in connection.records]
+    keys = {event.asset_key.to_user_string() for event in events if event and event.asset_key}
+    return keys, connection.cursor
+
+
+# --- runs ---------------------------------------------------------------------------------
+
+
+def run_events(instance: DagsterInstance, run_id: str, known: RunEvents | None = None) -> RunEvents:
+    """What a run planned and did; with `known`, only what is new is read and added to it."""
+    events = known or RunEvents()
+    connection = instance.get_records_for_run(run_id, cursor=events.cursor, of_type=_RUN_EVENTS)
+    for record in connection.records:
+        _add_run_event(events, record)
+    events.cursor = connection.cursor
+    return events
+
+
+def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:
+    entry = record.event_log_entry
+    event = entry.dagster_event
+    if event is None:
+        return
+    kind = event.event_type
+    if kind is DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.asset_key:
+        events.planned[event.asset_key.to_user_string()] = entry.step_key or ""
+    elif kind is DagsterEventType.RUN_STARTING:
+        events.launched = entry.timestamp
+    elif kind is DagsterEventType.RUN_FAILURE:
+        data = event.event_specific_data
+        events.error = _root_error(getattr(data, "error", None)) or event.message or entry.message
+    elif entry.step_key:
+        step = events.steps.setdefault(entry.step_key, StepEvents())
+        if kind is DagsterEventType.STEP_START:
+            # The first attempt counts: a retry of the step may go on with what it had read.
+            step.started = entry.timestamp if step.started is None else step.started
+        else:
+            step.ended = entry.timestamp
+        if kind is DagsterEventType.STEP_FAILURE:
+            step.error = _root_error(event.step_failure_data.error) or "step failed"
+
+
+def _root_error(error: Any) -> str | None:
+    """The first line of the innermost cause, short enough for a message."""
+    if error is None:
+        return None
+    while error.cause is not None:
+        error = error.cause
+    lines = [line.strip() for line in error.message.splitlines() if line.strip()]
+    return lines[0][:300] if lines else None
+
+
+def _batches(items: Sequence[Any]) -> Iterator[Any]:
+    for start in range(0, len(items), _BATCH):
+        yield items[start : start + _BATCH]

@@ -1,0 +1,183 @@
+"""History: the instance's event log as a snapshot that the planner can read.
+
+One `History` serves one process. Each `read` takes in what has happened since the last one
+(a handful of queries, however many assets there are) and keeps what cannot change. Nothing
+here decides anything; it only says what is so.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from dagster import DagsterInstance
+
+from freshline import events
+from freshline.durations import Stopwatch
+from freshline.events import Materialized
+from freshline.model import AssetState, Graph, Snapshot, Version
+from freshline.promises import Promises
+from freshline.runs import Runs
+from freshline.versions import Versions
+
+__all__ = ["History"]
+
+_FIRST_LOOK: Final = 5_000  # newest materializations read when nothing is known yet
+_LATE: Final = 10.0  # seconds in which an insert with a lower id may still be committed
+_VERIFIED: Final = 10  # assets compared with the instance's own records at each read
+_NEVER_RUN: Final = AssetState()
+_TICK: Final = 5.0  # seconds between two plans of a location that does not say
+
+
+class History:
+    """Reads `instance`, which may be set anew before each read: a sensor's lives for a tick."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self.instance = instance
+        self._versions = Versions(self._fetch, self._step_started)
+        self._runs = Runs()
+        self._stopwatch = Stopwatch()
+        self._marks: deque[tuple[float, int]] = deque()
+        self._wipes: str | None = None
+        self._known: set[str] = set()
+        self._rota: deque[str] = deque()
+
+    def read(self, graph: Graph, now: float, seen: Mapping[str, float] | None = None) -> Snapshot:
+        """The state at `now` of every asset in `graph`. Raises what the storage raises; the
+        next read goes on from where the last complete one ended."""
+        self._versions.follow(graph)
+        self._runs.read(self.instance, now)
+        self._read_materializations(now)
+        self._read_wipes()
+        self._meet(graph.assets.keys() - self._known, now)
+        self._verify(graph)
+        self._learn(graph)
+        snapshot = Snapshot(self._states(graph, now), dict(seen or {}))
+        self._versions.forget_old(len(graph.assets))
+        return snapshot
+
+    # --- taking in what is new ------------------------------------------------------------
+
+    def _read_materializations(self, now: float) -> None:
+        """Ids are given before they are committed, so a lower one may show up later than a
+        higher one: each read starts where the log stood some seconds ago."""
+        if not self._marks:
+            self._wipes = events.latest_wipe(self.instance)
+            first = events.newest_materializations(self.instance, _FIRST_LOOK)
+            for made in first:
+                self._note(made)
+            self._marks.append((now, first[-1].id if first else 0))
+            return
+        while len(self._marks) > 1 and now - self._marks[1][0] >= _LATE:
+            self._marks.popleft()
+        newest = self._marks[-1][1]
+        for made in events.materializations_after(self.instance, self._marks[0][1]):
+            if made.id not in self._versions:
+                self._note(made)
+            newest = max(newest, made.id)
+        self._marks.append((now, newest))
+
+    def _note(self, made: Materialized) -> None:
+        if self._versions.add(made):
+            self._runs.delivered(made)
+
+    def _read_wipes(self) -> None:
+        wiped, self._wipes = events.wiped_after(self.instance, self._wipes)
+        self._verify_all(wiped, certain=True)
+
+    def _meet(self, strangers: Iterable[str], now: float) -> None:
+        """Learn what the log says about assets that were not in the graph before."""
+        keys = set(strangers)
+        if not keys:
+            return
+        latest = self._verify_all(keys, certain=True)
+        old_runs = {
+            run_id
+            for made, run_id in latest.values()
+            if run_id and (made is None or made.run_id != run_id)
+        }
+        self._runs.read_runs(self.instance, old_runs, now)
+        for key, (_, run_id) in latest.items():
+            self._runs.remember_last_run(key, run_id)
+        self._known |= keys
+
+    def _verify(self, graph: Graph) -> None:
+        """A few assets in turn: what no event tells of (a deleted run) is noticed in the end."""
+        if not self._rota:
+            self._rota.extend(sorted(graph.assets))
+        turn = [self._rota.popleft() for _ in range(min(_VERIFIED, len(self._rota)))]
+        self._verify_all(turn)
+
+    def _verify_all(
+        self, keys: Iterable[str], *, certain: bool = False
+    ) -> dict[str, tuple[Materialized | None, str]]:
+        """Make the instance's own record of each asset's current version ours.
+
+        That record is written after the event: unless `certain`, one that is missing says
+        nothing against a version that is only seconds old.
+        """
+        wanted = set(keys)
+        latest = events.latest_materializations(self.instance, wanted) if wanted else {}
+        for key in wanted:
+            made, _ = latest.get(key, (None, ""))
+            current = self._versions.current(key)
+            if made is not None and (current is None or current.id < made.id):
+                self._note(made)
+            elif made is None and current is not None:
+                if certain or current.id <= self._marks[0][1]:
+                    self._versions.wipe(key)
+        return latest
+
+    def _learn(self, graph: Graph) -> None:
+        def tick_of(key: str) -> float:
+            asset = graph.assets.get(key)
+            return graph.ticks.get(asset.location, _TICK) if asset else _TICK
+
+        def made_at(version: int) -> float | None:
+            made = self._versions.get(version)
+            return made.at if made else None
+
+        for run in self._runs.settle(self._versions.current):
+            self._stopwatch.learn(run, tick_of, made_at)
+
+    def _fetch(self, ids: Iterable[int]) -> list[Materialized]:
+        return events.materializations_by_id(self.instance, ids)
+
+    def _step_started(self, run_id: str, step: str) -> float | None:
+        return self._runs.step_started(self.instance, run_id, step)
+
+    # --- saying what is so ----------------------------------------------------------------
+
+    def _states(self, graph: Graph, now: float) -> dict[str, AssetState]:
+        current = {
+            key: made for key in graph.assets if (made := self._versions.current(key)) is not None
+        }
+        data_times = self._versions.data_times(made.id for made in current.values())
+        promises = Promises(graph, self._versions, self._runs.pending(), data_times)
+        states: dict[str, AssetState] = {}
+        for key in graph.assets:
+            made = current.get(key)
+            failures = self._runs.failures(key)
+            state = AssetState(
+                version=_version(made, data_times[made.id], now) if made else None,
+                pending=promises.pending(key),
+                failures=failures.count,
+                failing_since=failures.since,
+                failed_at=failures.at,
+                error=failures.error,
+                last_run_id=self._runs.last_run(key),
+                durations=self._stopwatch.durations(key),
+            )
+            if state != _NEVER_RUN:
+                states[key] = state
+        return states
+
+
+def _version(made: Materialized, data_time: float | None, now: float) -> Version:
+    """A host whose clock is ahead of ours must not make data look newer than now."""
+    return Version(
+        id=made.id,
+        at=min(made.at, now),
+        data_time=None if data_time is None else min(data_time, now),
+    )

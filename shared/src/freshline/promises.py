@@ -1,0 +1,92 @@
+"""Promises: what the runs under way will deliver, and how new its data will be at least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from freshline.model import Graph, Pending
+from freshline.runs import Run
+from freshline.versions import Versions
+
+__all__ = ["Promises"]
+
+_OLDEST: Final = float("-inf")
+
+
+class Promises:
+    """Answers for one snapshot; `data_times` holds those of all current versions."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        versions: Versions,
+        runs: Mapping[str, Sequence[tuple[Run, str]]],
+        data_times: Mapping[int, float | None],
+    ) -> None:
+        self._graph = graph
+        self._versions = versions
+        self._runs = runs
+        self._data_times = data_times
+        self._known: dict[tuple[str, str], float | None] = {}
+
+    def pending(self, key: str) -> Pending | None:
+        """Of all runs that will deliver the asset, the one that promises the newest data."""
+        best: Pending | None = None
+        for run, step in self._runs.get(key, ()):
+            pending = Pending(
+                run_id=run.id,
+                requested_at=run.created,
+                started_at=run.step_started(step),
+                data_time=self._data_time(key, run, step),
+            )
+            if best is None or _newness(pending) > _newness(best):
+                best = pending
+        return best
+
+    def _data_time(self, key: str, run: Run, step: str) -> float | None:
+        """The data time that the run will deliver at least; None: not known."""
+        place = (run.id, key)
+        if place not in self._known:
+            self._known[place] = None  # should contracts disagree into a cycle
+            self._known[place] = self._work_out(key, run, step)
+        return self._known[place]
+
+    def _work_out(self, key: str, run: Run, step: str) -> float | None:
+        asset = self._graph.assets.get(key)
+        if asset is None:
+            return None
+        started = run.step_started(step)
+        inputs = [dep for dep in asset.deps if dep not in self._graph.outside]
+        if not inputs:
+            return run.created if started is None else started
+        times = [self._input_data_time(dep, run, step, started) for dep in inputs]
+        known = [time for time in times if time is not None]
+        return min(known) if len(known) == len(times) else None
+
+    def _input_data_time(
+        self, dep: str, run: Run, step: str, started: float | None
+    ) -> float | None:
+        own = run.to_make()
+        if dep in own:
+            made = run.delivered.get(dep)
+            if made is None:
+                return self._data_time(dep, run, own[dep])
+            if own[dep] == step:
+                return self._of(made.id)
+        made = (
+            self._versions.current(dep)
+            if started is None
+            else self._versions.current_at(dep, started)
+        )
+        return self._of(made.id) if made else None
+
+    def _of(self, version: int) -> float | None:
+        if version in self._data_times:
+            return self._data_times[version]
+        return self._versions.data_times([version])[version]
+
+
+def _newness(pending: Pending) -> tuple[float, float]:
+    newest = pending.data_time
+    return (_OLDEST if newest is None else newest, -pending.requested_at)

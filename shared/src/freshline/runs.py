@@ -1,0 +1,299 @@
+"""Runs: which will still deliver an asset, which failed to, and how often in a row.
+
+A run counts against an asset when it was to make it and ended without: its step failed, the
+run crashed, was cancelled, or "succeeded" and made nothing. An asset whose step never started
+because another one failed is not itself failing. A run and its retries count once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+
+from freshline.events import Materialized, RunEvents, run_events
+
+if TYPE_CHECKING:
+    from dagster import RunRecord
+
+__all__ = ["Failures", "Run", "Runs"]
+
+_FIRST_LOOK: Final = 300  # newest runs read when nothing is known yet
+_PAGE: Final = 25
+_BATCH: Final = 200
+_SETTLED: Final = 5_000  # run ids remembered, so that no run is judged twice
+_RETRY_GRACE: Final = 600.0  # seconds in which a promised retry of a failed run must appear
+
+_QUEUED: Final = frozenset(
+    {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.MANAGED}
+)
+_FINISHED: Final = frozenset(
+    {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
+)
+_UNFINISHED: Final = tuple(status for status in DagsterRunStatus if status not in _FINISHED)
+
+
+@dataclass(slots=True)
+class Run:
+    id: str
+    root_id: str
+    """The first run of a chain of retries; its own id when there is no retry."""
+    order: int
+    """Larger is newer, whatever the clocks of the hosts say."""
+    created: float
+    status: DagsterRunStatus
+    selection: frozenset[str] = frozenset()
+    started: float | None = None
+    ended: float | None = None
+    retry_promised: bool = False
+    events: RunEvents = field(default_factory=RunEvents)
+    delivered: dict[str, Materialized] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        return self.status in _FINISHED
+
+    def to_make(self) -> dict[str, str]:
+        """Its assets, and the step that makes each.
+
+        The plan is the truth; until it is written the selection stands in. They differ: a
+        retry from the point of failure selects what its parent did and makes only the rest.
+        """
+        return self.events.planned or dict.fromkeys(self.selection, "")
+
+    def still_to_make(self) -> Iterator[tuple[str, str]]:
+        for key, step in self.to_make().items():
+            done = self.events.steps.get(step)
+            if key not in self.delivered and (done is None or done.ended is None):
+                yield key, step
+
+    def step_started(self, step: str) -> float | None:
+        events = self.events.steps.get(step)
+        return events.started if events else None
+
+
+@dataclass(slots=True)
+class _Failure:
+    since: float
+    at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """An asset's failures in a row since its last materialization."""
+
+    count: int = 0
+    since: float | None = None
+    at: float | None = None
+    error: str | None = None
+
+
+class Runs:
+    """Follows the instance's runs from poll to poll."""
+
+    def __init__(self) -> None:
+        self.active: dict[str, Run] = {}
+        """Queued, in progress, or failed with a retry to come."""
+        self._ended: list[Run] = []
+        self._settled: OrderedDict[str, int] = OrderedDict()
+        self._newest: int | None = None
+        self._failures: defaultdict[str, dict[str, _Failure]] = defaultdict(dict)
+        self._last: dict[str, tuple[int, str]] = {}
+
+    # --- reading --------------------------------------------------------------------------
+
+    def read(self, instance: DagsterInstance, now: float) -> None:
+        """Bring every run up to date. Runs first, materializations after: then what a
+        finished run has delivered is known when `settle` judges it."""
+        records = {
+            record.dagster_run.run_id: record
+            for record in (*self._newest_records(instance), *self._other_active(instance))
+        }
+        for deleted in self.active.keys() - records.keys():
+            del self.active[deleted]
+        for record in sorted(records.values(), key=lambda record: record.storage_id):
+            if record.dagster_run.run_id not in self._settled:
+                self._follow(instance, record, now)
+
+    def read_runs(self, instance: DagsterInstance, run_ids: Iterable[str], now: float) -> None:
+        """Take these runs in as well, however old."""
+        wanted = [run_id for run_id in run_ids if run_id not in self._settled]
+        for record in self._records(instance, set(wanted) - self.active.keys()):
+            self._follow(instance, record, now)
+
+    def _newest_records(self, instance: DagsterInstance) -> Sequence[RunRecord]:
+        # Ordered by the storage's own counter: `updated_after` would compare the clocks of
+        # the hosts that write with ours. A few known ones are read again each time, for runs
+        # whose insertion was committed late.
+        limit = _PAGE if self._newest is not None else _FIRST_LOOK
+        while True:
+            records = instance.get_run_records(limit=limit)
+            reached = self._newest is None or len(records) < limit
+            if reached or records[-1].storage_id <= (self._newest or 0):
+                break
+            limit *= 4
+        if records:
+            self._newest = max(records[0].storage_id, self._newest or 0)
+        elif self._newest is None:
+            self._newest = 0
+        return records
+
+    def _other_active(self, instance: DagsterInstance) -> Sequence[RunRecord]:
+        if not self._settled and not self.active:
+            return instance.get_run_records(RunsFilter(statuses=list(_UNFINISHED)))
+        return self._records(instance, self.active.keys())
+
+    def _records(self, instance: DagsterInstance, run_ids: Iterable[str]) -> list[RunRecord]:
+        ids = sorted(run_ids)
+        return [
+            record
+            for start in range(0, len(ids), _BATCH)
+            for record in instance.get_run_records(
+                RunsFilter(run_ids=ids[start : start + _BATCH])
+            )
+        ]
+
+    def _follow(self, instance: DagsterInstance, record: RunRecord, now: float) -> None:
+        run = self.active.get(record.dagster_run.run_id) or _new_run(record)
+        self.active[run.id] = run
+        before = run.status
+        run.status = record.dagster_run.status
+        run.started, run.ended = record.start_time, record.end_time
+        run.retry_promised = _retry_promised(record, now)
+        if run.finished:
+            if before not in _FINISHED or not run.events.planned:
+                # From the start: what another process wrote may have been committed late.
+                run.events = run_events(instance, run.id)
+            self._ended.append(run)
+        elif run.status not in _QUEUED or not run.events.planned:
+            run_events(instance, run.id, run.events)
+        for key in run.to_make():
+            self._last[key] = max(self._last.get(key, (0, "")), (run.order, run.id))
+
+    # --- judging --------------------------------------------------------------------------
+
+    def delivered(self, made: Materialized) -> None:
+        """A new version exists: earlier failures are over."""
+        self._failures.pop(made.key, None)
+        run = self.active.get(made.run_id)
+        if run is not None:
+            run.delivered[made.key] = made
+
+    def settle(self, current: Callable[[str], Materialized | None]) -> list[Run]:
+        """Judge what has happened since the last poll; gives the runs that have ended."""
+        for run in self.active.values():
+            for key, failure in _failures_of(run):
+                if not self._is_over(run, failure, current(key)):
+                    self._count(key, run, failure)
+        ended = [run for run in self._ended if not run.retry_promised]
+        self._ended.clear()
+        for run in ended:
+            self.active.pop(run.id, None)
+            self._settled[run.id] = run.order
+        while len(self._settled) > _SETTLED:
+            self._settled.popitem(last=False)
+        return ended
+
+    def _is_over(self, run: Run, failure: _Failure, current: Materialized | None) -> bool:
+        """Has the asset been made since? Decided without clocks where possible."""
+        if current is None:
+            return False
+        if current.run_id == run.id:
+            return True
+        maker = self.active.get(current.run_id)
+        order = maker.order if maker else self._settled.get(current.run_id)
+        return current.at >= failure.at if order is None else order > run.order
+
+    def _count(self, key: str, run: Run, failure: _Failure) -> None:
+        known = self._failures[key].get(run.root_id)
+        if known is not None:
+            failure = _Failure(min(known.since, failure.since), failure.at, failure.error)
+        self._failures[key][run.root_id] = failure
+
+    # --- answers --------------------------------------------------------------------------
+
+    def failures(self, key: str) -> Failures:
+        failures = self._failures.get(key)
+        if not failures:
+            return Failures()
+        latest = max(failures.values(), key=lambda failure: failure.at)
+        since = min(failure.since for failure in failures.values())
+        return Failures(len(failures), since, latest.at, latest.error)
+
+    def last_run(self, key: str) -> str:
+        return self._last.get(key, (0, ""))[1]
+
+    def remember_last_run(self, key: str, run_id: str) -> None:
+        """For an asset whose newest run is older than what was read."""
+        self._last.setdefault(key, (0, run_id))
+
+    def step_started(self, instance: DagsterInstance, run_id: str, step: str) -> float | None:
+        """When a step began; of one without a start event, its run. None: the run is gone."""
+        run = self.active.get(run_id)
+        known = run.step_started(step) if run else None
+        if known is not None:
+            return known
+        events = run_events(instance, run_id).steps.get(step)
+        if events is not None and events.started is not None:
+            return events.started
+        records = instance.get_run_records(RunsFilter(run_ids=[run_id]), limit=1)
+        return records[0].start_time if records else None
+
+    def pending(self) -> dict[str, list[tuple[Run, str]]]:
+        """The runs that will still deliver each asset, with the step that does."""
+        pending: defaultdict[str, list[tuple[Run, str]]] = defaultdict(list)
+        for run in self.active.values():
+            if run.retry_promised:
+                for key, step in run.to_make().items():
+                    if key not in run.delivered:
+                        pending[key].append((run, step))
+            else:
+                for key, step in run.still_to_make():
+                    pending[key].append((run, step))
+        return pending
+
+
+def _new_run(record: RunRecord) -> Run:
+    run = record.dagster_run
+    return Run(
+        id=run.run_id,
+        root_id=run.root_run_id or run.run_id,
+        order=record.storage_id,
+        created=record.create_timestamp.timestamp(),
+        status=DagsterRunStatus.NOT_STARTED,
+        selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
+    )
+
+
+def _retry_promised(record: RunRecord, now: float) -> bool:
+    """Dagster has marked this failed run to be retried, and the retry is not there yet."""
+    run = record.dagster_run
+    if run.status is not DagsterRunStatus.FAILURE:
+        return False
+    if run.tags.get("dagster/will_retry") != "true" or run.tags.get("dagster/auto_retry_run_id"):
+        return False
+    return now - (record.end_time or now) < _RETRY_GRACE
+
+
+def _failures_of(run: Run) -> Iterator[tuple[str, _Failure]]:
+    crashed = not any(step.error for step in run.events.steps.values())
+    for key, step_key in run.to_make().items():
+        if key in run.delivered:
+            continue
+        step = run.events.steps.get(step_key)
+        if step is not None and step.error is not None:
+            at = step.ended or run.ended or run.created
+            yield key, _Failure(at, at, step.error)
+        elif run.finished:
+            at = run.ended or run.created
+            started = step is not None and step.started is not None
+            if run.status is DagsterRunStatus.SUCCESS:
+                yield key, _Failure(at, at, "the run succeeded without materializing the asset")
+            elif run.status is DagsterRunStatus.CANCELED:
+                yield key, _Failure(at, at, "the run was cancelled")
+            elif crashed or started:
+                yield key, _Failure(at, at, run.events.error or "the run failed")

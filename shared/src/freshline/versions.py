@@ -1,0 +1,196 @@
+"""Versions: every asset's current materialization, and the data time of any.
+
+The data time of a version never changes, so it is worked out once and remembered, within a
+bound. It follows the exact versions consumed (`dagster/input_event_pointer/...`), across
+locations, down to the roots:
+
+- a root (no input in any location): its metadata `freshline/data_time`, else its step's
+  start, else its run's start; reported outside a run: its metadata, else its own time;
+- anything else: the minimum over its inputs of the data time of the version it read. An
+  input without a pointer, or one whose version is gone, makes it unknown.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from freshline.events import Materialized
+from freshline.model import Graph
+
+__all__ = ["Versions"]
+
+_REMEMBERED: Final = 20_000  # versions, plus four an asset: some 300 bytes each
+_RECENT: Final = 4  # an asset's versions that a step in progress may have started from
+
+_UNKNOWN: Final = None
+
+
+@dataclass(slots=True)
+class _Fact:
+    made: Materialized
+    resolved: bool = False
+    data_time: float | None = None
+
+
+class Versions:
+    """Remembers versions; asks `fetch` for older ones, and `started` when a root's run began."""
+
+    def __init__(
+        self,
+        fetch: Callable[[Iterable[int]], Iterable[Materialized]],
+        started: Callable[[str, str], float | None],
+    ) -> None:
+        self._fetch = fetch
+        self._started = started
+        self._facts: OrderedDict[int, _Fact] = OrderedDict()
+        self._recent: dict[str, list[int]] = {}
+        self._dependencies: Mapping[str, frozenset[str]] = {}
+        self._graph: Graph | None = None
+
+    # --- what is known --------------------------------------------------------------------
+
+    def __contains__(self, version: int) -> bool:
+        return version in self._facts
+
+    def add(self, made: Materialized) -> bool:
+        """Take note of a version; True when it is now its asset's current one."""
+        self._remember(made)
+        recent = self._recent.setdefault(made.key, [])
+        if made.id in recent:
+            return recent[-1] == made.id
+        recent.append(made.id)
+        recent.sort()
+        del recent[:-_RECENT]
+        return recent[-1] == made.id
+
+    def wipe(self, key: str) -> None:
+        """The asset has no version any more; what was made from it keeps its data time."""
+        self._recent.pop(key, None)
+
+    def current(self, key: str) -> Materialized | None:
+        recent = self._recent.get(key)
+        return self._facts[recent[-1]].made if recent else None
+
+    def current_at(self, key: str, moment: float) -> Materialized | None:
+        """The version that a step which started at `moment` reads."""
+        for version in reversed(self._recent.get(key, ())):
+            fact = self._facts.get(version)
+            if fact is not None and fact.made.at <= moment:
+                return fact.made
+        return None
+
+    def get(self, version: int) -> Materialized | None:
+        fact = self._facts.get(version)
+        return fact.made if fact else None
+
+    def forget_old(self, assets: int) -> None:
+        """Keep within the bound; current versions are never forgotten."""
+        excess = len(self._facts) - max(_REMEMBERED, _RECENT * assets)
+        for version in list(self._facts)[: max(0, excess)]:
+            made = self._facts[version].made
+            if version in self._recent.get(made.key, ()):
+                self._facts.move_to_end(version)
+            else:
+                del self._facts[version]
+
+    def _remember(self, made: Materialized) -> None:
+        if made.id not in self._facts:
+            self._facts[made.id] = _Fact(made)
+
+    # --- data time ------------------------------------------------------------------------
+
+    def follow(self, graph: Graph) -> None:
+        """Use this graph's dependencies from now on."""
+        if graph is self._graph:
+            return
+        self._graph = graph
+        dependencies = {
+            key: frozenset(asset.deps) - graph.outside for key, asset in graph.assets.items()
+        }
+        if dependencies != self._dependencies:
+            self._dependencies = dependencies
+            for fact in self._facts.values():
+                fact.resolved = False
+
+    def data_times(self, versions: Iterable[int]) -> dict[int, float | None]:
+        """The data time of each version; None: unknown."""
+        wanted = list(versions)
+        self._fetch_missing(wanted)
+        return {version: self._resolve(version) for version in wanted}
+
+    def _fetch_missing(self, versions: Iterable[int]) -> None:
+        """Read, level by level, every version that the data times depend on."""
+        level = set(versions)
+        visited: set[int] = set()
+        while level:
+            missing = level - self._facts.keys()
+            if missing:
+                for made in self._fetch(missing):
+                    self._remember(made)
+            visited |= level
+            level = {
+                consumed
+                for version in level
+                if (fact := self._facts.get(version)) and not fact.resolved
+                for consumed in self._inputs(fact.made).values()
+                if consumed is not None and consumed not in visited
+            }
+
+    def _resolve(self, version: int) -> float | None:
+        """Depth first, with a stack of its own: a chain may be longer than Python's."""
+        stack = [version]
+        while stack:
+            fact = self._facts.get(stack[-1])
+            if fact is None or fact.resolved:
+                stack.pop()
+                continue
+            # An input is always older than what was made from it: no cycle is possible.
+            waiting = [
+                consumed
+                for consumed in self._inputs(fact.made).values()
+                if consumed is not None
+                and consumed < fact.made.id
+                and (below := self._facts.get(consumed)) is not None
+                and not below.resolved
+            ]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            fact.data_time = self._work_out(fact.made)
+            fact.resolved = True
+            stack.pop()
+        fact = self._facts.get(version)
+        return fact.data_time if fact else _UNKNOWN
+
+    def _work_out(self, made: Materialized) -> float | None:
+        inputs = self._inputs(made)
+        if not inputs:
+            return self._root_data_time(made)
+        if made.data_time is not None and not made.run_id:
+            return made.data_time  # somebody reports it from outside and says how new it is
+        oldest: float | None = None
+        for consumed in inputs.values():
+            fact = self._facts.get(consumed) if consumed is not None else None
+            if fact is None or fact.data_time is None or fact.made.id >= made.id:
+                return _UNKNOWN
+            oldest = fact.data_time if oldest is None else min(oldest, fact.data_time)
+        return oldest
+
+    def _root_data_time(self, made: Materialized) -> float | None:
+        if made.data_time is not None:
+            return min(made.data_time, made.at)  # never later than the version itself
+        if not made.run_id:
+            return made.at
+        started = self._started(made.run_id, made.step)
+        return None if started is None else min(started, made.at)
+
+    def _inputs(self, made: Materialized) -> dict[str, int | None]:
+        """The version of each input; of an asset that no contract explains, what it says."""
+        consumed = dict(made.consumed)
+        dependencies = self._dependencies.get(made.key)
+        if dependencies is None:
+            return consumed
+        return {key: consumed.get(key) for key in dependencies}
