@@ -68,7 +68,8 @@ class GraphQL:
 
     def reload(self, location: str) -> None:
         query = """mutation($name: String!) {
-            reloadRepositoryLocation(repositoryLocationName: $name) { __typename ... on PythonError { message }
+            reloadRepositoryLocation(repositoryLocationName: $name) {
+            __typename ... on PythonError { message }
             ... on WorkspaceLocationEntry { loadStatus locationOrLoadError {
               __typename ... on PythonError { message } } } } }"""
         answer = self.ask(query, name=location)["reloadRepositoryLocation"]

@@ -1,43 +1,41 @@
 """A code location whose assets take a second: what one team's `definitions.py` boils down to.
 
-The test writes a copy a location, with the first lines filled in. The root writes the moment
-at which it began reading as a row; every other asset copies its inputs' oldest newest row, so
-that the newest row in a mart *is* its data time.
+A test puts a copy for each location beside a JSON file of the same name. The root writes the
+moment at which it began reading as a row; every other asset copies the oldest of its inputs'
+newest rows, so that the newest row in a mart *is* its data time.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg2
 from freshline import data_time_metadata, max_lag, stamp_lag, with_freshline
 
-LOCATION = "{location}"
-# Key, the keys it reads, maximum lag in minutes or None.
-ASSETS: list[tuple[str, list[str], float | None]] = {assets}
+# {"location": name, "assets": [{"key", "deps", "minutes"}, ...]}
+CONFIG: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text())
 WORK_SECONDS = 1.0
-
-
-def table(key: str) -> str:
-    return '"' + key + '"'
 
 
 def write_row(key: str, newest: datetime) -> None:
     with psycopg2.connect(os.environ["WAREHOUSE_DSN"]) as warehouse, warehouse.cursor() as cursor:
-        cursor.execute(f"create table if not exists {{table(key)}} (newest timestamptz)")
-        cursor.execute(f"insert into {{table(key)}} values (%s)", [newest])
+        cursor.execute(f'create table if not exists "{key}" (newest timestamptz)')
+        cursor.execute(f'insert into "{key}" values (%s)', [newest])
 
 
 def read_newest(keys: list[str]) -> datetime:
+    rows: list[datetime] = []
     with psycopg2.connect(os.environ["WAREHOUSE_DSN"]) as warehouse, warehouse.cursor() as cursor:
-        rows = []
         for key in keys:
-            cursor.execute(f"select max(newest) from {{table(key)}}")
-            rows.append(cursor.fetchone()[0])
+            cursor.execute(f'select max(newest) from "{key}"')
+            rows.extend(row for (row,) in cursor.fetchall())
     return min(rows)
 
 
@@ -52,7 +50,7 @@ def build(key: str, deps: list[str], minutes: float | None) -> dg.AssetsDefiniti
         newest = read_newest(deps) if deps else began
         time.sleep(WORK_SECONDS)
         write_row(key, newest)
-        metadata = {{"newest": dg.MetadataValue.timestamp(newest)}}
+        metadata: dict[str, Any] = {"newest": dg.MetadataValue.timestamp(newest)}
         if not deps:
             metadata |= data_time_metadata(began)
         yield from stamp_lag(context, iter([dg.MaterializeResult(metadata=metadata)]))
@@ -62,7 +60,8 @@ def build(key: str, deps: list[str], minutes: float | None) -> dg.AssetsDefiniti
 
 defs = with_freshline(
     dg.Definitions(
-        assets=[build(*asset) for asset in ASSETS], executor=dg.in_process_executor
+        assets=[build(**asset) for asset in CONFIG["assets"]],
+        executor=dg.in_process_executor,
     ),
-    location=LOCATION,
+    location=CONFIG["location"],
 )

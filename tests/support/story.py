@@ -1,0 +1,129 @@
+"""The stage for a story of freshness: three small code locations and what they materialize."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+
+from support.dagster import ROOT, CodeLocation, Dagster, free_port
+from support.versions import python_with
+from support.waiting import wait_until
+
+TEMPLATE = Path(__file__).with_name("quick_location.py")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One materialization, as the event log has it. Points in time in epoch seconds."""
+
+    key: str
+    id: int
+    at: float
+    run_id: str
+    data_time: float | None
+    lag: float | None
+    newest: float
+    """The newest row that the asset's table held."""
+    inputs: Mapping[str, int]
+    """The versions consumed: event log id by upstream key."""
+
+
+@dataclass
+class Story:
+    """When each chapter began, and all that was materialized."""
+
+    chapters: dict[str, float] = field(default_factory=dict)
+    made: list[Made] = field(default_factory=list)
+
+    def of(self, key: str, begin: str, end: str | None = None) -> list[Made]:
+        """Materializations of `key` between the beginnings of two chapters, oldest first."""
+        until = self.chapters[end] if end else float("inf")
+        return [m for m in self.made if m.key == key and self.chapters[begin] <= m.at < until]
+
+
+class Stage:
+    """Three code locations, each on a Dagster minor version of its own, over one instance."""
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], deps: Mapping[str, list[str]]
+    ) -> None:
+        self.folder = folder
+        self.story = Story()
+        self._deps = deps
+        shutil.copy(ROOT / "dagster.yaml", folder / "dagster.yaml")
+        self._locations: list[CodeLocation] = []
+        self.environment = environment
+
+    def add(self, location: str, dagster: str, assets: Mapping[str, float | None]) -> None:
+        """A location on a version of Dagster; each of its assets with a maximum lag in minutes."""
+        file = self.folder / f"{location}.py"
+        shutil.copy(TEMPLATE, file)
+        self.write(location, assets)
+        self._locations.append(CodeLocation(location, python_with(dagster), file, free_port()))
+
+    def write(self, location: str, assets: Mapping[str, float | None]) -> None:
+        """What the location's definitions are to be, from its next (re)load on."""
+        rows = [
+            {"key": key, "deps": self._deps[key], "minutes": minutes}
+            for key, minutes in assets.items()
+        ]
+        content = json.dumps({"location": location, "assets": rows})
+        (self.folder / f"{location}.json").write_text(content)
+
+    def open(self) -> Dagster:
+        dagster = Dagster(self._locations, home=self.folder, env=self.environment)
+        dagster.start()
+        return dagster
+
+    def chapter(self, name: str) -> None:
+        self.story.chapters[name] = time.time()
+
+    def await_made(self, key: str, count: int, begin: str, *, seconds: float) -> None:
+        """Wait until `key` has been made `count` times since the chapter began."""
+
+        def is_there() -> bool:
+            self.read()
+            return len(self.story.of(key, begin)) >= count
+
+        wait_until(is_there, f"{key} made {count} times in {begin!r}", seconds=seconds, every=2)
+
+    def read(self) -> None:
+        """Read the event log anew."""
+        with dg.DagsterInstance.from_config(str(self.folder)) as instance:
+            made = [made for key in self._deps for made in _materializations(instance, key)]
+        self.story.made = sorted(made, key=lambda made: made.id)
+
+
+def _materializations(instance: dg.DagsterInstance, key: str) -> list[Made]:
+    asset = dg.AssetKey(key.split("/"))
+    records = instance.fetch_materializations(asset, limit=1000).records
+    found = []
+    for record in records:
+        event = record.asset_materialization
+        assert event is not None
+        values = {name: entry.value for name, entry in event.metadata.items()}
+        prefix = "dagster/input_event_pointer/"
+        inputs = {
+            name[len(prefix) :]: int(value)
+            for name, value in (event.tags or {}).items()
+            if name.startswith(prefix) and value != "NULL"
+        }
+        found.append(
+            Made(
+                key=key,
+                id=record.storage_id,
+                at=record.timestamp,
+                run_id=record.run_id,
+                data_time=values.get("freshline/data_time"),
+                lag=values.get("freshline/lag_seconds"),
+                newest=values["newest"],
+                inputs=inputs,
+            )
+        )
+    return found

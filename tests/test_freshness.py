@@ -1,0 +1,125 @@
+"""Freshness across code locations, with real processes: three code servers, each on its own
+Dagster minor version, the real daemon, a real Postgres. One story is played (some ten minutes);
+each test reads one fact from its log.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from devstack_fixtures import PostgresServer
+from support.story import Made, Stage, Story
+
+EVENTS, CLEAN, FAST, SLOW = "raw/events", "core/clean", "mart/fast", "mart/slow"
+DEPS: dict[str, list[str]] = {EVENTS: [], CLEAN: [EVENTS], FAST: [EVENTS], SLOW: [CLEAN, FAST]}
+EASY_MINUTES, FAST_MINUTES, SLOW_MINUTES = 10.0, 1.5, 3.0
+CYCLES = 6
+
+
+@pytest.fixture(scope="module")
+def story(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[Story]:
+    with (
+        postgres_server.new_database() as instance,
+        postgres_server.new_database() as warehouse,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in instance.environ("DAGSTER_PG").items():
+            patch.setenv(name, value)
+        environment = {**os.environ, "WAREHOUSE_DSN": warehouse.dsn}
+        stage = Stage(tmp_path_factory.mktemp("freshness"), environment, DEPS)
+        stage.add("ingestion", "1.12.9", {EVENTS: None})
+        stage.add("core", "1.13.4", {CLEAN: None})
+        stage.add("marts", "1.13.27", {FAST: EASY_MINUTES, SLOW: EASY_MINUTES})
+        stage.chapter("start")
+        dagster = stage.open()
+        try:
+            stage.await_made(SLOW, 1, "start", seconds=240)
+
+            # One team asks for more, and reloads its own location; nobody else does anything.
+            stage.write("marts", {FAST: FAST_MINUTES, SLOW: SLOW_MINUTES})
+            dagster.graphql.reload("marts")
+            stage.chapter("tightened")
+            stage.await_made(FAST, 1, "tightened", seconds=180)
+            dagster.stop_webserver()
+
+            stage.await_made(FAST, 2, "tightened", seconds=240)
+            stage.chapter("steady")
+            stage.await_made(FAST, CYCLES, "steady", seconds=CYCLES * FAST_MINUTES * 90)
+
+            dagster.servers["marts"].kill()
+            stage.chapter("marts down")
+            stage.await_made(EVENTS, 2, "marts down", seconds=4 * FAST_MINUTES * 60)
+            stage.chapter("marts back")
+            dagster.start_location("marts")
+            stage.await_made(SLOW, 1, "marts back", seconds=240)
+            stage.chapter("caught up")
+            stage.await_made(FAST, 2, "caught up", seconds=4 * FAST_MINUTES * 60)
+            stage.read()
+            yield stage.story
+        finally:
+            dagster.stop()
+
+
+def lag_when_replaced(made: list[Made]) -> list[float]:
+    """The peak of each cycle: how old a version's data was when the next one came. Seconds."""
+    return [after.at - before.newest for before, after in itertools.pairwise(made)]
+
+
+def test_another_team_runs_within_a_minute_of_a_tighter_policy(story: Story) -> None:
+    first = story.of(EVENTS, "tightened")[0]
+
+    assert first.at - story.chapters["tightened"] < 60
+
+
+@pytest.mark.parametrize(("target", "minutes"), [(FAST, FAST_MINUTES), (SLOW, SLOW_MINUTES)])
+def test_no_target_is_ever_late_after_warm_up(story: Story, target: str, minutes: float) -> None:
+    peaks = lag_when_replaced(story.of(target, "steady", "marts down"))
+
+    assert peaks
+    assert max(peaks) <= minutes * 60
+
+
+def test_every_version_is_made_from_newer_inputs_than_the_one_before(story: Story) -> None:
+    for key in DEPS:
+        times = [made.newest for made in story.of(key, "start")]
+
+        assert sorted(set(times)) == times
+
+
+def test_inputs_are_made_first_and_across_locations(story: Story) -> None:
+    by_id = {made.id: made for made in story.made}
+
+    for made in story.of(FAST, "start") + story.of(CLEAN, "start"):
+        consumed = by_id[made.inputs[EVENTS]]
+        assert (consumed.key, consumed.newest) == (EVENTS, made.newest)
+
+
+def test_the_slower_target_runs_about_half_as_often(story: Story) -> None:
+    fast = len(story.of(FAST, "steady", "marts down"))
+    slow = len(story.of(SLOW, "steady", "marts down"))
+
+    assert fast / 3 <= slow <= fast * 2 / 3
+
+
+def test_the_lag_in_the_metadata_is_that_of_the_rows(story: Story) -> None:
+    for made in story.of(FAST, "start") + story.of(SLOW, "start"):
+        assert made.data_time == pytest.approx(made.newest, abs=0.001)
+        assert made.lag == pytest.approx(made.at - made.newest, abs=2)
+
+
+def test_the_others_go_on_while_a_location_is_down(story: Story) -> None:
+    assert len(story.of(EVENTS, "marts down", "marts back")) >= 2
+
+
+def test_a_location_that_is_back_catches_up_with_one_run_an_asset(story: Story) -> None:
+    made = Counter(made.key for made in story.made if made.at >= story.chapters["marts back"])
+    before = Counter(made.key for made in story.made if made.at >= story.chapters["caught up"])
+
+    assert made[SLOW] - before[SLOW] == 1
+    assert made[FAST] - before[FAST] == 1
