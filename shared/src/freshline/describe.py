@@ -24,7 +24,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 COLUMNS_ENFORCED: Final = "freshline/columns_enforced"
 CONTRACT_PREFIX: Final = ("freshline", "contract")
@@ -41,6 +41,27 @@ _COLUMN_SCHEMA: Final = "dagster/column_schema"
 _CODE_REFERENCES: Final = "dagster/code_references"
 
 
+class Node(NamedTuple):
+    """An asset as a location declares it."""
+
+    path: tuple[str, ...]
+    made: bool
+    """The location makes it; otherwise it only has an external definition of it."""
+    deps: tuple[str, ...] = ()
+    unit: str = ""
+    group: str | None = None
+    owners: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    partitioned: bool = False
+    description: str | None = None
+    file: str | None = None
+    metadata: Mapping[str, Any] = {}
+
+    @property
+    def key(self) -> str:
+        return "/".join(self.path)
+
+
 def describe(
     repositories: Iterable[Any], location: str, folder: str | None = None
 ) -> dict[str, Any]:
@@ -50,72 +71,60 @@ def describe(
     """
     import dagster
 
-    made: dict[str, dict[str, Any]] = {}
-    external: dict[str, Any] = {}
-    used: dict[str, dict[tuple[str, str], set[str]]] = {}
-    outside: set[str] = set()
-    document: dict[str, Any] = {
+    nodes = [node for repository in repositories for node in _nodes(repository, folder)]
+    return document(nodes, location, dagster.__version__)
+
+
+def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict[str, Any]:
+    """The contract document of a location that declares `nodes`."""
+    about: dict[str, Any] = {}
+    made: dict[str, Node] = {}
+    external: dict[str, Node] = {}
+    for node in nodes:
+        if node.path[:2] == CONTRACT_PREFIX:
+            about["published_as"] = node.path[-1]
+            tick = _plain(node.metadata.get(TICK_SECONDS))
+            if tick is not None:
+                about["tick_seconds"] = tick
+        elif node.made:
+            made[node.key] = node
+        else:
+            external[node.key] = node
+    outside = {key for node in made.values() for key in _outside(node)}
+    outside.update(
+        key for key, node in external.items() if _plain(node.metadata.get(OUTSIDE)) is True
+    )
+    return {
         "schema_version": SCHEMA_VERSION,
         "location": location,
-        "dagster_version": dagster.__version__,
+        "dagster_version": dagster_version,
+        **about,
+        "exports": [_export(made[key]) for key in sorted(made)],
+        "imports": _imports(made, external),
+        "outside": sorted(outside - set(made)),
     }
-    for repository in repositories:
-        for spec, assets_def in _specs(repository):
-            key = spec.key.to_user_string()
-            if tuple(spec.key.path[:2]) == CONTRACT_PREFIX:
-                document["published_as"] = spec.key.path[-1]
-                tick = _plain(spec.metadata.get(TICK_SECONDS))
-                if tick is not None:
-                    document["tick_seconds"] = tick
-            elif assets_def is not None and assets_def.is_materializable:
-                made[key] = _export(spec, assets_def, folder)
-                for dep, columns in _uses(spec):
-                    for column in columns:
-                        used.setdefault(dep, {}).setdefault(column, set()).add(key)
-                outside.update(_outside(spec))
-            else:
-                external[key] = spec
-    users = _users(made)
-    document["exports"] = [made[key] for key in sorted(made)]
-    document["imports"] = [
-        _import(key, users[key], external.get(key), used.get(key, {}))
-        for key in sorted(users)
-        if key not in made
-    ]
-    outside.update(
-        key for key, spec in external.items() if _plain(spec.metadata.get(OUTSIDE)) is True
-    )
-    document["outside"] = sorted(outside - set(made))
-    return document
 
 
-def _specs(repository: Any) -> Iterator[tuple[Any, Any]]:
-    """Every declared asset: its spec, and its assets definition (None: a source asset)."""
+def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
     for key, assets_def in repository.assets_defs_by_key.items():
-        yield assets_def.get_asset_spec(key), assets_def
+        spec = assets_def.get_asset_spec(key)
+        # Nothing public says whether Dagster can make an asset; the flag has been there since 1.5.
+        made = assets_def.is_materializable
+        yield Node(
+            path=tuple(key.path),
+            made=made,
+            deps=tuple(dep.asset_key.to_user_string() for dep in spec.deps),
+            unit=_unit(assets_def) if made else "",
+            group=spec.group_name,
+            owners=tuple(spec.owners),
+            kinds=tuple(spec.kinds),
+            partitioned=spec.partitions_def is not None,
+            description=spec.description,
+            file=_file(spec, assets_def, folder) if made and folder else None,
+            metadata=spec.metadata,
+        )
     for source in repository.source_assets_by_key.values():
-        yield source, None
-
-
-def _export(spec: Any, assets_def: Any, folder: str | None) -> dict[str, Any]:
-    metadata = spec.metadata
-    key = spec.key.to_user_string()
-    group = spec.group_name or "default"
-    return {
-        "key": key,
-        "deps": sorted({dep.asset_key.to_user_string() for dep in spec.deps} - {key}),
-        "unit": _unit(assets_def),
-        "group": None if group == "default" else group,
-        "owners": sorted(spec.owners),
-        "kinds": sorted(spec.kinds),
-        "policy": _plain(metadata.get(MAX_LAG)),
-        "columns": _columns(metadata),
-        "columns_enforced": _plain(metadata.get(COLUMNS_ENFORCED)) is True,
-        "partitioned": spec.partitions_def is not None,
-        "expected_seconds": _plain(metadata.get(EXPECTED_SECONDS)),
-        "description": spec.description,
-        "file": _plain(metadata.get(FILE)) or _file(spec, assets_def, folder),
-    }
+        yield Node(tuple(source.key.path), made=False, metadata=source.metadata)
 
 
 def _unit(assets_def: Any) -> str:
@@ -124,49 +133,66 @@ def _unit(assets_def: Any) -> str:
     return str(assets_def.node_def.name) if shared else ""
 
 
-def _users(made: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
-    users: dict[str, set[str]] = {}
-    for key, export in made.items():
-        for dep in export["deps"]:
-            users.setdefault(dep, set()).add(key)
-    return users
-
-
-def _import(
-    key: str,
-    users: set[str],
-    spec: Any,
-    used: Mapping[tuple[str, str], set[str]],
-) -> dict[str, Any]:
-    columns = {column: set(by) for column, by in used.items()}
-    # Columns that the location writes on its own picture of the table count for all its readers.
-    for column in (_columns(spec.metadata) or []) if spec is not None else []:
-        columns.setdefault((column["name"], column["type"]), set()).update(users)
+def _export(node: Node) -> dict[str, Any]:
     return {
-        "key": key,
-        "declared": spec is not None,
-        "used_by": sorted(users),
-        "columns": [
-            {"name": name, "type": kind or None, "used_by": sorted(by)}
-            for (name, kind), by in sorted(columns.items())
-        ],
+        "key": node.key,
+        "deps": sorted(set(node.deps) - {node.key}),
+        "unit": node.unit,
+        "group": None if node.group == "default" else node.group,
+        "owners": sorted(node.owners),
+        "kinds": sorted(node.kinds),
+        "policy": _plain(node.metadata.get(MAX_LAG)),
+        "columns": _columns(node),
+        "columns_enforced": _plain(node.metadata.get(COLUMNS_ENFORCED)) is True,
+        "partitioned": node.partitioned,
+        "expected_seconds": _plain(node.metadata.get(EXPECTED_SECONDS)),
+        "description": node.description,
+        "file": _plain(node.metadata.get(FILE)) or node.file,
     }
 
 
-def _uses(spec: Any) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    uses = _plain(spec.metadata.get(USES))
+def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dict[str, Any]]:
+    users: dict[str, set[str]] = {}
+    used: dict[str, dict[tuple[str, str], set[str]]] = {}
+    for key, node in made.items():
+        for dep in set(node.deps) - set(made):
+            users.setdefault(dep, set()).add(key)
+        for dep, reads in _uses(node):
+            for read in reads:
+                used.setdefault(dep, {}).setdefault(read, set()).add(key)
+    for key, node in external.items():
+        # Columns that a location writes on its own picture of a table count for all its readers.
+        for column in _columns(node) or []:
+            declared = column["name"], column["type"] or ""
+            used.setdefault(key, {}).setdefault(declared, set()).update(users.get(key, ()))
+    return [
+        {
+            "key": key,
+            "declared": key in external,
+            "used_by": sorted(users[key]),
+            "columns": [
+                {"name": name, "type": kind or None, "used_by": sorted(by)}
+                for (name, kind), by in sorted(used.get(key, {}).items())
+            ],
+        }
+        for key in sorted(users)
+    ]
+
+
+def _uses(node: Node) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    uses = _plain(node.metadata.get(USES))
     for dep, columns in (uses or {}).items():
         yield dep, [(column["name"], column.get("type") or "") for column in columns]
 
 
-def _outside(spec: Any) -> list[str]:
-    keys = _plain(spec.metadata.get(OUTSIDE))
+def _outside(node: Node) -> list[str]:
+    keys = _plain(node.metadata.get(OUTSIDE))
     return [str(key) for key in keys] if isinstance(keys, (list, tuple)) else []
 
 
-def _columns(metadata: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+def _columns(node: Node) -> list[dict[str, Any]] | None:
     """Columns of the table in the table's order; None: not declared."""
-    schema = _plain(metadata.get(_COLUMN_SCHEMA))
+    schema = _plain(node.metadata.get(_COLUMN_SCHEMA))
     if schema is None:
         return None
     return [
@@ -180,10 +206,8 @@ def _columns(metadata: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     ]
 
 
-def _file(spec: Any, assets_def: Any, folder: str | None) -> str | None:
+def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
     """The file that defines an asset, relative to `folder`; None: elsewhere, or not known."""
-    if folder is None:
-        return None
     references = spec.metadata.get(_CODE_REFERENCES)
     if references is None:
         references = _found_references(spec.key, assets_def)

@@ -1,0 +1,163 @@
+"""Runs `child` in every location's own Python, several at a time, and reads the results."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from freshline import describe
+from freshline.contract.document import Contract, ContractError
+from freshline.inspection import child
+from freshline.inspection.workspace import Entry
+
+__all__ = ["Inspected", "inspect_entries"]
+
+SECONDS: Final = 60.0
+"""How long a location may take to load, unless the caller says otherwise."""
+
+_START_UP: Final = 60.0
+"""Seconds that a Python may take to import Dagster, on top of its locations' own."""
+
+_BATCH: Final = 8
+"""From this many locations of one Python on, a second process for them pays its start-up."""
+
+_FIELDS: Final = {
+    "python_module": "module_name",
+    "python_file": "python_file",
+    "python_package": "package_name",
+    "autoload_defs_module": "autoload_defs_module_name",
+    "grpc_server": "server",
+}
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What became of asking a location: its contract, or why there is none."""
+
+    entry: Entry
+    contract: Contract | None = None
+    error: str | None = None
+    traceback: tuple[str, ...] = ()
+    """The last lines of the location's own traceback, or of what it printed."""
+
+
+def inspect_entries(
+    entries: Sequence[Entry], *, seconds: float = SECONDS, jobs: int | None = None
+) -> list[Inspected]:
+    """Every location's contract as its code says it now, in the order of `entries`.
+
+    Each location has `seconds` to load; `jobs` (as many as there are CPUs) are asked at a time.
+    A location that cannot be asked says why and hides none of the others.
+    """
+    jobs = jobs or os.cpu_count() or 2
+    outcomes: dict[str, Inspected] = {}
+    with tempfile.TemporaryDirectory(prefix="freshline-") as scratch:
+        batches = list(_batches(entries, jobs))
+        with ThreadPoolExecutor(jobs) as pool:
+            runs = [
+                pool.submit(_inspect, python, batch, Path(scratch), f"{number}", seconds)
+                for number, (python, batch) in enumerate(batches)
+            ]
+            for run in runs:
+                outcomes.update({outcome.entry.name: outcome for outcome in run.result()})
+    return [outcomes[entry.name] for entry in entries]
+
+
+def _batches(entries: Sequence[Entry], jobs: int) -> Iterator[tuple[str, list[Entry]]]:
+    """Locations that one process can serve: the same Python, started in the same folder."""
+    groups: dict[tuple[str, Path], list[Entry]] = {}
+    for entry in entries:
+        python = entry.executable_path or sys.executable
+        groups.setdefault((python, entry.start), []).append(entry)
+    for (python, _), group in groups.items():
+        parts = min(jobs, -(-len(group) // _BATCH))
+        for part in range(parts):
+            yield python, group[part::parts]
+
+
+def _inspect(
+    python: str, entries: list[Entry], scratch: Path, prefix: str, seconds: float
+) -> list[Inspected]:
+    tasks = [_task(entry, scratch, f"{prefix}-{n}", seconds) for n, entry in enumerate(entries)]
+    plan = scratch / f"{prefix}.json"
+    plan.write_text(json.dumps({"describe": describe.__file__, "tasks": tasks}))
+    start = entries[0].start
+    command = [python, child.__file__, str(plan)]
+    failure = _run(command, start, scratch / f"{prefix}.log", seconds * len(tasks))
+    return [_outcome(entry, task, failure) for entry, task in zip(entries, tasks, strict=True)]
+
+
+def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, Any]:
+    server = {"host": entry.host, "port": entry.port, "socket": entry.socket, "ssl": entry.ssl}
+    directory = entry.working_directory
+    return {
+        "location": entry.name,
+        "field": _FIELDS[entry.kind],
+        "target": server if entry.kind == "grpc_server" else entry.target,
+        "attribute": entry.attribute,
+        "start": str(entry.start),
+        "working_directory": str(entry.start / directory) if directory else None,
+        "folder": str(entry.folder) if entry.folder else None,
+        "seconds": seconds,
+        "result": str(scratch / f"{name}.result"),
+        "log": str(scratch / f"{name}.log"),
+    }
+
+
+def _run(command: list[str], start: Path, log: Path, seconds: float) -> str | None:
+    """Run `command` to its end, or to `seconds` and its start-up; what went wrong, if anything."""
+    with log.open("wb") as output:
+        try:
+            # Its standard input tells the child that we are alive: it stops when we end.
+            process = subprocess.Popen(
+                command,
+                cwd=start,
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            where = "" if Path(command[0]).is_absolute() else f" from {start}"
+            return f"its Python {command[0]} cannot be started{where}: {error.strerror}"
+        try:
+            process.wait(_START_UP + seconds)
+        except subprocess.TimeoutExpired:
+            return f"its Python did not answer within {_START_UP + seconds:g} seconds"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+    return f"its Python ended with status {process.returncode}" if process.returncode else None
+
+
+def _outcome(entry: Entry, task: dict[str, Any], failure: str | None) -> Inspected:
+    result = Path(task["result"])
+    if not result.exists():
+        return Inspected(entry, error=failure or "its Python ended without an answer")
+    answer = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in answer:
+        lines = answer.get("traceback") or _last_lines(Path(task["log"]))
+        return Inspected(entry, error=answer["error"], traceback=tuple(lines))
+    try:
+        return Inspected(entry, contract=Contract.from_document(answer["document"]))
+    except ContractError as error:
+        return Inspected(entry, error=str(error))
+
+
+def _last_lines(log: Path) -> list[str]:
+    if not log.exists():
+        return []
+    return log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-6:]

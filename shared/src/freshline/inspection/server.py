@@ -1,0 +1,69 @@
+"""Asks a running code server (a ``grpc_server`` entry) what its location consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from freshline.describe import Node, document
+
+__all__ = ["describe_server", "nodes_of"]
+
+_STUB = "dagster/auto_created_stub_asset"
+_KIND = "dagster/kind/"
+
+
+def describe_server(
+    location: str, host: str, port: int | None, socket: str | None, ssl: bool
+) -> dict[str, Any]:
+    """The contract document of the location behind a code server.
+
+    Raises Dagster's own errors when nothing answers there or what answers did not load.
+    """
+    # Dagster's own view of a remote location; nothing public asks a code server for its assets.
+    from dagster import DagsterInstance
+    from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
+    from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
+
+    origin = GrpcServerCodeLocationOrigin(
+        host=host, port=port, socket=socket, location_name=location, use_ssl=ssl
+    )
+    with DagsterInstance.ephemeral() as instance:
+        remote = GrpcServerCodeLocation(origin, instance=instance, watch_server=False)
+        try:
+            snaps = [
+                snap
+                for repository in remote.get_repositories().values()
+                for snap in repository.repository_snap.asset_nodes
+            ]
+            versions = remote.get_dagster_library_versions() or {}
+        finally:
+            remote.cleanup()
+    return document(nodes_of(snaps), location, versions.get("dagster", ""))
+
+
+def nodes_of(snaps: Iterable[Any]) -> list[Node]:
+    """The assets that Dagster's snapshots of asset nodes stand for, without its stubs."""
+    kept = [snap for snap in snaps if _STUB not in snap.metadata]
+    units = [snap.execution_set_identifier for snap in kept]
+    return [
+        Node(
+            path=tuple(snap.asset_key.path),
+            made=snap.execution_type.name == "MATERIALIZATION",
+            deps=tuple(edge.parent_asset_key.to_user_string() for edge in snap.parent_edges),
+            unit=_unit(snap) if units.count(snap.execution_set_identifier) > 1 else "",
+            group=snap.group_name,
+            owners=tuple(snap.owners or ()),
+            kinds=tuple(tag[len(_KIND) :] for tag in snap.tags or {} if tag.startswith(_KIND)),
+            partitioned=snap.partitions is not None,
+            description=snap.description,
+            metadata=snap.metadata,
+        )
+        for snap in kept
+    ]
+
+
+def _unit(snap: Any) -> str:
+    """The computation that several assets share when none can be made alone."""
+    alone = snap.execution_set_identifier is None
+    return "" if alone else str(snap.node_definition_name or snap.op_name or "")
