@@ -1,0 +1,194 @@
+"""Make Airbyte as declared, or take away what was declared.
+
+Every step is decided on a fresh look at Airbyte, so that an apply that was interrupted is finished
+by running it again. Creating is the one step that must not happen twice: after a fault that leaves
+it open whether something was created, the name is looked up before anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ingestion.client import AirbyteApi, AirbyteError, Kind
+from ingestion.configuration import Configuration, resolve
+from ingestion.declaration import Connection, Destination, Source, Stream
+from ingestion.plan import ObjectPlan, PlanError, actors, only, plan_actor, plan_connection
+from ingestion.secrets import DigestStore, digest
+
+__all__ = ["apply", "connection_id_of", "destroy"]
+
+Report = Callable[[ObjectPlan], None]
+
+
+def apply(
+    api: AirbyteApi,
+    connections: Iterable[Connection],
+    env: Mapping[str, str],
+    digests: DigestStore,
+    report: Report = lambda _: None,
+) -> None:
+    """Carry out what the plan says, one object after the other, reporting each one changed.
+
+    Raises what planning raises, and `AirbyteError` for what Airbyte refuses; what was done until
+    then stays, and the next apply goes on from there.
+    """
+    ids: dict[tuple[Kind, str], str] = {}
+    connections = tuple(connections)
+    for connection in connections:
+        for kind, actor in actors(connection):
+            if (kind, actor.name) not in ids:
+                ids[kind, actor.name] = _apply_actor(api, kind, actor, env, digests, report)
+    for connection in connections:
+        _apply_connection(
+            api,
+            connection,
+            ids["source", connection.source.name],
+            ids["destination", connection.destination.name],
+            report,
+        )
+
+
+def connection_id_of(api: AirbyteApi, connection: Connection) -> str | None:
+    """The id of the connection in Airbyte, looked up by its name; None: it is not there."""
+    found = only("connection", connection.name, api.named("connection", connection.name))
+    return str(found["connectionId"]) if found else None
+
+
+def _apply_actor(
+    api: AirbyteApi,
+    kind: Kind,
+    actor: Source | Destination,
+    env: Mapping[str, str],
+    digests: DigestStore,
+    report: Report,
+) -> str:
+    configuration = resolve(actor, env)
+    there = only(kind, actor.name, api.named(kind, actor.name))
+    plan = plan_actor(kind, actor, configuration, there, digests)
+    if plan.empty and plan.id:
+        return plan.id
+    typed = {f"{kind}Type": actor.type, **configuration.values}
+    if plan.id is None:
+        body = {"name": actor.name, "workspaceId": api.workspace_id, "configuration": typed}
+        id_ = _create_once(api, kind, actor.name, body)
+    elif plan.removes:
+        # An update merges, so what must go would stay; overwriting keeps the id and the state.
+        id_ = plan.id
+        api.replace(kind, id_, {"name": actor.name, "configuration": typed})
+    else:
+        id_ = plan.id
+        api.update(kind, id_, {"configuration": typed})
+    # After the change, never before: an apply cut short here sets the secrets once more.
+    _remember(configuration, id_, digests)
+    report(plan)
+    return id_
+
+
+def _remember(configuration: Configuration, id_: str, digests: DigestStore) -> None:
+    if configuration.secrets:
+        digests.write(id_, {path: digest(s) for path, s in configuration.secrets.items()})
+
+
+def _apply_connection(
+    api: AirbyteApi, connection: Connection, source_id: str, destination_id: str, report: Report
+) -> None:
+    there = only("connection", connection.name, api.named("connection", connection.name))
+    if there is not None:
+        # A list may leave out what only the connection itself tells in full.
+        there = api.get("connection", there["connectionId"])
+    plan = plan_connection(connection, there, source_id, destination_id)
+    if plan.empty:
+        return
+    body = connection_body(connection)
+    if plan.id is None:
+        body |= {"sourceId": source_id, "destinationId": destination_id}
+        _create_once(api, "connection", connection.name, body)
+    else:
+        api.update("connection", plan.id, body)
+    report(plan)
+
+
+def connection_body(connection: Connection) -> dict[str, Any]:
+    """A connection as the public API wants it, without its source and destination."""
+    return {
+        "name": connection.name,
+        "status": "active",
+        "schedule": {"scheduleType": connection.schedule},
+        "namespaceDefinition": "custom_format",
+        "namespaceFormat": connection.namespace,
+        "prefix": connection.prefix,
+        "configurations": {"streams": [_stream_body(s) for s in connection.streams]},
+    }
+
+
+def _stream_body(stream: Stream) -> dict[str, Any]:
+    body: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode}
+    if stream.cursor:
+        body["cursorField"] = [stream.cursor]
+    if stream.primary_key:
+        body["primaryKey"] = [[name] for name in stream.primary_key]
+    if stream.fields:
+        body["selectedFields"] = [{"fieldPath": [name]} for name in stream.fields]
+    return body
+
+
+def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]) -> str:
+    """Create it; if it is open whether that happened, or someone else did so, find out."""
+    key = f"{kind}Id"
+    try:
+        made = str(api.create(kind, body)[key])
+    except AirbyteError as error:
+        if not error.ambiguous and error.status != 409:
+            raise
+        there = only(kind, name, api.named(kind, name))
+        if there is None:
+            raise
+        return str(there[key])
+    found = sorted(api.named(kind, name), key=lambda entry: str(entry[key]))
+    if len(found) > 1:
+        # Two people applied at the same moment. Both see the same two, so both keep the same one,
+        # and each takes back only what it has just made itself: nothing has used it yet.
+        if made != found[0][key]:
+            api.delete(kind, made)
+            return str(found[0][key])
+    return made
+
+
+def destroy(
+    api: AirbyteApi,
+    connections: Iterable[Connection],
+    digests: DigestStore,
+    report: Callable[[Kind, str, bool], None] = lambda kind, name, gone: None,
+) -> None:
+    """Delete the declared connections, then the sources and destinations that nothing else uses.
+
+    Reports each as gone, or (`gone` false) as kept because another connection uses it.
+    """
+    connections = tuple(connections)
+    for connection in connections:
+        there = only("connection", connection.name, api.named("connection", connection.name))
+        if there is not None:
+            api.delete("connection", there["connectionId"])
+            report("connection", connection.name, True)
+    in_use = {
+        str(entry[f"{kind}Id"])
+        for entry in api.every("connection")
+        for kind in ("source", "destination")
+    }
+    done: set[tuple[Kind, str]] = set()
+    for connection in connections:
+        for kind, actor in actors(connection):
+            if (kind, actor.name) in done:
+                continue
+            done.add((kind, actor.name))
+            there = only(kind, actor.name, api.named(kind, actor.name))
+            if there is None:
+                continue
+            id_ = str(there[f"{kind}Id"])
+            if id_ in in_use:
+                report(kind, actor.name, False)
+                continue
+            api.delete(kind, id_)
+            digests.forget(id_)
+            report(kind, actor.name, True)

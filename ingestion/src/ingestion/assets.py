@@ -1,0 +1,138 @@
+"""The assets of the declared connections: one computation a connection, made by one sync."""
+
+# No postponed annotations here: Dagster checks that of `context` as an object, not as text.
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from freshline.airbyte import nested_columns, stream_columns, stream_key, stream_spec
+
+from ingestion.declaration import Connection, Nested, Stream, stream_schema
+from ingestion.resources import Airbyte, Warehouse
+from ingestion.views import NestedView, ViewError
+
+__all__ = ["connection_assets", "connection_schedule"]
+
+DECLARATION = "ingestion/connections.py"
+
+
+def connection_assets(connection: Connection) -> dg.AssetsDefinition:
+    """The streams of a connection and the views over them, synced together."""
+    specs = [spec for stream in connection.streams for spec in _specs(connection, stream)]
+
+    @dg.multi_asset(
+        specs=specs,
+        name=connection.name,
+        can_subset=False,
+        # Airbyte refuses a second sync of a connection while one runs.
+        pool=connection.name,
+        description=f"A sync of the Airbyte connection {connection.name}.",
+    )
+    def sync(
+        context: dg.AssetExecutionContext, airbyte: Airbyte, warehouse: Warehouse
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        done = airbyte.sync(connection, context.log)
+        for stream in connection.streams:
+            # The stream before its views: they must point at this very materialization of it.
+            yield dg.MaterializeResult(
+                asset_key=key_of(connection, stream.name),
+                metadata={
+                    **done,
+                    "dagster/row_count": warehouse.count(
+                        connection.namespace, connection.prefix + stream.name
+                    ),
+                },
+            )
+            for nested in stream.nested:
+                view = view_of(connection, stream, nested)
+                try:
+                    rows = warehouse.ensure_view(view)
+                except ViewError as error:
+                    raise dg.Failure(str(error)) from None
+                yield dg.MaterializeResult(
+                    asset_key=key_of(connection, nested.name),
+                    metadata={"dagster/row_count": rows},
+                )
+
+    return sync
+
+
+def connection_schedule(
+    connection: Connection, assets: dg.AssetsDefinition
+) -> dg.ScheduleDefinition | None:
+    """Dagster's schedule of a connection; None if its declaration asks for none."""
+    minutes = connection.sync_every_minutes
+    if minutes is None:
+        return None
+    return dg.ScheduleDefinition(
+        name=f"{connection.name}_every_{minutes}_minutes",
+        target=dg.AssetSelection.assets(assets),
+        cron_schedule="0 * * * *" if minutes == 60 else f"*/{minutes} * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+
+
+def key_of(connection: Connection, table: str) -> dg.AssetKey:
+    return stream_key(
+        connection.namespace,
+        table,
+        prefix=connection.prefix,
+        where=f"connection {connection.name} in {DECLARATION}",
+    )
+
+
+def view_of(connection: Connection, stream: Stream, nested: Nested) -> NestedView:
+    """The view in the warehouse that a nested relation stands for."""
+    return NestedView(
+        schema=connection.namespace,
+        name=connection.prefix + nested.name,
+        table=connection.prefix + stream.name,
+        column=nested.column,
+        columns=nested_columns(_schema(connection, stream), nested.column, nested.keep),
+        kept=len(nested.keep),
+    )
+
+
+def _specs(connection: Connection, stream: Stream) -> Iterator[dg.AssetSpec]:
+    schema = _schema(connection, stream)
+    key = key_of(connection, stream.name)
+    shared: Mapping[str, Any] = {
+        "connection": connection.name,
+        "destination": connection.destination.type,
+        "group": connection.group,
+        "owners": connection.owners,
+        "metadata": _code_references(),
+    }
+    yield stream_spec(
+        key,
+        columns=stream_columns(schema, stream.fields),
+        description=stream.description,
+        **shared,
+    )
+    for nested in stream.nested:
+        yield stream_spec(
+            key_of(connection, nested.name),
+            columns=nested_columns(schema, nested.column, nested.keep),
+            deps=[key],
+            description=nested.description,
+            **shared,
+        )
+
+
+def _schema(connection: Connection, stream: Stream) -> Mapping[str, Any]:
+    return stream_schema(connection.source.connector, stream.name)
+
+
+def _code_references() -> dict[str, Any]:
+    """Where the assets are declared: not here, where they are built."""
+    from ingestion import connections
+
+    file = Path(inspect.getfile(connections))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # code references are marked beta
+        reference = dg.LocalFileCodeReference(file_path=str(file), label=DECLARATION)
+        value = dg.CodeReferencesMetadataValue(code_references=[reference])
+    return {"dagster/code_references": value}

@@ -1,0 +1,381 @@
+"""A client for the few calls of Airbyte's public API that check, apply and destroy need.
+
+Every fault ends as one `AirbyteError`: a single line that says what to do. Requests that read are
+repeated with growing pauses; one that writes is repeated only when the server certainly did not
+carry it out.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import Any, Final, Literal
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import tenacity
+
+from ingestion.secrets import Redactor
+from ingestion.settings import AirbyteSettings
+
+__all__ = ["AirbyteApi", "AirbyteError", "Kind"]
+
+Kind = Literal["source", "destination", "connection"]
+
+ATTEMPTS: Final = 5
+LONGEST_PAUSE: Final = 60.0
+"""Seconds. A server that asks for more by Retry-After is reported, not waited for."""
+PAGE: Final = 100
+"""The most that the public API gives at once; its default is 20."""
+
+
+class AirbyteError(Exception):
+    """Airbyte could not be asked, or said no: one line for people.
+
+    `status` is the HTTP status, if there was an answer; `ambiguous` says that the request may
+    have been carried out all the same.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, ambiguous: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.ambiguous = ambiguous
+
+
+class _Again(Exception):
+    """The attempt failed, and may be repeated after `pause` seconds (None: the usual pause)."""
+
+    def __init__(self, error: AirbyteError, pause: float | None = None) -> None:
+        self.error = error
+        self.pause = pause
+
+
+class AirbyteApi:
+    """One Airbyte, through its public API. Use as a context manager."""
+
+    def __init__(
+        self,
+        settings: AirbyteSettings,
+        *,
+        redact: Redactor | None = None,
+        timeout: float = 30.0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._redact = redact or Redactor()
+        self._redact.hide(settings.client_secret, settings.password)
+        self._sleep = sleep
+        self._token: str | None = None
+        self._workspace: str | None = settings.workspace_id
+        auth = (settings.username, settings.password or "") if settings.username else None
+        self._http = httpx.Client(
+            base_url=settings.public_url,
+            auth=auth,
+            # Creating a connection makes Airbyte discover the source's schema, which takes time.
+            timeout=httpx.Timeout(timeout, read=timeout * 6),
+            headers={"accept": "application/json", "user-agent": "ingestion"},
+        )
+
+    def __enter__(self) -> AirbyteApi:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    @property
+    def workspace_id(self) -> str:
+        """The workspace in use: the configured one, or the first that can be seen."""
+        if self._workspace is None:
+            workspaces = self._get("/workspaces", {"limit": 2}).get("data", [])
+            if not workspaces:
+                raise AirbyteError(
+                    "these credentials see no workspace: set AIRBYTE_WORKSPACE_ID, or give the "
+                    "application access to one"
+                )
+            if len(workspaces) > 1:
+                raise AirbyteError(
+                    "these credentials see more than one workspace: set AIRBYTE_WORKSPACE_ID"
+                )
+            self._workspace = str(workspaces[0]["workspaceId"])
+        return self._workspace
+
+    def every(self, kind: Kind) -> Iterator[dict[str, Any]]:
+        """Every source, destination or connection of the workspace, over all pages."""
+        return self._pages(f"/{kind}s", {})
+
+    def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        params: dict[str, Any] = {
+            "workspaceIds": self.workspace_id,
+            "limit": PAGE,
+            "offset": 0,
+            **filters,
+        }
+        while True:
+            page = self._get(path, params)
+            entries = page.get("data") or []
+            yield from entries
+            following = page.get("next")
+            if not following or not entries:
+                return
+            offset = parse_qs(urlsplit(following).query).get("offset", ["0"])[0]
+            # A server that names no offset in `next` still means the page after this one.
+            params["offset"] = max(int(offset), params["offset"] + len(entries))
+
+    def named(self, kind: Kind, name: str) -> list[dict[str, Any]]:
+        """Those of that name: Airbyte allows any number of them."""
+        return [entry for entry in self.every(kind) if entry.get("name") == name]
+
+    def get(self, kind: Kind, id_: str) -> dict[str, Any]:
+        return self._get(f"/{kind}s/{id_}", None)
+
+    def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._send("POST", f"/{kind}s", json=body)
+
+    def update(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Change the given fields; what is left out stays."""
+        return self._send("PATCH", f"/{kind}s/{id_}", json=body)
+
+    def replace(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Overwrite name and configuration of a source or destination, keeping its id."""
+        return self._send("PUT", f"/{kind}s/{id_}", json=body)
+
+    def delete(self, kind: Kind, id_: str) -> None:
+        """Delete it; one that is already gone is fine."""
+        try:
+            self._send("DELETE", f"/{kind}s/{id_}", repeatable=True)
+        except AirbyteError as error:
+            if error.status != 404:
+                raise
+
+    # --- jobs ---------------------------------------------------------------------------------
+
+    def job(self, job_id: int) -> dict[str, Any]:
+        return self._get(f"/jobs/{job_id}", None)
+
+    def jobs(self, connection_id: str, *, created_after: datetime) -> list[dict[str, Any]]:
+        """The sync jobs of a connection that were created since then (UTC)."""
+        moment = created_after.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        params = {"connectionId": connection_id, "jobType": "sync", "createdAtStart": moment}
+        return list(self._pages("/jobs", params))
+
+    def job_message(self, job_id: int) -> str:
+        """Why a job failed, in Airbyte's own words; "" if it does not say."""
+        # The public API has no field for it. The internal one does, on servers that answer it.
+        try:
+            url = f"{self._settings.internal_url}/jobs/get"
+            answer = self._send("POST", url, json={"id": job_id})
+        except AirbyteError:
+            return ""
+        for attempt in reversed(answer.get("attempts") or []):
+            summary = (attempt.get("attempt") or attempt).get("failureSummary") or {}
+            for failure in summary.get("failures") or []:
+                words = failure.get("externalMessage") or failure.get("internalMessage") or ""
+                if words:
+                    return self._one_line(words)
+        return ""
+
+    # --- requests -----------------------------------------------------------------------------
+
+    def _get(self, path: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
+        return self._send("GET", path, params=params, repeatable=True)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        json: Mapping[str, Any] | None = None,
+        repeatable: bool = False,
+    ) -> dict[str, Any]:
+        def attempt() -> dict[str, Any]:
+            return self._attempt(method, path, params, json, repeatable)
+
+        usual = tenacity.wait_exponential_jitter(initial=0.5, max=10)
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            fault = state.outcome.exception() if state.outcome else None
+            asked = fault.pause if isinstance(fault, _Again) else None
+            return usual(state) if asked is None else asked
+
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=pause,
+            retry=tenacity.retry_if_exception_type(_Again),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except _Again as fault:
+            raise fault.error from None
+
+    def _attempt(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        json: Mapping[str, Any] | None,
+        repeatable: bool,
+    ) -> dict[str, Any]:
+        used = self._bearer() if self._settings.client_id else None
+        response = self._request(method, path, params, json, repeatable, token=used)
+        if response.status_code == 401 and used:
+            # Tokens live for minutes (three on Airbyte Cloud): ask for another one, once.
+            self._token = None
+            response = self._request(method, path, params, json, repeatable, token=self._bearer())
+        self._raise_for_status(method, path, response, repeatable)
+        if response.status_code == 204 or not response.content:
+            return {}
+        return self._json(response)
+
+    def _bearer(self) -> str:
+        if self._token is None:
+            body = {
+                "client_id": self._settings.client_id,
+                "client_secret": self._settings.client_secret,
+            }
+            path = "/applications/token"
+            response = self._request("POST", path, None, body, True, token=None)
+            self._raise_for_status("POST", path, response, True)
+            token = self._json(response).get("access_token")
+            if not isinstance(token, str) or not token:
+                raise AirbyteError(f"{self._url(path)} answered no access_token: check AIRBYTE_URL")
+            self._redact.hide(token)
+            self._token = token
+        return self._token
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, Any] | None,
+        json: Mapping[str, Any] | None,
+        repeatable: bool,
+        *,
+        token: str | None,
+    ) -> httpx.Response:
+        headers = {"authorization": f"Bearer {token}"} if token else None
+        try:
+            return self._http.request(method, path, params=params, json=json, headers=headers)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
+            # Nothing was sent, so that even a request that writes may be repeated.
+            raise _Again(
+                AirbyteError(
+                    f"cannot reach Airbyte at {self._settings.url} ({_reason(fault)}): is it "
+                    "running (`devstack up` starts the embedded one), and is AIRBYTE_URL right?"
+                )
+            ) from None
+        except httpx.HTTPError as fault:
+            what = (
+                "did not answer in time"
+                if isinstance(fault, httpx.TimeoutException)
+                else (f"broke the connection off ({_reason(fault)})")
+            )
+            error = AirbyteError(
+                f"Airbyte {what}: {method} {self._url(path)}; run the command again to continue",
+                ambiguous=not repeatable,
+            )
+            raise (_Again(error) if repeatable else error) from None
+
+    def _raise_for_status(
+        self, method: str, path: str, response: httpx.Response, repeatable: bool
+    ) -> None:
+        status = response.status_code
+        if status < 300:
+            return
+        said = self._said(response)
+        error = AirbyteError(
+            f"{self._advice(status, path)} [{method} {self._url(path)} answered {status}"
+            f"{': ' + said if said else ''}]",
+            status=status,
+            ambiguous=status >= 500 and status != 503 and not repeatable,
+        )
+        if status in (429, 503):  # turned away at the door: not carried out, whatever it was
+            pause = _retry_after(response)
+            if pause is None or pause <= LONGEST_PAUSE:
+                raise _Again(error, pause)
+        elif repeatable and (status >= 500 or status == 408):
+            raise _Again(error)
+        raise error
+
+    def _advice(self, status: int, path: str) -> str:
+        if status == 401:
+            names = "AIRBYTE_USERNAME and AIRBYTE_PASSWORD"
+            if self._settings.client_id:
+                names = "AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
+            elif not self._settings.username:
+                names = "AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET (none are set)"
+            return f"Airbyte refused the credentials: check {names}"
+        if status == 403:
+            return "these credentials may not do this: give the application the editor's role"
+        if status == 404:
+            if path.count("/") > 1 and not path.startswith("/applications"):
+                return "it is not in Airbyte (any more): run the command again to see what is left"
+            return "no public API there: check AIRBYTE_URL (host only, without /api/public/v1)"
+        if status == 409:
+            return "Airbyte is busy with that very thing: try again when it is done"
+        if status in (400, 422):
+            return "Airbyte refused the request: correct the declaration in connections.py"
+        if status == 429:
+            return "Airbyte asks for fewer requests: try again later"
+        if status >= 500:
+            return "Airbyte is in trouble: try again, and look at its server's log if it stays so"
+        return "Airbyte answered what this client does not expect: check AIRBYTE_URL"
+
+    def _json(self, response: httpx.Response) -> dict[str, Any]:
+        try:
+            body = response.json()
+        except ValueError:
+            body = None
+        if not isinstance(body, dict):
+            kind = response.headers.get("content-type", "no content type").split(";")[0]
+            raise AirbyteError(
+                f"{response.request.url.copy_with(query=None)} answered {kind}, not Airbyte's "
+                "JSON: is a proxy or a login page in between? Check AIRBYTE_URL"
+            )
+        return body
+
+    def _said(self, response: httpx.Response) -> str:
+        """What Airbyte itself said about the fault, on one line, with no secret in it."""
+        try:
+            body = response.json()
+        except ValueError:
+            kind = response.headers.get("content-type", "").split(";")[0]
+            return f"{kind}, not Airbyte's JSON: a proxy in between?" if kind else ""
+        if not isinstance(body, dict):
+            return ""
+        data = body.get("data")
+        more = data.get("message") if isinstance(data, dict) else None
+        words = more or body.get("detail") or body.get("message") or body.get("title") or ""
+        return self._one_line(str(words))
+
+    def _one_line(self, words: str) -> str:
+        return self._redact(" ".join(words.split()))[:500]
+
+    def _url(self, path: str) -> str:
+        return path if "://" in path else f"{self._settings.public_url}{path}"
+
+
+def _reason(fault: Exception) -> str:
+    return " ".join(str(fault).split()) or type(fault).__name__
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds that the server asks to wait; None if it does not say."""
+    value = response.headers.get("retry-after", "")
+    if value.isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())

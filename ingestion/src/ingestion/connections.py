@@ -1,0 +1,74 @@
+"""The connections that this team runs: the one place to declare them.
+
+The assets of the location and what `ingestion apply` makes in Airbyte both come from here.
+"""
+
+from __future__ import annotations
+
+from ingestion.declaration import (
+    Connection,
+    Destination,
+    Env,
+    Nested,
+    Secret,
+    Source,
+    Stream,
+    check_connections,
+)
+
+warehouse = Destination(
+    name="warehouse",
+    type="postgres",
+    configuration={
+        "host": Env("WAREHOUSE_HOST"),
+        "port": Env("WAREHOUSE_PORT", type="integer"),
+        "database": Env("WAREHOUSE_DATABASE"),
+        "schema": "postgres",
+        "username": Env("WAREHOUSE_USER"),
+        "password": Secret("WAREHOUSE_PASSWORD"),
+        "ssl_mode": {"mode": "prefer"},
+    },
+)
+
+fetch_stargazer = Connection(
+    name="fetch_stargazer",
+    source=Source(
+        name="github",
+        type="github",
+        configuration={
+            "api_url": Env("GITHUB_API_URL", default="https://api.github.com/"),
+            # One repository a connection: the stream's primary key is the user alone, so two
+            # repositories would collapse a person who starred both into one row.
+            "repositories": [Env("GITHUB_REPOSITORY")],
+            "credentials": {
+                "option_title": "PAT Credentials",
+                "personal_access_token": Secret("GITHUB_TOKEN"),
+            },
+        },
+    ),
+    destination=warehouse,
+    namespace="postgres",
+    streams=(
+        Stream(
+            name="stargazers",
+            sync_mode="incremental_deduped_history",
+            cursor="starred_at",
+            primary_key=("user_id",),
+            fields=("repository", "user_id", "starred_at", "user"),
+            description="Who starred the repository, and when: one row a person.",
+            nested=(
+                Nested(
+                    name="stargazers_user",
+                    column="user",
+                    keep=("repository", "user_id"),
+                    description="The GitHub account of every stargazer: one row a person.",
+                ),
+            ),
+        ),
+    ),
+    sync_every_minutes=30,
+    group="github",
+    owners=("team:ingestion",),
+)
+
+CONNECTIONS = check_connections((fetch_stargazer,))

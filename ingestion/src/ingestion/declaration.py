@@ -1,0 +1,209 @@
+"""The words in which a connection is declared.
+
+A declaration is plain data: importing it reads no environment and opens no connection. What
+differs between deployments is written as `Env("NAME")` or, for a secret, `Secret("NAME")`, and
+looked up when Airbyte is asked about it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+__all__ = [
+    "Connection",
+    "DeclarationError",
+    "Destination",
+    "Env",
+    "Nested",
+    "Secret",
+    "Source",
+    "Stream",
+    "SyncMode",
+    "check_connections",
+]
+
+SyncMode = Literal[
+    "full_refresh_overwrite",
+    "full_refresh_append",
+    "incremental_append",
+    "incremental_deduped_history",
+]
+"""As the public API names them; `incremental_deduped_history` is "append + dedup"."""
+
+
+class DeclarationError(ValueError):
+    """A declaration that cannot be meant; the message names the connection and the field."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Env(Model):
+    """A value that the environment supplies."""
+
+    name: str
+    default: str | None = None
+    type: Literal["string", "integer"] = "string"
+
+    def __init__(self, name: str, /, **fields: Any) -> None:
+        super().__init__(name=name, **fields)
+
+
+class Secret(Model):
+    """A secret that the environment supplies: sent to Airbyte, never shown or stored."""
+
+    name: str
+
+    def __init__(self, name: str, /) -> None:
+        super().__init__(name=name)
+
+
+class Source(Model):
+    """Where rows come from: a connector and its configuration."""
+
+    name: str = Field(min_length=1)
+    type: str = Field(pattern=r"^[a-z0-9-]+$")
+    """The connector, as the public API calls it: `github`, `postgres`, `salesforce`."""
+    configuration: Mapping[str, Any]
+
+    @property
+    def connector(self) -> str:
+        return f"source-{self.type}"
+
+
+class Destination(Model):
+    """Where rows go."""
+
+    name: str = Field(min_length=1)
+    type: str = Field(pattern=r"^[a-z0-9-]+$")
+    configuration: Mapping[str, Any]
+
+    @property
+    def connector(self) -> str:
+        return f"destination-{self.type}"
+
+
+class Nested(Model):
+    """An object column of a stream, shown as a relation of its own: a view in the warehouse."""
+
+    name: str
+    """The view's name, and the table part of its asset key."""
+    column: str
+    """The object column whose properties become the view's columns."""
+    keep: tuple[str, ...] = ()
+    """Columns of the stream that come first in the view."""
+    description: str = ""
+
+
+class Stream(Model):
+    """One table that a connection keeps up to date."""
+
+    name: str
+    sync_mode: SyncMode
+    cursor: str | None = None
+    primary_key: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    """The fields to sync; none named means all of them."""
+    description: str = ""
+    nested: tuple[Nested, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Stream:
+        if self.sync_mode == "incremental_deduped_history" and not self.primary_key:
+            raise ValueError(f"stream {self.name}: append + dedup needs a primary_key")
+        if self.fields:
+            needed = {*self.primary_key, *((self.cursor,) if self.cursor else ())}
+            if missing := sorted(needed - set(self.fields)):
+                raise ValueError(f"stream {self.name}: fields must include {', '.join(missing)}")
+        return self
+
+
+class Connection(Model):
+    """What Airbyte is to move from a source to a destination, and how it shows in the lineage."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Also the name of the op, the pool and the schedule that sync it."""
+    source: Source
+    destination: Destination
+    namespace: str = Field(pattern=r"^[a-z_][a-z0-9_]*$")
+    """The schema that rows land in, and the layer of the asset keys."""
+    prefix: str = ""
+    streams: tuple[Stream, ...] = Field(min_length=1)
+    schedule: Literal["manual"] = "manual"
+    """Airbyte itself never starts a sync: Dagster does."""
+    sync_every_minutes: int | None = Field(default=None, ge=1, le=60)
+    """Minutes between two syncs that Dagster's schedule starts; None: no schedule."""
+    group: str = "ingestion"
+    owners: tuple[str, ...] = ()
+
+    @field_validator("sync_every_minutes")
+    @classmethod
+    def _divides_the_hour(cls, minutes: int | None) -> int | None:
+        if minutes is not None and 60 % minutes:
+            raise ValueError("sync_every_minutes must divide 60, for an even cron schedule")
+        return minutes
+
+
+def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
+    """The same connections; `DeclarationError` if two of them cannot stand side by side."""
+    _once("connection", [c.name for c in connections])
+    for kind in ("source", "destination"):
+        by_name: dict[str, Any] = {}
+        for connection in connections:
+            actor = getattr(connection, kind)
+            if by_name.setdefault(actor.name, actor) != actor:
+                raise DeclarationError(
+                    f"two {kind}s named {actor.name!r} differ (second one in connection "
+                    f"{connection.name!r}): give one another name, or share one {kind}"
+                )
+    tables = [
+        f"{c.namespace}.{c.prefix}{name}"
+        for c in connections
+        for stream in c.streams
+        for name in (stream.name, *(nested.name for nested in stream.nested))
+    ]
+    _once("table", tables)
+    return connections
+
+
+def _once(what: str, names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DeclarationError(
+            f"{what} {twice[0]!r} is declared twice in connections.py: each needs its own name"
+            + (" (a prefix or namespace of its own)" if what == "table" else "")
+        )
+
+
+@lru_cache(maxsize=None)
+def stream_schema(connector: str, stream: str) -> dict[str, Any]:
+    """A stream's JSON schema, from the catalog committed in `catalogs/`.
+
+    `DeclarationError` if the connector's catalog or the stream is not there.
+    """
+    file = resources.files("ingestion") / "catalogs" / f"{connector}.json"
+    remedy = f"record it: see `ingestion record --help` (catalogs/{connector}.json)"
+    if not file.is_file():
+        raise DeclarationError(f"no catalog of {connector} is committed; {remedy}")
+    for entry in json.loads(file.read_text(encoding="utf-8"))["streams"]:
+        if entry["name"] == stream:
+            schema: dict[str, Any] = entry["json_schema"]
+            return schema
+    raise DeclarationError(f"the catalog of {connector} has no stream {stream!r}; {remedy}")
+
+
+@lru_cache(maxsize=None)
+def connector_spec(connector: str) -> dict[str, Any] | None:
+    """A connector's own specification from `specs/`; None if none is committed."""
+    file = resources.files("ingestion") / "specs" / f"{connector}.json"
+    if not file.is_file():
+        return None
+    spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return spec

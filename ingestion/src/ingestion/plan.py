@@ -1,0 +1,350 @@
+"""What would have to change in Airbyte for it to be as declared. Reads, compares, changes nothing.
+
+Only what is declared is compared, and what cannot mean a difference is not one: the order of
+streams, nulls, defaults that the server fills in, how numbers are written, masked secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from ingestion.client import AirbyteApi, AirbyteError, Kind
+from ingestion.configuration import Configuration, number_like, resolve, undeclared
+from ingestion.declaration import Connection, Destination, Source, Stream, stream_schema
+from ingestion.secrets import DigestStore, same
+
+__all__ = [
+    "Change",
+    "ObjectPlan",
+    "Plan",
+    "PlanError",
+    "make_plan",
+    "plan_actor",
+    "plan_connection",
+]
+
+Operation = Literal["+", "-", "~"]
+ABSENT: Final = object()
+
+
+class PlanError(Exception):
+    """What is declared cannot be reached from what is there; says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference: at `path`, from `old` to `new`."""
+
+    operation: Operation
+    path: tuple[str, ...]
+    old: Any = None
+    new: Any = None
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class ObjectPlan:
+    """What is to happen with one source, destination or connection."""
+
+    kind: Kind
+    name: str
+    id: str | None
+    """None: it is to be created."""
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        return self.id is not None and not self.changes
+
+    @property
+    def removes(self) -> bool:
+        """Whether something must go from the configuration, which an update cannot do."""
+        return any(c.operation == "-" and c.path[0] == "configuration" for c in self.changes)
+
+
+@dataclass(frozen=True)
+class Plan:
+    objects: tuple[ObjectPlan, ...] = field(default=())
+
+    @property
+    def empty(self) -> bool:
+        return all(one.empty for one in self.objects)
+
+
+def make_plan(
+    api: AirbyteApi,
+    connections: Iterable[Connection],
+    env: Mapping[str, str],
+    digests: DigestStore,
+) -> Plan:
+    """The plan for these connections, with the sources and destinations that they use.
+
+    Each problem that makes a plan impossible is a `PlanError`, one of the environment a
+    `SettingsError`, one of the declaration a `DeclarationError`.
+    """
+    connections = tuple(connections)
+    state = _State(api)
+    objects: dict[tuple[str, str], ObjectPlan] = {}
+    for connection in connections:
+        for kind, actor in actors(connection):
+            if (kind, actor.name) not in objects:
+                configuration = resolve(actor, env)
+                there = state.one(kind, actor.name)
+                objects[kind, actor.name] = plan_actor(kind, actor, configuration, there, digests)
+    for connection in connections:
+        source = objects["source", connection.source.name]
+        destination = objects["destination", connection.destination.name]
+        there = state.one("connection", connection.name)
+        objects["connection", connection.name] = plan_connection(
+            connection, there, source.id, destination.id
+        )
+    return Plan(tuple(objects.values()))
+
+
+def actors(connection: Connection) -> tuple[tuple[Kind, Source | Destination], ...]:
+    return ("source", connection.source), ("destination", connection.destination)
+
+
+class _State:
+    """What is in Airbyte, each kind listed once."""
+
+    def __init__(self, api: AirbyteApi) -> None:
+        self._api = api
+        self._entries: dict[Kind, list[dict[str, Any]]] = {}
+
+    def one(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        if kind not in self._entries:
+            self._entries[kind] = list(self._api.every(kind))
+        found = [entry for entry in self._entries[kind] if entry.get("name") == name]
+        return only(kind, name, found)
+
+
+def only(kind: Kind, name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The one entry, or None; `PlanError` if the name is taken more than once."""
+    if len(found) > 1:
+        ids = ", ".join(sorted(entry[f"{kind}Id"] for entry in found))
+        raise PlanError(
+            f"Airbyte has {len(found)} {kind}s named {name!r} ({ids}): delete or rename all but "
+            "the one to keep, in Airbyte's UI, then run this again"
+        )
+    return found[0] if found else None
+
+
+def plan_actor(
+    kind: Kind,
+    actor: Source | Destination,
+    configuration: Configuration,
+    there: Mapping[str, Any] | None,
+    digests: DigestStore,
+) -> ObjectPlan:
+    """What a source or destination needs."""
+    secrets = set(configuration.secrets)
+    notes = (
+        ()
+        if configuration.checked
+        else (f"no specification of {actor.connector} is committed: Airbyte alone will check it",)
+    )
+    if there is None:
+        fields = {"type": actor.type, "configuration": dict(configuration.values)}
+        return ObjectPlan(kind, actor.name, None, tuple(_added(fields, (), secrets)), notes)
+    type_there = there.get(f"{kind}Type")
+    if type_there is not None and type_there != actor.type:
+        raise PlanError(
+            f"{kind} {actor.name!r} is of type {type_there!r} in Airbyte and {actor.type!r} in "
+            "connections.py: a type cannot be changed; give the new one another name"
+        )
+    id_ = str(there[f"{kind}Id"])
+    old = {k: v for k, v in (there.get("configuration") or {}).items() if k != f"{kind}Type"}
+    changes = list(
+        _compare(actor.connector, configuration.values, old, ("configuration",), secrets)
+    )
+    changes += _rotated(configuration, old, digests.read(id_))
+    return ObjectPlan(kind, actor.name, id_, tuple(changes), notes)
+
+
+def plan_connection(
+    connection: Connection,
+    there: Mapping[str, Any] | None,
+    source_id: str | None,
+    destination_id: str | None,
+) -> ObjectPlan:
+    """What a connection needs. The ids are None for what is still to be created."""
+    if there is None:
+        fields = {
+            "source": connection.source.name,
+            "destination": connection.destination.name,
+            **{k: v for k, v in settings_of(connection).items() if v != ""},
+            "streams": {s.name: stream_fields(connection, s) for s in connection.streams},
+        }
+        return ObjectPlan("connection", connection.name, None, tuple(_added(fields, (), set())))
+    for kind, id_, declared in (
+        ("source", source_id, connection.source.name),
+        ("destination", destination_id, connection.destination.name),
+    ):
+        if there[f"{kind}Id"] != id_:
+            raise PlanError(
+                f"connection {connection.name!r} has another {kind} in Airbyte than {declared!r}, "
+                "and a connection keeps its source and destination for life: give the new one "
+                "another name in connections.py, or put the old one back"
+            )
+    changes: list[Change] = []
+    actual = {
+        "status": there.get("status") or "active",
+        "schedule": (there.get("schedule") or {}).get("scheduleType") or "manual",
+        "namespace": _namespace_of(there),
+        "prefix": there.get("prefix") or "",
+    }
+    for name, new in settings_of(connection).items():
+        if actual[name] != new:
+            changes.append(Change("~", (name,), actual[name], new))
+    changes += _stream_changes(connection, there)
+    return ObjectPlan("connection", connection.name, str(there["connectionId"]), tuple(changes))
+
+
+def settings_of(connection: Connection) -> dict[str, str]:
+    """A connection's own fields, as a plan shows them."""
+    return {
+        "status": "active",
+        "schedule": connection.schedule,
+        "namespace": connection.namespace,
+        "prefix": connection.prefix,
+    }
+
+
+def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
+    """What is declared of a stream; what is left out is the source's to decide."""
+    fields: dict[str, Any] = {"sync_mode": stream.sync_mode}
+    if stream.cursor:
+        fields["cursor"] = stream.cursor
+    if stream.primary_key:
+        fields["primary_key"] = list(stream.primary_key)
+    fields["fields"] = _selection(connection, stream.name, stream.fields)
+    return fields
+
+
+def _selection(connection: Connection, stream: str, names: Iterable[str]) -> Any:
+    """The selected fields; "all" when every one is named, as servers keep no list then."""
+    chosen = sorted(names)
+    every = stream_schema(connection.source.connector, stream).get("properties") or {}
+    return "all" if set(chosen) in (set(), set(every)) else chosen
+
+
+def _namespace_of(there: Mapping[str, Any]) -> str:
+    kind = there.get("namespaceDefinition") or "destination"
+    if kind == "custom_format":
+        return str(there.get("namespaceFormat") or "")
+    return f"<the {kind}'s>"
+
+
+def _stream_changes(connection: Connection, there: Mapping[str, Any]) -> Iterable[Change]:
+    entries = (there.get("configurations") or {}).get("streams") or []
+    actual = {e["name"]: e for e in entries if e.get("selected", True)}
+    for stream in connection.streams:
+        path = ("streams", stream.name)
+        if stream.name not in actual:
+            yield from _added(stream_fields(connection, stream), path, set())
+            continue
+        old = _fields_of(actual[stream.name])
+        old["fields"] = _selection(connection, stream.name, old["fields"])
+        for name, new in stream_fields(connection, stream).items():
+            if old[name] != new:
+                yield Change("~", (*path, name), old[name], new)
+    for name in sorted(set(actual) - {s.name for s in connection.streams}):
+        yield Change("-", ("streams", name), _fields_of(actual[name])["sync_mode"])
+
+
+def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A stream as the server has it, in the words of `stream_fields`."""
+    chosen = sorted(".".join(one["fieldPath"]) for one in entry.get("selectedFields") or [])
+    return {
+        "sync_mode": entry.get("syncMode") or "full_refresh_overwrite",
+        "cursor": ".".join(entry.get("cursorField") or []),
+        "primary_key": [".".join(path) for path in entry.get("primaryKey") or []],
+        "fields": chosen,
+    }
+
+
+def _added(value: Any, path: tuple[str, ...], secrets: set[str]) -> Iterable[Change]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _added(inner, (*path, str(name)), secrets)
+    else:
+        yield Change("+", path, new=value, secret=".".join(path[1:]) in secrets)
+
+
+def _compare(
+    connector: str,
+    new: Mapping[str, Any],
+    old: Mapping[str, Any],
+    path: tuple[str, ...],
+    secrets: set[str],
+) -> Iterable[Change]:
+    """Differences between a declared configuration and the server's, secrets aside."""
+    for name, declared in new.items():
+        here = (*path, name)
+        there = old.get(name)
+        if ".".join(here[1:]) in secrets:
+            continue
+        if isinstance(declared, Mapping):
+            inner = there if isinstance(there, Mapping) else {}
+            yield from _compare(connector, declared, inner, here, secrets)
+        elif there is None:
+            if declared is not None:
+                yield Change("+", here, new=declared)
+        elif not _equal(declared, there, number_like(connector, here[1:])):
+            if _holds_secret(here[1:], secrets):
+                continue
+            yield Change("~", here, there, declared)
+    for name in old:
+        here = (*path, name)
+        if name not in new and undeclared(connector, here[1:], old[name]):
+            yield Change("-", here, old[name], secret=_masked(old[name]))
+
+
+def _holds_secret(path: tuple[str, ...], secrets: set[str]) -> bool:
+    """Whether a list has secrets among its items, so that it cannot be compared."""
+    start = ".".join(path) + "."
+    return any(secret.startswith(start) for secret in secrets)
+
+
+def _equal(new: Any, old: Any, number: bool) -> bool:
+    if isinstance(new, bool) or isinstance(old, bool):
+        return new is old
+    if number:
+        try:
+            return float(new) == float(old)
+        except (TypeError, ValueError):
+            return False
+    if isinstance(new, Mapping) and isinstance(old, Mapping):
+        names = {n for n in (*new, *old) if new.get(n) is not None or old.get(n) is not None}
+        return all(_equal(new.get(n), old.get(n), False) for n in names)
+    if isinstance(new, (list, tuple)) and isinstance(old, (list, tuple)):
+        return len(new) == len(old) and all(_equal(a, b, False) for a, b in zip(new, old))
+    return bool(new == old)
+
+
+def _masked(value: Any) -> bool:
+    return isinstance(value, str) and len(value) > 2 and set(value) == {"*"}
+
+
+def _rotated(
+    configuration: Configuration, old: Mapping[str, Any], known: Mapping[str, str]
+) -> Iterable[Change]:
+    """Secrets that differ from those applied last, or of which that cannot be told."""
+    for path, secret in sorted(configuration.secrets.items()):
+        there: Any = old
+        for name in path.split("."):
+            if isinstance(there, (list, tuple)) and name.isdigit() and int(name) < len(there):
+                there = there[int(name)]
+            else:
+                there = there.get(name) if isinstance(there, Mapping) else None
+        place = ("configuration", *path.split("."))
+        if there is None:
+            yield Change("+", place, secret=True)
+        elif path not in known:
+            yield Change("~", place, "unknown", "set", secret=True)
+        elif not same(secret, known[path]):
+            yield Change("~", place, "old", "new", secret=True)

@@ -1,0 +1,110 @@
+"""What the assets act on: Airbyte and the warehouse, both found through the environment.
+
+The environment is read when a run uses them, so that the location loads without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from ingestion import views
+from ingestion.declaration import Connection, DeclarationError
+from ingestion.settings import (
+    AirbyteSettings,
+    SettingsError,
+    environment,
+    warehouse_conninfo,
+)
+
+__all__ = ["Airbyte", "Warehouse"]
+
+
+class Airbyte(dg.ConfigurableResource[Any]):
+    """The Airbyte that `AIRBYTE_URL` names."""
+
+    def sync(self, connection: Connection, log: logging.Logger) -> Mapping[str, Any]:
+        """Sync a connection; the metadata of what it made. `dg.Failure` says why it did not."""
+        # Imported here: loading the location must stay quick, and needs none of it.
+        from ingestion.client import AirbyteApi, AirbyteError
+        from ingestion.plan import PlanError
+        from ingestion.secrets import Redactor
+        from ingestion.sync import SyncError, run_sync
+
+        env = environment()
+        try:
+            settings = AirbyteSettings.from_environment(env)
+            with AirbyteApi(settings, redact=Redactor(*_secrets(connection, env))) as api:
+                id_ = _connection_id(api, connection, settings, env, log)
+                sync = run_sync(settings, api, id_, log)
+        except (AirbyteError, DeclarationError, PlanError, SettingsError, SyncError) as error:
+            raise dg.Failure(str(error)) from None
+        metadata: dict[str, Any] = {
+            "freshline/data_time": dg.MetadataValue.timestamp(sync.started),
+            "airbyte/job_id": sync.job_id,
+            "airbyte/job": dg.MetadataValue.url(sync.url),
+            "airbyte/connection_id": sync.connection_id,
+            "airbyte/sync_seconds": round(sync.seconds, 3),
+            "airbyte/adopted": sync.adopted,
+        }
+        # Of the whole connection: the public API does not tell its streams apart.
+        if sync.rows is not None:
+            metadata["airbyte/rows_synced"] = sync.rows
+        if sync.bytes is not None:
+            metadata["airbyte/bytes_synced"] = sync.bytes
+        return metadata
+
+
+class Warehouse(dg.ConfigurableResource[Any]):
+    """The Postgres that the `WAREHOUSE_*` variables name."""
+
+    def count(self, schema: str, table: str) -> int:
+        """Rows in a table; 0 if it is not there yet."""
+        return views.count_rows(self._conninfo(), schema, table)
+
+    def ensure_view(self, view: views.NestedView) -> int:
+        """Make a view what it should be; the rows in it."""
+        return views.ensure_view(self._conninfo(), view)
+
+    def _conninfo(self) -> dict[str, str]:
+        try:
+            return warehouse_conninfo(environment())
+        except SettingsError as error:
+            raise dg.Failure(str(error)) from None
+
+
+def _connection_id(
+    api: Any,
+    connection: Connection,
+    settings: AirbyteSettings,
+    env: Mapping[str, str],
+    log: logging.Logger,
+) -> str:
+    """The connection's id; in development, it is made if it is missing."""
+    from ingestion.apply import apply, connection_id_of
+    from ingestion.secrets import WarehouseDigests
+
+    found = connection_id_of(api, connection)
+    if found is None and settings.development:
+        log.info(f"Airbyte has no connection {connection.name} yet: applying its declaration")
+        apply(api, [connection], env, WarehouseDigests(warehouse_conninfo(env)))
+        found = connection_id_of(api, connection)
+    if found is None:
+        raise DeclarationError(
+            f"Airbyte at {settings.url} has no connection {connection.name!r}: run `ingestion "
+            "check`, then `ingestion apply`"
+        )
+    return found
+
+
+def _secrets(connection: Connection, env: Mapping[str, str]) -> list[str]:
+    """The values that must not show in a message of this connection's."""
+    from ingestion.configuration import secret_values
+
+    return [
+        *secret_values(connection.source.configuration, env),
+        *secret_values(connection.destination.configuration, env),
+    ]

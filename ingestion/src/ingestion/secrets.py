@@ -1,0 +1,121 @@
+"""Secrets: kept out of everything that is printed, and compared without being kept.
+
+Airbyte masks a secret when it is asked for it, so that a rotated one looks like the old one. What
+tells them apart is a digest of each secret as it was last applied: scrypt with a salt of its own,
+in a table of the warehouse that only its owner can read. It is shared by all who apply, it gives
+nothing away, and losing it costs one more update.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any, Final, Protocol
+
+import psycopg
+
+__all__ = ["DigestStore", "Digests", "Redactor", "WarehouseDigests", "digest", "same"]
+
+HIDDEN: Final = "********"
+
+# 16 MiB and some 50 ms a secret: as costly to guess as a password's hash should be.
+_SCRYPT: Final[Mapping[str, int]] = {"n": 2**14, "r": 8, "p": 1}
+
+Digests = dict[str, str]
+"""By the secret's path in the configuration, "credentials.personal_access_token"."""
+
+
+class Redactor:
+    """Takes secrets out of text that is going to be shown."""
+
+    def __init__(self, *secrets: str | None) -> None:
+        self._secrets: set[str] = set()
+        self.hide(*secrets)
+
+    def hide(self, *secrets: str | None) -> None:
+        # Hiding a very short one would blank out half of any message and protect nothing.
+        self._secrets.update(secret for secret in secrets if secret and len(secret) > 3)
+
+    def __call__(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text
+
+
+def digest(secret: str) -> str:
+    """A salted digest, different every time: ``scrypt$<salt>$<key>`` in hexadecimal."""
+    salt = os.urandom(16)
+    return f"scrypt${salt.hex()}${_key(secret, salt).hex()}"
+
+
+def same(secret: str, known: str) -> bool:
+    """Whether `known` is a digest of `secret`."""
+    name, salt, key = known.split("$")
+    return name == "scrypt" and hmac.compare_digest(
+        _key(secret, bytes.fromhex(salt)), bytes.fromhex(key)
+    )
+
+
+def _key(secret: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(secret.encode(), salt=salt, dklen=32, **_SCRYPT)
+
+
+class DigestStore(Protocol):
+    """Where the digests of what was applied last are kept, by the id of a source, say."""
+
+    def read(self, owner: str) -> Digests: ...
+
+    def write(self, owner: str, digests: Mapping[str, str]) -> None: ...
+
+    def forget(self, owner: str) -> None: ...
+
+
+class WarehouseDigests:
+    """The digests, in the table `ingestion.airbyte_secret_digests` of the warehouse."""
+
+    def __init__(self, conninfo: Mapping[str, str]) -> None:
+        self._conninfo = dict(conninfo)
+
+    def read(self, owner: str) -> Digests:
+        with closing(self._connect()) as connection:
+            found = connection.execute(
+                "select to_regclass('ingestion.airbyte_secret_digests')"
+            ).fetchone()
+            if found is None or found[0] is None:
+                return {}
+            rows = connection.execute(
+                "select path, digest from ingestion.airbyte_secret_digests where owner = %s",
+                [owner],
+            )
+            return dict(rows.fetchall())
+
+    def write(self, owner: str, digests: Mapping[str, str]) -> None:
+        """Replace all that is known of `owner`."""
+        with closing(self._connect()) as connection, connection.transaction():
+            # Two who apply for the first time at once would collide on "if not exists".
+            connection.execute("select pg_advisory_xact_lock(hashtext('ingestion.digests'))")
+            connection.execute("create schema if not exists ingestion")
+            connection.execute(
+                "create table if not exists ingestion.airbyte_secret_digests ("
+                "owner text, path text, digest text not null,"
+                "applied_at timestamptz not null default now(), primary key (owner, path))"
+            )
+            connection.execute(
+                "delete from ingestion.airbyte_secret_digests where owner = %s", [owner]
+            )
+            for path, value in sorted(digests.items()):
+                connection.execute(
+                    "insert into ingestion.airbyte_secret_digests (owner, path, digest) "
+                    "values (%s, %s, %s)",
+                    [owner, path, value],
+                )
+
+    def forget(self, owner: str) -> None:
+        if self.read(owner):
+            self.write(owner, {})
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(**self._conninfo, autocommit=True)

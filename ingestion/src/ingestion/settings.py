@@ -1,0 +1,126 @@
+"""Where Airbyte and the warehouse are: read from the environment, when they are needed.
+
+Nothing is read while the location loads. A `.env` in the current directory or above it fills
+in what the environment itself does not set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values, find_dotenv
+
+__all__ = ["AirbyteSettings", "SettingsError", "environment", "warehouse_conninfo"]
+
+CLOUD_HOST = "api.airbyte.com"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names the variable and the way out."""
+
+
+def environment() -> dict[str, str]:
+    """The variables in force: those of `.env`, overridden by the process's own."""
+    found = dotenv_values(find_dotenv(usecwd=True))
+    return {k: v for k, v in found.items() if v is not None} | dict(os.environ)
+
+
+def require(env: Mapping[str, str], name: str) -> str:
+    """The variable's value; `SettingsError` if it is unset or empty."""
+    value = env.get(name, "")
+    if not value:
+        raise SettingsError(
+            f"{name} is not set: export it, or put it into .env (`devstack up` writes one)"
+        )
+    return value
+
+
+@dataclass(frozen=True)
+class AirbyteSettings:
+    """How to reach one Airbyte: self-hosted, Cloud or embedded."""
+
+    url: str
+    """Without the API's path: `https://airbyte.example.com`, `https://api.airbyte.com`."""
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    workspace_id: str | None = None
+    """None: the first workspace that the credentials may see."""
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> AirbyteSettings:
+        """Client id and secret, or user name and password, or neither; never half of a pair."""
+        url = require(env, "AIRBYTE_URL").rstrip("/")
+        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+            raise SettingsError("AIRBYTE_URL must start with http:// or https:// and name a host")
+        pairs = (
+            ("AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET"),
+            (
+                "AIRBYTE_USERNAME",
+                "AIRBYTE_PASSWORD",
+            ),
+        )
+        for first, second in pairs:
+            if bool(env.get(first)) != bool(env.get(second)):
+                raise SettingsError(f"set both {first} and {second}, or neither")
+        if env.get("AIRBYTE_CLIENT_ID") and env.get("AIRBYTE_USERNAME"):
+            raise SettingsError("set AIRBYTE_CLIENT_ID or AIRBYTE_USERNAME, not both")
+        return cls(
+            url=url,
+            client_id=env.get("AIRBYTE_CLIENT_ID") or None,
+            client_secret=env.get("AIRBYTE_CLIENT_SECRET") or None,
+            username=env.get("AIRBYTE_USERNAME") or None,
+            password=env.get("AIRBYTE_PASSWORD") or None,
+            workspace_id=env.get("AIRBYTE_WORKSPACE_ID") or None,
+        )
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def public_url(self) -> str:
+        """The base of the public API; Airbyte Cloud has it on a host of its own."""
+        if self.host == CLOUD_HOST:
+            return self.url if self.url.endswith("/v1") else f"{self.url}/v1"
+        return f"{self.url}/api/public/v1"
+
+    @property
+    def internal_url(self) -> str:
+        """The base of the internal API, which many servers no longer answer."""
+        if self.host == CLOUD_HOST:
+            return "https://cloud.airbyte.com/api/v1"
+        return f"{self.url}/api/v1"
+
+    @property
+    def ui_url(self) -> str:
+        return "https://cloud.airbyte.com" if self.host == CLOUD_HOST else self.url
+
+    @property
+    def development(self) -> bool:
+        """Whether this Airbyte runs on this very machine, as the embedded one does.
+
+        Such a server is polled every second, and gets a declared connection that it lacks
+        on first use. Any other is changed by `ingestion apply` alone.
+        """
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+def warehouse_conninfo(env: Mapping[str, str]) -> dict[str, str]:
+    """Connection parameters of the warehouse for psycopg, from the `WAREHOUSE_*` variables."""
+    names = {
+        "host": "WAREHOUSE_HOST",
+        "port": "WAREHOUSE_PORT",
+        "user": "WAREHOUSE_USER",
+        "password": "WAREHOUSE_PASSWORD",
+        "dbname": "WAREHOUSE_DATABASE",
+    }
+    return {key: require(env, name) for key, name in names.items()} | {"connect_timeout": "10"}

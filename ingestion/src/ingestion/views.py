@@ -1,0 +1,141 @@
+"""The views that show an object column of a landed table as a relation of its own.
+
+Airbyte's typed destinations land an object as one JSON column. A view over it is as fresh as the
+table, costs no copy, and works whoever wrote the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+import dagster as dg
+import psycopg
+from psycopg import errors, sql
+
+__all__ = ["NestedView", "ViewError", "count_rows", "ensure_view"]
+
+_JSON = "jsonb"
+
+
+class ViewError(Exception):
+    """A view that cannot be made or changed; the message says what is in the way."""
+
+
+@dataclass(frozen=True)
+class NestedView:
+    """A view in `schema` over the object column `column` of the table `table`."""
+
+    schema: str
+    name: str
+    table: str
+    column: str
+    columns: Sequence[dg.TableColumn]
+    kept: int
+    """How many of `columns`, from the left, are the table's own."""
+
+    def select(self, *, empty: bool) -> sql.Composed:
+        """The view's query; `empty`: the same columns and no rows, for want of the table."""
+        items = []
+        for position, column in enumerate(self.columns):
+            if empty:
+                value: sql.Composable = sql.SQL("null")
+            elif position < self.kept:
+                value = sql.Identifier(column.name)
+            elif column.type == _JSON:
+                value = sql.SQL("{}->{}").format(
+                    sql.Identifier(self.column), sql.Literal(column.name)
+                )
+            else:
+                value = sql.SQL("{}->>{}").format(
+                    sql.Identifier(self.column), sql.Literal(column.name)
+                )
+            items.append(
+                sql.SQL("({})::{} as {}").format(
+                    value, sql.SQL(column.type), sql.Identifier(column.name)
+                )
+            )
+        rows = (
+            sql.SQL("where false")
+            if empty
+            else sql.SQL("from {}").format(sql.Identifier(self.schema, self.table))
+        )
+        return sql.SQL("select {} {}").format(sql.SQL(", ").join(items), rows)
+
+
+def ensure_view(conninfo: dict[str, str], view: NestedView) -> int:
+    """Make the view what it should be, and count its rows.
+
+    Leaves a view alone that is already right: replacing it would wait for, and then hold up,
+    everyone who reads it. `ViewError` if other relations forbid the change.
+    """
+    name = sql.Identifier(view.schema, view.name)
+    with closing(psycopg.connect(**conninfo)) as connection, connection.transaction():
+        _one_at_a_time(connection, view)
+        query = view.select(empty=not _exists(connection, view.schema, view.table))
+        stamp = "freshline:" + hashlib.sha256(query.as_string(connection).encode()).hexdigest()
+        if _comment(connection, view) != stamp:
+            connection.execute(
+                sql.SQL("create schema if not exists {}").format(sql.Identifier(view.schema))
+            )
+            try:
+                with connection.transaction():
+                    connection.execute(
+                        sql.SQL("create or replace view {} as {}").format(name, query)
+                    )
+            except errors.InvalidTableDefinition:  # a column was renamed, retyped or taken out
+                _recreate(connection, view, query)
+            connection.execute(sql.SQL("comment on view {} is {}").format(name, sql.Literal(stamp)))
+        return _count(connection, name)
+
+
+def count_rows(conninfo: dict[str, str], schema: str, table: str) -> int:
+    """Rows in a landed table; 0 if it is not there yet."""
+    with closing(psycopg.connect(**conninfo)) as connection:
+        if not _exists(connection, schema, table):
+            return 0
+        return _count(connection, sql.Identifier(schema, table))
+
+
+def _recreate(connection: psycopg.Connection, view: NestedView, query: sql.Composed) -> None:
+    name = sql.Identifier(view.schema, view.name)
+    try:
+        connection.execute(sql.SQL("drop view {}").format(name))
+    except errors.DependentObjectsStillExist as error:
+        raise ViewError(
+            f"the columns of {view.schema}.{view.name} changed, and other relations are built on "
+            f"it: drop or rebuild them first ({error.diag.message_detail})"
+        ) from None
+    connection.execute(sql.SQL("create view {} as {}").format(name, query))
+
+
+def _one_at_a_time(connection: psycopg.Connection, view: NestedView) -> None:
+    connection.execute(
+        "select pg_advisory_xact_lock(hashtext(%s))", [f"view {view.schema}.{view.name}"]
+    )
+
+
+def _exists(connection: psycopg.Connection, schema: str, table: str) -> bool:
+    found = connection.execute(
+        "select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relname = %s and c.relkind in ('r', 'p', 'v', 'm', 'f')",
+        [schema, table],
+    ).fetchone()
+    return found is not None
+
+
+def _comment(connection: psycopg.Connection, view: NestedView) -> str | None:
+    found = connection.execute(
+        "select obj_description(c.oid, 'pg_class') from pg_class c "
+        "join pg_namespace n on n.oid = c.relnamespace "
+        "where n.nspname = %s and c.relname = %s and c.relkind = 'v'",
+        [view.schema, view.name],
+    ).fetchone()
+    return found[0] if found else None
+
+
+def _count(connection: psycopg.Connection, name: sql.Identifier) -> int:
+    found = connection.execute(sql.SQL("select count(*) from {}").format(name)).fetchone()
+    return int(found[0]) if found else 0

@@ -1,0 +1,136 @@
+"""Assets of Airbyte's streams, by the key convention, from what a connection declares.
+
+Nothing here asks an Airbyte server or imports `dagster_airbyte`: a stream's name and JSON schema
+are enough. Column types are Postgres's names for what Airbyte's typed destinations make.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import dagster as dg
+
+from freshline.keys import asset_key
+
+__all__ = ["column_type", "nested_columns", "stream_columns", "stream_key", "stream_spec"]
+
+_LANDED: Final = (
+    ("_airbyte_raw_id", "text", "Identifies the row as it was read."),
+    ("_airbyte_extracted_at", "timestamptz", "When the row was read from the source, UTC."),
+    ("_airbyte_meta", "jsonb", "What Airbyte changed in the row on its way."),
+    ("_airbyte_generation_id", "bigint", "Counts the refreshes of the stream."),
+)
+"""The columns that Airbyte's typed destinations put before the stream's own."""
+
+_SCALARS: Final = {"string": "text", "integer": "bigint", "number": "numeric", "boolean": "boolean"}
+_TIMES: Final = {
+    "date": "date",
+    "date-time": "timestamptz",
+    "time": "timetz",
+    "timestamp_with_timezone": "timestamptz",
+    "timestamp_without_timezone": "timestamp",
+    "time_with_timezone": "timetz",
+    "time_without_timezone": "time",
+}
+
+
+def stream_key(namespace: str, stream: str, *, prefix: str = "", where: str = "") -> dg.AssetKey:
+    """The key of the table that a stream lands in: ``[namespace, prefix + stream]``.
+
+    `where` says in messages what declares the stream, and in which file.
+    """
+    return asset_key(namespace, prefix + stream, where=where)
+
+
+def stream_columns(
+    json_schema: Mapping[str, Any], fields: Iterable[str] = ()
+) -> tuple[dg.TableColumn, ...]:
+    """The columns of a stream's table: Airbyte's own, then `fields` (none named: all)."""
+    properties = _properties(json_schema)
+    wanted = tuple(fields) or tuple(properties)
+    if missing := [name for name in wanted if name not in properties]:
+        raise ValueError(
+            f"no field {missing[0]!r} in the stream's schema, which has {', '.join(properties)}"
+        )
+    landed = (
+        dg.TableColumn(
+            name, kind, description=text, constraints=dg.TableColumnConstraints(nullable=False)
+        )
+        for name, kind, text in _LANDED
+    )
+    return (*landed, *(_column(name, properties[name]) for name in wanted))
+
+
+def nested_columns(
+    json_schema: Mapping[str, Any], column: str, keep: Sequence[str] = ()
+) -> tuple[dg.TableColumn, ...]:
+    """The columns of an object column shown as a relation: those kept, then its properties."""
+    properties = _properties(json_schema)
+    nested = _properties(properties.get(column, {}))
+    if not nested:
+        raise ValueError(f"the stream's schema has no properties for an object {column!r}")
+    if clash := sorted(set(keep) & set(nested)):
+        raise ValueError(f"{clash[0]!r} is both kept and a property of {column!r}: keep fewer")
+    return (
+        *(_column(name, properties[name]) for name in keep),
+        *(_column(name, schema) for name, schema in nested.items()),
+    )
+
+
+def stream_spec(
+    key: dg.AssetKey,
+    *,
+    connection: str,
+    columns: Sequence[dg.TableColumn],
+    destination: str,
+    deps: Sequence[dg.AssetKey] = (),
+    description: str = "",
+    group: str | None = None,
+    owners: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
+) -> dg.AssetSpec:
+    """The spec of a table (or of a view over one) that a connection keeps up to date.
+
+    `destination` is the connector's type, ``"postgres"``: it shows as a kind. The table's name
+    is the key's two parts; the database is left out, because it differs between deployments.
+    """
+    return dg.AssetSpec(
+        key,
+        deps=list(deps),
+        description=description or None,
+        group_name=group,
+        owners=list(owners),
+        kinds={"airbyte", destination},
+        metadata={
+            "dagster/column_schema": dg.TableSchema(columns=list(columns)),
+            "dagster/table_name": ".".join(key.path),
+            "airbyte/connection": connection,
+            **(metadata or {}),
+        },
+    )
+
+
+def column_type(schema: Mapping[str, Any]) -> str:
+    """The Postgres type that a field of this JSON schema lands as."""
+    kinds = schema.get("type", ())
+    names = {kinds} if isinstance(kinds, str) else set(kinds)
+    names.discard("null")
+    if len(names) != 1 or "oneOf" in schema or "anyOf" in schema:
+        return "jsonb"  # a union, or no type at all
+    (name,) = names
+    airbyte_type = schema.get("airbyte_type")
+    if name == "string":
+        return _TIMES.get(str(airbyte_type)) or _TIMES.get(str(schema.get("format")), "text")
+    if name == "number" and airbyte_type in ("integer", "big_integer"):
+        return "bigint"
+    return _SCALARS.get(name, "jsonb")
+
+
+def _properties(schema: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties") or {}
+    return properties
+
+
+def _column(name: str, schema: Mapping[str, Any]) -> dg.TableColumn:
+    return dg.TableColumn(name, column_type(schema), description=schema.get("description"))
