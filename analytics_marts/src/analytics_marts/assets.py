@@ -5,7 +5,8 @@ from typing import Any
 
 from dagster import AssetExecutionContext
 from dagster_dbt import DbtCliResource, dbt_assets
-from freshline.dbt import FreshlineDbtTranslator, build, manifest_of
+from freshline.dbt import FreshlineDbtTranslator
+from freshline.dbt_build import build, manifest_of
 
 from analytics_marts.resources import project
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dagster_dbt import DbtProject
-from freshline.dbt import FreshlineDbtResource
+from freshline.dbt_build import FreshlineDbtResource
 
 project = DbtProject(Path(__file__).parents[2] / "dbt_project_2")
 

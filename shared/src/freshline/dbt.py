@@ -1,55 +1,24 @@
-"""dbt projects by freshline's conventions: keys, policies, columns, owners, and how they are built.
+"""dbt resources as assets by freshline's conventions: keys, policies, columns, owners.
 
-A location hands its manifest to ``@dbt_assets`` with a `FreshlineDbtTranslator`, and its asset
-function is one line, ``yield from build(context, dbt)``. Needs dagster-dbt, which freshline itself
-does not require.
+``@dbt_assets(..., dagster_dbt_translator=FreshlineDbtTranslator())``; how they are built is in
+`freshline.dbt_build`. Needs dagster-dbt, which freshline itself does not require.
 """
 
 from __future__ import annotations
 
-import shutil
-import sys
-from collections.abc import Iterator, Mapping
-from functools import cached_property
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import (
-    DagsterDbtTranslator,
-    DagsterDbtTranslatorSettings,
-    DbtCliInvocation,
-    DbtCliResource,
-    DbtProject,
-)
-from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
-from packaging.version import Version
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
 
 from freshline.describe import COLUMNS_ENFORCED, EXPECTED_SECONDS, FILE, OUTSIDE, USES
 from freshline.keys import KeyConventionError, asset_key
 from freshline.policy import MaxLag, PolicyError, max_lag_metadata, partitioned_message
 
-__all__ = ["FreshlineDbtResource", "FreshlineDbtTranslator", "ManifestMissing", "build", "manifest_of"]
+__all__ = ["FreshlineDbtTranslator"]
 
 _POLICY: Final = "dagster_freshness_policy"
-
-
-class ManifestMissing(FileNotFoundError):
-    """A dbt project whose manifest has not been made; says how to make it."""
-
-
-def manifest_of(project: DbtProject) -> Path:
-    """The project's manifest, as ``dbt parse`` left it at set-up or deploy. Never runs dbt.
-
-    Raises `ManifestMissing`.
-    """
-    if not project.manifest_path.exists():
-        raise ManifestMissing(
-            f"{project.manifest_path} is missing: the dbt project {project.name} has not been "
-            "prepared. Run `make setup`, or in the project's folder `dbt deps && dbt parse`."
-        )
-    return project.manifest_path
 
 
 class FreshlineDbtTranslator(DagsterDbtTranslator):
@@ -116,9 +85,7 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
             return check
         return check._replace(description=description)
 
-    def _sources_of(
-        self, manifest: Mapping[str, Any]
-    ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+    def _sources_of(self, manifest: Mapping[str, Any]) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """The manifest's sources by key; the first look at a manifest also checks it as a whole."""
         if id(manifest) not in self._sources:
             _refuse_policies_without_asset(manifest)
@@ -309,51 +276,3 @@ def _get_description(props: Mapping[str, Any]) -> str | None:
 def _get_kinds(spec: dg.AssetSpec, props: Mapping[str, Any]) -> set[str]:
     materialized = props.get("config", {}).get("materialized")
     return {*spec.kinds, *({materialized} if materialized else set())}
-
-
-# --- building -----------------------------------------------------------------------------
-
-
-class FreshlineDbtResource(DbtCliResource):
-    """The dbt of this Python environment, whatever is on the PATH."""
-
-    def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
-        fields.setdefault("dbt_executable", _own_dbt())
-        super().__init__(project_dir, **fields)
-
-    # Private, because nothing public says the version without running `dbt --version`, which
-    # costs 3 s of CPU a run and asks the package index for newer releases.
-    @cached_property
-    def _cli_version(self) -> Version:
-        return Version(version("dbt-core"))
-
-
-def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Build and test what the run selects; with row counts, columns and column lineage.
-
-    Everything that dbt writes on the way goes, unless the build failed.
-    """
-    target = Path(dbt.project_dir, "target", "runs", f"{context.run_id}-{context.op_handle}")
-    invocation = dbt.cli(["build"], context=context, target_path=target)
-    events = DbtEventIterator(_as_run(invocation), invocation)
-    yield from events.fetch_row_counts().fetch_column_metadata()
-    shutil.rmtree(target, ignore_errors=True)
-
-
-def _as_run(invocation: DbtCliInvocation) -> Iterator[Any]:
-    """The events of a dbt invocation, whose manifest becomes the one of this very run.
-
-    The manifest that the location was loaded with was parsed at set-up, maybe for another
-    database or schema; row counts and columns are to come from the relations just built.
-    """
-    events = invocation.stream()
-    for event in events:
-        invocation.manifest = invocation.get_artifact("manifest.json")
-        yield event
-        break
-    yield from events
-
-
-def _own_dbt() -> str:
-    beside = Path(sys.executable).with_name("dbt")
-    return str(beside) if beside.exists() else "dbt"

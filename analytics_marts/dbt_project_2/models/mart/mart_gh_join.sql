@@ -5,6 +5,7 @@ with stars as (
     select
         repository,
         user_id,
+        user_login,
         starred_at,
         cast(date_trunc('month', starred_at at time zone 'UTC') as date) as month
     from {{ source('mart', 'mart_gh_stargazer') }}
@@ -19,7 +20,8 @@ counted as (
         count(*) as stars,
         count(distinct user_id) as stargazers,
         min(starred_at) as first_starred_at,
-        max(starred_at) as latest_starred_at
+        max(starred_at) as latest_starred_at,
+        (array_agg(user_login order by starred_at desc, user_id desc))[1] as latest_user_login
     from stars
     group by repository, month
 
@@ -63,8 +65,11 @@ select
     coalesce(counted.stargazers, 0) as stargazers,
     counted.first_starred_at,
     counted.latest_starred_at,
+    counted.latest_user_login,
     cast(all_months.stars as bigint) as all_repositories_stars,
-    round(coalesce(counted.stars, 0) / nullif(all_months.stars, 0), 4) as share_of_stars
+    round(
+        cast(coalesce(counted.stars, 0) as numeric) / nullif(all_months.stars, 0), 4
+    ) as share_of_stars
 from repositories
 inner join all_months
     on repositories.first_month <= all_months.month

@@ -1,0 +1,109 @@
+"""How a location builds its dbt project: from a manifest made beforehand, one dbt process a run.
+
+The asset function is one line, ``yield from build(context, dbt)``. Needs dagster-dbt and dbt,
+which freshline itself does not require.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import dagster as dg
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from packaging.version import Version
+
+__all__ = ["FreshlineDbtResource", "ManifestMissingError", "build", "manifest_of"]
+
+_KEPT_RUNS: Final = 20
+_PARSED: Final = "partial_parse.msgpack"
+
+
+class ManifestMissingError(FileNotFoundError):
+    """A dbt project whose manifest has not been made; says how to make it."""
+
+
+def manifest_of(project: DbtProject) -> Path:
+    """The project's manifest, as ``dbt parse`` left it at set-up or deploy. Never runs dbt.
+
+    Raises `ManifestMissingError`.
+    """
+    if not project.manifest_path.exists():
+        raise ManifestMissingError(
+            f"{project.manifest_path} is missing: the dbt project {project.name} has not been "
+            "prepared. Run `make setup`, or in the project's folder `dbt deps && dbt parse`."
+        )
+    return project.manifest_path
+
+
+class FreshlineDbtResource(DbtCliResource):
+    """The dbt of this Python environment, whatever is on the PATH."""
+
+    def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
+        fields.setdefault("dbt_executable", _own_dbt())
+        super().__init__(project_dir, **fields)
+
+    # Private, because nothing public says the version without running `dbt --version`, which
+    # costs 3 s of CPU a run and asks the package index for newer releases.
+    @cached_property
+    def _cli_version(self) -> Version:
+        return Version(version("dbt-core"))
+
+
+def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Build and test what the run selects; with row counts, columns and column lineage.
+
+    What dbt writes on the way (a megabyte a run) goes, but for the newest failures.
+    """
+    runs = Path(dbt.project_dir, "target", "runs")
+    target = runs / context.run.run_id
+    _forget_old(runs)
+    invocation = dbt.cli(["build"], context=context, target_path=target)
+    events = DbtEventIterator(_as_run(invocation), invocation)
+    yield from events.fetch_row_counts().fetch_column_metadata()
+    _keep_parsed(target)
+    shutil.rmtree(target, ignore_errors=True)
+
+
+def _as_run(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """The events of a dbt invocation, whose manifest becomes the one of this very run.
+
+    The manifest that the location was loaded with was parsed at set-up, maybe for another
+    database or schema; row counts and columns are to come from the relations just built.
+    """
+    events = invocation.stream()
+    first = next(events, None)
+    if first is not None:
+        invocation.manifest = invocation.get_artifact("manifest.json")
+        yield first
+    yield from events
+
+
+def _keep_parsed(target: Path) -> None:
+    """Leave the parsed project where the next run starts from.
+
+    What set-up parsed is of no use to dbt once the warehouse's address is another, and parsing
+    costs two seconds a run.
+    """
+    with suppress(OSError):  # a deployed project may be read-only
+        (target / _PARSED).replace(target.parents[1] / _PARSED)
+
+
+def _forget_old(runs: Path) -> None:
+    """Keep the folders of the newest runs that failed, or that are still going on."""
+    with suppress(OSError):  # another run may be tidying as well
+        newest = sorted(runs.glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        for folder in newest[_KEPT_RUNS:]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_dbt() -> str:
+    beside = Path(sys.executable).with_name("dbt")
+    return str(beside) if beside.exists() else "dbt"
