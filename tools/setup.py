@@ -131,8 +131,9 @@ def install(folder: str, packages: tuple[str, ...]) -> None:
     environment = ROOT / folder / ".venv"
     python = str(environment / "bin" / "python")
     name = "host" if folder == "." else folder
+    shutil.rmtree(environment, ignore_errors=True)
     run(
-        [str(UV), "venv", "--quiet", "--clear", "--python", sys.executable, str(environment)],
+        [str(UV), "venv", "--quiet", "--python", sys.executable, str(environment)],
         f"make {name}'s environment",
     )
     lock = str(ROOT / folder / "requirements.lock")
