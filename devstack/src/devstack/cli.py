@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ from typing import Annotated
 import typer
 
 from devstack.errors import DevstackError
+from devstack.serve_commands import serve
+from devstack.stack import Stack
 
 app = typer.Typer(
     help="Postgres, an Airbyte and a GitHub of your own, on loopback.",
@@ -16,119 +19,71 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-serve = typer.Typer(help="One server in the foreground.", no_args_is_help=True)
 app.add_typer(serve, name="serve")
 
-# Imports of what a command needs are inside it: `devstack status` should not load a web server.
+# This package is installed as a link to the checkout it belongs to.
+CHECKOUT = Path(__file__).resolve().parents[3]
+Root = Annotated[
+    Path, typer.Option("--root", envvar="DEVSTACK_ROOT", help="The checkout it works for.")
+]
 
-Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port on loopback; 0: any free one.")]
-WithParent = Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")]
+
+@app.command()
+def up(root: Root = CHECKOUT) -> None:
+    """Start everything in the background; harmless when it runs already."""
+    _stack(root).up()
 
 
-@serve.command("postgres")
-def serve_postgres(
-    data: Annotated[Path, typer.Option(help="Data directory; made when missing, kept after.")],
-    port: Port = 0,
-    throwaway: Annotated[
-        bool, typer.Option("--throwaway", help="For tests: faster, unsafe, deleted at the end.")
-    ] = False,
-    with_parent: WithParent = False,
+@app.command()
+def down(root: Root = CHECKOUT) -> None:
+    """Stop everything."""
+    _stack(root).down()
+
+
+@app.command()
+def status(root: Root = CHECKOUT) -> None:
+    """Show what runs where; exit code 1 unless everything does."""
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = _stack(root).status()
+    table = Table("service", "state", "where", "pid", "log", box=None)
+    for row in rows:
+        here = row.log.removeprefix(f"{os.getcwd()}/")
+        table.add_row(row.service, row.state, row.where, row.pid, here)
+    # Wide enough for every column when the output goes into a file.
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+    if any(row.state not in ("running", "external") for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def reset(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    root: Root = CHECKOUT,
 ) -> None:
-    """Serve Postgres until told to stop."""
-    from devstack.postgres import PostgresServer
-    from devstack.serving import StopSignal, announce
-
-    stop = StopSignal(with_parent=with_parent)
-    with PostgresServer(data, port=port, throwaway=throwaway) as server:
-        address = server.address
-        announce(
-            {
-                "host": address.host,
-                "port": address.port,
-                "user": address.user,
-                "password": address.password,
-                "database": address.database,
-            }
-        )
-        stop.watch(server.wait)
-        stop.wait()
-        if server.wait(0) is not None:
-            raise DevstackError(f"postgres ended by itself:\n{server.log_tail()}")
+    """Stop everything and delete its data."""
+    if not yes:
+        typer.confirm(f"Delete all data in {root / '.local'}?", abort=True)
+    _stack(root).reset()
 
 
-@serve.command("github")
-def serve_github(
-    stars: Annotated[
-        Path | None,
-        typer.Option(help="CSV of star events; read again when it changes. Else a live stream."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the stream.")] = 1,
-    rate: Annotated[
-        float, typer.Option(min=0.01, max=10_000, help="Of the stream: stars a minute.")
-    ] = 2.0,
-    epoch: Annotated[
-        int | None,
-        typer.Option(help="When the stream went live, seconds since 1970; now when not given."),
-    ] = None,
-    repository: Annotated[
-        str | None, typer.Option(help="owner/name of the stream, or one more than the file has.")
-    ] = None,
-    port: Port = 0,
-    token: Annotated[
-        str | None, typer.Option(envvar="GITHUB_TOKEN", help="The one token; made up if absent.")
-    ] = None,
-    rate_limit: Annotated[
-        int | None, typer.Option(min=1, help="Requests an hour (GitHub: 5000). Default: plenty.")
-    ] = None,
-    page_cap: Annotated[
-        int | None, typer.Option(min=1, help="Last page served (GitHub: 400). Default: no cap.")
-    ] = None,
-    faults: Annotated[
-        bool, typer.Option("--faults", help="For tests: faults on request at /_faults.")
-    ] = False,
-    with_parent: WithParent = False,
+@app.command(context_settings={"ignore_unknown_options": True})
+def run(
+    command: Annotated[list[str], typer.Argument(help="After --: what to run.")],
+    root: Root = CHECKOUT,
 ) -> None:
-    """Serve the GitHub stand-in until told to stop."""
-    import secrets
-    import time
+    """Run a command with everything up, .env in its environment, and stop it all at its end."""
+    from devstack.foreground import run_with_stack
 
-    from devstack.github import DEFAULT_RATE_LIMIT, GitHub
-    from devstack.github_faults import Faults
-    from devstack.http_server import serve_http
-    from devstack.serving import StopSignal, announce
-    from devstack.stars import DEFAULT_REPOSITORY, StarFile, Stars, StarStream, StreamSettings
+    raise typer.Exit(run_with_stack(_stack(root, tied=True), command))
 
-    stop = StopSignal(with_parent=with_parent)
-    source: Stars
-    if stars is not None:
-        source = StarFile(stars)
-    else:
-        source = StarStream(
-            StreamSettings(
-                repository=repository or DEFAULT_REPOSITORY,
-                seed=seed,
-                epoch=int(time.time()) if epoch is None else epoch,
-                per_minute=rate,
-            )
-        )
-    names = source.repositories()
-    chosen = repository or (names[0] if names else DEFAULT_REPOSITORY)
-    token = token or secrets.token_urlsafe(24)
-    stand_in = GitHub(
-        source,
-        token=token,
-        repository=chosen,
-        rate_limit=rate_limit or DEFAULT_RATE_LIMIT,
-        page_cap=page_cap,
-        faults=Faults() if faults else None,
-    )
-    serve_http(
-        stand_in.application(),
-        port=port,
-        purpose="github",
-        stop=stop,
-        ready=lambda url: announce({"url": url, "repository": chosen, "token": token}),
-    )
+
+def _stack(root: Path, *, tied: bool = False) -> Stack:
+    return Stack(root.resolve(), lambda line: print(f"devstack: {line}", flush=True), tied=tied)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ superuser, readable by the owner alone), ``postgres.log`` and ``lock`` (held whi
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import importlib.util
 import os
@@ -17,7 +16,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ import psycopg
 
 from devstack.accounts import choose_account
 from devstack.errors import DevstackError
+from devstack.kernel import die_with_parent
 from devstack.ports import LOOPBACK, busy_port_message, claim_port
 
 SUPERUSER = "postgres"
@@ -78,14 +77,17 @@ class PostgresServer:
 
     :param home: the data directory; made when missing.
     :param port: TCP port on loopback; 0 takes a free one.
+    :param log: what Postgres says goes there; ``postgres.log`` in ``home`` unless given.
     :param throwaway: trade durability for speed, and delete ``home`` at the end.
     :raises DevstackError: on entering, when it cannot start; the text says what to do.
     """
 
-    def __init__(self, home: Path, *, port: int = 0, throwaway: bool = False) -> None:
+    def __init__(
+        self, home: Path, *, port: int = 0, log: Path | None = None, throwaway: bool = False
+    ) -> None:
         self._home = home.absolute()
         self._cluster = self._home / "cluster"
-        self._log = self._home / "postgres.log"
+        self._log = log or self._home / "postgres.log"
         self._port = port
         self._throwaway = throwaway
         self._lock: IO[str] | None = None
@@ -262,7 +264,7 @@ class PostgresServer:
                 env=_environment(),
                 # A Ctrl-C in the terminal is for us; we stop Postgres ourselves, in order.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=lambda: die_with_parent(signal.SIGINT),
                 **self._account.popen_options(),
             )
 
@@ -318,13 +320,6 @@ def _locked(home: Path) -> IO[str]:
         file.close()
         raise DevstackError(f"{home} is in use: another server runs on this data.") from error
     return file
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to stop Postgres when this process is killed. Linux only; a help, no duty."""
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT, 0, 0, 0)
 
 
 def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:

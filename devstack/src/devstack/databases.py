@@ -1,0 +1,45 @@
+"""Databases and the roles that own them."""
+
+from __future__ import annotations
+
+import psycopg
+from psycopg import sql
+
+
+def ensure_database(superuser: str, *, database: str, user: str, password: str) -> None:
+    """Have a database, owned by a role that enters it with this password. Changes nothing twice.
+
+    :param superuser: connection string of a superuser.
+    """
+    own = psycopg.conninfo.make_conninfo(superuser, user=user, password=password, dbname=database)
+    if _enters(own):
+        return
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        # Hashed here: a statement that fails is logged, and a password in clear with it.
+        hashed = connection.pgconn.encrypt_password(
+            password.encode(), user.encode(), b"scram-sha-256"
+        ).decode()
+        known = connection.execute("select 1 from pg_roles where rolname = %s", [user]).fetchone()
+        verb = "alter role" if known else "create role"
+        connection.execute(
+            sql.SQL(verb + " {} with login password {}").format(
+                sql.Identifier(user), sql.Literal(hashed)
+            )
+        )
+        known = connection.execute(
+            "select 1 from pg_database where datname = %s", [database]
+        ).fetchone()
+        if not known:
+            connection.execute(
+                sql.SQL("create database {} owner {}").format(
+                    sql.Identifier(database), sql.Identifier(user)
+                )
+            )
+
+
+def _enters(conninfo: str) -> bool:
+    try:
+        psycopg.connect(conninfo, connect_timeout=10).close()
+    except psycopg.OperationalError:
+        return False
+    return True

@@ -1,0 +1,166 @@
+"""``devstack serve ...``: one server in the foreground.
+
+Each prints one line of JSON once it is ready, and stops on SIGTERM or SIGINT.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devstack.errors import DevstackError
+
+# Imports of what a command needs are inside it: `devstack status` should not load a web server.
+
+serve = typer.Typer(help="One server in the foreground.", no_args_is_help=True)
+
+Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port on loopback; 0: any free one.")]
+WithParent = Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")]
+
+
+@serve.command("postgres")
+def serve_postgres(
+    data: Annotated[Path, typer.Option(help="Data directory; made when missing, kept after.")],
+    port: Port = 0,
+    log: Annotated[
+        Path | None, typer.Option(help="Its log; postgres.log in DATA if not given.")
+    ] = (None),
+    throwaway: Annotated[
+        bool, typer.Option("--throwaway", help="For tests: faster, unsafe, deleted at the end.")
+    ] = False,
+    with_parent: WithParent = False,
+) -> None:
+    """Serve Postgres until told to stop."""
+    from devstack.postgres import PostgresServer
+    from devstack.serving import StopSignal, announce
+
+    stop = StopSignal(with_parent=with_parent)
+    with PostgresServer(data, port=port, log=log, throwaway=throwaway) as server:
+        address = server.address
+        announce(
+            {
+                "host": address.host,
+                "port": address.port,
+                "user": address.user,
+                "password": address.password,
+                "database": address.database,
+            }
+        )
+        stop.watch(server.wait)
+        stop.wait()
+        if server.wait(0) is not None:
+            raise DevstackError(f"postgres ended by itself:\n{server.log_tail()}")
+
+
+@serve.command("github")
+def serve_github(
+    stars: Annotated[
+        Path | None,
+        typer.Option(help="CSV of star events; read again when it changes. Else a live stream."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the stream.")] = 1,
+    rate: Annotated[
+        float, typer.Option(min=0.01, max=10_000, help="Of the stream: stars a minute.")
+    ] = 2.0,
+    epoch: Annotated[
+        int | None,
+        typer.Option(help="When the stream went live, seconds since 1970; now when not given."),
+    ] = None,
+    repository: Annotated[
+        str | None, typer.Option(help="owner/name of the stream, or one more than the file has.")
+    ] = None,
+    port: Port = 0,
+    token: Annotated[
+        str | None, typer.Option(envvar="GITHUB_TOKEN", help="The one token; made up if absent.")
+    ] = None,
+    rate_limit: Annotated[
+        int | None, typer.Option(min=1, help="Requests an hour (GitHub: 5000). Default: plenty.")
+    ] = None,
+    page_cap: Annotated[
+        int | None, typer.Option(min=1, help="Last page served (GitHub: 400). Default: no cap.")
+    ] = None,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="For tests: faults on request at /_faults.")
+    ] = False,
+    with_parent: WithParent = False,
+) -> None:
+    """Serve the GitHub stand-in until told to stop."""
+    import secrets
+    import time
+
+    from devstack.github import DEFAULT_RATE_LIMIT, GitHub
+    from devstack.github_faults import Faults
+    from devstack.http_server import serve_http
+    from devstack.serving import StopSignal, announce
+    from devstack.stars import DEFAULT_REPOSITORY, StarFile, Stars, StarStream, StreamSettings
+
+    stop = StopSignal(with_parent=with_parent)
+    source: Stars
+    if stars is not None:
+        source = StarFile(stars)
+    else:
+        source = StarStream(
+            StreamSettings(
+                repository=repository or DEFAULT_REPOSITORY,
+                seed=seed,
+                epoch=int(time.time()) if epoch is None else epoch,
+                per_minute=rate,
+            )
+        )
+    names = source.repositories()
+    chosen = repository or (names[0] if names else DEFAULT_REPOSITORY)
+    token = token or secrets.token_urlsafe(24)
+    stand_in = GitHub(
+        source,
+        token=token,
+        repository=chosen,
+        rate_limit=rate_limit or DEFAULT_RATE_LIMIT,
+        page_cap=page_cap,
+        faults=Faults() if faults else None,
+    )
+    serve_http(
+        stand_in.application(),
+        port=port,
+        purpose="github",
+        stop=stop,
+        ready=lambda url: announce({"url": url, "repository": chosen, "token": token}),
+    )
+
+
+@serve.command("airbyte")
+def serve_airbyte(
+    database_url: Annotated[
+        str,
+        typer.Option(
+            envvar="DEVSTACK_AIRBYTE_DATABASE_URL",
+            show_envvar=True,
+            help="Database of its connections and jobs; by environment to keep its password secret.",
+        ),
+    ],
+    data: Annotated[Path, typer.Option(help="Folder for credentials and logs; made when missing.")],
+    port: Port = 0,
+    connectors: Annotated[
+        Path | None, typer.Option(help="More connectors, a file like connectors.json.")
+    ] = None,
+    internal_api: Annotated[
+        bool, typer.Option("--internal-api/--no-internal-api", help="Answer /api/v1 as well.")
+    ] = True,
+    faults: Annotated[
+        bool, typer.Option("--faults", help="For tests: faults on request at /faults.")
+    ] = False,
+    with_parent: WithParent = False,
+) -> None:
+    """Serve the embedded Airbyte until told to stop."""
+    from devstack import airbyte
+
+    airbyte.serve(
+        database_url,
+        data,
+        port,
+        with_parent=with_parent,
+        faults=faults,
+        internal_api=internal_api,
+        connectors=connectors,
+    )

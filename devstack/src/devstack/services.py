@@ -1,0 +1,202 @@
+"""One service of the stack: how it is started, known to be well, and stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import select
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from devstack.errors import DevstackError
+from devstack.processes import Record, end_tree, read_record, spawn, start_of, write_record
+
+START_SECONDS = 120.0
+STOP_SECONDS = 45.0
+BIGGEST_LOG = 10 * 1024 * 1024
+# Announced by the programs, but in no file but .env.
+_SECRET_FACTS = ("password", "token", "client_secret", "client_id")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A program of the stack.
+
+    :param command: starts it in the foreground; it announces itself by one line of JSON.
+    :param secrets: environment variables for it alone; never on a command line, which anyone sees.
+    :param healthy: whether it answers, given what it announced.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    healthy: Callable[[Mapping[str, Any]], bool]
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        told = json.dumps([self.command, sorted(self.secrets.items())])
+        return hashlib.sha256(told.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class State:
+    """How a service is right now: ``running``, ``not answering``, ``stopped`` or ``ended``.
+
+    ``ended`` is a service that stopped without being told to.
+    """
+
+    word: str
+    record: Record | None = None
+
+
+class Keeper:
+    """Starts and stops services, and remembers them in files between commands.
+
+    :param folder: for records (``run/``) and logs (``log/``).
+    :param tied: the services end with this process, however it ends.
+    """
+
+    def __init__(self, folder: Path, *, tied: bool = False) -> None:
+        self._folder = folder
+        self._tied = tied
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def log(self, name: str) -> Path:
+        return self._folder / "log" / f"{name}.log"
+
+    def names(self) -> list[str]:
+        """The services that have a record."""
+        return sorted(path.stem for path in (self._folder / "run").glob("*.json"))
+
+    def pids(self) -> list[int]:
+        """The processes that this keeper has started."""
+        return [child.pid for child in self._children.values()]
+
+    def state(self, service: Service) -> State:
+        record = read_record(self._record(service.name))
+        if record is None:
+            return State("stopped")
+        if record.process() is None:
+            return State("ended")
+        answers = service.healthy(record.facts)
+        return State("running" if answers else "not answering", record)
+
+    def ensure(self, service: Service) -> bool:
+        """Have the service running as described; true when it had to be started.
+
+        :raises DevstackError: when it does not start, with the end of its log.
+        """
+        state = self.state(service)
+        if (
+            state.record is not None
+            and state.word == "running"
+            and state.record.fingerprint == service.fingerprint
+        ):
+            return False
+        self.stop(service.name)
+        self._start(service)
+        return True
+
+    def facts(self, service: Service) -> Mapping[str, Any]:
+        """What the running service announced, without secrets."""
+        record = read_record(self._record(service.name))
+        return {} if record is None else record.facts
+
+    def stop(self, name: str) -> bool:
+        """Stop a service with its children; true when it was running."""
+        path = self._record(name)
+        record = read_record(path)
+        process = None if record is None else record.process()
+        if process is not None:
+            end_tree(process, grace_seconds=STOP_SECONDS)
+        path.unlink(missing_ok=True)
+        child = self._children.pop(name, None)
+        if child is not None:
+            child.wait()
+            _close(child)
+        return process is not None
+
+    def ended(self) -> list[str]:
+        """The services that this keeper started and that have ended by themselves."""
+        return [name for name, child in self._children.items() if child.poll() is not None]
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        with contextlib.suppress(OSError):
+            text = self.log(name).read_text(errors="replace")
+            return "\n".join(text.splitlines()[-lines:])
+        return ""
+
+    def _record(self, name: str) -> Path:
+        return self._folder / "run" / f"{name}.json"
+
+    def _start(self, service: Service) -> None:
+        log = self.log(service.name)
+        _rotate(log)
+        command = [*service.command, *(["--with-parent"] if self._tied else [])]
+        environment = {**os.environ, **service.secrets}
+        size = log.stat().st_size if log.exists() else 0
+        child = spawn(command, environment=environment, log=log, tied=self._tied)
+        record = Record(child.pid, start_of(child.pid), service.fingerprint)
+        write_record(self._record(service.name), record)
+        self._children[service.name] = child
+        facts = _announcement(child)
+        if facts is None:
+            self.stop(service.name)
+            raise DevstackError(_failure(service.name, log, size))
+        shown = {name: value for name, value in facts.items() if name not in _SECRET_FACTS}
+        write_record(
+            self._record(service.name),
+            Record(record.pid, record.started, record.fingerprint, shown),
+        )
+        if not service.healthy(shown):
+            self.stop(service.name)
+            raise DevstackError(f"{service.name} started but does not answer.\n" + _end(log, size))
+
+
+def _announcement(child: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+    """The line of JSON that says a program is ready; None when it ended or took too long."""
+    assert child.stdout is not None
+    deadline = time.monotonic() + START_SECONDS
+    line = b""
+    while not line.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([child.stdout], [], [], left)[0]:
+            return None
+        piece = os.read(child.stdout.fileno(), 4096)
+        if not piece:
+            return None
+        line += piece
+    child.stdout.close()
+    return dict(json.loads(line))
+
+
+def _failure(name: str, log: Path, offset: int) -> str:
+    """Why a service did not start: its own message if it gave one, else the end of its log."""
+    text = log.read_bytes()[offset:].decode(errors="replace").strip()
+    if text.startswith("devstack: ") and "Traceback" not in text:
+        return text.removeprefix("devstack: ")
+    return f"{name} did not start.\n" + _end(log, offset)
+
+
+def _end(log: Path, offset: int) -> str:
+    text = log.read_bytes()[offset:].decode(errors="replace")
+    return f"The end of {log}:\n" + "\n".join(text.splitlines()[-15:])
+
+
+def _rotate(log: Path) -> None:
+    """Keep one older log, so that a stack that runs for months does not fill the disk."""
+    if log.exists() and log.stat().st_size > BIGGEST_LOG:
+        log.replace(log.with_suffix(".log.1"))
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()

@@ -1,0 +1,321 @@
+"""The whole stack of one checkout: which services, in which order, with what in them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import secrets
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from devstack.environment import Environment, write_private
+from devstack.errors import DevstackError
+from devstack.ports import LOOPBACK
+from devstack.services import Keeper, Service
+
+SEED = 1
+HEALTH_SECONDS = 10.0
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of ``devstack status``."""
+
+    service: str
+    state: str
+    where: str
+    pid: str
+    log: str
+
+
+class Stack:
+    """Postgres, the GitHub stand-in and the embedded Airbyte of one checkout.
+
+    :param root: the checkout.
+    :param say: told what happens, a line at a time; never a secret.
+    :param tied: the services end with this process, however it ends.
+    """
+
+    def __init__(self, root: Path, say: Say, *, tied: bool = False) -> None:
+        self._local = root / ".local"
+        self._say = say
+        self.environment = Environment(root)
+        self.keeper = Keeper(self._local, tied=tied)
+
+    # -- commands -----------------------------------------------------------------------------
+
+    def up(self) -> list[str]:
+        """Have everything running; the names of the services that had to be started.
+
+        :raises DevstackError: when one does not start; those started by this call are stopped.
+        """
+        started: list[str] = []
+        with self._locked():
+            try:
+                self._check_stars()
+                self.environment.prepare()
+                for name, make in self._makers().items():
+                    if self.environment.is_external(name):
+                        self.keeper.stop(name)
+                        self._say(f"{name}: a server of your own, as .env says")
+                        continue
+                    self._ensure(make(), started)
+            except BaseException:
+                for name in reversed(started):
+                    self.keeper.stop(name)
+                raise
+        return started
+
+    def down(self) -> None:
+        """Stop everything that runs, the last started first."""
+        with self._locked():
+            self._stop_all()
+
+    def reset(self) -> None:
+        """Stop everything and delete the data; passwords in ``.env`` stay."""
+        with self._locked():
+            self._stop_all()
+            for path in self._local.iterdir():
+                if path.name == "lock":
+                    continue
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            self._say(f"deleted the data in {self._local}")
+
+    def status(self) -> list[Row]:
+        rows = []
+        for name, make in self._makers().items():
+            if self.environment.is_external(name):
+                rows.append(Row(name, "external", self._address(name), "", ""))
+                continue
+            state = self.keeper.state(make())
+            pid = "" if state.record is None else str(state.record.pid)
+            log = self.keeper.log(name)
+            rows.append(
+                Row(name, state.word, self._address(name), pid, str(log) if log.exists() else "")
+            )
+        return rows
+
+    def stop(self, names: list[str]) -> None:
+        """Stop these services, the last first."""
+        with self._locked():
+            for name in reversed(names):
+                self.keeper.stop(name)
+
+    # -- services -----------------------------------------------------------------------------
+
+    def _makers(self) -> dict[str, Callable[[], Service]]:
+        """How each service is described, in starting order; later ones need earlier ones."""
+        return {
+            "postgres": self._postgres,
+            "github": self._github,
+            "airbyte": self._airbyte,
+        }
+
+    def _ensure(self, service: Service, started: list[str]) -> None:
+        begin = time.monotonic()
+        if service.name == "airbyte":
+            self._hand_over_credentials()
+        new = self.keeper.ensure(service)
+        if new:
+            started.append(service.name)
+        if service.name == "postgres":
+            self._create_databases()
+        if service.name == "github":
+            self._note_repository(str(self.keeper.facts(service)["repository"]))
+        took = f"started in {time.monotonic() - begin:.1f} s" if new else "already running"
+        self._say(f"{service.name}: {took}, {self._address(service.name)}")
+
+    def _postgres(self) -> Service:
+        data = self._local / "postgres"
+        command = ("postgres", "--data", str(data), "--port", self._port("postgres"))
+        log = ("--log", str(self.keeper.log("postgres")))
+        return Service(
+            "postgres", _serve(*command, *log), lambda _: _answers_sql(self._superuser())
+        )
+
+    def _github(self) -> Service:
+        command = ["github", "--port", self._port("github")]
+        stars = self.environment.stars_file()
+        settings = self.environment.settings()
+        if stars is not None:
+            command += ["--stars", str(stars)]
+        else:
+            command += ["--seed", str(SEED), "--epoch", str(self._epoch())]
+            if repository := settings.get("GITHUB_REPOSITORY"):
+                command += ["--repository", repository]
+        return Service(
+            "github",
+            _serve(*command),
+            lambda facts: _answers(f"{facts.get('url')}/rate_limit"),
+            {"GITHUB_TOKEN": settings.get("GITHUB_TOKEN", "")},
+        )
+
+    def _airbyte(self) -> Service:
+        command = ("airbyte", "--data", str(self._local / "airbyte"), "--port")
+        settings = self.environment.settings()
+        return Service(
+            "airbyte",
+            _serve(*command, self._port("airbyte")),
+            lambda facts: _answers(f"{facts.get('url')}/api/public/v1/health"),
+            {"DEVSTACK_AIRBYTE_DATABASE_URL": _dsn(settings, "WAREHOUSE")},
+        )
+
+    # -- what is in them ----------------------------------------------------------------------
+
+    def _check_stars(self) -> None:
+        """Refuse a bad file before anything is started or changed."""
+        path = self.environment.stars_file()
+        if path is None:
+            return
+        from devstack.stars import StarFile
+
+        names = StarFile(path).repositories()
+        wanted = self.environment.settings().get("GITHUB_REPOSITORY", "")
+        theirs = self.environment.is_set_by_user("GITHUB_REPOSITORY")
+        if theirs and wanted.lower() not in [name.lower() for name in names]:
+            raise DevstackError(
+                f"GITHUB_REPOSITORY is {wanted}, of which {path} has no star; it has "
+                f"{', '.join(names) or 'none at all'}. Change GITHUB_REPOSITORY in .env, or remove "
+                "it from there to take the file's."
+            )
+
+    def _note_repository(self, served: str) -> None:
+        if not self.environment.is_set_by_user("GITHUB_REPOSITORY"):
+            self.environment.derive({"GITHUB_REPOSITORY": served})
+
+    def _create_databases(self) -> None:
+        from devstack.databases import ensure_database
+
+        settings = self.environment.settings()
+        for prefix in ("DAGSTER_PG", "WAREHOUSE"):
+            if not self.environment.is_external_database(prefix):
+                ensure_database(
+                    self._superuser(),
+                    database=settings[f"{prefix}_DATABASE"],
+                    user=settings[f"{prefix}_USER"],
+                    password=settings[f"{prefix}_PASSWORD"],
+                )
+
+    def _hand_over_credentials(self) -> None:
+        """Make the embedded Airbyte know the client of ``.env``, whichever of the two is older."""
+        path = self._local / "airbyte" / "credentials.json"
+        try:
+            known = dict(json.loads(path.read_text()))
+        except (OSError, ValueError):
+            known = {"signing_key": secrets.token_hex(32)}
+        settings = self.environment.settings()
+        ours = {
+            "client_id": settings["AIRBYTE_CLIENT_ID"],
+            "client_secret": settings["AIRBYTE_CLIENT_SECRET"],
+        }
+        if {**known, **ours} != known:
+            self.keeper.stop("airbyte")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_private(path, json.dumps({**known, **ours}))
+
+    def _superuser(self) -> str:
+        from devstack.postgres import SUPERUSER, Address
+
+        try:
+            password = (self._local / "postgres" / "password").read_text().strip()
+        except OSError:
+            password = ""
+        port = self.environment.port("postgres")
+        return Address(LOOPBACK, port, SUPERUSER, password, "postgres").conninfo
+
+    def _epoch(self) -> int:
+        """When this checkout's live stream began; kept, so that its history stays the same."""
+        path = self._local / "github" / "epoch"
+        try:
+            return int(path.read_text())
+        except (OSError, ValueError):
+            epoch = int(time.time())
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{epoch}\n")
+            return epoch
+
+    # -- small things -------------------------------------------------------------------------
+
+    def _stop_all(self) -> None:
+        order = list(self._makers())
+        names = sorted(self.keeper.names(), key=lambda name: -order.index(name))
+        for name in names:
+            stopped = self.keeper.stop(name)
+            self._say(f"{name}: {'stopped' if stopped else 'was not running'}")
+        if not names:
+            self._say("nothing was running")
+
+    def _port(self, name: str) -> str:
+        return str(self.environment.port(name))
+
+    def _address(self, name: str) -> str:
+        settings = self.environment.settings()
+        if self.environment.is_external(name):
+            if name == "postgres":
+                host, port = settings.get("WAREHOUSE_HOST"), settings.get("WAREHOUSE_PORT")
+                return f"{host}:{port}"
+            return settings["AIRBYTE_URL" if name == "airbyte" else "GITHUB_API_URL"]
+        scheme = "" if name == "postgres" else "http://"
+        return f"{scheme}{LOOPBACK}:{self._port(name)}"
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One command at a time on one checkout."""
+        try:
+            self._local.mkdir(parents=True, exist_ok=True)
+            # Others may pass through (Postgres may run as another user) but not look around.
+            self._local.chmod(0o711)
+            lock = (self._local / "lock").open("a")
+        except OSError as error:
+            raise DevstackError(f"{self._local} cannot be used: {error.strerror}.") from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say("waiting for another devstack command to finish")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _serve(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "devstack", "serve", *arguments)
+
+
+def _dsn(settings: Mapping[str, str], prefix: str) -> str:
+    def part(name: str) -> str:
+        return quote(settings.get(f"{prefix}_{name}", ""), safe="")
+
+    return (
+        f"postgresql://{part('USER')}:{part('PASSWORD')}@{part('HOST')}:{part('PORT')}"
+        f"/{part('DATABASE')}"
+    )
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=HEALTH_SECONDS) as answer:  # noqa: S310 - loopback
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+
+
+def _answers_sql(conninfo: str) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(conninfo, connect_timeout=int(HEALTH_SECONDS)).close()
+    except psycopg.OperationalError:
+        return False
+    return True
