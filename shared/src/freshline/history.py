@@ -124,9 +124,12 @@ class History:
             current = self._versions.current(key)
             if made is not None and (current is None or current.id < made.id):
                 self._note(made)
-            elif made is None and current is not None:
-                if certain or current.id <= self._marks[0][1]:
-                    self._versions.wipe(key)
+            elif (
+                made is None
+                and current is not None
+                and (certain or current.id <= self._marks[0][1])
+            ):
+                self._versions.wipe(key)
         return latest
 
     def _learn(self, graph: Graph) -> None:

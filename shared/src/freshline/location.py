@@ -1,0 +1,93 @@
+"""A code location under freshline: its definitions, and what makes its promises kept."""
+
+import time
+from datetime import timedelta
+
+from dagster import (
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetKey,
+    AssetSpec,
+    Definitions,
+    FreshnessPolicy,
+    asset_check,
+)
+
+from freshline.contract import contract_spec
+from freshline.outlook import Observer
+from freshline.policy import MaxLag, policy_of
+from freshline.sensor import build_freshness_sensor
+from freshline.verdicts import CHECK_NAME, check_result
+
+__all__ = ["with_freshline"]
+
+
+def with_freshline(
+    definitions: Definitions,
+    *,
+    location: str,
+    sensor_name: str = "update_sensor",
+    tick_seconds: int = 5,
+) -> Definitions:
+    """`definitions` with the contract of `location`, its sensor, and a check for each policy.
+
+    Raises `PolicyError` for a policy that cannot be kept, on a partitioned asset for one.
+    """
+    policies = {
+        spec.key: policy
+        for spec in definitions.resolve_all_asset_specs()
+        if (policy := policy_of(spec)) is not None
+    }
+    return Definitions.merge(
+        _with_native_policies(definitions, policies),
+        Definitions(
+            assets=[contract_spec(location, tick_seconds)],
+            asset_checks=[_maximum_lag_check(key) for key in sorted(policies)],
+            sensors=[
+                build_freshness_sensor(
+                    sensor_name, location=location, minimum_interval_seconds=tick_seconds
+                )
+            ],
+        ),
+    )
+
+
+def _with_native_policies(
+    definitions: Definitions, policies: dict[AssetKey, MaxLag]
+) -> Definitions:
+    """Dagster's own policies, for the UI: it shows them, and warns by the age of the asset."""
+
+    def with_native_policy(spec: AssetSpec) -> AssetSpec:
+        policy = policies.get(spec.key)
+        if policy is None or spec.freshness_policy is not None:
+            return spec
+        window = timedelta(minutes=policy.minutes)
+        return spec.replace_attributes(freshness_policy=FreshnessPolicy.time_window(window))
+
+    if not policies:
+        return definitions
+    # The public `map_resolved_asset_specs` is this, plus a warning that it is a preview and
+    # a refusal of locations that hold a `SourceAsset`.
+    return definitions.permissive_map_resolved_asset_specs(with_native_policy, None)
+
+
+def _maximum_lag_check(target: AssetKey) -> AssetChecksDefinition:
+    """The check that the sensor records a target's state under. Run by hand, it looks itself."""
+
+    @asset_check(
+        asset=target,
+        name=CHECK_NAME,
+        description="The data is never further behind than the policy allows.",
+    )
+    def maximum_lag(context: AssetCheckExecutionContext) -> AssetCheckResult:
+        plan = Observer().look(context.instance, time.time()).plan
+        state = plan.targets.get(target.to_user_string())
+        if state is None:
+            return AssetCheckResult(
+                passed=False,
+                description="No published contract has this policy yet; is the sensor on?",
+            )
+        return check_result(state)
+
+    return maximum_lag

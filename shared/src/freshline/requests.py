@@ -1,0 +1,78 @@
+"""Requests: what a location asks Dagster to run, from the plan."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime, timezone
+from typing import Final
+
+from dagster import AssetCheckKey, AssetKey, RunRequest
+
+from freshline.model import AssetPlan, AssetState, Graph, Plan, Snapshot
+
+__all__ = ["DEADLINE_TAG", "PLAN_TAG", "SLACK_TAG", "TARGET_TAG", "run_requests"]
+
+TARGET_TAG: Final = "freshline/target"
+DEADLINE_TAG: Final = "freshline/deadline"
+SLACK_TAG: Final = "freshline/slack_seconds"
+PLAN_TAG: Final = "freshline/plan"
+
+_NEVER_RUN: Final = AssetState()
+
+
+def run_requests(
+    plan: Plan,
+    graph: Graph,
+    snapshot: Snapshot,
+    location: str,
+    checks: Collection[AssetCheckKey],
+) -> Iterator[RunRequest]:
+    """One request for the assets of `location` that are due together; with their `checks`."""
+    together: defaultdict[str, list[AssetPlan]] = defaultdict(list)
+    for asset in plan.assets.values():
+        if asset.request and graph.assets[asset.key].location == location:
+            together[asset.run].append(asset)
+    for _, assets in sorted(together.items()):
+        keys = sorted(asset.key for asset in assets)
+        yield RunRequest(
+            run_key=run_key(keys, snapshot),
+            asset_selection=[AssetKey.from_user_string(key) for key in keys],
+            asset_check_keys=sorted(
+                (check for check in checks if check.asset_key.to_user_string() in keys),
+                key=AssetCheckKey.to_user_string,
+            ),
+            tags=_tags(assets, plan),
+        )
+
+
+def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
+    """The same for the same assets in the same state, so that one state asks once.
+
+    A run that is created, fails, is deleted or delivers changes the state, and so does a wipe.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(keys):
+        state = snapshot.assets.get(key, _NEVER_RUN)
+        version = state.version.id if state.version else 0
+        digest.update(f"{key}\0{version}\0{state.last_run_id}\0{state.failures}\n".encode())
+    return digest.hexdigest()[:32]
+
+
+def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
+    """Why the run exists: the most urgent of the reasons of its assets."""
+    urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
+    tags = {PLAN_TAG: plan.id}
+    if urgent.target is not None:
+        tags[TARGET_TAG] = urgent.target
+    if urgent.deadline is not None:
+        deadline = datetime.fromtimestamp(urgent.deadline, timezone.utc)
+        tags[DEADLINE_TAG] = deadline.isoformat(timespec="seconds")
+    if urgent.slack is not None:
+        tags[SLACK_TAG] = f"{urgent.slack:.1f}"
+    return tags
+
+
+def _or_never(moment: float | None) -> float:
+    return float("inf") if moment is None else moment

@@ -1,0 +1,157 @@
+"""The sensor: joins contracts, history and planner, once a tick, in every location.
+
+Every location's sensor computes the same plan and requests its own part of it. What a tick
+needs it reads from the shared instance; what it has to say it hands to Dagster, which writes
+it: run requests, the contract, the checks. The cursor remembers what has been said.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, Final
+
+from dagster import (
+    AssetCheckKey,
+    AssetSelection,
+    DefaultSensorStatus,
+    RepositoryDefinition,
+    SensorDefinition,
+    SensorEvaluationContext,
+    SensorResult,
+    sensor,
+)
+
+from freshline.contract import Contract, PublishedContract, contract_materialization
+from freshline.contract.publication import digest
+from freshline.message import tick_message
+from freshline.model import HEARTBEAT, Plan
+from freshline.outlook import Observer
+from freshline.requests import run_requests
+from freshline.verdicts import CHECK_NAME, evaluation
+
+__all__ = ["build_freshness_sensor"]
+
+
+def build_freshness_sensor(
+    name: str = "update_sensor",
+    *,
+    location: str,
+    minimum_interval_seconds: int = 5,
+    clock: Callable[[], float] = time.time,
+) -> SensorDefinition:
+    """The sensor that keeps every policy's promise as far as `location` is concerned.
+
+    It plans every `minimum_interval_seconds`; `with_freshline` adds it with all it needs.
+    """
+    planner = _Planner(location, float(minimum_interval_seconds), clock)
+
+    @sensor(
+        name=name,
+        asset_selection=AssetSelection.all(),
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=DefaultSensorStatus.RUNNING,
+        description=(
+            f"Publishes what {location} makes and needs, and requests its assets at the last "
+            "moment that keeps every maximum lag, its own and other locations'."
+        ),
+    )
+    def update_sensor(context: SensorEvaluationContext) -> SensorResult:
+        with planner.lock:
+            return planner.tick(context)
+
+    return update_sensor
+
+
+@dataclass(slots=True)
+class _Said:
+    """What earlier ticks have recorded; travels in the sensor's cursor."""
+
+    targets: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, cursor: str | None) -> _Said:
+        try:
+            known = json.loads(cursor or "{}")
+            return cls(targets=dict(known.get("targets", {})))
+        except (ValueError, TypeError, AttributeError):
+            return cls()  # somebody set the cursor by hand: say everything again
+
+    def cursor(self) -> str:
+        return json.dumps({"targets": self.targets}, sort_keys=True)
+
+
+class _Planner:
+    """One location's sensor, with what it remembers from tick to tick."""
+
+    def __init__(self, location: str, tick_seconds: float, clock: Callable[[], float]) -> None:
+        self.lock: Final = Lock()
+        self._location = location
+        self._tick_seconds = tick_seconds
+        self._clock = clock
+        self._observer = Observer()
+        self._own: tuple[RepositoryDefinition, Contract] | None = None
+
+    def tick(self, context: SensorEvaluationContext) -> SensorResult:
+        now = self._clock()
+        said = _Said.of(context.cursor)
+        repository = context.repository_def
+        if repository is None:
+            raise RuntimeError("the freshness sensor needs its repository in the context")
+        own = self._own_contract(repository)
+        outlook = self._observer.look(context.instance, now, own)
+        events: list[Any] = []
+        if _is_due(outlook.published.get(self._location), own, now):
+            events.append(contract_materialization(own))
+        events += self._verdicts(outlook.plan, said)
+        requests = list(
+            run_requests(
+                outlook.plan,
+                outlook.graph,
+                outlook.snapshot,
+                self._location,
+                _checks(repository),
+            )
+        )
+        idle = tick_message(outlook.plan, outlook.graph, self._location, outlook.problems)
+        return SensorResult(
+            run_requests=requests,
+            skip_reason=None if requests else idle,
+            asset_events=events,
+            cursor=said.cursor(),
+        )
+
+    def _own_contract(self, repository: RepositoryDefinition) -> Contract:
+        if self._own is None or self._own[0] is not repository:
+            contract = Contract.from_definitions(
+                repository, self._location, tick_seconds=self._tick_seconds
+            )
+            self._own = repository, contract
+        return self._own[1]
+
+    def _verdicts(self, plan: Plan, said: _Said) -> list[Any]:
+        """What to record about this location's targets: only what has changed."""
+        own = {
+            key: target for key, target in plan.targets.items() if target.location == self._location
+        }
+        changed = [
+            target for key, target in own.items() if said.targets.get(key) != target.status.value
+        ]
+        said.targets = {key: target.status.value for key, target in own.items()}
+        return [evaluation(target) for target in changed]
+
+
+def _is_due(last: PublishedContract | None, own: Contract, now: float) -> bool:
+    """Publish on change, and at every heartbeat."""
+    return last is None or last.digest != digest(own) or now - last.published_at >= HEARTBEAT
+
+
+def _checks(repository: RepositoryDefinition) -> list[AssetCheckKey]:
+    """Every asset check of the location but our own, which no run of a target is to evaluate."""
+    keys = set(repository.asset_checks_defs_by_key)
+    for assets_def in repository.assets_defs_by_key.values():
+        keys.update(assets_def.check_keys)
+    return [key for key in keys if key.name != CHECK_NAME]
