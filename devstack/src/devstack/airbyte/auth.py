@@ -1,0 +1,113 @@
+"""Who may call: the application's id and secret, as a short-lived token or as basic auth.
+
+Tokens are signed, not stored: one issued before a restart still works after it, as with Airbyte.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import Request
+
+from devstack.airbyte.errors import unauthorized
+
+# Airbyte's own tokens live this long.
+TOKEN_SECONDS = 900
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The one application of this server."""
+
+    client_id: str
+    client_secret: str
+    signing_key: str
+
+    @classmethod
+    def load(cls, folder: Path) -> Credentials:
+        """Read them from the data folder; make them there on the first start."""
+        file = folder / "credentials.json"
+        if not file.exists():
+            made = {
+                "client_id": secrets.token_hex(16),
+                "client_secret": secrets.token_urlsafe(32),
+                "signing_key": secrets.token_hex(32),
+            }
+            # Written aside and moved: a kill between the two leaves no half file behind.
+            aside = file.with_suffix(".new")
+            aside.unlink(missing_ok=True)
+            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+                json.dump(made, out)
+            aside.rename(file)
+        return cls(**json.loads(file.read_text()))
+
+
+class Gate:
+    """Issues tokens and lets requests in."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._valid_from = 0.0
+
+    def token_for(self, client_id: str, client_secret: str) -> str:
+        """A fresh token.
+
+        Raises:
+            Problem: 401 when id or secret is wrong.
+        """
+        if not self._knows(client_id, client_secret):
+            raise unauthorized()
+        issued = f"{time.time():.6f}.{secrets.token_hex(8)}"
+        return f"{issued}.{self._signature(issued)}"
+
+    def expire_tokens(self) -> None:
+        """Refuse every token issued so far."""
+        self._valid_from = time.time()
+
+    def admit(self, request: Request) -> None:
+        """Let a request with good credentials pass; a FastAPI dependency.
+
+        Raises:
+            Problem: 401 for any other.
+        """
+        scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and self._is_current(value):
+            return
+        if scheme.lower() == "basic" and self._knows(*_basic(value)):
+            return
+        raise unauthorized()
+
+    def _knows(self, client_id: str, client_secret: str) -> bool:
+        known = self._credentials
+        given = f"{client_id}\0{client_secret}".encode(errors="replace")
+        return hmac.compare_digest(given, f"{known.client_id}\0{known.client_secret}".encode())
+
+    def _is_current(self, token: str) -> bool:
+        issued, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(
+            signature.encode(errors="replace"), self._signature(issued).encode()
+        ):
+            return False
+        moment = float(issued.rpartition(".")[0])
+        return moment > self._valid_from and time.time() < moment + TOKEN_SECONDS
+
+    def _signature(self, text: str) -> str:
+        key = self._credentials.signing_key.encode()
+        return hmac.new(key, text.encode(errors="replace"), hashlib.sha256).hexdigest()
+
+
+def _basic(value: str) -> tuple[str, str]:
+    try:
+        user, _, password = base64.b64decode(value, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return "", ""
+    return user, password

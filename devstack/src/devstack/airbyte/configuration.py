@@ -1,0 +1,127 @@
+"""A connector's configuration held against the connector's own specification.
+
+Secrets are the properties that the specification marks ``airbyte_secret``. They go in, are
+handed to the connector, and never come out again: clients see ``**********``. A client that
+sends this mask back means "as it was".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from jsonschema import Draft7Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from devstack.airbyte.errors import unprocessable
+
+MASK = "**********"
+
+
+def check(specification: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
+    """Refuse a configuration that the connector would not accept.
+
+    Raises:
+        Problem: 422, naming each field at fault and the rule it breaks, never the value.
+    """
+    errors = sorted(Draft7Validator(specification).iter_errors(configuration), key=str)
+    if errors:
+        raise unprocessable("; ".join(sorted({_explain(error) for error in errors})))
+
+
+def masked(specification: Mapping[str, Any], configuration: Any) -> Any:
+    """The configuration with every secret replaced by the mask."""
+    if isinstance(configuration, Mapping):
+        schemas = _property_schemas(specification)
+        return {
+            name: MASK
+            if any(one.get("airbyte_secret") for one in schemas.get(name, []))
+            else _masked_by_all(schemas.get(name, []), value)
+            for name, value in configuration.items()
+        }
+    if isinstance(configuration, list):
+        items = [one for one in _branches(specification) if isinstance(one.get("items"), Mapping)]
+        return [_masked_by_all([one["items"] for one in items], value) for value in configuration]
+    return configuration
+
+
+def unmasked(new: Any, old: Any) -> Any:
+    """The new configuration with masks replaced by what was stored at the same place.
+
+    Raises:
+        Problem: 422 when nothing was stored there.
+    """
+    if new == MASK:
+        if not isinstance(old, str):
+            raise unprocessable("a masked secret stands where no secret was stored before")
+        return old
+    if isinstance(new, Mapping):
+        before = old if isinstance(old, Mapping) else {}
+        return {name: unmasked(value, before.get(name)) for name, value in new.items()}
+    if isinstance(new, list):
+        earlier = old if isinstance(old, list) else []
+        padded = earlier + [None] * (len(new) - len(earlier))
+        return [unmasked(value, before) for value, before in zip(new, padded, strict=False)]
+    return new
+
+
+def merged(old: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    """The old configuration with a partial change laid over it, objects merged by name."""
+    result = dict(old)
+    for name, value in change.items():
+        before = result.get(name)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            result[name] = merged(before, value)
+        else:
+            result[name] = value
+    return result
+
+
+def without_nulls(value: Any) -> Any:
+    """The same document without null members: Airbyte's clients choke on them."""
+    if isinstance(value, Mapping):
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list):
+        return [without_nulls(one) for one in value]
+    return value
+
+
+def _masked_by_all(schemas: list[Mapping[str, Any]], value: Any) -> Any:
+    for schema in schemas:
+        value = masked(schema, value)
+    return value
+
+
+def _property_schemas(schema: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Every schema that any branch gives a property: a secret in one is a secret in all."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for branch in _branches(schema):
+        for name, one in branch.get("properties", {}).items():
+            if isinstance(one, Mapping):
+                found.setdefault(name, []).append(one)
+    return found
+
+
+def _branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield schema
+    for word in ("oneOf", "anyOf", "allOf"):
+        for branch in schema.get(word, []):
+            if isinstance(branch, Mapping):
+                yield from _branches(branch)
+
+
+def _explain(error: ValidationError) -> str:
+    """Where and why, without the value: jsonschema's own message would quote a secret."""
+    if error.validator in ("oneOf", "anyOf") and error.context:
+        inner = best_match(error.context)
+        if inner is not None and inner.validator not in ("oneOf", "anyOf"):
+            error = inner
+    where = "configuration" + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
+    )
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{where}: required property missing: {', '.join(missing)}"
+    if error.validator in ("type", "enum", "const", "pattern", "minimum", "maximum", "minItems"):
+        return f"{where}: must have {error.validator} {error.validator_value}"
+    return f"{where}: breaks the rule '{error.validator}' of the connector's specification"

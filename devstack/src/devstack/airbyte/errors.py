@@ -1,0 +1,125 @@
+"""Airbyte's problem documents: every refusal is one JSON object of the same shape."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import psycopg
+import psycopg_pool
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+_REFERENCE = "https://reference.airbyte.com/reference/errors"
+_log = logging.getLogger(__name__)
+
+
+class Problem(Exception):
+    """A request that is refused; carries the status and what the client is told."""
+
+    def __init__(self, status: int, title: str, detail: str, **data: Any) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.document: dict[str, Any] = {
+            "status": status,
+            "type": f"{_REFERENCE}#{title}",
+            "title": title,
+            "detail": detail,
+        }
+        if data:
+            self.document["data"] = data
+
+    def response(self) -> JSONResponse:
+        headers = {"WWW-Authenticate": "Bearer"} if self.status == 401 else None
+        return JSONResponse(self.document, self.status, headers=headers)
+
+
+def unauthorized() -> Problem:
+    return Problem(401, "unauthorized", "The credentials are missing, wrong or expired.")
+
+
+def not_found(kind: str, identifier: object) -> Problem:
+    return Problem(
+        404,
+        "resource-not-found",
+        "The requested resource could not be found.",
+        resourceType=kind,
+        resourceId=str(identifier),
+    )
+
+
+def unprocessable(message: str) -> Problem:
+    return Problem(
+        422,
+        "unprocessable-entity",
+        "The body of the request was not understood",
+        message=message,
+    )
+
+
+def conflict(message: str) -> Problem:
+    return Problem(409, "state-conflict", "State conflict", message=message)
+
+
+class ProblemDocument(BaseModel):
+    """How a refusal looks, for the server's own OpenAPI description."""
+
+    status: int
+    type: str
+    title: str
+    detail: str
+    data: dict[str, Any] | None = None
+
+
+def problem_responses() -> dict[int | str, dict[str, Any]]:
+    """The refusals that any request may meet, for the server's own OpenAPI description."""
+    return {status: {"model": ProblemDocument} for status in (400, 401, 404, 409, 422, 503)}
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Turn everything that can go wrong in a request into a problem document."""
+
+    @app.exception_handler(Problem)
+    def refused(_: Request, problem: Problem) -> JSONResponse:
+        return problem.response()
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        # Only where and why: the value itself may be a secret.
+        reasons = (f"{_path(one['loc'])}: {one['msg']}" for one in error.errors())
+        return unprocessable("; ".join(reasons)).response()
+
+    @app.exception_handler(HTTPException)
+    def refused_by_framework(_: Request, error: HTTPException) -> JSONResponse:
+        titles = {400: "bad-request", 404: "resource-not-found", 405: "method-not-allowed"}
+        title = titles.get(error.status_code, "unexpected-problem")
+        response = Problem(error.status_code, title, str(error.detail)).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    # Text that JSON can carry and Postgres cannot: NUL characters, lone surrogates.
+    @app.exception_handler(psycopg.DataError)
+    @app.exception_handler(UnicodeError)
+    def unstorable(_: Request, error: Exception) -> JSONResponse:
+        return unprocessable("a text holds a character that cannot be stored").response()
+
+    @app.exception_handler(RecursionError)
+    def too_deep(_: Request, error: Exception) -> JSONResponse:
+        return unprocessable("the document is nested too deeply").response()
+
+    @app.exception_handler(psycopg.OperationalError)
+    @app.exception_handler(psycopg_pool.PoolTimeout)
+    def database_away(_: Request, error: Exception) -> JSONResponse:
+        _log.error("the state database does not answer: %s", error)
+        return Problem(
+            503,
+            "service-unavailable",
+            "The server is currently unable to handle the request.",
+        ).response()
+
+
+def _path(location: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in location)

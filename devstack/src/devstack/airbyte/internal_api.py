@@ -1,0 +1,142 @@
+"""The part of Airbyte's internal API, ``/api/v1``, that clients still lean on.
+
+dagster-airbyte asks it for a connection's catalog. It is also the only place where Airbyte tells
+why a job failed: the public API has no field for it. Airbyte 1.7 and later do not answer here,
+and ``--no-internal-api`` makes this server behave the same.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from devstack.airbyte.catalog import internal_catalog
+from devstack.airbyte.errors import not_found
+from devstack.airbyte.registry import Registry
+from devstack.airbyte.store import Store, StoredJob
+
+_NAMESPACE_DEFINITIONS = {"custom_format": "customformat"}
+# The internal API's words where they differ from the public one's.
+_ATTEMPT_STATUS = {"cancelled": "failed"}
+
+
+class ConnectionIdBody(BaseModel):
+    connectionId: UUID
+
+
+class JobIdBody(BaseModel):
+    id: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
+
+
+class SourceDefinitionBody(BaseModel):
+    sourceDefinitionId: UUID
+    workspaceId: UUID | None = None
+
+
+class DestinationDefinitionBody(BaseModel):
+    destinationDefinitionId: UUID
+    workspaceId: UUID | None = None
+
+
+def internal_router(store: Store, registry: Registry) -> APIRouter:
+    """Routes relative to ``/api/v1``."""
+    router = APIRouter(tags=["internal"])
+
+    @router.post("/connections/get")
+    def connection(body: ConnectionIdBody) -> dict[str, Any]:
+        one = store.connection(body.connectionId)
+        source = store.actor("source", one.source_id) if one else None
+        connector = registry.find("source", type=source.type) if source else None
+        if one is None or connector is None:
+            raise not_found("connection", body.connectionId)
+        settings = one.settings
+        definition = settings["namespaceDefinition"]
+        answer = {
+            "connectionId": str(one.id),
+            "name": settings["name"],
+            "namespaceDefinition": _NAMESPACE_DEFINITIONS.get(definition, definition),
+            "prefix": settings["prefix"],
+            "sourceId": str(one.source_id),
+            "destinationId": str(one.destination_id),
+            "workspaceId": str(one.workspace_id),
+            "status": settings["status"],
+            "scheduleType": settings["schedule"]["scheduleType"],
+            "operationIds": [],
+            "syncCatalog": internal_catalog(connector, settings["streams"]),
+        }
+        if "namespaceFormat" in settings:
+            answer["namespaceFormat"] = settings["namespaceFormat"]
+        return answer
+
+    @router.post("/jobs/get")
+    @router.post("/jobs/get_without_logs")
+    def job(body: JobIdBody) -> dict[str, Any]:
+        one = store.job(body.id)
+        if one is None:
+            raise not_found("job", body.id)
+        return {"job": _job(one), "attempts": [{"attempt": _attempt(one)}]}
+
+    @router.post("/source_definition_specifications/get")
+    def source_specification(body: SourceDefinitionBody) -> dict[str, Any]:
+        return _specification("source", body.sourceDefinitionId)
+
+    @router.post("/destination_definition_specifications/get")
+    def destination_specification(body: DestinationDefinitionBody) -> dict[str, Any]:
+        return _specification("destination", body.destinationDefinitionId)
+
+    def _specification(kind: str, id: UUID) -> dict[str, Any]:
+        connector = registry.find(kind, id=id)
+        if connector is None:
+            raise not_found("definition", id)
+        answer = {
+            f"{kind}DefinitionId": str(id),
+            "connectionSpecification": connector.specification,
+        }
+        if connector.documentationUrl is not None:
+            answer["documentationUrl"] = connector.documentationUrl
+        return answer
+
+    return router
+
+
+def _job(job: StoredJob) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "configType": job.type,
+        "configId": str(job.connection_id),
+        "createdAt": int(job.created_at.timestamp()),
+        "updatedAt": int(job.updated_at.timestamp()),
+        "status": job.status,
+    }
+
+
+def _attempt(job: StoredJob) -> dict[str, Any]:
+    attempt: dict[str, Any] = {
+        "id": 0,
+        "status": _ATTEMPT_STATUS.get(job.status, job.status),
+        "createdAt": int(job.created_at.timestamp()),
+        "updatedAt": int(job.updated_at.timestamp()),
+        "bytesSynced": job.bytes,
+        "recordsSynced": job.rows,
+    }
+    if job.failure is not None:
+        attempt["failureSummary"] = {
+            "failures": [_failure(job.failure, int(job.updated_at.timestamp() * 1000))],
+            "partialSuccess": job.rows > 0,
+        }
+    return attempt
+
+
+def _failure(failure: dict[str, Any], timestamp: int) -> dict[str, Any]:
+    """Airbyte's words for the parts of a failure; what is empty is left out."""
+    parts = {
+        "failureOrigin": failure.get("origin"),
+        "failureType": failure.get("failure_type"),
+        "externalMessage": failure.get("message"),
+        "internalMessage": failure.get("internal_message"),
+        "stacktrace": failure.get("stacktrace"),
+    }
+    return {name: value for name, value in parts.items() if value} | {"timestamp": timestamp}

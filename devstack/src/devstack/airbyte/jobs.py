@@ -1,0 +1,248 @@
+"""Starts, watches and cancels syncs: one worker process, and one thread watching it, a job.
+
+The worker and its connector share a process group, so that one signal ends both. Ending them by
+force is always safe: what is committed stays, what is not is read again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import psycopg
+
+from devstack.airbyte import catalog
+from devstack.airbyte.errors import conflict, not_found, unprocessable
+from devstack.airbyte.faults import Switchboard
+from devstack.airbyte.registry import Connector, Registry
+from devstack.airbyte.store import Actor, Store, StoredConnection, StoredJob
+
+_log = logging.getLogger(__name__)
+# While the database is away, how often the outcome of a job is offered to it again.
+_RETRY_SECONDS = 0.5
+_LOGS_KEPT = 100
+
+
+class JobRunner:
+    """The syncs of this server."""
+
+    def __init__(
+        self, store: Store, registry: Registry, switchboard: Switchboard, logs: Path
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._switchboard = switchboard
+        self._logs = logs
+        self._syncs: dict[int, _Sync] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def start(self, connection_id: UUID) -> StoredJob:
+        """Start a sync.
+
+        Raises:
+            Problem: 404 for an unknown connection; 409 when it is syncing already or inactive;
+                422 when its source's connector is not installed.
+        """
+        connection = self._store.connection(connection_id)
+        if connection is None:
+            raise not_found("connection", connection_id)
+        if connection.settings["status"] != "active":
+            raise conflict("The connection is not active.")
+        order = self._order(connection)
+        job = self._store.add_job(connection.id, connection.workspace_id, "sync")
+        if job is None:
+            raise conflict("A sync is already running for this connection.")
+        sync = _Sync(job.id, self._logs / f"job-{job.id}.log")
+        with self._lock:
+            self._syncs[job.id] = sync
+        try:
+            sync.start({**order, "job_id": job.id}, lambda: self._watch(sync))
+        except OSError as error:
+            self._end(job.id, "failed", {"message": f"The worker did not start: {error}"})
+        self._forget_old_logs()
+        return job
+
+    def cancel(self, job: StoredJob) -> None:
+        """Cancel a job and wait until nothing of it runs; one that has ended stays as it was."""
+        if self._store.end_job(job.id, "cancelled"):
+            self._kill(job.id)
+
+    def cancel_connection(self, connection_id: UUID) -> None:
+        """Cancel what runs for a connection, if anything does."""
+        job = self._store.running_job(connection_id)
+        if job is not None:
+            self.cancel(job)
+
+    def stop(self) -> None:
+        """End all syncs; their jobs are failed, not forgotten."""
+        self._stopping.set()
+        with self._lock:
+            syncs = list(self._syncs.values())
+        for sync in syncs:
+            sync.kill()
+        try:
+            self._store.fail_running("The Airbyte server was stopped while this job was running.")
+        except psycopg.Error:
+            # With the database gone, the next start of the server does it.
+            _log.warning("could not mark the running jobs as failed")
+
+    def _kill(self, job_id: int) -> None:
+        with self._lock:
+            sync = self._syncs.get(job_id)
+        if sync is not None:
+            sync.kill()
+            sync.join()
+
+    def _watch(self, sync: _Sync) -> None:
+        outcome: dict[str, Any] = {}
+        try:
+            for line in sync.reports():
+                if "outcome" in line:
+                    outcome = line
+                else:
+                    self._note(sync.job_id, line)
+            code = sync.wait()
+            if not outcome:
+                outcome = {"outcome": "failed", "failure": _death(code)}
+            sync.kill()
+            self._end(sync.job_id, outcome["outcome"], outcome.get("failure"))
+        finally:
+            with self._lock:
+                self._syncs.pop(sync.job_id, None)
+
+    def _note(self, job_id: int, line: dict[str, Any]) -> None:
+        try:
+            self._store.note_progress(job_id, line["rows"], line["bytes"])
+            sync = self._syncs.get(job_id)
+            if sync is not None:
+                sync.last = line
+        except psycopg.Error as error:
+            _log.warning("job %s: progress not noted: %s", job_id, error)
+
+    def _end(self, job_id: int, status: str, failure: dict[str, Any] | None) -> None:
+        """Write the outcome, however long the database is away."""
+        while not self._stopping.is_set():
+            try:
+                self._store.end_job(job_id, status, failure)
+                return
+            except psycopg.Error as error:
+                _log.warning("job %s: outcome not written yet: %s", job_id, error)
+                self._stopping.wait(_RETRY_SECONDS)
+
+    def _order(self, connection: StoredConnection) -> dict[str, Any]:
+        source, source_connector = self._actor("source", connection.source_id)
+        destination, _ = self._actor("destination", connection.destination_id)
+        command = source_connector.command_line()
+        if not os.access(command[0], os.X_OK):
+            raise unprocessable(
+                f"the connector {source_connector.name} is not installed: {command[0]} is missing"
+            )
+        return {
+            "connection_id": str(connection.id),
+            "command": command,
+            "source": source.configuration,
+            "destination": destination.configuration,
+            "streams": catalog.ordered_streams(
+                source_connector, connection.settings, destination.configuration["schema"]
+            ),
+            "fault": self._switchboard.job_fault(),
+        }
+
+    def _actor(self, kind: str, id: UUID) -> tuple[Actor, Connector]:
+        actor = self._store.actor(kind, id)
+        if actor is None:
+            raise not_found(kind, id)
+        connector = self._registry.find(kind, type=actor.type)
+        if connector is None:
+            raise unprocessable(f"this server has no {kind} of type {actor.type!r}")
+        return actor, connector
+
+    def _forget_old_logs(self) -> None:
+        logs = sorted(self._logs.glob("job-*.log"), key=lambda file: file.stat().st_mtime)
+        for file in logs[:-_LOGS_KEPT]:
+            file.unlink(missing_ok=True)
+
+
+class _Sync:
+    """One worker process and the thread that watches it."""
+
+    def __init__(self, job_id: int, log: Path) -> None:
+        self.job_id = job_id
+        self._log = log
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._killed = False
+
+    def start(self, order: dict[str, Any], watch: Callable[[], None]) -> None:
+        with self._lock:
+            if self._killed:
+                return
+            with open(
+                os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
+            ) as log:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "devstack.airbyte.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            self._thread = threading.Thread(target=watch, name=f"job-{self.job_id}", daemon=True)
+        assert self._process.stdin is not None
+        try:
+            # Standard input and not the command line: the order holds secrets.
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            # It died at once; the watching thread finds out how.
+            pass
+        self._thread.start()
+
+    def reports(self) -> Any:
+        """The worker's lines, until it ends."""
+        assert self._process is not None and self._process.stdout is not None
+        for line in self._process.stdout:
+            yield json.loads(line)
+
+    def wait(self) -> int:
+        assert self._process is not None
+        return self._process.wait()
+
+    def kill(self) -> None:
+        """End the worker and its connector now, whatever they are doing."""
+        with self._lock:
+            self._killed = True
+            process = self._process
+        if process is None:
+            return
+        # The group's id is the worker's: it stays taken while any of the group lives, and the
+        # worker itself is not reaped before the thread has read its last line.
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def join(self) -> None:
+        thread = self._thread
+        if thread is not None and thread.ident is not None:
+            thread.join()
+
+
+def _death(code: int) -> dict[str, Any]:
+    reason = f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
+    return {
+        "message": f"The worker was {reason}." if code < 0 else f"The worker {reason}.",
+        "origin": "airbyte_platform",
+    }

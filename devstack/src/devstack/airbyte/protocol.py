@@ -1,0 +1,147 @@
+"""The Airbyte protocol as a connector speaks it: one JSON message a line on standard output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+# What the connector writes to standard error that is worth repeating when it dies wordlessly.
+_STDERR_TAIL_BYTES = 2000
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a sync failed, in the words of Airbyte's own failure reasons."""
+
+    message: str
+    internal_message: str = ""
+    failure_type: str = "system_error"
+    origin: str = "source"
+    stacktrace: str = ""
+
+
+class ConnectorFailed(Exception):
+    """The connector ended in failure; carries the reason."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+@dataclass
+class Reading:
+    """One ``read`` of a connector: iterate over its RECORD and STATE messages.
+
+    Everything else that it says is sorted here: the logs go to ``log``, the reason of a failure
+    is kept and raised as :class:`ConnectorFailed` once the connector has ended.
+    """
+
+    command: list[str]
+    configuration: dict[str, Any]
+    catalog: dict[str, Any]
+    state: list[dict[str, Any]]
+    environment: dict[str, str]
+    _failures: list[Failure] = field(default_factory=list)
+    _incomplete: list[Failure] = field(default_factory=list)
+
+    def messages(self) -> Iterator[tuple[str, dict[str, Any], int]]:
+        """Type, content and size in bytes of each RECORD and STATE message, in order.
+
+        Raises:
+            ConnectorFailed: after the last message, when the read was not a success.
+        """
+        with tempfile.TemporaryDirectory(prefix="sync-") as name, tempfile.TemporaryFile() as err:
+            process = self._start(Path(name), err)
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    message = _parse(line)
+                    kind = message.get("type")
+                    if kind == "RECORD" or kind == "STATE":
+                        yield kind, message[kind.lower()], len(line)
+                    else:
+                        self._note(message)
+                code = process.wait()
+            finally:
+                process.kill()
+                process.wait()
+                process.stdout.close()
+            # An error says why; an incomplete stream only that.
+            for failure in (*self._failures, *self._incomplete):
+                raise ConnectorFailed(failure)
+            if code != 0:
+                err.seek(0, 2)
+                err.seek(max(0, err.tell() - _STDERR_TAIL_BYTES))
+                tail = err.read().decode(errors="replace")
+                raise ConnectorFailed(Failure(_ending(code), internal_message=tail))
+
+    def _start(self, folder: Path, errors: Any) -> subprocess.Popen[bytes]:
+        """The folder is readable by its owner alone: the configuration holds secrets."""
+        arguments = ["read"]
+        for option, document in (
+            ("config", self.configuration),
+            ("catalog", self.catalog),
+            *([("state", self.state)] if self.state else []),
+        ):
+            file = folder / f"{option}.json"
+            file.write_text(json.dumps(document))
+            arguments += [f"--{option}", str(file)]
+        leash = [sys.executable, "-I", "-S", str(Path(__file__).with_name("leash.py"))]
+        try:
+            return subprocess.Popen(
+                [*leash, *self.command, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=self.environment,
+                cwd=folder,
+            )
+        except OSError as error:
+            raise ConnectorFailed(Failure(f"The connector did not start: {error}")) from error
+
+    def _note(self, message: dict[str, Any]) -> None:
+        trace = message.get("trace") or {}
+        if trace.get("type") == "ERROR":
+            error = trace.get("error") or {}
+            self._failures.append(
+                Failure(
+                    message=error.get("message") or "Something went wrong in the connector.",
+                    internal_message=error.get("internal_message") or "",
+                    failure_type=error.get("failure_type") or "system_error",
+                    stacktrace=error.get("stack_trace") or "",
+                )
+            )
+        status = trace.get("stream_status") or {}
+        if status.get("status") == "INCOMPLETE":
+            name = (status.get("stream_descriptor") or {}).get("name")
+            self._incomplete.append(Failure(f"The stream {name} was not read to its end."))
+        log = message.get("log") or {}
+        if log.get("level") in ("WARN", "ERROR", "FATAL"):
+            print(f"connector {log['level']}: {log.get('message')}", file=sys.stderr)
+
+
+def _parse(line: bytes) -> dict[str, Any]:
+    """One message; what is not one, a stray print of some library, counts as a log line.
+
+    Raises:
+        ConnectorFailed: for a damaged record or state, which must not be lost in silence.
+    """
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        if b'"RECORD"' in line or b'"STATE"' in line:
+            raise ConnectorFailed(Failure("The connector wrote a damaged message.")) from None
+        return {}
+    return message if isinstance(message, dict) else {}
+
+
+def _ending(code: int) -> str:
+    if code < 0:
+        return f"The connector was killed by signal {-code}."
+    return f"The connector ended with status {code} and gave no reason."

@@ -1,0 +1,95 @@
+"""The foreground program: one HTTP server on loopback, ready when it has said so."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from pathlib import Path
+
+import psycopg
+import psycopg_pool
+import uvicorn
+
+from devstack.airbyte.api import create_app
+from devstack.airbyte.auth import Credentials, Gate
+from devstack.airbyte.faults import Switchboard
+from devstack.airbyte.jobs import JobRunner
+from devstack.airbyte.registry import load_registry
+from devstack.airbyte.store import Store
+from devstack.errors import DevstackError
+from devstack.serving import StopSignal, announce
+
+_HOST = "127.0.0.1"
+
+
+def run(
+    database_url: str,
+    data: Path,
+    port: int,
+    *,
+    with_parent: bool,
+    faults: bool,
+    internal_api: bool,
+    connectors: Path | None,
+) -> None:
+    """Serve until told to stop; see :func:`devstack.airbyte.serve`."""
+    stop = StopSignal(with_parent=with_parent)
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
+    logging.getLogger("psycopg.pool").setLevel("ERROR")
+    registry = load_registry(connectors)
+    data.mkdir(parents=True, exist_ok=True)
+    os.umask(0o077)
+    listener = _listen(port)
+    store = Store(database_url)
+    try:
+        store.open()
+    except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        store.close()
+        raise DevstackError(
+            f"the database of the embedded Airbyte cannot be reached: {str(error).strip()}"
+        ) from error
+    credentials = Credentials.load(data)
+    gate = Gate(credentials)
+    switchboard = Switchboard(gate)
+    runner = JobRunner(store, registry, switchboard, data / "logs")
+    app = create_app(
+        store, registry, gate, runner, switchboard, faults=faults, internal_api=internal_api
+    )
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
+    )
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    stop.watch(thread.join)
+    try:
+        announce(
+            {
+                "url": f"http://{_HOST}:{listener.getsockname()[1]}",
+                "client_id": credentials.client_id,
+                "client_secret": credentials.client_secret,
+                "workspace_id": str(store.workspaces()[0].id),
+            }
+        )
+        stop.wait()
+    finally:
+        server.should_exit = True
+        runner.stop()
+        thread.join()
+        store.close()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((_HOST, port))
+    except OSError as error:
+        listener.close()
+        raise DevstackError(
+            f"port {port} on {_HOST} cannot be used ({error.strerror}):"
+            " stop what listens there or set DEVSTACK_AIRBYTE_PORT to another"
+        ) from error
+    listener.listen(128)
+    return listener
