@@ -76,6 +76,28 @@ class GraphQL:
         assert answer["__typename"] == "WorkspaceLocationEntry", answer
         assert answer["locationOrLoadError"]["__typename"] != "PythonError", answer
 
+    def launch(self, location: str, *keys: str) -> str:
+        """Materialize assets of one location by hand; return the run's id."""
+        query = """mutation($params: ExecutionParams!) { launchRun(executionParams: $params) {
+            __typename ... on LaunchRunSuccess { run { runId } }
+            ... on PythonError { message } } }"""
+        selector = {
+            "repositoryLocationName": location,
+            "repositoryName": "__repository__",
+            "jobName": "__ASSET_JOB",
+            "assetSelection": [{"path": key.split("/")} for key in keys],
+        }
+        params = {"selector": selector, "mode": "default"}
+        answer = self.ask(query, params=params)["launchRun"]
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        run_id: str = answer["run"]["runId"]
+        return run_id
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        query = "query($id: ID!) { runOrError(runId: $id) { ... on Run { runId status } } }"
+        run: dict[str, Any] = self.ask(query, id=run_id)["runOrError"]
+        return run
+
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
         """Runs, newest first."""
         query = """query($filter: RunsFilter) { runsOrError(filter: $filter, limit: 500) {

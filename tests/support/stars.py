@@ -1,0 +1,33 @@
+"""Star events to feed the GitHub stand-in."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections import Counter
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+REPOSITORY = "octo/lighthouse"
+START = datetime(2026, 1, 20, tzinfo=timezone.utc)
+
+
+def write_stars(path: Path, count: int) -> Counter[str]:
+    """Write `count` events, the same first ones whatever the count; return stars a month.
+
+    Unsorted, with ties on the second, and with a month (March) in which nobody starred.
+    """
+    chance = random.Random(7)
+    rows = []
+    for number in range(1, count + 1):
+        day = chance.choice([*range(40), *range(75, 120)])
+        # Few distinct seconds: about one star in three shares its second with another.
+        at = START + timedelta(days=day, seconds=60 * chance.randrange(20))
+        rows.append([REPOSITORY, 1000 + number, f"gazer-{number:04}", f"{at:%Y-%m-%dT%H:%M:%SZ}"])
+    months = Counter(row[3][:7] for row in rows)
+    chance.shuffle(rows)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["repository", "user_id", "login", "starred_at"])
+        writer.writerows(rows)
+    return months

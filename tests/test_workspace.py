@@ -1,0 +1,293 @@
+"""The workspace itself, end to end: `dagster dev` over the three locations, real stack, real dbt,
+real connector, nobody clicking. One story is played; each test reads one fact of it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from devstack_fixtures import Database, PostgresServer, Program
+from support.browser import Lineage, chromium, look_at_lineage
+from support.dagster import HOST_BIN, ROOT, GraphQL, free_port
+from support.processes import Daemon
+from support.stars import write_stars
+from support.waiting import wait_until
+
+FIRST, SECOND = 400, 460
+LINEAGE = {
+    "postgres/stargazers": ("ingestion", []),
+    "postgres/stargazers_user": ("ingestion", ["postgres/stargazers"]),
+    "mart/mart_gh_stargazer": (
+        "analytics_core",
+        ["postgres/stargazers", "postgres/stargazers_user"],
+    ),
+    "mart/mart_gh_cumulative": ("analytics_marts", ["postgres/stargazers"]),
+    "mart/mart_gh_join": (
+        "analytics_marts",
+        ["mart/mart_gh_cumulative", "mart/mart_gh_stargazer"],
+    ),
+}
+INGESTION = ("postgres/stargazers", "postgres/stargazers_user")
+LOCATION_NAMES = ("ingestion", "analytics_core", "analytics_marts")
+NEW_MODEL = """{{ config(schema="mart") }}
+select repository, count(*) as stars from {{ ref("mart_gh_stargazer") }} group by 1
+"""
+
+
+@dataclass
+class Story:
+    """What was seen, in the order in which it happened."""
+
+    first_months: Mapping[str, int]
+    second_months: Mapping[str, int]
+    locations: dict[str, str] = field(default_factory=dict)
+    assets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    picture: Lineage | None = None
+    first_pass: dict[str, int] = field(default_factory=dict)
+    second_pass: dict[str, int] = field(default_factory=dict)
+    joined: int = 0
+    servers_before: dict[str, set[int]] = field(default_factory=dict)
+    servers_after: dict[str, set[int]] = field(default_factory=dict)
+    assets_after_reload: set[str] = field(default_factory=set)
+    run_in_flight: str = ""
+    exit_status: int | None = None
+    left_behind: set[int] = field(default_factory=set)
+
+
+class Workspace:
+    """A copy of the checkout's root, in which one location may change; and what runs in it."""
+
+    def __init__(self, root: Path, environment: Mapping[str, str], warehouse: Database) -> None:
+        self.root = root
+        self._warehouse = warehouse
+        for name in ("workspace.yaml", "dagster.yaml"):
+            shutil.copy(ROOT / name, root / name)
+        for name in ("ingestion", "analytics_marts"):
+            (root / name).symlink_to(ROOT / name)
+        ignore = shutil.ignore_patterns(".venv", "logs", "__pycache__")
+        shutil.copytree(ROOT / "analytics_core", root / "analytics_core", ignore=ignore)
+        (root / "analytics_core" / ".venv").symlink_to(ROOT / "analytics_core" / ".venv")
+        (root / "shared").symlink_to(ROOT / "shared")
+        port = free_port()
+        self.graphql = GraphQL(f"http://127.0.0.1:{port}")
+        self.environment = {
+            **environment,
+            # The copy comes before the installed one, which is a link to the checkout.
+            "PYTHONPATH": str(root / "analytics_core" / "src"),
+        }
+        self.dagster = Daemon(
+            [HOST_BIN / "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)],
+            cwd=root,
+            env=self.environment,
+            log=root / "dagster.log",
+        )
+
+    def months(self) -> dict[str, int]:
+        """Stars by month, as mart_gh_cumulative has them; months without stars left out."""
+        rows = self.query(
+            "select to_char(month, 'YYYY-MM'), stars from mart.mart_gh_cumulative where stars > 0"
+        )
+        return dict(rows)
+
+    def query(self, sql: str) -> list[Any]:
+        with psycopg.connect(self._warehouse.dsn) as connection:
+            return connection.execute(sql).fetchall()  # type: ignore[arg-type]
+
+    def await_months(self, months: Mapping[str, int], *, seconds: float) -> None:
+        def has_come() -> bool:
+            self.fail_fast()
+            there = self.query("select to_regclass('mart.mart_gh_cumulative') is not null")
+            return there == [(True,)] and self.months() == months
+
+        wait_until(has_come, f"{sum(months.values())} stars in the mart", seconds=seconds)
+
+    def fail_fast(self) -> None:
+        assert self.dagster.is_running(), self.dagster.output()[-5000:]
+        failed = self.graphql.runs(statuses=["FAILURE"])
+        assert not failed, failed
+
+    def await_run(self, run_id: str, statuses: set[str], *, seconds: float) -> str:
+        def status() -> str | None:
+            now: str = self.graphql.run(run_id)["status"]
+            return now if now in statuses else None
+
+        return wait_until(status, f"run {run_id} is one of {statuses}", seconds=seconds)
+
+    def servers(self) -> dict[str, set[int]]:
+        """Process ids of the code servers, by the module they serve."""
+        found: dict[str, set[int]] = {}
+        for pid in self.dagster.members():
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            for location in LOCATION_NAMES:
+                if "grpc" in words and f"{location}.definitions" in words:
+                    found.setdefault(location, set()).add(pid)
+        return found
+
+
+@pytest.fixture(scope="module")
+def story(
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    github_server: Callable[..., Program],
+    airbyte_server: Callable[..., Program],
+) -> Iterator[Story]:
+    folder = tmp_path_factory.mktemp("workspace")
+    stars = folder / "stars.csv"
+    more = folder / "more.csv"
+    story = Story(write_stars(stars, FIRST), write_stars(more, SECOND))
+    github = github_server(stars=stars)
+    with (
+        postgres_server.new_database() as instance,
+        postgres_server.new_database() as warehouse,
+        postgres_server.new_database() as airbyte_store,
+    ):
+        airbyte = airbyte_server(database_url=airbyte_store.dsn)
+        environment = {
+            **os.environ,
+            **instance.environ("DAGSTER_PG"),
+            **warehouse.environ("WAREHOUSE"),
+            "AIRBYTE_URL": airbyte.url,
+            "AIRBYTE_CLIENT_ID": airbyte.client_id,
+            "AIRBYTE_CLIENT_SECRET": airbyte.client_secret,
+            "GITHUB_API_URL": github.url,
+            "GITHUB_TOKEN": github.token,
+            "GITHUB_REPOSITORY": github.repository,
+        }
+        environment.pop("DAGSTER_HOME", None)
+        root = folder / "checkout"
+        root.mkdir()
+        workspace = Workspace(root, environment, warehouse)
+        try:
+            play_first_pass(workspace, story)
+            port = int(github.url.rpartition(":")[2])
+            github.stop()
+            github_server(stars=more, port=port, token=github.token)
+            play_second_pass(workspace, story)
+            play_reload(workspace, story)
+            story.exit_status = workspace.dagster.interrupt()
+            story.left_behind = workspace.dagster.members()
+            yield story
+        finally:
+            workspace.dagster.kill()
+
+
+def play_first_pass(workspace: Workspace, story: Story) -> None:
+    """Nobody clicks: sensors and schedule bring the stars through."""
+    wait_until(workspace.graphql.is_up, "the webserver answers", seconds=120)
+    story.locations = workspace.graphql.locations()
+    workspace.await_months(story.first_months, seconds=300)
+    story.first_pass = workspace.months()
+
+    def is_joined() -> bool:
+        workspace.fail_fast()
+        return workspace.query("select to_regclass('mart.mart_gh_join') is not null") == [(True,)]
+
+    wait_until(is_joined, "mart_gh_join is there", seconds=180)
+    story.joined = workspace.query("select sum(stars) from mart.mart_gh_join")[0][0]
+    story.assets = workspace.graphql.assets()
+    picture = Path(os.environ.get("LINEAGE_PICTURE", workspace.root / "lineage.png")).resolve()
+    if chromium() is not None:
+        wanted = [key.rpartition("/")[2] for key in LINEAGE]
+        story.picture = look_at_lineage(workspace.graphql.url, wanted, picture)
+
+
+def play_second_pass(workspace: Workspace, story: Story) -> None:
+    """New stars, and a sync made by hand: the marts follow without being asked."""
+    run_id = workspace.graphql.launch("ingestion", *INGESTION)
+    workspace.await_run(run_id, {"SUCCESS"}, seconds=180)
+    workspace.await_months(story.second_months, seconds=180)
+    story.second_pass = workspace.months()
+
+
+def play_reload(workspace: Workspace, story: Story) -> None:
+    """One team adds a model and reloads, while another team's sync is on its way."""
+    project = workspace.root / "analytics_core" / "dbt_project_1"
+    (project / "models" / "mart_gh_repository.sql").write_text(NEW_MODEL)
+    python = workspace.root / "analytics_core" / ".venv" / "bin" / "python"
+    subprocess.run(
+        [python, "-m", "analytics_core.prepare"],
+        cwd=workspace.root,
+        env=workspace.environment,
+        check=True,
+    )
+    story.servers_before = workspace.servers()
+    run_id = workspace.graphql.launch("ingestion", *INGESTION)
+    workspace.await_run(run_id, {"STARTED", "SUCCESS"}, seconds=120)
+    workspace.graphql.reload("analytics_core")
+    story.servers_after = workspace.servers()
+    story.assets_after_reload = set(workspace.graphql.assets())
+    story.run_in_flight = workspace.await_run(run_id, {"SUCCESS", "FAILURE"}, seconds=180)
+
+
+def test_every_location_loads(story: Story) -> None:
+    assert {
+        "ingestion": "LOADED",
+        "analytics_core": "LOADED",
+        "analytics_marts": "LOADED",
+    } == story.locations
+
+
+def test_the_three_locations_are_one_lineage(story: Story) -> None:
+    made = {key: node for key, node in story.assets.items() if node["isExecutable"]}
+
+    found = {
+        key: (
+            node["repository"]["location"]["name"],
+            sorted("/".join(dependency["path"]) for dependency in node["dependencyKeys"]),
+        )
+        for key, node in made.items()
+    }
+    assert found == LINEAGE
+
+
+def test_no_node_of_the_lineage_is_a_stub(story: Story) -> None:
+    assert [] == [key for key, node in story.assets.items() if node["isAutoCreatedStub"]]
+
+
+def test_a_browser_shows_the_lineage(story: Story) -> None:
+    if story.picture is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+
+    for key in LINEAGE:
+        assert key.rpartition("/")[2] in story.picture.text
+
+
+def test_the_mart_holds_exactly_the_stars_of_the_source(story: Story) -> None:
+    assert dict(story.first_months) == story.first_pass
+    assert sum(story.first_pass.values()) == FIRST
+
+
+def test_the_joined_mart_holds_every_star(story: Story) -> None:
+    assert story.joined == FIRST
+
+
+def test_a_second_pass_adds_exactly_the_new_stars(story: Story) -> None:
+    assert dict(story.second_months) == story.second_pass
+    assert sum(story.second_pass.values()) == SECOND
+
+
+def test_a_reload_brings_the_new_model(story: Story) -> None:
+    assert {"mart/mart_gh_repository"} == story.assets_after_reload - set(story.assets)
+
+
+def test_a_reload_leaves_the_other_servers_alone(story: Story) -> None:
+    assert set(LOCATION_NAMES) == set(story.servers_before)
+    for name in ("ingestion", "analytics_marts"):
+        assert story.servers_before[name] <= story.servers_after[name]
+
+
+def test_a_reload_leaves_another_teams_run_alone(story: Story) -> None:
+    assert story.run_in_flight == "SUCCESS"
+
+
+def test_ctrl_c_leaves_nothing_behind(story: Story) -> None:
+    assert story.exit_status == 0
+    assert set() == story.left_behind
