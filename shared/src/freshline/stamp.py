@@ -1,15 +1,33 @@
-"""Stamps: the data time that a materialization carries, so that Dagster's plots show lag."""
+"""Stamps: the data time and the lag that a materialization carries, for Dagster's own plots.
+
+A root states when its sync began to read (`data_time_metadata`). What is made from other
+assets states what follows from the exact versions it read (`stamp_lag`): those that Dagster
+itself writes down beside the materialization.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from dagster import MetadataValue
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    MaterializeResult,
+    MetadataValue,
+    Output,
+)
 
-from freshline.events import DATA_TIME
+from freshline import events
+from freshline.contract import graph_of, read_contracts
+from freshline.events import DATA_TIME, LAG_SECONDS
+from freshline.runs import Runs
+from freshline.versions import Versions
 
-__all__ = ["data_time_metadata"]
+__all__ = ["data_time_metadata", "lag_metadata", "stamp_lag"]
 
 
 def data_time_metadata(started: datetime) -> dict[str, Any]:
@@ -21,3 +39,105 @@ def data_time_metadata(started: datetime) -> dict[str, Any]:
     if started.tzinfo is None:
         raise ValueError(f"{started} has no time zone: take datetime.now(timezone.utc)")
     return {DATA_TIME: MetadataValue.timestamp(started.astimezone(timezone.utc))}
+
+
+def lag_metadata(context: AssetExecutionContext) -> dict[str, Any]:
+    """Metadata for the materialization of a Python asset, at the moment it is called:
+    ``context.add_output_metadata(lag_metadata(context))``. Empty when the lag is unknown."""
+    return _Stamp(context).metadata(context.asset_key)
+
+
+def stamp_lag(context: AssetExecutionContext, results: Iterable[Any]) -> Iterator[Any]:
+    """`results` with `freshline/data_time` and `freshline/lag_seconds` on what they make.
+
+    Wraps what a step yields, a dbt event stream for one, and comes last:
+    ``yield from stamp_lag(context, dbt.cli(["build"], context=context).stream())``.
+    """
+    stamp = _Stamp(context)
+    for result in results:
+        key = stamp.key_of(result)
+        metadata = stamp.metadata(key) if key is not None else {}
+        yield _with_metadata(result, metadata) if metadata else result
+
+
+class _Stamp:
+    """Works out the data times of what one step makes."""
+
+    def __init__(self, context: AssetExecutionContext) -> None:
+        self._context = context
+        self._made: dict[AssetKey, float | None] = {}
+        self._versions: Versions | None = None
+        self._outside: frozenset[str] = frozenset()
+
+    def key_of(self, result: Any) -> AssetKey | None:
+        key: AssetKey | None = None
+        if isinstance(result, Output):
+            key = self._context.asset_key_for_output(result.output_name)
+        elif isinstance(result, MaterializeResult):
+            key = result.asset_key or self._context.asset_key
+        elif isinstance(result, AssetMaterialization):
+            key = result.asset_key
+        return key
+
+    def metadata(self, key: AssetKey) -> dict[str, Any]:
+        data_time = self._data_time(key)
+        self._made[key] = data_time
+        if data_time is None:
+            return {}
+        moment = datetime.fromtimestamp(data_time, timezone.utc)
+        return {
+            DATA_TIME: MetadataValue.timestamp(moment),
+            LAG_SECONDS: MetadataValue.float(max(0.0, time.time() - data_time)),
+        }
+
+    def _data_time(self, key: AssetKey) -> float | None:
+        """None for a root, which states its own, and where an input's is not known."""
+        self._read_versions()
+        inputs = [
+            dep
+            for dep in self._context.assets_def.asset_deps.get(key, ())
+            if dep != key and dep.to_user_string() not in self._outside
+        ]
+        times = [
+            self._made[dep] if dep in self._made else self._data_time_of_version(dep)
+            for dep in inputs
+        ]
+        known = [moment for moment in times if moment is not None]
+        return min(known, default=None) if len(known) == len(times) else None
+
+    def _data_time_of_version(self, dep: AssetKey) -> float | None:
+        consumed = self._consumed(dep)
+        if consumed is None:
+            return None
+        return self._read_versions().data_times([consumed])[consumed]
+
+    def _consumed(self, dep: AssetKey) -> int | None:
+        """The version of an input that Dagster will write down as consumed.
+
+        It looks them up once, when the step starts; nothing public tells what it found, and
+        looking again later could find a newer one, which the step may not have read.
+        """
+        step = self._context.get_step_execution_context()
+        found = step.maybe_fetch_and_get_input_asset_version_info(dep)
+        return found.storage_id if found is not None else None
+
+    def _read_versions(self) -> Versions:
+        if self._versions is None:
+            instance = self._context.instance
+            runs = Runs()
+            self._versions = Versions(
+                lambda ids: events.materializations_by_id(instance, ids),
+                lambda run_id, step: runs.step_started(instance, run_id, step),
+            )
+            published = read_contracts(instance).values()
+            graph = graph_of(contract.contract for contract in published)
+            self._versions.follow(graph)
+            self._outside = graph.outside
+        return self._versions
+
+
+def _with_metadata(result: Any, metadata: Mapping[str, Any]) -> Any:
+    merged = {**(result.metadata or {}), **metadata}
+    if isinstance(result, MaterializeResult):
+        return result._replace(metadata=merged)
+    return result.with_metadata(merged)
