@@ -13,12 +13,13 @@ from typing import Any
 from ingestion.client import AirbyteApi, AirbyteError, Kind
 from ingestion.configuration import Configuration, resolve
 from ingestion.declaration import Connection, Destination, Source, Stream
-from ingestion.plan import ObjectPlan, PlanError, actors, only, plan_actor, plan_connection
+from ingestion.plan import ObjectPlan, actors, only, plan_actor, plan_connection
 from ingestion.secrets import DigestStore, digest
 
 __all__ = ["apply", "connection_id_of", "destroy"]
 
 Report = Callable[[ObjectPlan], None]
+Gone = Callable[[Kind, str, bool], None]
 
 
 def apply(
@@ -26,7 +27,7 @@ def apply(
     connections: Iterable[Connection],
     env: Mapping[str, str],
     digests: DigestStore,
-    report: Report = lambda _: None,
+    report: Report | None = None,
 ) -> None:
     """Carry out what the plan says, one object after the other, reporting each one changed.
 
@@ -35,6 +36,7 @@ def apply(
     """
     ids: dict[tuple[Kind, str], str] = {}
     connections = tuple(connections)
+    report = report or (lambda _: None)
     for connection in connections:
         for kind, actor in actors(connection):
             if (kind, actor.name) not in ids:
@@ -145,21 +147,19 @@ def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]
         if there is None:
             raise
         return str(there[key])
-    found = sorted(api.named(kind, name), key=lambda entry: str(entry[key]))
-    if len(found) > 1:
+    first = min(str(entry[key]) for entry in api.named(kind, name))
+    if made != first:
         # Two people applied at the same moment. Both see the same two, so both keep the same one,
         # and each takes back only what it has just made itself: nothing has used it yet.
-        if made != found[0][key]:
-            api.delete(kind, made)
-            return str(found[0][key])
-    return made
+        api.delete(kind, made)
+    return first
 
 
 def destroy(
     api: AirbyteApi,
     connections: Iterable[Connection],
     digests: DigestStore,
-    report: Callable[[Kind, str, bool], None] = lambda kind, name, gone: None,
+    report: Gone,
 ) -> None:
     """Delete the declared connections, then the sources and destinations that nothing else uses.
 

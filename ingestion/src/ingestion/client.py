@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import tenacity
+from typing_extensions import Self
 
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
@@ -32,6 +33,16 @@ PAGE: Final = 100
 """The most that the public API gives at once; its default is 20."""
 
 
+_ADVICE: Final = {
+    400: "Airbyte refused the request: correct the declaration in connections.py",
+    403: "these credentials may not do this: give the application the editor's role",
+    404: "it is not in Airbyte (any more): run the command again to see what is left",
+    409: "Airbyte is busy with that very thing: try again when it is done",
+    422: "Airbyte refused the request: correct the declaration in connections.py",
+    429: "Airbyte asks for fewer requests: try again later",
+}
+
+
 class AirbyteError(Exception):
     """Airbyte could not be asked, or said no: one line for people.
 
@@ -45,7 +56,7 @@ class AirbyteError(Exception):
         self.ambiguous = ambiguous
 
 
-class _Again(Exception):
+class _AgainError(Exception):
     """The attempt failed, and may be repeated after `pause` seconds (None: the usual pause)."""
 
     def __init__(self, error: AirbyteError, pause: float | None = None) -> None:
@@ -61,7 +72,9 @@ class AirbyteApi:
         settings: AirbyteSettings,
         *,
         redact: Redactor | None = None,
-        timeout: float = 30.0,
+        # Seconds. Creating a connection makes Airbyte discover the source's schema, which is slow.
+        timeout: float = 120.0,
+        transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._settings = settings
@@ -74,12 +87,12 @@ class AirbyteApi:
         self._http = httpx.Client(
             base_url=settings.public_url,
             auth=auth,
-            # Creating a connection makes Airbyte discover the source's schema, which takes time.
-            timeout=httpx.Timeout(timeout, read=timeout * 6),
+            transport=transport,
+            timeout=timeout,
             headers={"accept": "application/json", "user-agent": "ingestion"},
         )
 
-    def __enter__(self) -> AirbyteApi:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -89,6 +102,10 @@ class AirbyteApi:
         traceback: TracebackType | None,
     ) -> None:
         self._http.close()
+
+    @property
+    def url(self) -> str:
+        return self._settings.url
 
     @property
     def workspace_id(self) -> str:
@@ -199,23 +216,23 @@ class AirbyteApi:
         def attempt() -> dict[str, Any]:
             return self._attempt(method, path, params, json, repeatable)
 
-        usual = tenacity.wait_exponential_jitter(initial=0.5, max=10)
+        usual = tenacity.wait_exponential_jitter(multiplier=0.5, max=10)
 
         def pause(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            asked = fault.pause if isinstance(fault, _Again) else None
+            asked = fault.pause if isinstance(fault, _AgainError) else None
             return usual(state) if asked is None else asked
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=pause,
-            retry=tenacity.retry_if_exception_type(_Again),
+            retry=tenacity.retry_if_exception_type(_AgainError),
             sleep=self._sleep,
             reraise=True,
         )
         try:
             return retrying(attempt)
-        except _Again as fault:
+        except _AgainError as fault:
             raise fault.error from None
 
     def _attempt(
@@ -268,7 +285,7 @@ class AirbyteApi:
             return self._http.request(method, path, params=params, json=json, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
             # Nothing was sent, so that even a request that writes may be repeated.
-            raise _Again(
+            raise _AgainError(
                 AirbyteError(
                     f"cannot reach Airbyte at {self._settings.url} ({_reason(fault)}): is it "
                     "running (`devstack up` starts the embedded one), and is AIRBYTE_URL right?"
@@ -284,7 +301,7 @@ class AirbyteApi:
                 f"Airbyte {what}: {method} {self._url(path)}; run the command again to continue",
                 ambiguous=not repeatable,
             )
-            raise (_Again(error) if repeatable else error) from None
+            raise (_AgainError(error) if repeatable else error) from None
 
     def _raise_for_status(
         self, method: str, path: str, response: httpx.Response, repeatable: bool
@@ -302,34 +319,19 @@ class AirbyteApi:
         if status in (429, 503):  # turned away at the door: not carried out, whatever it was
             pause = _retry_after(response)
             if pause is None or pause <= LONGEST_PAUSE:
-                raise _Again(error, pause)
+                raise _AgainError(error, pause)
         elif repeatable and (status >= 500 or status == 408):
-            raise _Again(error)
+            raise _AgainError(error)
         raise error
 
     def _advice(self, status: int, path: str) -> str:
         if status == 401:
-            names = "AIRBYTE_USERNAME and AIRBYTE_PASSWORD"
-            if self._settings.client_id:
-                names = "AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
-            elif not self._settings.username:
-                names = "AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET (none are set)"
-            return f"Airbyte refused the credentials: check {names}"
-        if status == 403:
-            return "these credentials may not do this: give the application the editor's role"
-        if status == 404:
-            if path.count("/") > 1 and not path.startswith("/applications"):
-                return "it is not in Airbyte (any more): run the command again to see what is left"
+            return f"Airbyte refused the credentials: {self._settings.credentials_advice}"
+        if status == 404 and path.count("/") < 2:
             return "no public API there: check AIRBYTE_URL (host only, without /api/public/v1)"
-        if status == 409:
-            return "Airbyte is busy with that very thing: try again when it is done"
-        if status in (400, 422):
-            return "Airbyte refused the request: correct the declaration in connections.py"
-        if status == 429:
-            return "Airbyte asks for fewer requests: try again later"
         if status >= 500:
             return "Airbyte is in trouble: try again, and look at its server's log if it stays so"
-        return "Airbyte answered what this client does not expect: check AIRBYTE_URL"
+        return _ADVICE.get(status, "Airbyte answered what nobody expects: check AIRBYTE_URL")
 
     def _json(self, response: httpx.Response) -> dict[str, Any]:
         try:

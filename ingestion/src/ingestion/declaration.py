@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
@@ -182,7 +182,7 @@ def _once(what: str, names: list[str]) -> None:
         )
 
 
-@lru_cache(maxsize=None)
+@cache
 def stream_schema(connector: str, stream: str) -> dict[str, Any]:
     """A stream's JSON schema, from the catalog committed in `catalogs/`.
 
@@ -199,7 +199,7 @@ def stream_schema(connector: str, stream: str) -> dict[str, Any]:
     raise DeclarationError(f"the catalog of {connector} has no stream {stream!r}; {remedy}")
 
 
-@lru_cache(maxsize=None)
+@cache
 def connector_spec(connector: str) -> dict[str, Any] | None:
     """A connector's own specification from `specs/`; None if none is committed."""
     file = resources.files("ingestion") / "specs" / f"{connector}.json"

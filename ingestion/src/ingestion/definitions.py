@@ -6,6 +6,7 @@ Loading opens no connection and reads no environment: everything follows from `c
 from __future__ import annotations
 
 import dagster as dg
+from freshline.location import with_freshline
 
 from ingestion.assets import connection_assets, connection_schedule
 from ingestion.connections import CONNECTIONS
@@ -15,10 +16,10 @@ __all__ = ["defs"]
 
 
 def build_definitions() -> dg.Definitions:
-    assets = [connection_assets(connection) for connection in CONNECTIONS]
-    schedules = [connection_schedule(c, a) for c, a in zip(CONNECTIONS, assets)]
+    made = [(connection, connection_assets(connection)) for connection in CONNECTIONS]
+    schedules = [connection_schedule(connection, assets) for connection, assets in made]
     return dg.Definitions(
-        assets=assets,
+        assets=[assets for _, assets in made],
         schedules=[schedule for schedule in schedules if schedule is not None],
         resources={"airbyte": Airbyte(), "warehouse": Warehouse()},
         # A run has one step; a process of its own for it costs five seconds.
@@ -26,4 +27,4 @@ def build_definitions() -> dg.Definitions:
     )
 
 
-defs = build_definitions()
+defs = with_freshline(build_definitions(), location="ingestion")

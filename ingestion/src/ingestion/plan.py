@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from ingestion.client import AirbyteApi, AirbyteError, Kind
+from ingestion.client import AirbyteApi, Kind
 from ingestion.configuration import Configuration, number_like, resolve, undeclared
 from ingestion.declaration import Connection, Destination, Source, Stream, stream_schema
 from ingestion.secrets import DigestStore, same
@@ -322,8 +322,12 @@ def _equal(new: Any, old: Any, number: bool) -> bool:
         names = {n for n in (*new, *old) if new.get(n) is not None or old.get(n) is not None}
         return all(_equal(new.get(n), old.get(n), False) for n in names)
     if isinstance(new, (list, tuple)) and isinstance(old, (list, tuple)):
-        return len(new) == len(old) and all(_equal(a, b, False) for a, b in zip(new, old))
+        return len(new) == len(old) and all(map(_alike, new, old))
     return bool(new == old)
+
+
+def _alike(new: Any, old: Any) -> bool:
+    return _equal(new, old, number=False)
 
 
 def _masked(value: Any) -> bool:

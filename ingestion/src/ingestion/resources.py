@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+from freshline.stamp import data_time_metadata
 
 from ingestion import views
 from ingestion.declaration import Connection, DeclarationError
@@ -43,7 +44,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
         except (AirbyteError, DeclarationError, PlanError, SettingsError, SyncError) as error:
             raise dg.Failure(str(error)) from None
         metadata: dict[str, Any] = {
-            "freshline/data_time": dg.MetadataValue.timestamp(sync.started),
+            **data_time_metadata(sync.started),
             "airbyte/job_id": sync.job_id,
             "airbyte/job": dg.MetadataValue.url(sync.url),
             "airbyte/connection_id": sync.connection_id,
@@ -89,7 +90,7 @@ def _connection_id(
 
     found = connection_id_of(api, connection)
     if found is None and settings.development:
-        log.info(f"Airbyte has no connection {connection.name} yet: applying its declaration")
+        log.info("Airbyte has no connection %s yet: applying its declaration", connection.name)
         apply(api, [connection], env, WarehouseDigests(warehouse_conninfo(env)))
         found = connection_id_of(api, connection)
     if found is None:

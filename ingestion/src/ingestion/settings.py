@@ -102,6 +102,15 @@ class AirbyteSettings:
         return "https://cloud.airbyte.com" if self.host == CLOUD_HOST else self.url
 
     @property
+    def credentials_advice(self) -> str:
+        """What to check when Airbyte refuses the credentials."""
+        if self.client_id:
+            return "check AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
+        if self.username:
+            return "check AIRBYTE_USERNAME and AIRBYTE_PASSWORD"
+        return "none are set; set AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"
+
+    @property
     def development(self) -> bool:
         """Whether this Airbyte runs on this very machine, as the embedded one does.
 

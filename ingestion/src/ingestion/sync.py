@@ -13,6 +13,7 @@ started it.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -20,12 +21,13 @@ from typing import Any, Final, Protocol
 
 import dagster as dg
 from dagster_airbyte import AirbyteWorkspace
+from dagster_airbyte.resources import AirbyteClient
 from dateutil.parser import isoparse
 
 from ingestion.client import AirbyteApi, AirbyteError
 from ingestion.settings import AirbyteSettings
 
-__all__ = ["Sync", "SyncError", "run_sync", "workspace_of"]
+__all__ = ["Sync", "SyncError", "client_of", "run_sync"]
 
 ENDED: Final = frozenset({"succeeded", "failed", "error", "cancelled"})
 """Anything else (running, pending, incomplete, queued, ...) is still going on."""
@@ -62,19 +64,21 @@ class Sync:
     url: str
 
 
-def workspace_of(settings: AirbyteSettings, workspace_id: str) -> AirbyteWorkspace:
-    """dagster-airbyte's view of that Airbyte."""
-    return AirbyteWorkspace(
-        rest_api_base_url=settings.public_url,
-        configuration_api_base_url=settings.internal_url,
-        workspace_id=workspace_id,
-        client_id=settings.client_id,
-        client_secret=settings.client_secret,
-        username=settings.username,
-        password=settings.password,
-        request_max_retries=0,
-        poll_interval=1 if settings.development else 10,
-    )
+def client_of(settings: AirbyteSettings, workspace_id: str) -> AirbyteClient:
+    """dagster-airbyte's client of that Airbyte, with a token still to be asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # all of dagster-airbyte is marked beta
+        return AirbyteWorkspace(
+            rest_api_base_url=settings.public_url,
+            configuration_api_base_url=settings.internal_url,
+            workspace_id=workspace_id,
+            client_id=settings.client_id,
+            client_secret=settings.client_secret,
+            username=settings.username,
+            password=settings.password,
+            request_max_retries=0,
+            poll_interval=1 if settings.development else 10,
+        ).get_client()
 
 
 def run_sync(
@@ -107,7 +111,7 @@ class _Follower:
         self._connection_id = connection_id
         self._log = log
         self._sleep = sleep
-        self._workspace = workspace_of(settings, api.workspace_id)
+        self._client = client_of(settings, api.workspace_id)
         self._newest = 0
         """The newest job of the connection before this run started one."""
 
@@ -150,7 +154,7 @@ class _Follower:
     def _start(self) -> int:
         """Start a job; after a fault, find out whether there is one before giving up."""
         try:
-            return int(self._client().start_sync_job(self._connection_id)["jobId"])
+            return int(self._client.start_sync_job(self._connection_id)["jobId"])
         except dg.Failure:
             started = self._started_here()
             if started is not None:
@@ -175,16 +179,16 @@ class _Follower:
                 return details
             if status in ENDED:
                 raise SyncError(self._ending(job_id, status))
-            self._sleep(self._workspace.poll_interval)
+            self._sleep(self._client.poll_interval)
 
     def _details(self, job_id: int) -> Mapping[str, Any]:
         """The job as it is now; an Airbyte that is away for a while is waited for."""
         try:
-            return self._client().get_job_details(job_id)
+            return self._client.get_job_details(job_id)
         except dg.Failure:
             # An expired token, a restart, a proxy's hiccup: a new client has a new token, and
             # ours below tells a passing fault from a lasting one.
-            self._workspace = workspace_of(self._settings, self._api.workspace_id)
+            self._client = client_of(self._settings, self._api.workspace_id)
         deadline = time.monotonic() + OUTAGE_SECONDS
         while True:
             try:
@@ -203,7 +207,7 @@ class _Follower:
         try:
             target = self._started_here() if job_id is None else job_id
             if target is not None:
-                self._client().cancel_job(target)
+                self._client.cancel_job(target)
                 self._log.info(f"Airbyte job {target} cancelled with the run")
         except (dg.Failure, AirbyteError) as error:
             self._log.warning(f"Airbyte job {job_id} could not be cancelled: {error}")
@@ -216,9 +220,6 @@ class _Follower:
     def _jobs(self) -> list[dict[str, Any]]:
         # dagster-airbyte writes its local time here and labels it UTC; ours is UTC.
         return self._api.jobs(self._connection_id, created_after=_now() - LOOK_BACK)
-
-    def _client(self) -> Any:
-        return self._workspace.get_client()
 
     def _ending(self, job_id: int, status: str) -> str:
         said = self._api.job_message(job_id)

@@ -1,0 +1,162 @@
+"""The command line: `ingestion check`, `apply`, `destroy` and `record`.
+
+Exit status: 0 done, or nothing to do; 1 `check` found differences; 2 could not be carried out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+
+from ingestion.apply import apply as apply_connections
+from ingestion.apply import destroy as destroy_connections
+from ingestion.client import AirbyteApi, AirbyteError, Kind
+from ingestion.configuration import secret_values
+from ingestion.declaration import DeclarationError
+from ingestion.plan import ObjectPlan, PlanError, make_plan
+from ingestion.record import record_messages
+from ingestion.secrets import Redactor, WarehouseDigests
+from ingestion.settings import AirbyteSettings, SettingsError, environment, warehouse_conninfo
+from ingestion.show import lines_of
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    help="Airbyte as code: what connections.py declares, against what Airbyte has.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.command()
+def check() -> None:
+    """Show what `apply` would change. Changes nothing; exit status 1 if there is something."""
+    with _session() as session:
+        plan = make_plan(session.api, session.connections, session.env, session.digests)
+        for one in plan.objects:
+            _print(one)
+        if not plan.empty:
+            _out().print("Run `ingestion apply` to make it so.")
+            raise typer.Exit(1)
+        _out().print("Airbyte is as declared.")
+
+
+@app.command()
+def apply() -> None:
+    """Make Airbyte as declared. Running it again changes nothing, or finishes what was left."""
+    with _session() as session:
+        # The whole plan first: what cannot be done stops it before anything is changed.
+        make_plan(session.api, session.connections, session.env, session.digests)
+        changed: list[ObjectPlan] = []
+
+        def report(plan: ObjectPlan) -> None:
+            changed.append(plan)
+            _print(plan)
+
+        apply_connections(session.api, session.connections, session.env, session.digests, report)
+        done = f"{len(changed)} changed; " if changed else ""
+        _out().print(f"{done}Airbyte is as declared.")
+
+
+@app.command()
+def destroy(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the declared connections, and their sources and destinations that nothing else uses.
+
+    The tables in the warehouse stay. What a connection remembers of how far it has read is lost.
+    """
+    with _session() as session:
+        names = ", ".join(connection.name for connection in session.connections)
+        if not yes:
+            question = f"Delete {names} from {session.api.url}, with all sync state?"
+            typer.confirm(question, abort=True)
+
+        def report(kind: Kind, name: str, gone: bool) -> None:
+            if gone:
+                _out().print(f"- {kind} {name}", style="red")
+            else:
+                _out().print(f"  {kind} {name} stays: another connection uses it")
+
+        destroy_connections(session.api, session.connections, session.digests, report)
+
+
+@app.command()
+def record(
+    connector: Annotated[str, typer.Argument(help="For example source-github.")],
+    stream: Annotated[
+        list[str] | None, typer.Option("--stream", help="Keep this stream (repeatable).")
+    ] = None,
+) -> None:
+    """Store a connector's specification and streams, read as Airbyte messages from standard input.
+
+    For example: docker run --rm airbyte/source-faker:latest spec | ingestion record source-faker
+    """
+    with _faults(Redactor()):
+        folder = Path(__file__).parent
+        for line in record_messages(sys.stdin, connector, stream or [], folder):
+            _out().print(line)
+
+
+class _Session:
+    def __init__(self, api: AirbyteApi, env: Mapping[str, str]) -> None:
+        from ingestion.connections import CONNECTIONS
+
+        self.api = api
+        self.env = env
+        self.connections = CONNECTIONS
+        self.digests = WarehouseDigests(warehouse_conninfo(env))
+
+
+@contextmanager
+def _session() -> Iterator[_Session]:
+    redact = Redactor()
+    with _faults(redact):
+        from ingestion.connections import CONNECTIONS
+
+        env = environment()
+        for connection in CONNECTIONS:
+            for actor in (connection.source, connection.destination):
+                redact.hide(*secret_values(actor.configuration, env))
+        with AirbyteApi(AirbyteSettings.from_environment(env), redact=redact) as api:
+            yield _Session(api, env)
+
+
+@contextmanager
+def _faults(redact: Redactor) -> Iterator[None]:
+    """Say what went wrong in one line, without any secret, and end with status 2."""
+    try:
+        yield
+    except (AirbyteError, DeclarationError, PlanError, SettingsError) as error:
+        _fail(redact(str(error)))
+    except ValueError as error:  # pydantic's, of a declaration that it refuses
+        _fail(redact(f"connections.py: {error}"))
+    except psycopg.OperationalError as error:
+        reason = " ".join(str(error).split())
+        _fail(
+            redact(
+                "cannot reach the warehouse, which keeps the digests of applied secrets: check "
+                f"the WAREHOUSE_* variables ({reason})"
+            )
+        )
+
+
+def _fail(message: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {message}")
+    raise typer.Exit(2)
+
+
+def _print(plan: ObjectPlan) -> None:
+    for line in lines_of(plan):
+        _out().print(line)
+
+
+def _out() -> Console:
+    return Console(soft_wrap=True, highlight=False, markup=False)

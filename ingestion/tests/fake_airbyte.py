@@ -1,0 +1,335 @@
+"""An Airbyte that can be made to misbehave: a real HTTP server with what it needs in memory.
+
+It does what makes real servers hard to plan against: masks secrets, fills in defaults, gives
+streams in another order, merges updates, allows two objects of one name, pages by 20.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from ingestion.configuration import _secret_paths
+from ingestion.declaration import connector_spec
+from typing_extensions import Self
+
+MASK = "**********"
+BASE = "/api/public/v1"
+
+Body = dict[str, Any]
+Query = dict[str, list[str]]
+
+
+@dataclass
+class Fault:
+    """What goes wrong with the next `times` requests that match."""
+
+    method: str
+    path: str
+    """A regular expression for the whole path below the API's base."""
+    times: int = 1
+    status: int = 500
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b'{"status": 500, "title": "internal-error", "detail": "Oops"}'
+    content_type: str = "application/json"
+    after: bool = False
+    """Carry the request out all the same, before the fault."""
+    drop: bool = False
+    """Break the connection off instead of answering."""
+    seconds: float = 0.0
+    """Wait before answering."""
+    also: Callable[[], None] | None = None
+    """What somebody else does at that very moment."""
+
+
+class FakeAirbyte:
+    """The server's state, and the thread that serves it. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self.workspace_id = str(uuid.uuid4())
+        self.client_id, self.client_secret = "the-client-id", "the-client-secret"
+        self.objects: dict[str, dict[str, Body]] = {
+            "source": {},
+            "destination": {},
+            "connection": {},
+        }
+        self.jobs: dict[int, Body] = {}
+        self.polls_until_done = 1
+        self.outcome = "succeeded"
+        self.failure_message = "The source refused the token"
+        self.internal_api = True
+        self.tokens: set[str] = set()
+        self.token_uses = 10_000
+        """How many requests a token is good for."""
+        self.workspaces = 1
+        self.faults: list[Fault] = []
+        self.requests: list[str] = []
+        """Every request, "POST /jobs", in order."""
+        self.bodies: list[tuple[str, Any]] = []
+        self._lock = threading.RLock()
+        self._uses: dict[str, int] = {}
+        fake = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def handle_method(self) -> None:
+                fake._serve(self)
+
+            # The base class dictates these names.
+            do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = handle_method  # noqa: N815
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    # --- what tests say -----------------------------------------------------------------------
+
+    def fail(self, method: str, path: str, **how: Any) -> Fault:
+        fault = Fault(method, path, **how)
+        self.faults.append(fault)
+        return fault
+
+    def count(self, request: str) -> int:
+        return sum(bool(re.fullmatch(request, one)) for one in self.requests)
+
+    def only(self, kind: str) -> Body:
+        (one,) = self.objects[kind].values()
+        return one
+
+    def add(self, kind: str, **fields: Any) -> Body:
+        """Put an object there as if by hand, in the UI."""
+        id_ = str(uuid.uuid4())
+        body = {f"{kind}Id": id_, "workspaceId": self.workspace_id, **fields}
+        self.objects[kind][id_] = body
+        return body
+
+    def add_job(self, connection_id: str, status: str = "running", start: str | None = None) -> int:
+        with self._lock:
+            job_id = max(self.jobs, default=0) + 1
+            self.jobs[job_id] = {
+                "jobId": job_id,
+                "status": status,
+                "jobType": "sync",
+                "connectionId": connection_id,
+                "startTime": start or datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "polls": 0,
+            }
+            return job_id
+
+    # --- serving ------------------------------------------------------------------------------
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        length = int(request.headers.get("content-length") or 0)
+        raw = request.rfile.read(length)
+        parts = urlsplit(request.path)
+        internal = not parts.path.startswith(BASE)
+        path = parts.path if internal else parts.path.removeprefix(BASE)
+        name = f"{request.command} {path}"
+        body = json.loads(raw) if raw else None
+        with self._lock:
+            self.requests.append(name)
+            self.bodies.append((name, body))
+            fault = next(
+                (
+                    f
+                    for f in self.faults
+                    if f.times > 0 and f.method == request.command and re.fullmatch(f.path, path)
+                ),
+                None,
+            )
+            if fault:
+                fault.times -= 1
+                if fault.also:
+                    fault.also()
+        status, answer = 200, None
+        if fault is None or fault.after or fault.seconds:
+            with self._lock:
+                status, answer = self._answer(request, path, parts.query, body, internal)
+        if fault is not None:
+            time.sleep(fault.seconds)
+            if fault.drop:
+                # A reset rather than a polite end: what a crashed proxy looks like.
+                linger = struct.pack("ii", 1, 0)
+                request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                request.close_connection = True
+                request.connection.close()
+                return
+            if not fault.seconds:
+                self._write(request, fault.status, fault.body, fault.content_type, fault.headers)
+                return
+        data = b"" if answer is None else json.dumps(answer).encode()
+        self._write(request, status, data, "application/json", {})
+
+    def _write(
+        self, request: BaseHTTPRequestHandler, status: int, data: bytes, kind: str, headers: Body
+    ) -> None:
+        try:
+            request.send_response(status)
+            request.send_header("content-type", kind)
+            request.send_header("content-length", str(len(data)))
+            for header, value in headers.items():
+                request.send_header(header, value)
+            request.end_headers()
+            request.wfile.write(data)
+        except OSError:
+            request.close_connection = True  # the client has given up waiting
+
+    def _answer(
+        self, request: BaseHTTPRequestHandler, path: str, query: str, body: Any, internal: bool
+    ) -> tuple[int, Any]:
+        if path == "/applications/token":
+            if (body["client_id"], body["client_secret"]) != (self.client_id, self.client_secret):
+                return problem(401, "The credentials are wrong.")
+            token = f"token-{uuid.uuid4()}"
+            self.tokens.add(token)
+            return 200, {"access_token": token, "expires_in": 180}
+        token = (request.headers.get("authorization") or "").removeprefix("Bearer ")
+        self._uses[token] = self._uses.get(token, 0) + 1
+        if token not in self.tokens or self._uses[token] > self.token_uses:
+            return problem(401, "The token is missing or expired.")
+        if internal:
+            return self._internal(path, body)
+        if path == "/workspaces":
+            ids = [self.workspace_id, *(str(uuid.uuid4()) for _ in range(self.workspaces - 1))]
+            return 200, {"data": [{"workspaceId": one, "name": "main"} for one in ids]}
+        return self._rest(request.command, path, parse_qs(query), body)
+
+    def _internal(self, path: str, body: Any) -> tuple[int, Any]:
+        if not self.internal_api or path != "/api/v1/jobs/get":
+            return problem(404, "Object not found.")
+        failures = [{"externalMessage": self.failure_message}]
+        attempt = {"failureSummary": {"failures": failures}}
+        return 200, {"job": {"id": body["id"]}, "attempts": [{"attempt": attempt}]}
+
+    def _rest(self, method: str, path: str, query: Query, body: Any) -> tuple[int, Any]:
+        _, collection, *rest = path.split("/")
+        kind = collection.removesuffix("s")
+        if kind == "job":
+            return self._job(method, rest, query, body)
+        objects = self.objects[kind]
+        if not rest:
+            if method == "GET":
+                return 200, page(
+                    collection, [self._shown(kind, o) for o in objects.values()], query
+                )
+            made = self.add(kind, **deepcopy(body))
+            if kind != "connection":
+                made[f"{kind}Type"] = made["configuration"].pop(f"{kind}Type")
+            return 200, self._shown(kind, made)
+        (id_,) = rest
+        if id_ not in objects:
+            return problem(404, "The requested resource could not be found.")
+        if method == "DELETE":
+            del objects[id_]
+            return 204, None
+        if method in ("PATCH", "PUT"):
+            change = deepcopy(body)
+            change.get("configuration", {}).pop(f"{kind}Type", None)
+            if method == "PATCH" and "configuration" in change:
+                change["configuration"] = merged(
+                    objects[id_]["configuration"], change["configuration"]
+                )
+            objects[id_].update(change)
+        return 200, self._shown(kind, objects[id_])
+
+    def _shown(self, kind: str, stored: Body) -> Body:
+        """An object as a real server gives it back, which is never quite what was sent."""
+        shown = deepcopy(stored)
+        if kind == "connection":
+            shown.setdefault("status", "active")
+            shown.setdefault("schedule", {"scheduleType": "manual"})
+            shown.setdefault("prefix", "")
+            shown.setdefault("nonBreakingSchemaUpdatesBehavior", "ignore")
+            streams = shown.setdefault("configurations", {}).setdefault("streams", [])
+            streams.reverse()
+            for stream in streams:
+                stream.setdefault("mappers", [])
+                stream.get("selectedFields", []).reverse()
+            return shown
+        spec = connector_spec(f"{kind}-{shown[f'{kind}Type']}") or {}
+        configuration = shown["configuration"]
+        for path in list(_secret_paths(spec, configuration)):
+            *outer, last = path
+            inner = configuration
+            for name in outer:
+                inner = inner[name]
+            inner[last] = MASK
+        for name, schema in spec.get("properties", {}).items():
+            if "default" in schema:
+                configuration.setdefault(name, schema["default"])
+            if schema.get("type") == "integer" and name in configuration:
+                configuration[name] = float(configuration[name])
+        return shown
+
+    def _job(self, method: str, rest: list[str], query: Query, body: Any) -> tuple[int, Any]:
+        if not rest and method == "GET":
+            mine = [j for j in self.jobs.values() if j["connectionId"] == query["connectionId"][0]]
+            return 200, page("jobs", [self._job_shown(job) for job in mine], query)
+        if not rest:
+            connection = self.objects["connection"].get(body["connectionId"])
+            if connection is None:
+                return problem(404, "The requested resource could not be found.")
+            if connection.get("status") == "inactive":
+                return problem(422, "The connection is inactive.")
+            if any(job["status"] == "running" for job in self.jobs.values()):
+                return problem(409, "A sync is already running.")
+            return 200, self._job_shown(self.jobs[self.add_job(body["connectionId"])])
+        job = self.jobs.get(int(rest[0]))
+        if job is None:
+            return problem(404, "The requested resource could not be found.")
+        if method == "DELETE":
+            job["status"] = "cancelled"
+        elif job["status"] == "running":
+            job["polls"] += 1
+            if job["polls"] >= self.polls_until_done:
+                job.update(status=self.outcome, rowsSynced=3, bytesSynced=300)
+        return 200, self._job_shown(job)
+
+    def _job_shown(self, job: Body) -> Body:
+        return {name: value for name, value in job.items() if name != "polls"}
+
+
+def merged(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**old, **{name: merged(old.get(name), value) for name, value in new.items()}}
+
+
+def page(collection: str, entries: list[Body], query: Query) -> Body:
+    # No more than 20 a page, whatever is asked for: a client must follow `next`.
+    limit = min(int(query.get("limit", ["20"])[0]), 20)
+    offset = int(query.get("offset", ["0"])[0])
+    answer: Body = {"data": entries[offset : offset + limit]}
+    if offset + limit < len(entries):
+        answer["next"] = (
+            f"http://127.0.0.1{BASE}/{collection}?limit={limit}&offset={offset + limit}"
+        )
+    return answer
+
+
+def problem(status: int, detail: str) -> tuple[int, Body]:
+    return status, {"status": status, "type": "about:blank", "title": "problem", "detail": detail}

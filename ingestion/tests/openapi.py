@@ -1,0 +1,80 @@
+"""Holds HTTP exchanges to the description in `airbyte_openapi.yaml`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+import yaml
+from jsonschema import Draft7Validator
+
+DESCRIPTION = yaml.safe_load((Path(__file__).parent / "airbyte_openapi.yaml").read_text())
+BASE = "/api/public/v1"
+
+
+class CheckedTransport(httpx.BaseTransport):
+    """Passes requests on, after holding each, and then its answer, to the description."""
+
+    def __init__(self) -> None:
+        self._inner = httpx.HTTPTransport()
+        self.exchanges: list[str] = []
+        """Every request that got an answer, "GET /sources/{id} 200"."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        path = request.url.path
+        if not path.startswith(BASE):
+            return self._inner.handle_request(request)
+        template, operation = operation_of(request.method, path.removeprefix(BASE))
+        known = set(operation.get("parameters", ()))
+        sent = {name for name, _ in parse_qsl(request.url.query.decode())}
+        assert set() == sent - known, f"{request.method} {template} knows no {sent - known}"
+        if "requestBody" in operation:
+            conform(operation["requestBody"], json.loads(request.content), "request")
+        response = self._inner.handle_request(request)
+        response.read()
+        self.exchanges.append(f"{request.method} {template} {response.status_code}")
+        if response.status_code < 300:
+            documented = operation["responses"]
+            assert str(response.status_code) in documented, self.exchanges[-1]
+            schema = documented[str(response.status_code)]
+            if schema is not None and "json" in response.headers["content-type"]:
+                body = response.json()
+                conform(schema, body, "answer")
+                assert not list(nulls(body)), self.exchanges[-1]
+        return response
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def operation_of(method: str, path: str) -> tuple[str, dict[str, Any]]:
+    for template, operations in DESCRIPTION["paths"].items():
+        if re.fullmatch(re.sub(r"\{\w+\}", r"[^/]+", template), path):
+            assert method.lower() in operations, f"{template} has no {method}"
+            return template, operations[method.lower()]
+    raise AssertionError(f"no path {path} is described")
+
+
+def conform(schema: dict[str, Any], body: Any, what: str) -> None:
+    whole = {**schema, "components": DESCRIPTION["components"]}
+    faults = [f"{what} {list(e.absolute_path)}: {e.message}" for e in _validator(whole, body)]
+    assert faults == []
+
+
+def nulls(value: Any) -> Any:
+    if value is None:
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from nulls(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from nulls(inner)
+
+
+def _validator(schema: dict[str, Any], body: Any) -> Any:
+    return Draft7Validator(schema).iter_errors(body)
