@@ -1,0 +1,150 @@
+"""What differs between two contracts of one location, and what of it can break a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from freshline.check.names import same_but_for_spelling
+from freshline.check.types import accepts
+from freshline.contract.document import Column, Contract, Export
+from freshline.policy import MaxLag
+
+__all__ = ["Change", "changes"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference in what a location makes."""
+
+    key: str
+    """The asset, by its name before the change."""
+    text: str
+    """What changed, in a few words."""
+    breaking: bool
+    """Whether something that could be relied on is no longer so."""
+    column: str | None = None
+    """The column, where it is about one, by its name before the change."""
+
+
+def changes(before: Contract, after: Contract) -> list[Change]:
+    """What is different in what a location makes, by key; breaking changes of a key first.
+
+    A key or column that went while one with the same shape came counts as renamed.
+    """
+    gone = [export for export in before.exports if export.key not in after.by_key]
+    new = [export for export in after.exports if export.key not in before.by_key]
+    found: list[Change] = []
+    for export in gone:
+        successor = _successor(export, new)
+        if successor:
+            new.remove(successor)
+            found.append(Change(export.key, f"renamed to `{successor.key}`", breaking=True))
+            found.extend(_asset(export, successor))
+        else:
+            found.append(Change(export.key, "removed", breaking=True))
+    found.extend(Change(export.key, "added", breaking=False) for export in new)
+    for export in before.exports:
+        if export.key in after.by_key:
+            found.extend(_asset(export, after.by_key[export.key]))
+    return sorted(found, key=lambda change: (change.key, not change.breaking))
+
+
+def _successor(export: Export, new: list[Export]) -> Export | None:
+    """The new asset that is probably `export` under another name."""
+    names = [column.name for column in export.columns or ()]
+    for other in new:
+        alike = bool(names) and names == [column.name for column in other.columns or ()]
+        if alike or same_but_for_spelling(export.key, other.key):
+            return other
+    return None
+
+
+def _asset(before: Export, after: Export) -> Iterator[Change]:
+    key = before.key
+    yield from _columns(before, after)
+    yield from _policy(key, before.policy, after.policy)
+    if after.partitioned != before.partitioned:
+        how = "partitioned now" if after.partitioned else "no longer partitioned"
+        yield Change(key, how, breaking=True)
+    if before.columns_enforced and not after.columns_enforced:
+        yield Change(key, "its columns are no longer enforced", breaking=True)
+    elif after.columns_enforced and not before.columns_enforced:
+        yield Change(key, "its columns are enforced now", breaking=False)
+    for name, old, new in (
+        ("owners", ", ".join(before.owners), ", ".join(after.owners)),
+        ("group", before.group, after.group),
+        ("kinds", ", ".join(before.kinds), ", ".join(after.kinds)),
+        ("dependencies", ", ".join(before.deps), ", ".join(after.deps)),
+        ("computation", before.unit, after.unit),
+        ("expected seconds", before.expected_seconds, after.expected_seconds),
+        ("file", before.file, after.file),
+    ):
+        if old != new:
+            yield Change(key, f"{name}: {old or 'none'} -> {new or 'none'}", breaking=False)
+    if before.description != after.description:
+        yield Change(key, "another description", breaking=False)
+
+
+def _policy(key: str, before: MaxLag | None, after: MaxLag | None) -> Iterator[Change]:
+    if before == after:
+        return
+    text = f"maximum lag: {before or 'none'} -> {after or 'none'}"
+    yield Change(key, text, breaking=before is not None and not _keeps(before, after))
+
+
+def _keeps(before: MaxLag, after: MaxLag | None) -> bool:
+    """Whether whoever relies on `before` is served by `after`."""
+    if after is None or after.minutes > before.minutes:
+        return False
+    # A lag that holds at every moment also holds at the ticks of any cron.
+    same_ticks = (after.cron, after.timezone) == (before.cron, before.timezone)
+    return after.cron is None or same_ticks
+
+
+def _columns(before: Export, after: Export) -> Iterator[Change]:
+    if before.columns is None or after.columns is None:
+        if before.columns != after.columns:
+            how = "are declared now" if before.columns is None else "are no longer declared"
+            yield Change(before.key, f"its columns {how}", breaking=after.columns is None)
+        return
+    old = {column.name: column for column in before.columns}
+    new = {column.name: column for column in after.columns}
+    added = [column for name, column in new.items() if name not in old]
+    for name, column in old.items():
+        if name in new:
+            yield from _column(before, column, new[name])
+            continue
+        successor = next((other for other in added if _alike(column, other)), None)
+        if successor:
+            added.remove(successor)
+        how = f"renamed to `{successor.name}`" if successor else "removed"
+        yield Change(before.key, f"column `{name}` {how}", breaking=True, column=name)
+    for column in added:
+        text = f"column `{column.name}` added"
+        yield Change(before.key, text, breaking=False, column=column.name)
+
+
+def _alike(gone: Column, new: Column) -> bool:
+    """Whether `new` is probably `gone` under another name."""
+    if gone.description and gone.description == new.description:
+        return True
+    return gone.type == new.type and same_but_for_spelling(gone.name, new.name)
+
+
+def _column(export: Export, before: Column, after: Column) -> Iterator[Change]:
+    name = before.name
+    if before.type != after.type:
+        same = accepts(before.type, after.type, export.kinds) and (
+            after.type is not None or before.type is None
+        )
+        text = f"column `{name}`: {before.type or 'no type'} -> {after.type or 'no type'}"
+        yield Change(export.key, text, breaking=not same, column=name)
+    if after.nullable and not before.nullable:
+        yield Change(export.key, f"column `{name}` may be null now", breaking=True, column=name)
+    elif before.nullable and not after.nullable:
+        text = f"column `{name}` is never null now"
+        yield Change(export.key, text, breaking=False, column=name)
+    if before.description != after.description:
+        text = f"column `{name}`: another description"
+        yield Change(export.key, text, breaking=False, column=name)

@@ -1,0 +1,56 @@
+"""The gate: whether what every location makes and needs fits together.
+
+Each module holds the rules of one subject; `findings` applies them all. At run time the same
+rules are asset checks on each location's contract: see `runtime`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from freshline.check.committed import check_committed, check_loading, check_schema
+from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
+from freshline.check.graph import check_cycles, check_makers
+from freshline.check.imports import check_imports
+from freshline.check.keys import check_keys
+from freshline.check.policies import check_policies
+from freshline.check.runtime import imports_satisfied, policies_feasible
+from freshline.model import Durations
+
+__all__ = [
+    "Finding",
+    "Rule",
+    "Severity",
+    "Subject",
+    "Workspace",
+    "findings",
+    "imports_satisfied",
+    "policies_feasible",
+]
+
+
+def findings(
+    workspace: Workspace, measured: Mapping[str, Durations] | None = None
+) -> list[Finding]:
+    """Everything that is wrong or worth knowing, what keeps the gate shut first."""
+    found = [
+        *check_loading(workspace),
+        *check_imports(workspace),
+        *check_makers(workspace),
+        *check_cycles(workspace),
+        *check_policies(workspace, measured),
+        *check_committed(workspace),
+        *check_schema(workspace),
+        *check_keys(workspace),
+    ]
+    order = list(Rule)
+    return sorted(
+        found,
+        key=lambda it: (
+            it.severity is Severity.NOTE,
+            order.index(it.rule),
+            it.location,
+            it.key or "",
+            it.message,
+        ),
+    )

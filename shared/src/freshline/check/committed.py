@@ -1,0 +1,123 @@
+"""Committed contracts: stale, missing, or of a newer schema; and locations that do not load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from freshline.changes import changes
+from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace, shown
+from freshline.contract.document import SCHEMA_VERSION, Contract, Import
+
+__all__ = ["check_committed", "check_loading", "check_schema", "differences"]
+
+_SHOWN = 12
+"""More differences than this are counted, not listed."""
+
+
+def check_loading(workspace: Workspace) -> Iterator[Finding]:
+    """Locations whose code or file could not be read."""
+    for subject in workspace.subjects:
+        if subject.error:
+            judged = (
+                " It is judged by its committed contract."
+                if subject.contract
+                else " What it makes and needs is not known."
+            )
+            yield Finding(
+                Rule.DOES_NOT_LOAD,
+                subject.location,
+                f"`{subject.location}` cannot be asked: {subject.error}.{judged}",
+                details=subject.traceback,
+                file=subject.file_of(None),
+            )
+
+
+def check_committed(workspace: Workspace) -> Iterator[Finding]:
+    """Committed contracts that no longer say what the code says."""
+    for subject in workspace.subjects:
+        if subject.error or not subject.contract or not subject.committed:
+            continue
+        found = differences(subject.committed, subject.contract)
+        if found:
+            more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+            file = shown(subject.contract_file) if subject.contract_file else "its contract"
+            yield Finding(
+                Rule.STALE_CONTRACT,
+                subject.location,
+                f"{file} no longer matches the code of `{subject.location}`: {_count(found)}.",
+                f"Run `freshline contract write {subject.location}` and commit the file.",
+                details=(*found[:_SHOWN], *more),
+                file=file,
+            )
+        elif subject.committed.dagster_version != subject.contract.dagster_version:
+            yield _other_dagster(subject, subject.committed, subject.contract)
+
+
+def check_schema(workspace: Workspace) -> Iterator[Finding]:
+    """Contracts that a newer freshline wrote."""
+    for subject in workspace.subjects:
+        newer = [it for it in (subject.contract, subject.committed) if it and it.newer]
+        if newer:
+            yield Finding(
+                Rule.NEWER_SCHEMA,
+                subject.location,
+                f"the contract of `{subject.location}` has schema {newer[0].schema_version}, this "
+                f"freshline knows {SCHEMA_VERSION}: keys, dependencies, columns and policies as "
+                "known here are checked, what the newer schema adds is not.",
+                "Upgrade freshline where the gate runs.",
+                file=subject.file_of(None),
+                severity=Severity.NOTE,
+            )
+
+
+def differences(committed: Contract, current: Contract) -> list[str]:
+    """Which fields differ, a line each; versions of Dagster and of the code do not count."""
+    found = [f"`{change.key}`: {change.text}" for change in changes(committed, current)]
+    before = {needed.key: needed for needed in committed.imports}
+    after = {needed.key: needed for needed in current.imports}
+    for key in sorted({*before, *after}):
+        if key not in after:
+            found.append(f"import `{key}`: no longer needed")
+        elif key not in before:
+            found.append(f"import `{key}`: new")
+        else:
+            found.extend(f"import `{key}`: {text}" for text in _import(before[key], after[key]))
+    for name in ("location", "published_as", "tick_seconds", "outside"):
+        old, new = getattr(committed, name), getattr(current, name)
+        if old != new:
+            found.append(f"{name}: {old or 'none'} -> {new or 'none'}")
+    return found
+
+
+def _import(before: Import, after: Import) -> Iterator[str]:
+    if before.used_by != after.used_by:
+        yield f"used by {', '.join(before.used_by)} -> {', '.join(after.used_by)}"
+    if before.declared != after.declared:
+        yield "declared as external now" if after.declared else "no longer declared as external"
+    old = {(column.name, column.type): column.used_by for column in before.columns}
+    new = {(column.name, column.type): column.used_by for column in after.columns}
+    for name, kind in sorted({*old, *new}, key=lambda column: (column[0], column[1] or "")):
+        column = f"column `{name}`" + (f" ({kind})" if kind else "")
+        if (name, kind) not in new:
+            yield f"{column} no longer used"
+        elif (name, kind) not in old:
+            yield f"{column} used now"
+        elif old[name, kind] != new[name, kind]:
+            readers = ", ".join(new[name, kind])
+            yield f"{column} used by {readers}"
+
+
+def _count(found: list[str]) -> str:
+    return "1 difference" if len(found) == 1 else f"{len(found)} differences"
+
+
+def _other_dagster(subject: Subject, committed: Contract, current: Contract) -> Finding:
+    return Finding(
+        Rule.STALE_CONTRACT,
+        subject.location,
+        f"the committed contract of `{subject.location}` was written with Dagster "
+        f"{committed.dagster_version or '(unknown)'}; it runs {current.dagster_version} now.",
+        f"Run `freshline contract write {subject.location}` with the next change.",
+        file=subject.file_of(None),
+        severity=Severity.NOTE,
+    )

@@ -1,0 +1,123 @@
+"""What the gate works on, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+
+from freshline.contract.document import Contract, Export
+
+__all__ = ["Finding", "Rule", "Severity", "Subject", "Workspace"]
+
+
+class Severity(str, Enum):
+    FINDING = "finding"
+    """The gate stays shut."""
+    NOTE = "note"
+    """Worth reading; the gate opens."""
+
+
+class Rule(str, Enum):
+    """What the gate looks for."""
+
+    DOES_NOT_LOAD = "does-not-load"
+    UNKNOWN_IMPORT = "unknown-import"
+    MISSING_COLUMN = "missing-column"
+    COLUMN_TYPE = "column-type"
+    MADE_TWICE = "made-twice"
+    CYCLE = "cycle"
+    POLICY = "policy"
+    STALE_CONTRACT = "stale-contract"
+    NEWER_SCHEMA = "newer-schema"
+    KEY_CONVENTION = "key-convention"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong or worth knowing, in words that another team understands."""
+
+    rule: Rule
+    location: str
+    """Whose deploy it concerns first."""
+    message: str
+    """What is wrong, in one sentence; names of locations, assets and columns in backticks."""
+    fix: str = ""
+    """What to do about it."""
+    key: str | None = None
+    details: tuple[str, ...] = ()
+    file: str | None = None
+    """Where to look, relative to the current directory if it is below it."""
+    severity: Severity = Severity.FINDING
+    concerns: tuple[str, ...] = ()
+    """Every location that has a part in it, where there are several."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A code location, and all that is known of it."""
+
+    location: str
+    contract: Contract | None = None
+    """What it makes and needs; None: nothing could be learnt of it."""
+    error: str | None = None
+    """Why its code could not be asked; its contract is then the committed one, if any."""
+    traceback: tuple[str, ...] = ()
+    committed: Contract | None = None
+    """What its committed file says, where the code was asked too."""
+    folder: Path | None = None
+    contract_file: Path | None = None
+
+    def file_of(self, export: Export | None) -> str | None:
+        """The file that declares `export`, for people and annotations."""
+        if export and export.file and self.folder:
+            return shown(self.folder / export.file)
+        return shown(self.contract_file) if self.contract_file else None
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """All code locations, as the rules see them."""
+
+    subjects: Sequence[Subject]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Declared execution times by key, on top of those in the contracts."""
+
+    @cached_property
+    def contracts(self) -> list[Contract]:
+        return [subject.contract for subject in self.subjects if subject.contract]
+
+    @cached_property
+    def by_location(self) -> Mapping[str, Subject]:
+        return {subject.location: subject for subject in self.subjects}
+
+    @cached_property
+    def makers(self) -> Mapping[str, list[Subject]]:
+        """Who makes each key, in the order of the workspace."""
+        makers: dict[str, list[Subject]] = {}
+        for subject in self.subjects:
+            for export in subject.contract.exports if subject.contract else ():
+                makers.setdefault(export.key, []).append(subject)
+        return makers
+
+    @cached_property
+    def silent(self) -> list[str]:
+        """Locations of which nothing is known: what they make cannot be held against others."""
+        return [subject.location for subject in self.subjects if subject.contract is None]
+
+    def export(self, key: str) -> tuple[Subject, Export] | None:
+        """The first maker of `key`, and what it says of it."""
+        for subject in self.makers.get(key, ()):
+            if subject.contract:
+                return subject, subject.contract.by_key[key]
+        return None
+
+
+def shown(path: Path) -> str:
+    """The path as people type it: relative to the current directory if it is below it."""
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return str(path)

@@ -1,0 +1,101 @@
+"""What the gate looks at: every location's code, its committed contract, or both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from freshline.check.finding import Subject, shown
+from freshline.contract.document import Contract, ContractError
+from freshline.inspection.workspace import Entry, read_workspace
+
+__all__ = ["DurationsError", "from_code", "from_files", "read_committed", "read_seconds"]
+
+
+class DurationsError(ValueError):
+    """A file of durations that cannot be read; says which entry and what it should be."""
+
+
+def from_code(workspace: Path, *, seconds: float) -> list[Subject]:
+    """Every location as its own Python sees it, beside its committed contract, if it has one.
+
+    Raises `WorkspaceError` when the workspace file cannot be read.
+    """
+    # Imported here: files alone can be judged without what starts processes.
+    from freshline.inspection.runner import inspect_entries
+
+    subjects = []
+    for outcome in inspect_entries(read_workspace(workspace), seconds=seconds):
+        entry = outcome.entry
+        committed, problem = read_committed(entry)
+        subjects.append(
+            Subject(
+                entry.name,
+                outcome.contract or committed,
+                error=outcome.error or problem,
+                traceback=outcome.traceback,
+                committed=committed,
+                folder=entry.folder,
+                contract_file=entry.contract_file,
+            )
+        )
+    return subjects
+
+
+def from_files(workspace: Path) -> list[Subject]:
+    """Every location as its committed contract describes it. Raises `WorkspaceError`."""
+    return [_from_file(entry) for entry in read_workspace(workspace)]
+
+
+def _from_file(entry: Entry) -> Subject:
+    contract, problem = read_committed(entry)
+    if contract is None and problem is None:
+        where = shown(entry.contract_file) if entry.contract_file else "no folder to look in"
+        problem = (
+            f"it has no committed contract ({where}); "
+            f"run `freshline contract write {entry.name}` and commit the file"
+        )
+    return Subject(
+        entry.name,
+        contract,
+        error=problem,
+        folder=entry.folder,
+        contract_file=entry.contract_file,
+    )
+
+
+def read_committed(entry: Entry) -> tuple[Contract | None, str | None]:
+    """The committed contract of a location, and what is wrong with its file, if anything."""
+    path = entry.contract_file
+    if path is None or not path.exists():
+        return None, None
+    try:
+        contract = Contract.from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ContractError) as error:
+        return None, f"its committed contract {shown(path)} cannot be read: {error}"
+    if contract.location != entry.name:
+        return None, f"{shown(path)} is the contract of {contract.location}"
+    return contract, None
+
+
+def read_seconds(path: Path) -> Mapping[str, float]:
+    """Execution times in seconds by asset key, from a JSON object. Raises `DurationsError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DurationsError(f"{path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise DurationsError(f"{path} is not JSON: {error}.") from None
+    if not isinstance(content, Mapping):
+        raise DurationsError(f'{path} must be an object such as {{"raw/orders": 60}}.')
+    bad: Sequence[str] = [
+        key
+        for key, value in content.items()
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0
+    ]
+    if bad:
+        raise DurationsError(
+            f"{path}: {bad[0]} must be a number of seconds, not {content[bad[0]]!r}."
+        )
+    return {key: float(value) for key, value in content.items()}

@@ -1,0 +1,169 @@
+"""What a location needs from others: the asset, its columns, their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
+from freshline.check.names import quoted, same_but_for_spelling, similar
+from freshline.check.types import accepts
+from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
+
+__all__ = ["check_imports"]
+
+
+def check_imports(workspace: Workspace) -> Iterator[Finding]:
+    """An import nobody exports; a column that is not there; a type that is another."""
+    for subject in workspace.subjects:
+        for needed in subject.contract.imports if subject.contract else ():
+            made = workspace.export(needed.key)
+            if made:
+                yield from _columns(subject, needed, *made)
+            elif subject.contract and needed.key not in subject.contract.outside:
+                yield _unknown(workspace, subject, subject.contract, needed)
+        yield from _outside_but_made(workspace, subject)
+
+
+def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed: Import) -> Finding:
+    """An import that nobody exports: a finding, unless there is a better explanation."""
+    message = f"`{subject.location}` needs `{needed.key}` for {quoted(needed.used_by)}; "
+    file = subject.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
+    former = _former_maker(workspace, needed.key)
+    if former:
+        return Finding(
+            Rule.UNKNOWN_IMPORT,
+            subject.location,
+            message + f"`{former}` made it, as its committed contract says, and no longer does.",
+            _meant(workspace, needed.key)
+            or f"Ask the team of `{former}` to keep it, or stop depending on it.",
+            key=needed.key,
+            file=file,
+        )
+    if workspace.silent:
+        return Finding(
+            Rule.UNKNOWN_IMPORT,
+            subject.location,
+            message + f"no location is known to make it, and {quoted(workspace.silent)} "
+            "could not be asked.",
+            f"Make {quoted(workspace.silent)} load, then check again.",
+            key=needed.key,
+            file=file,
+            severity=Severity.NOTE,
+        )
+    if needed.declared and not any(
+        same_but_for_spelling(needed.key, key) for key in workspace.makers
+    ):
+        return Finding(
+            Rule.UNKNOWN_IMPORT,
+            subject.location,
+            message + "it declares it as external, and no location makes it.",
+            'If that is so on purpose, say so with metadata {"freshline/outside": True} on its '
+            "definition.",
+            key=needed.key,
+            file=file,
+            severity=Severity.NOTE,
+        )
+    meant = _meant(workspace, needed.key)
+    return Finding(
+        Rule.UNKNOWN_IMPORT,
+        subject.location,
+        message + (_instead(workspace, needed.key) or "no location makes anything like it."),
+        meant
+        or "Depend on an asset that a location makes; or, if it is made outside the workspace on "
+        'purpose, declare it with metadata {"freshline/outside": True}.',
+        key=needed.key,
+        file=file,
+    )
+
+
+def _former_maker(workspace: Workspace, key: str) -> str | None:
+    for subject in workspace.subjects:
+        if subject.committed and key in subject.committed.by_key:
+            return subject.location
+    return None
+
+
+def _instead(workspace: Workspace, key: str) -> str | None:
+    close = similar(key, workspace.makers)
+    return f"`{workspace.makers[close][0].location}` exports `{close}`." if close else None
+
+
+def _meant(workspace: Workspace, key: str) -> str | None:
+    close = similar(key, workspace.makers)
+    if not close:
+        return None
+    maker = workspace.makers[close][0].location
+    return f"Did you mean `{close}`? If `{maker}` renamed it, depend on the new name."
+
+
+def _outside_but_made(workspace: Workspace, subject: Subject) -> Iterator[Finding]:
+    for key in subject.contract.outside if subject.contract else ():
+        if key in workspace.makers:
+            maker = workspace.makers[key][0].location
+            yield Finding(
+                Rule.UNKNOWN_IMPORT,
+                subject.location,
+                f"`{subject.location}` declares `{key}` as made outside the workspace, "
+                f"but `{maker}` makes it.",
+                "Take freshline/outside off; the asset is then waited for like any other.",
+                key=key,
+                severity=Severity.NOTE,
+            )
+
+
+def _columns(subject: Subject, needed: Import, maker: Subject, export: Export) -> Iterator[Finding]:
+    if export.columns is None:
+        return  # nothing is declared, so nothing can be missed
+    by_name = {column.name.lower(): column for column in export.columns}
+    for used in needed.columns:
+        column = by_name.get(used.name.lower())
+        if column is None:
+            yield _missing(subject, needed, used, maker, export)
+        elif not accepts(used.type, column.type, export.kinds):
+            yield _retyped(subject, needed, used, maker, export, column)
+
+
+def _missing(
+    subject: Subject, needed: Import, used: UsedColumn, maker: Subject, export: Export
+) -> Finding:
+    users = quoted(used.used_by or needed.used_by)
+    had = maker.committed and maker.committed.by_key.get(export.key)
+    gone = had and any(column.name == used.name for column in had.columns or ())
+    close = similar(used.name, [column.name for column in export.columns or ()])
+    return Finding(
+        Rule.MISSING_COLUMN,
+        subject.location,
+        f"column `{used.name}` of `{export.key}` {'is gone' if gone else 'does not exist'} in "
+        f"`{maker.location}`, which makes the table; used by {users} of `{subject.location}`.",
+        f"Did you mean `{close}`?"
+        if close
+        else f"`{maker.location}` brings the column back, or {users} stops using it first.",
+        key=export.key,
+        file=subject.file_of(_reader(subject, used, needed)),
+    )
+
+
+def _retyped(
+    subject: Subject,
+    needed: Import,
+    used: UsedColumn,
+    maker: Subject,
+    export: Export,
+    column: Column,
+) -> Finding:
+    users = quoted(used.used_by or needed.used_by)
+    return Finding(
+        Rule.COLUMN_TYPE,
+        subject.location,
+        f"column `{used.name}` of `{export.key}` is `{column.type}` in `{maker.location}`, which "
+        f"makes the table; {users} of `{subject.location}` uses it as `{used.type}`.",
+        f"`{maker.location}` makes it `{used.type}` again, or `{subject.location}` declares "
+        f"`{column.type}` once {users} can read that.",
+        key=export.key,
+        file=subject.file_of(_reader(subject, used, needed)),
+    )
+
+
+def _reader(subject: Subject, used: UsedColumn, needed: Import) -> Export | None:
+    readers = used.used_by or needed.used_by
+    return subject.contract.by_key.get(readers[0]) if subject.contract and readers else None

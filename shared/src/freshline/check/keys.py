@@ -1,0 +1,50 @@
+"""Keys against the convention, and names that do not match."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from freshline.check.finding import Finding, Rule, Workspace
+from freshline.keys import conventional_name, key_problem
+
+__all__ = ["check_keys"]
+
+
+def check_keys(workspace: Workspace) -> Iterator[Finding]:
+    """Keys that the convention cannot express, in locations that publish contracts.
+
+    A location that does not use freshline has promised no convention.
+    """
+    for subject in workspace.subjects:
+        contract = subject.contract
+        if contract is None or contract.published_as is None:
+            continue
+        if contract.published_as != subject.location:
+            yield Finding(
+                Rule.KEY_CONVENTION,
+                subject.location,
+                f"the workspace calls the location `{subject.location}`, but it publishes its "
+                f"contract as `{contract.published_as}`.",
+                "Give both the same name: location_name in workspace.yaml, location= in the "
+                "location's definitions.",
+                file=subject.file_of(None),
+            )
+        for export in contract.exports:
+            parts = export.key.split("/")
+            problem = key_problem(parts)
+            if problem:
+                better = [conventional_name(part) for part in parts]
+                file = subject.file_of(export)
+                yield Finding(
+                    Rule.KEY_CONVENTION,
+                    subject.location,
+                    f"`{export.key}` of `{subject.location}` {problem}.",
+                    (f"In {file}, name" if file else "Name")
+                    + (
+                        f" it `{'/'.join(better)}`."
+                        if len(better) == 2 and all(better)
+                        else " it [layer, table]: the logical schema, then the table."
+                    ),
+                    key=export.key,
+                    file=file,
+                )

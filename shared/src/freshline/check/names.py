@@ -1,0 +1,62 @@
+"""How names and lists of names appear in messages, and which name somebody may have meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from difflib import SequenceMatcher, get_close_matches
+from typing import Final
+
+__all__ = ["quoted", "same_but_for_spelling", "similar"]
+
+_SHOWN: Final = 5
+"""Longer lists are cut, with a count."""
+
+_CLOSE: Final = 0.75
+"""Share of characters in common from which a name is worth suggesting."""
+
+
+def quoted(names: Iterable[str]) -> str:
+    """The names in backticks, as in: `a`, `b` and `c`."""
+    given = list(names)
+    marked = [f"`{name}`" for name in given[:_SHOWN]]
+    if len(given) > _SHOWN:
+        return f"{', '.join(marked)} and {len(given) - _SHOWN} more"
+    return " and ".join([", ".join(marked[:-1]), marked[-1]]) if marked[1:] else "".join(marked)
+
+
+def similar(name: str, names: Collection[str]) -> str | None:
+    """The name that was probably meant: the same table elsewhere, or one spelled nearly alike."""
+    spelled = [other for other in names if same_but_for_spelling(name, other)]
+    if spelled:
+        return min(spelled)
+    close = get_close_matches(name, sorted(names), n=1, cutoff=_CLOSE)
+    if close:
+        return close[0]
+    table = name.rpartition("/")[2]
+    elsewhere = [other for other in names if other.rpartition("/")[2] == table]
+    return min(elsewhere) if elsewhere else None
+
+
+def same_but_for_spelling(one: str, other: str) -> bool:
+    """Whether two names differ in case, separators, a plural or one letter, and in no digit."""
+    if one == other:
+        return False
+    if _plain(one) == _plain(other):
+        return True
+    edits = [
+        (one[a:b], other[c:d])
+        for kind, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+        if kind != "equal"
+    ]
+    # One letter more, less or other; orders_2023 and orders_2024 are two different tables.
+    return (
+        len(edits) == 1
+        and len(one) >= 6
+        and all(len(part) <= 1 and not part.isdigit() and part != "/" for part in edits[0])
+    )
+
+
+def _plain(name: str) -> str:
+    parts = re.split("/", name.lower())
+    return "/".join(re.sub(r"[^a-z0-9]", "", part).removesuffix("s") for part in parts)

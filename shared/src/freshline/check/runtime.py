@@ -1,0 +1,51 @@
+"""The gate's rules over published contracts, for the asset checks on a location's contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from freshline.check.finding import Finding, Severity, Subject, Workspace
+from freshline.check.graph import check_cycles, check_makers
+from freshline.check.imports import check_imports
+from freshline.check.policies import check_policies
+from freshline.contract.document import Contract
+from freshline.model import Durations
+
+__all__ = ["imports_satisfied", "policies_feasible"]
+
+
+def imports_satisfied(contracts: Iterable[Contract], location: str) -> list[Finding]:
+    """What `location` needs and the published contracts do not give it.
+
+    Assets that others make too, and circles through its own assets, are named as well.
+    """
+    workspace = _workspace(contracts)
+    found = [
+        finding
+        for finding in (
+            *check_imports(workspace),
+            *check_makers(workspace),
+            *check_cycles(workspace),
+        )
+        if location in (finding.location, *finding.concerns)
+    ]
+    return [finding for finding in found if finding.severity is Severity.FINDING]
+
+
+def policies_feasible(
+    contracts: Iterable[Contract],
+    location: str,
+    measured: Mapping[str, Durations] | None = None,
+) -> list[Finding]:
+    """Policies of `location` that cannot be held, given durations measured by asset key."""
+    found = check_policies(_workspace(contracts), measured)
+    return [
+        finding
+        for finding in found
+        if finding.location == location and finding.severity is Severity.FINDING
+    ]
+
+
+def _workspace(contracts: Iterable[Contract]) -> Workspace:
+    ordered = sorted(contracts, key=lambda contract: contract.location)
+    return Workspace([Subject(contract.location, contract) for contract in ordered])

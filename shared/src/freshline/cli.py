@@ -1,0 +1,51 @@
+"""``freshline``: the command line. Each command lives with its subject; here they get a name."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import typer
+from dotenv import load_dotenv
+
+from freshline.check.command import check_command
+from freshline.contract.command import retire_command, show_command, write_command
+from freshline.impact import impact_command
+from freshline.sources import sources_command
+
+__all__ = ["app"]
+
+
+class _App(typer.Typer):
+    """Ends with status 2 when a command breaks: status 1 is kept for findings."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except Exception:  # noqa: BLE001  # whatever it is, it is not a finding
+            traceback.print_exc()
+            sys.exit(2)
+
+
+app = _App(
+    help="One lineage over many Dagster code locations.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+contract = typer.Typer(help="What a location makes and needs.", no_args_is_help=True)
+app.add_typer(contract, name="contract")
+app.command("check")(check_command)
+app.command("impact")(impact_command)
+app.command("sources")(sources_command)
+app.command("retire")(retire_command)
+contract.command("write")(write_command)
+contract.command("show")(show_command)
+
+
+@app.callback()
+def _settings() -> None:
+    """Settings of the workspace, such as where its instance is, come from ./.env as well."""
+    load_dotenv(Path.cwd() / ".env")

@@ -1,0 +1,124 @@
+"""``freshline contract write|show`` and ``freshline retire``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from freshline.check.command import WorkspaceOption, stop
+from freshline.inspection.workspace import Entry, WorkspaceError, read_workspace
+
+if TYPE_CHECKING:
+    from freshline.contract.document import Contract
+    from freshline.inspection.runner import Inspected
+
+__all__ = ["retire_command", "show_command", "write_command"]
+
+_Locations = Annotated[
+    list[str] | None, typer.Argument(help="Code locations; all of the workspace by default.")
+]
+
+
+def write_command(
+    locations: _Locations = None,
+    workspace: WorkspaceOption = Path("workspace.yaml"),
+    seconds: Annotated[
+        float, typer.Option(help="How long each location may take to load.", min=1.0)
+    ] = 60.0,
+) -> None:
+    """Write contract.json beside each location's code, from what the code says now.
+
+    Exit status: 0 written, 1 some location does not load, 2 could not run.
+    """
+    from freshline.check.finding import shown
+
+    failed = False
+    for outcome in _inspected(workspace, locations, seconds):
+        name, path = outcome.entry.name, outcome.entry.contract_file
+        if outcome.contract is None or path is None:
+            failed = True
+            problem = outcome.error or "it has no folder here to write its contract to"
+            typer.echo(f"{name}: {problem}", err=True)
+            for line in outcome.traceback:
+                typer.echo(f"  {line}", err=True)
+            continue
+        text = committed_form(outcome.contract).to_json()
+        unchanged = path.exists() and path.read_text(encoding="utf-8") == text
+        if not unchanged:
+            path.write_text(text, encoding="utf-8", newline="\n")
+        typer.echo(f"{name}: {shown(path)} {'is up to date' if unchanged else 'written'}")
+    raise typer.Exit(int(failed))
+
+
+def committed_form(contract: Contract) -> Contract:
+    """The contract as its file holds it: without the version of the deployed code."""
+    return contract.model_copy(update={"code_version": None})
+
+
+def show_command(
+    locations: _Locations = None,
+    workspace: WorkspaceOption = Path("workspace.yaml"),
+    seconds: Annotated[
+        float, typer.Option(help="How long each location may take to load.", min=1.0)
+    ] = 60.0,
+) -> None:
+    """Show what each location makes and needs, from what the code says now."""
+    from freshline.report import print_contract
+
+    failed = False
+    for outcome in _inspected(workspace, locations, seconds):
+        if outcome.contract:
+            print_contract(outcome.contract)
+        else:
+            failed = True
+            typer.echo(f"{outcome.entry.name}: {outcome.error}", err=True)
+    raise typer.Exit(int(failed))
+
+
+def retire_command(
+    location: Annotated[str, typer.Argument(help="The code location that is gone for good.")],
+) -> None:
+    """Take a code location that is gone out of everyone's plans.
+
+    Its assets and policies no longer count, until it publishes a contract again.
+    """
+    from freshline.contract.publication import ContractReader, retirement
+    from freshline.instance import InstanceError, open_instance
+
+    try:
+        with open_instance() as instance:
+            reader = ContractReader(instance)
+            published = reader.read()
+            if location in reader.retired:
+                typer.echo(f"{location} is retired already.")
+                return
+            if location not in published and location not in reader.problems:
+                known = ", ".join(published) or "none"
+                raise stop(f"{location} has published no contract here; those that have: {known}.")
+            instance.report_runless_asset_event(retirement(location))
+    except InstanceError as error:
+        raise stop(str(error)) from None
+    typer.echo(
+        f"{location} is retired: its assets and policies no longer count. Should it still run, "
+        "it is back with its next word; take it out of the workspace first."
+    )
+
+
+def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
+    from freshline.inspection.runner import inspect_entries
+
+    try:
+        entries = _chosen(read_workspace(workspace), locations, workspace)
+    except WorkspaceError as error:
+        raise stop(str(error)) from None
+    return inspect_entries(entries, seconds=seconds)
+
+
+def _chosen(entries: list[Entry], locations: list[str] | None, workspace: Path) -> list[Entry]:
+    names = [entry.name for entry in entries]
+    for location in locations or ():
+        if location not in names:
+            raise WorkspaceError(f"{workspace} has no {location}; it has {', '.join(names)}.")
+    return [entry for entry in entries if not locations or entry.name in locations]

@@ -1,0 +1,207 @@
+"""``freshline impact``: whom a change reaches, before it is made or before it is merged."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from freshline.changes import Change, changes
+from freshline.check.command import WorkspaceOption, stop
+from freshline.check.finding import Subject
+from freshline.check.names import similar
+from freshline.contract.document import Contract, ContractError
+from freshline.impact.consumers import Consumer, consumers
+from freshline.inspection.workspace import WorkspaceError
+
+__all__ = ["impact_command"]
+
+
+class GitError(RuntimeError):
+    """Git does not know the revision, or this is not a checkout."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A change of a location's contract, and whom it reaches."""
+
+    location: str
+    change: Change
+    consumers: tuple[Consumer, ...]
+
+    @property
+    def breaks_others(self) -> bool:
+        return self.change.breaking and any(it.location != self.location for it in self.consumers)
+
+
+def impact_command(
+    asset: Annotated[
+        str | None,
+        typer.Argument(help="An asset (mart/orders) or a column of it (mart/orders.amount)."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace.yaml"),
+    since: Annotated[
+        str | None,
+        typer.Option(help="Compare the committed contracts with those of this git revision."),
+    ] = None,
+    from_code: Annotated[
+        bool,
+        typer.Option("--code", help="Ask the locations' code, not their committed contracts."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show whom a change reaches: by location, owner and policy.
+
+    Exit status: 0, or with --since 1 if a breaking change reaches another location; 2 could
+    not run.
+    """
+    if (asset is None) == (since is None):
+        raise stop("name an asset or column, or a git revision with --since.")
+    try:
+        subjects = _subjects(workspace, from_code=from_code)
+        if asset is not None:
+            _show_asset(asset, subjects, as_json=as_json)
+            return
+        reached = _since(since or "", subjects)
+    except (WorkspaceError, GitError, ContractError) as error:
+        raise stop(str(error)) from None
+    _show_changes(since or "", reached, as_json=as_json)
+    raise typer.Exit(int(any(it.breaks_others for it in reached)))
+
+
+def _subjects(workspace: Path, *, from_code: bool) -> list[Subject]:
+    from freshline.check import gather
+
+    subjects = (
+        gather.from_code(workspace, seconds=60.0) if from_code else gather.from_files(workspace)
+    )
+    for subject in subjects:
+        if subject.error:
+            typer.echo(f"freshline: {subject.location} is left out: {subject.error}.", err=True)
+    return subjects
+
+
+def _contracts(subjects: Sequence[Subject]) -> list[Contract]:
+    return [subject.contract for subject in subjects if subject.contract]
+
+
+# --- an asset or column ----------------------------------------------------------------------
+
+
+def _show_asset(asset: str, subjects: Sequence[Subject], *, as_json: bool) -> None:
+    contracts = _contracts(subjects)
+    key, column = _split(asset, contracts)
+    reached = consumers(contracts, key, column)
+    if as_json:
+        document = {"key": key, "column": column, "consumers": [_plain(it) for it in reached]}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    what = f"`{key}`" + (f", column `{column}`" if column else "")
+    if not reached:
+        typer.echo(f"Nothing depends on {what}.")
+        return
+    locations = sorted({consumer.location for consumer in reached})
+    count = f"{len(reached)} asset{'' if len(reached) == 1 else 's'}"
+    typer.echo(f"A change of {what} reaches {count} in {', '.join(locations)}:")
+    _table(reached)
+
+
+def _split(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
+    """The key and column that `asset` names. Raises `WorkspaceError` for what nobody knows."""
+    known = {export.key: export for contract in contracts for export in contract.exports}
+    keys = {*known, *(needed.key for contract in contracts for needed in contract.imports)}
+    if asset in keys:
+        return asset, None
+    key, _, column = asset.rpartition(".")
+    if key not in keys:
+        close = similar(key or asset, keys)
+        meant = f"; did you mean {close}?" if close else "."
+        raise WorkspaceError(f"no location makes or needs {key or asset}{meant}")
+    export = known.get(key)
+    names = [it.name for it in export.columns or ()] if export else []
+    if names and column.lower() not in [name.lower() for name in names]:
+        raise WorkspaceError(f"{key} has no column {column}; it has {', '.join(names)}.")
+    return key, column
+
+
+# --- the difference to a revision ------------------------------------------------------------
+
+
+def _since(revision: str, subjects: Sequence[Subject]) -> list[Reached]:
+    contracts = _contracts(subjects)
+    reached = []
+    for subject in subjects:
+        before = _at(revision, subject.contract_file) if subject.contract_file else None
+        if before is None or subject.contract is None:
+            continue
+        for change in changes(before, subject.contract):
+            found = consumers(contracts, change.key, change.column)
+            reached.append(Reached(subject.location, change, tuple(found)))
+    return reached
+
+
+def _at(revision: str, path: Path) -> Contract | None:
+    """The contract that the file held at `revision`; None: there was none."""
+    git = ["git", "-C", str(path.parent)]
+    known = subprocess.run(
+        [*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if known.returncode:
+        why = known.stderr.strip() or f"git knows no revision {revision}"
+        raise GitError(f"{why}; give --since a commit, branch or tag of this checkout.")
+    shown = subprocess.run(
+        [*git, "show", f"{known.stdout.strip()}:./{path.name}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Contract.from_json(shown.stdout) if shown.returncode == 0 else None
+
+
+def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -> None:
+    if as_json:
+        document = [
+            {
+                "location": it.location,
+                **asdict(it.change),
+                "consumers": [_plain(consumer) for consumer in it.consumers],
+            }
+            for it in reached
+        ]
+        typer.echo(json.dumps({"since": revision, "changes": document}, indent=2))
+        return
+    if not reached:
+        typer.echo(f"No location makes anything else than at {revision}.")
+    for breaking in (True, False):
+        chosen = [it for it in reached if it.change.breaking is breaking]
+        if chosen:
+            typer.echo(f"{'Breaking' if breaking else 'Harmless'} since {revision}:")
+        for it in chosen:
+            typer.echo(f"  {it.location}: `{it.change.key}`: {it.change.text}")
+            if breaking:
+                _table(it.consumers) if it.consumers else typer.echo("    nothing depends on it\n")
+
+
+def _table(reached: Sequence[Consumer]) -> None:
+    from freshline.report import print_table
+
+    print_table(
+        ("location", "asset", "owners", "policy", "how"),
+        [
+            (it.location, it.key, ", ".join(it.owners) or "-", str(it.policy or "-"), it.how)
+            for it in reached
+        ],
+    )
+
+
+def _plain(consumer: Consumer) -> dict[str, Any]:
+    policy = consumer.policy.to_json() if consumer.policy else None
+    return {**asdict(consumer), "policy": policy, "owners": list(consumer.owners)}

@@ -1,0 +1,83 @@
+"""Who depends on an asset, or on one of its columns, in any location."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from freshline.contract.document import Contract, Export
+from freshline.policy import MaxLag
+
+__all__ = ["Consumer", "consumers"]
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """An asset that a change may reach."""
+
+    key: str
+    location: str
+    owners: tuple[str, ...]
+    policy: MaxLag | None
+    how: str
+    """"reads it", "may read it" (it does not say which columns it reads), "depends on it", or
+    through which asset the change reaches it."""
+    direct: bool
+
+
+def consumers(contracts: Iterable[Contract], key: str, column: str | None = None) -> list[Consumer]:
+    """Everything downstream of `key`: nearest first, then by location and key.
+
+    With `column`, only what reads the column (or does not say which it reads), and what is
+    downstream of that: a column may go into anything that its readers make.
+    """
+    given = list(contracts)
+    readers = _readers(given)
+    found: dict[str, Consumer] = {}
+    waiting = deque([key])
+    while waiting:
+        upstream = waiting.popleft()
+        for contract, export in readers.get(upstream, ()):
+            if export.key in found or export.key == key:
+                continue
+            how: str | None = f"through `{upstream}`"
+            if upstream == key:
+                how = _how(contract, export, key, column)
+            if how is None:
+                continue
+            found[export.key] = Consumer(
+                export.key,
+                contract.location,
+                export.owners,
+                export.policy,
+                how,
+                direct=upstream == key,
+            )
+            waiting.append(export.key)
+    return list(found.values())
+
+
+def _readers(contracts: list[Contract]) -> Mapping[str, list[tuple[Contract, Export]]]:
+    readers: dict[str, list[tuple[Contract, Export]]] = {}
+    for contract in sorted(contracts, key=lambda contract: contract.location):
+        for export in contract.exports:
+            for dep in export.deps:
+                readers.setdefault(dep, []).append((contract, export))
+    return readers
+
+
+def _how(contract: Contract, export: Export, key: str, column: str | None) -> str | None:
+    """How a direct consumer uses the asset or column; None: it says that it reads others."""
+    if column is None:
+        return "depends on it"
+    said = {
+        used.name.lower()
+        for needed in contract.imports
+        if needed.key == key
+        for used in needed.columns
+        if export.key in used.used_by
+    }
+    if column.lower() in said:
+        return "reads it"
+    return None if said else "may read it"

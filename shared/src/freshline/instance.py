@@ -1,0 +1,40 @@
+"""The Dagster instance that commands work on: the one that `dagster dev` would use here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+__all__ = ["InstanceError", "open_instance"]
+
+
+class InstanceError(RuntimeError):
+    """There is no instance to work on, or it does not answer; says where it was looked for."""
+
+
+@contextmanager
+def open_instance() -> Iterator[DagsterInstance]:
+    """The instance of `DAGSTER_HOME`, or else of ``./dagster.yaml``. Raises `InstanceError`."""
+    from dagster import DagsterInstance
+
+    home = os.environ.get("DAGSTER_HOME")
+    folder = Path(home) if home else Path.cwd()
+    if not home and not (folder / "dagster.yaml").exists():
+        raise InstanceError(
+            "there is no dagster.yaml here; set DAGSTER_HOME to the instance's folder."
+        )
+    try:
+        instance = DagsterInstance.from_config(str(folder))
+        instance.get_asset_keys(limit=1)
+    except Exception as error:
+        # Whatever the storage raises, of any library: one line says more than its traceback.
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise InstanceError(f"the instance of {folder} does not answer: {first[0]}") from error
+    with instance:
+        yield instance

@@ -1,0 +1,185 @@
+"""How findings and tables look: on a terminal, as JSON, as annotations of a pull request."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from freshline.check.finding import Finding, Severity, Subject
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from freshline.contract.document import Contract
+
+__all__ = [
+    "console",
+    "print_contract",
+    "print_findings",
+    "print_github",
+    "print_json",
+    "print_table",
+    "summary",
+]
+
+_PLAIN_WIDTH: Final = 120
+"""Columns where nobody says how wide the page is: a log, a file."""
+
+
+def console() -> Console:
+    """Where people read: coloured on a terminal, plain elsewhere."""
+    from rich.console import Console
+
+    page = Console(highlight=False, soft_wrap=False)
+    if not page.is_terminal:
+        page = Console(highlight=False, width=_PLAIN_WIDTH, color_system=None)
+    return page
+
+
+def print_findings(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None:
+    """A table of the findings, and one line that sums up."""
+    rows = []
+    for finding in findings:
+        color = "red" if finding.severity is Severity.FINDING else "yellow"
+        text = [_marked(finding.message)]
+        text.extend(f"[dim]  {_escaped(line)}[/]" for line in finding.details)
+        if finding.fix:
+            text.append(f"[green]{_marked(finding.fix, 'green')}[/]")
+        if finding.file:
+            text.append(f"[dim]{_escaped(finding.file)}[/]")
+        rows.append((f"[{color}]{finding.rule.value}[/]", finding.location, "\n".join(text)))
+    if rows:
+        print_table(("rule", "location", "what, and what to do"), rows)
+    bad = any(finding.severity is Severity.FINDING for finding in findings)
+    console().print(f"[bold {'red' if bad else 'green'}]{summary(findings, subjects)}[/]")
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with rich markup in its cells; the last column takes the rest of the width."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, show_lines=False, padding=(0, 1, 1, 0))
+    for number, heading in enumerate(headings, 1):
+        last = number == len(headings)
+        table.add_column(heading, overflow="fold", no_wrap=False, ratio=1 if last else None)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def print_contract(contract: Contract) -> None:
+    """What a location makes and needs, as two tables."""
+    page = console()
+    page.print(f"[bold]{_escaped(contract.location)}[/] (Dagster {contract.dagster_version})")
+    print_table(
+        ("makes", "owners", "policy", "columns"),
+        [
+            (
+                export.key,
+                ", ".join(export.owners) or "-",
+                str(export.policy or "-"),
+                _escaped(_columns([(it.name, it.type) for it in export.columns or ()])),
+            )
+            for export in contract.exports
+        ],
+    )
+    if contract.imports:
+        print_table(
+            ("needs", "for", "columns"),
+            [
+                (
+                    needed.key,
+                    ", ".join(needed.used_by),
+                    _escaped(_columns([(it.name, it.type) for it in needed.columns])),
+                )
+                for needed in contract.imports
+            ],
+        )
+
+
+def _columns(columns: Iterable[tuple[str, str | None]]) -> str:
+    return ", ".join(f"{name} {kind}" if kind else name for name, kind in columns) or "-"
+
+
+def print_json(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None:
+    """One JSON object: the findings, and what was looked at."""
+    document: dict[str, Any] = {
+        "clean": not any(finding.severity is Severity.FINDING for finding in findings),
+        "summary": summary(findings, subjects),
+        "locations": [
+            {
+                "name": subject.location,
+                "known": subject.contract is not None,
+                "error": subject.error,
+                "exports": len(subject.contract.exports) if subject.contract else None,
+                "imports": len(subject.contract.imports) if subject.contract else None,
+            }
+            for subject in subjects
+        ],
+        "findings": [
+            {
+                "rule": finding.rule.value,
+                "severity": finding.severity.value,
+                "location": finding.location,
+                "concerns": list(finding.concerns),
+                "key": finding.key,
+                "message": finding.message,
+                "fix": finding.fix,
+                "details": list(finding.details),
+                "file": finding.file,
+            }
+            for finding in findings
+        ],
+    }
+    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def print_github(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None:
+    """Workflow commands that GitHub shows beside the files of a pull request."""
+    for finding in findings:
+        level = "error" if finding.severity is Severity.FINDING else "warning"
+        title = f"{finding.rule.value}: {finding.location}"
+        place = f"file={_property(finding.file)}," if finding.file else ""
+        text = "\n".join(part for part in (finding.message, *finding.details, finding.fix) if part)
+        sys.stdout.write(f"::{level} {place}title={_property(title)}::{_data(text)}\n")
+    sys.stdout.write(summary(findings, subjects) + "\n")
+
+
+def summary(findings: Sequence[Finding], subjects: Sequence[Subject]) -> str:
+    """One line: how many findings and notes, over what."""
+    bad = sum(finding.severity is Severity.FINDING for finding in findings)
+    known = [subject.contract for subject in subjects if subject.contract]
+    looked_at = (
+        f"{_count(len(subjects), 'location')}, "
+        f"{_count(sum(len(contract.exports) for contract in known), 'asset')}, "
+        f"{_count(sum(len(contract.imports) for contract in known), 'import')}"
+    )
+    notes = f", {_count(len(findings) - bad, 'note')}" if len(findings) > bad else ""
+    return f"{_count(bad, 'finding') if bad else 'No findings'}{notes} ({looked_at})."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _marked(text: str, style: str = "") -> str:
+    """Names in backticks stand out; the backticks stay for whoever copies the text."""
+    return re.sub(r"`[^`]*`", rf"[bold {style}]\g<0>[/]", _escaped(text))
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,0 +1,189 @@
+"""``freshline sources``: the dbt source block for what another location makes.
+
+Nobody copies keys, columns and types by hand. Written into a file that exists, the block is
+updated: what the producer says is set anew, what the team added (tests, tags, meta, sources of
+its own, comments, the order of things) stays.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from freshline.check.command import WorkspaceOption, stop
+from freshline.contract.document import Column, Contract, Export
+from freshline.inspection.workspace import WorkspaceError
+
+__all__ = ["SourcesError", "merge_sources", "sources_command"]
+
+_NOTE: Final = "What {location} makes; updated by: freshline sources {location}"
+
+
+class SourcesError(ValueError):
+    """A file of sources that cannot be updated; says what is in the way."""
+
+
+def sources_command(
+    producer: Annotated[str, typer.Argument(help="The code location whose tables are read.")],
+    into: Annotated[
+        Path | None,
+        typer.Option(help="The dbt file to write or update, such as models/sources.yml."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Write this table (its key) alone; may be given several times."),
+    ] = None,
+    workspace: WorkspaceOption = Path("workspace.yaml"),
+    from_code: Annotated[
+        bool, typer.Option("--code", help="Ask the producer's code, not its committed contract.")
+    ] = False,
+) -> None:
+    """Write the dbt sources for what another location makes.
+
+    Tables that the file has already are updated; with --only, the named ones are added. Without
+    --into the block is printed.
+    """
+    try:
+        contract = _contract(producer, workspace, from_code=from_code)
+        text = into.read_text(encoding="utf-8") if into and into.exists() else ""
+        merged = merge_sources(text, contract, only or None)
+    except (WorkspaceError, SourcesError) as error:
+        raise stop(str(error)) from None
+    if into is None:
+        typer.echo(merged, nl=False)
+    elif merged == text:
+        typer.echo(f"{into} is up to date.")
+    else:
+        into.parent.mkdir(parents=True, exist_ok=True)
+        into.write_text(merged, encoding="utf-8", newline="\n")
+        typer.echo(f"{into} {'updated' if text else 'written'}.")
+
+
+def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = None) -> str:
+    """The dbt file `text` with what `contract`'s location makes brought up to date.
+
+    `only` names the keys to write. By default these are the tables that the file has already,
+    or all if it has none of them. Raises `SourcesError`.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 100
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    try:
+        document: Any = yaml.load(text) if text.strip() else None
+    except YAMLError as error:
+        raise SourcesError(f"the file is not YAML: {' '.join(str(error).split())}") from None
+    if document is None:
+        document = yaml.load("version: 2\nsources: []\n")
+    if not isinstance(document, Mapping) or not isinstance(document.get("sources", []), list):
+        raise SourcesError("the file is not a dbt properties file with a list of sources.")
+    sources = document.setdefault("sources", [])
+    for export in _chosen(contract, sources, only):
+        layer, _, name = export.key.partition("/")
+        source = _named(sources, layer)
+        if source is None:
+            source = _map({"name": layer, "description": f"Made by {contract.location}."})
+            source.yaml_set_start_comment(_NOTE.format(location=contract.location), indent=4)
+            sources.append(source)
+        _table(source, name, export)
+    page = io.StringIO()
+    yaml.dump(document, page)
+    return page.getvalue()
+
+
+def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
+    from freshline.check import gather
+
+    subjects = (
+        gather.from_code(workspace, seconds=60.0) if from_code else gather.from_files(workspace)
+    )
+    for subject in subjects:
+        if subject.location == producer:
+            if subject.contract is None:
+                raise SourcesError(f"{producer}: {subject.error}.")
+            return subject.contract
+    names = ", ".join(subject.location for subject in subjects)
+    raise SourcesError(f"{workspace} has no {producer}; it has {names}.")
+
+
+def _chosen(contract: Contract, sources: Sequence[Any], only: Sequence[str] | None) -> list[Export]:
+    exports = [export for export in contract.exports if export.key.count("/") == 1]
+    if only:
+        unknown = [key for key in only if key not in contract.by_key]
+        if unknown:
+            names = ", ".join(export.key for export in exports)
+            raise SourcesError(f"{contract.location} makes no {unknown[0]}; it makes {names}.")
+        return [export for export in exports if export.key in only]
+    present = [export for export in exports if _present(sources, export.key)]
+    return present or exports
+
+
+def _present(sources: Sequence[Any], key: str) -> bool:
+    layer, _, name = key.partition("/")
+    source = _named(sources, layer)
+    return source is not None and _named(source.get("tables") or [], name) is not None
+
+
+def _table(source: Any, name: str, export: Export) -> None:
+    tables = source.get("tables")
+    if tables is None:
+        tables = source["tables"] = []
+    table = _named(tables, name)
+    if table is None:
+        table = _map({"name": name})
+        tables.append(table)
+    _describe(table, export.description)
+    if export.policy:
+        _freshness(table, export)
+    if export.columns is None:
+        return
+    columns = table.get("columns")
+    if columns is None:
+        columns = table["columns"] = []
+    made = {column.name for column in export.columns}
+    for position in reversed(range(len(columns))):
+        if columns[position].get("name") not in made:
+            del columns[position]
+    for column in export.columns:
+        _column(columns, column)
+
+
+def _column(columns: Any, column: Column) -> None:
+    entry = _named(columns, column.name)
+    if entry is None:
+        entry = _map({"name": column.name})
+        columns.append(entry)
+    if column.type:
+        entry["data_type"] = column.type
+    _describe(entry, column.description)
+
+
+def _describe(entry: Any, description: str | None) -> None:
+    if description and entry.get("description") != description:
+        entry["description"] = description
+
+
+def _freshness(table: Any, export: Export) -> None:
+    """dbt's own freshness of the table, from the producer's promise; a team's own stays."""
+    if export.policy is None or "freshness" in (table.get("config") or table):
+        return
+    minutes = max(1, round(export.policy.minutes))
+    limit = _map({"count": minutes, "period": "minute"})
+    table.setdefault("config", _map({}))["freshness"] = _map({"error_after": limit})
+
+
+def _named(entries: Sequence[Any], name: str) -> Any:
+    return next((it for it in entries if isinstance(it, Mapping) and it.get("name") == name), None)
+
+
+def _map(values: Mapping[str, Any]) -> Any:
+    from ruamel.yaml.comments import CommentedMap
+
+    return CommentedMap(values)
