@@ -1,5 +1,7 @@
 """A code location under freshline: its definitions, and what makes its promises kept."""
 
+# No `from __future__ import annotations`: Dagster reads the annotation of `context`.
+
 import time
 from datetime import timedelta
 
@@ -15,6 +17,7 @@ from dagster import (
 )
 
 from freshline.contract import contract_spec
+from freshline.contract_checks import contract_checks
 from freshline.outlook import Observer
 from freshline.policy import MaxLag, policy_of
 from freshline.sensor import build_freshness_sensor
@@ -43,7 +46,10 @@ def with_freshline(
         _with_native_policies(definitions, policies),
         Definitions(
             assets=[contract_spec(location, tick_seconds)],
-            asset_checks=[_maximum_lag_check(key) for key in sorted(policies)],
+            asset_checks=[
+                *contract_checks(location),
+                *(_maximum_lag_check(key) for key in sorted(policies)),
+            ],
             sensors=[
                 build_freshness_sensor(
                     sensor_name, location=location, minimum_interval_seconds=tick_seconds

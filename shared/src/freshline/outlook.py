@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from dagster import DagsterInstance
 
@@ -25,6 +26,10 @@ class Outlook:
     """What each location has last published."""
     problems: Mapping[str, str]
     """Locations whose contract cannot be read, and why."""
+    contracts: tuple[Contract, ...]
+    """Those that the graph is made of."""
+    digest: str
+    """Of all those contracts together."""
 
 
 class Observer:
@@ -51,7 +56,15 @@ class Observer:
         graph = self._graph_of(heard)
         seen = {location: contract.published_at for location, contract in heard.items()}
         snapshot = replace(self._history.read(graph, now, seen), since=self._first_heard(heard))
-        return Outlook(graph, snapshot, plan(graph, snapshot, now), published, problems)
+        return Outlook(
+            graph=graph,
+            snapshot=snapshot,
+            plan=plan(graph, snapshot, now),
+            published=published,
+            problems=problems,
+            contracts=tuple(contract.contract for contract in heard.values()),
+            digest=_digest(heard),
+        )
 
     def _graph_of(self, contracts: Mapping[str, PublishedContract]) -> Graph:
         """The same object as long as no contract changes."""
@@ -70,3 +83,8 @@ class Observer:
             for location, contract in contracts.items()
         }
         return {location: since for location, (_, since) in self._since.items()}
+
+
+def _digest(contracts: Mapping[str, PublishedContract]) -> str:
+    told = "\n".join(f"{name} {contracts[name].digest}" for name in sorted(contracts))
+    return sha256(told.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Final
 
@@ -27,13 +27,17 @@ from dagster import (
 
 from freshline.contract import Contract, PublishedContract, contract_materialization
 from freshline.contract.publication import digest
+from freshline.contract_checks import contract_evaluations
 from freshline.message import tick_message
-from freshline.model import HEARTBEAT, Plan
-from freshline.outlook import Observer
+from freshline.model import HEARTBEAT, Plan, TargetPlan, TargetStatus
+from freshline.outlook import Observer, Outlook
+from freshline.planner import DANGLING_AFTER
 from freshline.requests import run_requests
 from freshline.verdicts import CHECK_NAME, evaluation
 
 __all__ = ["build_freshness_sensor"]
+
+_SETTLING: Final = 15.0  # seconds without a changed contract, until all are checked together
 
 
 def build_freshness_sensor(
@@ -71,17 +75,20 @@ class _Said:
     """What earlier ticks have recorded; travels in the sensor's cursor."""
 
     targets: dict[str, str] = field(default_factory=dict)
+    """The state of each of the location's targets."""
+    contracts: str = ""
+    """What all contracts together were when they were last checked."""
 
     @classmethod
     def of(cls, cursor: str | None) -> _Said:
         try:
             known = json.loads(cursor or "{}")
-            return cls(targets=dict(known.get("targets", {})))
+            return cls(dict(known.get("targets", {})), str(known.get("contracts", "")))
         except (ValueError, TypeError, AttributeError):
             return cls()  # somebody set the cursor by hand: say everything again
 
     def cursor(self) -> str:
-        return json.dumps({"targets": self.targets}, sort_keys=True)
+        return json.dumps(asdict(self), sort_keys=True)
 
 
 class _Planner:
@@ -107,6 +114,7 @@ class _Planner:
         if _is_due(outlook.published.get(self._location), own, now):
             events.append(contract_materialization(own))
         events += self._verdicts(outlook.plan, said)
+        events += self._checked_contracts(outlook, said)
         requests = list(
             run_requests(
                 outlook.plan,
@@ -138,15 +146,40 @@ class _Planner:
             key: target for key, target in plan.targets.items() if target.location == self._location
         }
         changed = [
-            target for key, target in own.items() if said.targets.get(key) != target.status.value
+            target
+            for key, target in own.items()
+            if said.targets.get(key) != target.status.value and not _in_grace(target, plan.now)
         ]
-        said.targets = {key: target.status.value for key, target in own.items()}
+        said.targets = {key: state for key, state in said.targets.items() if key in own} | {
+            target.key: target.status.value for target in changed
+        }
         return [evaluation(target) for target in changed]
+
+    def _checked_contracts(self, outlook: Outlook, said: _Said) -> list[Any]:
+        """How this location stands with the others, once after any contract has changed."""
+        settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.plan.now
+        if said.contracts == outlook.digest or not settled:
+            return []
+        said.contracts = outlook.digest
+        measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
+        return list(contract_evaluations(outlook.contracts, self._location, measured))
 
 
 def _is_due(last: PublishedContract | None, own: Contract, now: float) -> bool:
     """Publish on change, and at every heartbeat."""
     return last is None or last.digest != digest(own) or now - last.published_at >= HEARTBEAT
+
+
+def _in_grace(target: TargetPlan, now: float) -> bool:
+    """At start-up contracts arrive one by one: one that is missing yet is no news."""
+    blame = target.blame
+    return (
+        target.status is TargetStatus.BLOCKED
+        and blame is not None
+        and blame.phase == "unknown"
+        and blame.since is not None
+        and now - blame.since <= DANGLING_AFTER
+    )
 
 
 def _checks(repository: RepositoryDefinition) -> list[AssetCheckKey]:
