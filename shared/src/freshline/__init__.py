@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from freshline.contract import Contract, ContractError
     from freshline.keys import KeyConventionError, asset_key
+    from freshline.location import with_freshline
     from freshline.policy import MaxLag, PolicyError, max_lag
+    from freshline.sensor import build_freshness_sensor
+    from freshline.stamp import data_time_metadata, stamp_lag
 
 __all__ = [
     "Contract",
@@ -21,7 +24,11 @@ __all__ = [
     "MaxLag",
     "PolicyError",
     "asset_key",
+    "build_freshness_sensor",
+    "data_time_metadata",
     "max_lag",
+    "stamp_lag",
+    "with_freshline",
 ]
 
 _HOMES = {
@@ -31,7 +38,11 @@ _HOMES = {
     "MaxLag": "freshline.policy",
     "PolicyError": "freshline.policy",
     "asset_key": "freshline.keys",
+    "build_freshness_sensor": "freshline.sensor",
+    "data_time_metadata": "freshline.stamp",
     "max_lag": "freshline.policy",
+    "stamp_lag": "freshline.stamp",
+    "with_freshline": "freshline.location",
 }
 
 
