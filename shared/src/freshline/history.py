@@ -25,6 +25,7 @@ __all__ = ["History"]
 
 _FIRST_LOOK: Final = 5_000  # newest materializations read when nothing is known yet
 _LATE: Final = 10.0  # seconds in which an insert with a lower id may still be committed
+_MARKS: Final = 64  # reads that fit into those seconds, and more
 _VERIFIED: Final = 10  # assets compared with the instance's own records at each read
 _NEVER_RUN: Final = AssetState()
 _TICK: Final = 5.0  # seconds between two plans of a location that does not say
@@ -38,7 +39,7 @@ class History:
         self._versions = Versions(self._fetch, self._step_started)
         self._runs = Runs()
         self._stopwatch = Stopwatch()
-        self._marks: deque[tuple[float, int]] = deque()
+        self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._wipes: str | None = None
         self._known: set[str] = set()
         self._rota: deque[str] = deque()
@@ -83,8 +84,9 @@ class History:
             self._runs.delivered(made)
 
     def _read_wipes(self) -> None:
-        wiped, self._wipes = events.wiped_after(self.instance, self._wipes)
+        wiped, cursor = events.wiped_after(self.instance, self._wipes)
         self._verify_all(wiped, certain=True)
+        self._wipes = cursor
 
     def _meet(self, strangers: Iterable[str], now: float) -> None:
         """Learn what the log says about assets that were not in the graph before."""

@@ -98,7 +98,7 @@ class Runs:
     def __init__(self) -> None:
         self.active: dict[str, Run] = {}
         """Queued, in progress, or failed with a retry to come."""
-        self._ended: list[Run] = []
+        self._ended: dict[str, Run] = {}
         self._settled: OrderedDict[str, int] = OrderedDict()
         self._newest: int | None = None
         self._failures: defaultdict[str, dict[str, _Failure]] = defaultdict(dict)
@@ -109,15 +109,17 @@ class Runs:
     def read(self, instance: DagsterInstance, now: float) -> None:
         """Bring every run up to date. Runs first, materializations after: then what a
         finished run has delivered is known when `settle` judges it."""
+        newest = self._newest_records(instance)
         records = {
-            record.dagster_run.run_id: record
-            for record in (*self._newest_records(instance), *self._other_active(instance))
+            record.dagster_run.run_id: record for record in (*newest, *self._other_active(instance))
         }
         for deleted in self.active.keys() - records.keys():
             del self.active[deleted]
         for record in sorted(records.values(), key=lambda record: record.storage_id):
             if record.dagster_run.run_id not in self._settled:
                 self._follow(instance, record, now)
+        # Last: should the storage fail half-way, the next read begins where this one did.
+        self._newest = max((record.storage_id for record in newest), default=self._newest or 0)
 
     def read_runs(self, instance: DagsterInstance, run_ids: Iterable[str], now: float) -> None:
         """Take these runs in as well, however old."""
@@ -136,10 +138,6 @@ class Runs:
             if reached or records[-1].storage_id <= (self._newest or 0):
                 break
             limit *= 4
-        if records:
-            self._newest = max(records[0].storage_id, self._newest or 0)
-        elif self._newest is None:
-            self._newest = 0
         return records
 
     def _other_active(self, instance: DagsterInstance) -> Sequence[RunRecord]:
@@ -152,25 +150,23 @@ class Runs:
         return [
             record
             for start in range(0, len(ids), _BATCH)
-            for record in instance.get_run_records(
-                RunsFilter(run_ids=ids[start : start + _BATCH])
-            )
+            for record in instance.get_run_records(RunsFilter(run_ids=ids[start : start + _BATCH]))
         ]
 
     def _follow(self, instance: DagsterInstance, record: RunRecord, now: float) -> None:
         run = self.active.get(record.dagster_run.run_id) or _new_run(record)
-        self.active[run.id] = run
-        before = run.status
-        run.status = record.dagster_run.status
-        run.started, run.ended = record.start_time, record.end_time
-        run.retry_promised = _retry_promised(record, now)
-        if run.finished:
-            if before not in _FINISHED or not run.events.planned:
+        status = record.dagster_run.status
+        if status in _FINISHED:
+            if not run.finished:
                 # From the start: what another process wrote may have been committed late.
                 run.events = run_events(instance, run.id)
-            self._ended.append(run)
-        elif run.status not in _QUEUED or not run.events.planned:
+            self._ended[run.id] = run
+        elif status not in _QUEUED or not run.events.planned:
             run_events(instance, run.id, run.events)
+        run.status = status
+        run.started, run.ended = record.start_time, record.end_time
+        run.retry_promised = _retry_promised(record, now)
+        self.active[run.id] = run
         for key in run.to_make():
             self._last[key] = max(self._last.get(key, (0, "")), (run.order, run.id))
 
@@ -189,7 +185,7 @@ class Runs:
             for key, failure in _failures_of(run):
                 if not self._is_over(run, failure, current(key)):
                     self._count(key, run, failure)
-        ended = [run for run in self._ended if not run.retry_promised]
+        ended = [run for run in self._ended.values() if not run.retry_promised]
         self._ended.clear()
         for run in ended:
             self.active.pop(run.id, None)

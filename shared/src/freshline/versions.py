@@ -31,6 +31,8 @@ _UNKNOWN: Final = None
 @dataclass(slots=True)
 class _Fact:
     made: Materialized
+    added: bool = False
+    """False for what was only looked up because something was made from it."""
     resolved: bool = False
     data_time: float | None = None
 
@@ -53,11 +55,12 @@ class Versions:
     # --- what is known --------------------------------------------------------------------
 
     def __contains__(self, version: int) -> bool:
-        return version in self._facts
+        fact = self._facts.get(version)
+        return fact is not None and fact.added
 
     def add(self, made: Materialized) -> bool:
         """Take note of a version; True when it is now its asset's current one."""
-        self._remember(made)
+        self._remember(made).added = True
         recent = self._recent.setdefault(made.key, [])
         if made.id in recent:
             return recent[-1] == made.id
@@ -96,9 +99,11 @@ class Versions:
             else:
                 del self._facts[version]
 
-    def _remember(self, made: Materialized) -> None:
-        if made.id not in self._facts:
-            self._facts[made.id] = _Fact(made)
+    def _remember(self, made: Materialized) -> _Fact:
+        fact = self._facts.get(made.id)
+        if fact is None:
+            fact = self._facts[made.id] = _Fact(made)
+        return fact
 
     # --- data time ------------------------------------------------------------------------
 
