@@ -12,9 +12,9 @@ from freshline.model import Durations, Moments, Phase
 
 __all__ = ["MEMORY", "including", "measure", "remember"]
 
-MEMORY = 50
-"""Runs after which a new one weighs 1/50: older ones fade, a changed source is learnt in a
-dozen runs, and the spread of a steady one is still known to about a tenth."""
+MEMORY = 100
+"""Runs after which a new one weighs 1/100: older ones fade, a changed source is learnt in some
+twenty runs, and the spread of a steady one is known to about a twentieth."""
 
 _OUTLIER = 3.0
 _OUTLIER_SPREAD = 6.0

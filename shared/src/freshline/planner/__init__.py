@@ -1,0 +1,50 @@
+"""The planner: what to request now, when the rest is next due, for which target, and why.
+
+A pure function of the graph (what the contracts say), a snapshot (what the event log says)
+and the time. The same three give the same plan, whichever location works it out.
+
+Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
+`claims` (what targets ask of their sources), `decisions` (who starts now), `report` (words).
+"""
+
+from __future__ import annotations
+
+from freshline.model import Graph, Plan, Snapshot
+from freshline.planner.claims import claims_of
+from freshline.planner.decisions import decisions_of
+from freshline.planner.estimate import DEFAULT_DURATIONS, MARGIN
+from freshline.planner.facts import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, facts_of
+from freshline.planner.lineage import DEFAULT_TICK, lineage_of
+from freshline.planner.report import (
+    DANGLING_AFTER,
+    asset_plans,
+    idle_message,
+    plan_id,
+    target_plans,
+)
+
+__all__ = [
+    "DANGLING_AFTER",
+    "DEFAULT_DURATIONS",
+    "DEFAULT_TICK",
+    "MARGIN",
+    "RETRY_CEILING",
+    "RETRY_FIRST",
+    "SILENT_AFTER",
+    "idle_message",
+    "plan",
+]
+
+
+def plan(graph: Graph, snapshot: Snapshot, now: float) -> Plan:
+    """What every asset and every target of `graph` is to do at `now` (UTC, epoch seconds)."""
+    lineage = lineage_of(graph)
+    facts = facts_of(lineage, snapshot, now)
+    claims = claims_of(lineage, facts)
+    decisions = decisions_of(lineage, facts, claims)
+    return Plan(
+        id=plan_id(lineage, snapshot),
+        now=now,
+        assets=asset_plans(lineage, decisions, now),
+        targets=target_plans(lineage, facts, decisions),
+    )

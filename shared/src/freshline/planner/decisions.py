@@ -1,0 +1,355 @@
+"""Which assets start now, and what each of the others waits for.
+
+One pass, inputs first, so that for every input it is known whether it has just been
+requested, when its next version is expected, and of which data time.
+
+A root starts at the last tick before its latest start. Any other asset
+
+- never starts on inputs that would not improve it;
+- waits for newer inputs as long as they are expected before its latest start, so that it
+  joins the last sync that still meets its deadline;
+- starts at once when waiting gains nothing, and at its latest start in any case;
+- joins the run of an input of its own location, when it would start right after it anyway.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+from freshline.model import Pending
+from freshline.planner.claims import Claim, Urgency, urgency
+from freshline.planner.estimate import allowance
+from freshline.planner.facts import Facts
+from freshline.planner.lineage import Lineage, Unit
+from freshline.planner.words import clock, span
+
+__all__ = ["Decision", "decisions_of"]
+
+
+@dataclass(slots=True)
+class Decision:
+    """What becomes of one asset."""
+
+    urgency: Urgency
+    request: bool = False
+    alone: bool = False
+    """Not in one run with the others of its location: it cannot wait for them."""
+    start: float | None = None
+    """When it is expected to start next."""
+    arrival: float = inf
+    """When its next version is expected."""
+    promise: float | None = None
+    """The data time which that version will have at least."""
+    after: float = inf
+    """When the version after a requested one is expected."""
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class _Verdict:
+    """What one asset of a unit would have the unit do."""
+
+    go: bool
+    reason: str
+    start: float = inf
+    alone: bool = False
+
+
+def decisions_of(
+    lineage: Lineage, facts: Facts, claims: Mapping[str, tuple[Claim, ...]]
+) -> dict[str, Decision]:
+    made = _Decisions(lineage, facts, claims)
+    for unit in lineage.units:
+        made.decide(unit)
+    return made.decisions
+
+
+class _Decisions:
+    def __init__(
+        self, lineage: Lineage, facts: Facts, claims: Mapping[str, tuple[Claim, ...]]
+    ) -> None:
+        self.inputs = lineage.inputs
+        self.facts = facts
+        self.now = facts.now
+        self.claims = claims
+        self.decisions: dict[str, Decision] = {}
+        self.locations: dict[str, str] = {}
+        """The location of each asset that is requested now."""
+
+    def decide(self, unit: Unit) -> None:
+        facts = self.facts
+        for key in unit.keys:
+            self.decisions[key] = Decision(urgency(self.claims[key], facts.data[key]))
+        pending = facts.pending.get(unit.keys[0])
+        stuck = facts.stuck.get(unit.keys[0])
+        if pending:
+            for key in unit.keys:
+                self._await(key, pending)
+        elif stuck and stuck.phase != "failing":
+            for key in unit.keys:
+                self.decisions[key].reason = stuck.message
+        else:
+            self._choose(unit)
+
+    # --- a unit that could be requested ----------------------------------------------------
+
+    def _choose(self, unit: Unit) -> None:
+        verdicts = {key: self._verdict(key, unit) for key in unit.keys if self.claims[key]}
+        leader = next((key for key, verdict in verdicts.items() if verdict.go), None)
+        retry_at = self.facts.retry_at.get(unit.keys[0], -inf)
+        if leader is not None and retry_at <= self.now:
+            alone = any(verdict.go and verdict.alone for verdict in verdicts.values())
+            for key in unit.keys:
+                verdict = verdicts.get(key)
+                reason = verdict.reason if verdict and verdict.go else f"made with {leader}"
+                self._request(key, unit, reason, alone=alone)
+            self._foresee_successor(unit)
+            return
+        start = min((verdict.start for verdict in verdicts.values()), default=inf)
+        start = max(start, retry_at)
+        for key in unit.keys:
+            decision = self.decisions[key]
+            decision.start = start if start < inf else None
+            decision.reason = verdicts[key].reason if key in verdicts else "no policy needs it now"
+            if leader is not None:
+                decision.reason = (
+                    f"{self.facts.held[key].message}; next attempt at {clock(retry_at)}"
+                )
+            self._foresee(key, start)
+
+    def _verdict(self, key: str, unit: Unit) -> _Verdict:
+        decision = self.decisions[key]
+        latest = decision.urgency.latest_start
+        inputs = self.inputs[key]
+        if not inputs:
+            if self.now + unit.tick > latest:
+                return _Verdict(True, self._urgent(decision.urgency))
+            return _Verdict(
+                False, f"not before {clock(latest)}: {self._asked(decision.urgency)}", latest
+            )
+        joined = self._joined(key, unit)
+        if self._improves(key, {}):
+            wait = self._better(key, unit, joined)
+            if wait is None:
+                return _Verdict(True, self._why_now(decision, unit), alone=bool(joined))
+        else:
+            wait = self._next_input(key)
+        if joined and self._improves(key, joined) and not self._better_than(key, joined, unit):
+            names = " and ".join(sorted(joined))
+            return _Verdict(True, f"right after {names}, in the same run")
+        if wait is None or wait == inf:
+            return _Verdict(False, f"its inputs hold nothing new ({self._lowest(inputs)})")
+        return _Verdict(
+            False,
+            f"waits for {self._lowest(inputs)}, expected at {clock(wait)}, "
+            f"to start by {clock(latest)}",
+            wait,
+        )
+
+    # --- the questions ----------------------------------------------------------------------
+
+    def _improves(self, key: str, joined: Mapping[str, float]) -> bool:
+        """Whether a run now would give `key` newer data than it has.
+
+        `joined` holds the data times that inputs will have in the same run. Where a data time
+        is unknown, a version that came after the asset's own is taken for an improvement.
+        """
+        facts = self.facts
+        own = facts.states[key].version
+        lowest = inf
+        known = own is None or own.data_time is not None
+        newest = False
+        for name in self.inputs[key]:
+            if name in joined:
+                newest = True
+                lowest = min(lowest, joined[name])
+                continue
+            version = facts.states[name].version
+            if version is None:
+                return False
+            if version.data_time is None:
+                known = False
+            newest = newest or own is None or version.id > own.id
+            lowest = min(lowest, facts.data[name] or 0.0)
+        if own is None:
+            return True
+        if not known:
+            return newest
+        return lowest > (own.data_time or 0.0)
+
+    def _better(self, key: str, unit: Unit, joined: Mapping[str, float]) -> float | None:
+        """When newer inputs will be there that are worth waiting for; None: start now."""
+        latest = self.decisions[key].urgency.latest_start
+        limiting = self._limiting(key, {})
+        arrival = max(self.decisions[name].arrival for name in limiting)
+        if self.now + unit.tick <= latest:
+            in_time = latest if joined.keys() >= set(limiting) else latest - unit.tick
+            return arrival if arrival <= in_time else None
+        if self.now < arrival < inf and self._rescued(key, unit, limiting, arrival):
+            return arrival
+        return None
+
+    def _rescued(self, key: str, unit: Unit, limiting: list[str], arrival: float) -> bool:
+        """Whether every target that is due stays late with a run now, and not with the next.
+
+        This is what an outage ends with: one run with the data that is already on its way,
+        rather than one with what has gone stale and another one right after it.
+        """
+        lowest = self._data_of(key, {})
+        promised = min(self.decisions[name].promise or -inf for name in limiting)
+        data = self.facts.data[key]
+        for claim in self.claims[key]:
+            if data is not None and self.now + unit.tick <= claim.latest_start(data):
+                continue
+            mean = claim.path.mean
+            allowed = claim.allowed
+            hopeless = claim.latest_start(lowest) + allowed < self.now + mean
+            helped = claim.latest_start(promised) + allowed >= arrival + mean
+            if not (claim.feasible and hopeless and helped):
+                return False
+        return True
+
+    def _better_than(self, key: str, joined: Mapping[str, float], unit: Unit) -> bool:
+        """Whether inputs even newer than those of the run that it could join will be in time."""
+        latest = self.decisions[key].urgency.latest_start
+        arrival = max(
+            self.decisions[name].after if name in joined else self.decisions[name].arrival
+            for name in self._limiting(key, joined)
+        )
+        return arrival <= latest - unit.tick
+
+    def _limiting(self, key: str, joined: Mapping[str, float]) -> list[str]:
+        """The inputs with the oldest data: nothing improves until all of these do."""
+        data = {
+            name: joined[name] if name in joined else self._data_or_never(name)
+            for name in self.inputs[key]
+        }
+        lowest = min(data.values())
+        return [name for name, value in data.items() if value <= lowest]
+
+    def _next_input(self, key: str) -> float:
+        """When an asset whose inputs are all used up can expect an improvement."""
+        own = self.facts.data[key]
+        used = [
+            name
+            for name in self.inputs[key]
+            if self.facts.data[name] is None
+            or (own is not None and self._data_or_never(name) <= own)
+        ]
+        return max((self.decisions[name].arrival for name in used), default=inf)
+
+    def _joined(self, key: str, unit: Unit) -> dict[str, float]:
+        """The inputs that are requested now by the same location, and what they will have."""
+        joined: dict[str, float] = {}
+        for name in self.inputs[key]:
+            if self.locations.get(name) == unit.location:
+                promise = self.decisions[name].promise
+                joined[name] = self.now if promise is None else promise
+        return joined
+
+    def _data_or_never(self, name: str) -> float:
+        data = self.facts.data[name]
+        return -inf if data is None else data
+
+    def _data_of(self, key: str, joined: Mapping[str, float]) -> float:
+        return min(
+            joined[name] if name in joined else self._data_or_never(name)
+            for name in self.inputs[key]
+        )
+
+    # --- what follows for those downstream --------------------------------------------------
+
+    def _request(self, key: str, unit: Unit, reason: str, *, alone: bool) -> None:
+        decision = self.decisions[key]
+        run = self.facts.stages[key].run
+        joined = self._joined(key, unit) if not alone else {}
+        begin = max((self.decisions[name].arrival for name in joined), default=self.now)
+        decision.request = True
+        decision.alone = alone
+        decision.reason = reason
+        decision.start = self.now
+        decision.arrival = begin + allowance(run)
+        decision.promise = self._data_of(key, joined) if self.inputs[key] else self.now
+        self.locations[key] = "" if alone else unit.location
+
+    def _foresee_successor(self, unit: Unit) -> None:
+        """When the version after the one requested now is expected: as late as it can be."""
+        made = {key: self.decisions[key] for key in unit.keys}
+        start = max(
+            max(decision.arrival for decision in made.values()),
+            min(urgency(self.claims[key], made[key].promise).latest_start for key in made),
+        )
+        for key, decision in made.items():
+            decision.after = start + allowance(self.facts.stages[key].run)
+
+    def _await(self, key: str, pending: Pending) -> None:
+        """An asset with a run that has still to deliver it."""
+        decision = self.decisions[key]
+        stage = self.facts.stages[key]
+        together = [
+            name
+            for name in self.inputs[key]
+            if (other := self.facts.pending.get(name)) and other.run_id == pending.run_id
+        ]
+        if pending.started_at is not None:
+            expected = pending.started_at + allowance(stage.execution)
+        else:
+            expected = pending.requested_at + allowance(stage.run)
+        behind = max((self.decisions[name].arrival for name in together), default=-inf)
+        expected = max(expected, behind + allowance(stage.execution))
+        decision.start = pending.started_at or pending.requested_at
+        decision.arrival = max(self.now, expected)
+        promises = [self.decisions[name].promise for name in together]
+        taken = self.facts.taken[key]
+        known = [promise for promise in promises if promise is not None]
+        decision.promise = min(known) if known and len(known) == len(self.inputs[key]) else taken
+        doing = "in progress" if pending.started_at is not None else "queued"
+        decision.reason = f"{doing} since {clock(decision.start)}, expected by {clock(expected)}"
+
+    def _foresee(self, key: str, start: float) -> None:
+        """When an asset that is not requested now will have a newer version."""
+        decision = self.decisions[key]
+        inputs = self.inputs[key]
+        if not self.claims[key] or start == inf:
+            return
+        stage = self.facts.stages[key]
+        if not inputs:
+            decision.arrival = start + allowance(stage.run)
+            decision.promise = start
+            return
+        latest = decision.urgency.latest_start
+        if latest > start and not self._improves(key, {}):
+            start = latest  # it may well wait for a later sync
+        decision.arrival = start + allowance(stage.wait.then(stage.run))
+        decision.promise = min(self._promised(inputs), default=None)
+
+    def _promised(self, inputs: Iterable[str]) -> list[float]:
+        found = []
+        for name in inputs:
+            promise = self.decisions[name].promise
+            found.append(self._data_or_never(name) if promise is None else promise)
+        return found
+
+    # --- the words ----------------------------------------------------------------------------
+
+    def _asked(self, urgency: Urgency) -> str:
+        claim = urgency.claim
+        if claim is None or urgency.deadline is None:
+            return "no policy needs it"
+        due = "" if urgency.deadline == -inf else f" by {clock(urgency.deadline)}"
+        return f"{claim.target} needs newer data{due}, {span(claim.allowed)} from its start"
+
+    def _urgent(self, urgency: Urgency) -> str:
+        if urgency.deadline is None:
+            return "there is no version of it yet"
+        return self._asked(urgency)
+
+    def _why_now(self, decision: Decision, unit: Unit) -> str:
+        if self.now + unit.tick > decision.urgency.latest_start:
+            return self._urgent(decision.urgency)
+        return "its inputs are ready, and newer ones would come too late"
+
+    def _lowest(self, inputs: Iterable[str]) -> str:
+        return min(inputs, key=self._data_or_never)

@@ -1,0 +1,95 @@
+"""How long things take: stages of one asset, paths of many, and how sure one can be.
+
+A *stage* is one run of an asset; a *path* is several stages one after the other. Both are
+known as a mean and a variance, which add up along a path. What is promised to a target is
+never the mean but the path's *allowance*: a duration that it rarely exceeds.
+"""
+
+from __future__ import annotations
+
+from math import exp, log1p, sqrt
+from typing import Final, NamedTuple
+
+from freshline.model import AssetState, Durations, Moments
+
+__all__ = ["DEFAULT_DURATIONS", "MARGIN", "Span", "Stage", "allowance", "stage_of"]
+
+DEFAULT_DURATIONS: Final = Durations(
+    queue=Moments(0, 2.0, 0.0),
+    start=Moments(0, 8.0, 0.0),
+    execution=Moments(0, 30.0, 0.0),
+)
+"""What a run is taken to need before any was measured: 2 s in the queue, 8 s to start, 30 s
+to execute, and a whole tick of waiting. The first run of an asset ends its use."""
+
+MARGIN: Final = 2.0
+"""Seconds that a path is always allowed beyond its mean, however steady it was."""
+
+_ASSUMED_SPREAD: Final = 0.3
+_TRUSTED: Final = 10
+"""Until ten runs were measured, part of the spread is assumed: 30% of the mean at first."""
+
+_RARELY: Final = 2.326
+"""Standard normal deviate of the quantile that is promised: 99%."""
+
+
+class Span(NamedTuple):
+    """A duration that varies: mean in seconds, variance in seconds squared."""
+
+    mean: float
+    variance: float
+
+    def then(self, other: Span) -> Span:
+        return Span(self.mean + other.mean, self.variance + other.variance)
+
+
+class Stage(NamedTuple):
+    """One asset's way from inputs that are ready to its own materialization."""
+
+    wait: Span
+    """For a tick that notices the inputs."""
+    launch: Span
+    """In the queue, and starting."""
+    execution: Span
+    measured: bool
+
+    @property
+    def run(self) -> Span:
+        return self.launch.then(self.execution)
+
+
+def allowance(span: Span) -> float:
+    """Seconds that a path of this mean and variance takes at most, 99 times out of 100.
+
+    Durations are skewed: nothing takes less than no time, and some runs take very long. A sum
+    of such durations is well described by the lognormal distribution of the same mean and
+    variance (Fenton and Wilkinson), whose quantile this is.
+    """
+    mean, variance = span
+    if variance <= 0.0 or mean <= 0.0:
+        return mean + MARGIN
+    squared = log1p(variance / (mean * mean))
+    return max(mean * exp(_RARELY * sqrt(squared) - squared / 2), mean + MARGIN)
+
+
+def stage_of(state: AssetState | None, tick: float) -> Stage:
+    """The stage of an asset whose location plans every `tick` seconds."""
+    measured = state.durations if state else DEFAULT_DURATIONS
+    queue = _span(measured.queue, DEFAULT_DURATIONS.queue)
+    start = _span(measured.start, DEFAULT_DURATIONS.start)
+    wait = measured.wait
+    return Stage(
+        wait=Span(min(wait.mean, tick), wait.variance) if wait else Span(tick, 0.0),
+        launch=queue.then(start),
+        execution=_span(measured.execution, DEFAULT_DURATIONS.execution),
+        measured=measured.execution is not None and measured.execution.count > 0,
+    )
+
+
+def _span(measured: Moments | None, default: Moments | None) -> Span:
+    moments = measured or default
+    if moments is None:
+        return Span(0.0, 0.0)
+    doubt = max(0.0, 1.0 - moments.count / _TRUSTED)
+    assumed = _ASSUMED_SPREAD * moments.mean
+    return Span(moments.mean, moments.variance + doubt * assumed * assumed)

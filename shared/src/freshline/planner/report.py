@@ -1,0 +1,181 @@
+"""The plan as people and sensors read it: one line an asset, one verdict a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from math import inf
+
+from freshline.model import (
+    AssetPlan,
+    Blame,
+    Graph,
+    Phase,
+    Plan,
+    Snapshot,
+    TargetPlan,
+    TargetStatus,
+)
+from freshline.planner.claims import feasible
+from freshline.planner.deadlines import deadline, overdue
+from freshline.planner.decisions import Decision
+from freshline.planner.facts import Facts, Hold
+from freshline.planner.lineage import Lineage
+from freshline.planner.words import clock, span
+
+__all__ = ["DANGLING_AFTER", "asset_plans", "idle_message", "plan_id", "target_plans"]
+
+DANGLING_AFTER = 300.0
+"""Seconds that a dependency may stay unexplained after its consumer's contract appeared;
+then it is called dangling."""
+
+
+def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
+    """A digest of what the plan is made from, the moment apart."""
+    seal = blake2b(lineage.digest.encode(), digest_size=6)
+    for unit in lineage.units:
+        for key in unit.keys:
+            state = snapshot.assets.get(key)
+            if state:
+                version = state.version.id if state.version else ""
+                run = state.pending.run_id if state.pending else ""
+                seal.update(f"{key} {version} {run} {state.failures}\n".encode())
+    return seal.hexdigest()
+
+
+def asset_plans(
+    lineage: Lineage, decisions: Mapping[str, Decision], now: float
+) -> dict[str, AssetPlan]:
+    plans: dict[str, AssetPlan] = {}
+    for unit in lineage.units:
+        for key in unit.keys:
+            decision = decisions[key]
+            latest, due, claim = decision.urgency
+            plans[key] = AssetPlan(
+                key=key,
+                request=decision.request,
+                due=decision.start,
+                target=claim.target if claim else None,
+                deadline=due if due is not None and due != -inf else None,
+                slack=latest - now if -inf < latest < inf else None,
+                reason=decision.reason,
+                run=key if decision.alone else "",
+            )
+    return plans
+
+
+def target_plans(
+    lineage: Lineage,
+    facts: Facts,
+    decisions: Mapping[str, Decision],
+) -> dict[str, TargetPlan]:
+    return {key: _target_plan(key, lineage, facts, decisions) for key in lineage.policies}
+
+
+def _target_plan(
+    key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]
+) -> TargetPlan:
+    asset = lineage.graph.assets[key]
+    policy = lineage.policies[key]
+    maximum = policy.minutes * 60.0
+    version = facts.states[key].version
+    data = version.data_time if version else None
+    lag = None if data is None else max(0.0, facts.now - data)
+    late = data is None or overdue(policy, data, facts.now)
+    hold = facts.held.get(key)
+    shortest = facts.shortest(key)
+    blame = _blame(hold, facts.now) if hold else None
+    if blame is None and late:
+        blame = _culprit(key, lineage, facts, decisions)
+    if hold and (late or hold.phase in ("silent", "unknown")):
+        status = TargetStatus.BLOCKED
+    elif not feasible(facts, key, policy):
+        status = TargetStatus.INFEASIBLE
+    else:
+        status = TargetStatus.LATE if late else TargetStatus.FRESH
+
+    why = blame.message if blame else ""
+    if status is TargetStatus.BLOCKED and blame:
+        reason = f"held up by {blame.asset} ({blame.location}): {why}"
+    elif status is TargetStatus.INFEASIBLE:
+        reason = f"at most {span(maximum)} asked, but its path can hold {span(shortest)} at best"
+    elif version is None:
+        reason = f"no version yet: {why}"
+    elif data is None or lag is None:
+        reason = f"the age of its data is unknown: {why}"
+    elif late:
+        reason = f"{span(lag - maximum)} over its {span(maximum)}: {why}"
+    else:
+        reason = f"good until {clock(deadline(policy, data))}" + (f", but {why}" if why else "")
+    return TargetPlan(
+        key=key,
+        location=asset.location,
+        status=status,
+        lag=lag,
+        maximum=maximum,
+        deadline=None if data is None else deadline(policy, data),
+        shortest=shortest,
+        blame=blame,
+        reason=reason,
+    )
+
+
+def _blame(hold: Hold, now: float) -> Blame:
+    """A hold, as said about the targets behind it."""
+    message = hold.message
+    if hold.phase != "unknown":
+        message += f" since {clock(hold.since)}" if hold.since is not None else ""
+    elif hold.since is None or now - hold.since > DANGLING_AFTER:
+        message += ": dangling"
+    else:
+        message += f": dangling unless it is explained by {clock(hold.since + DANGLING_AFTER)}"
+    return Blame(hold.location, hold.asset, hold.phase, hold.since, message)
+
+
+def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]) -> Blame:
+    """Who a late target waits for: upstream along its oldest input, to what is being done."""
+    while True:
+        location = lineage.graph.assets[key].location
+        pending = facts.pending.get(key)
+        decision = decisions[key]
+        version = facts.states[key].version
+        if pending and pending.started_at is not None:
+            message = f"{key} has been running for {span(facts.now - pending.started_at)}"
+            return Blame(location, key, Phase.EXECUTION.value, pending.started_at, message)
+        if pending:
+            message = f"{key} has been queued for {span(facts.now - pending.requested_at)}"
+            return Blame(location, key, Phase.QUEUE.value, pending.requested_at, message)
+        if decision.request:
+            message = f"{key} is requested now: {decision.reason}"
+            return Blame(location, key, Phase.WAIT.value, None, message)
+        oldest = min(
+            lineage.inputs[key],
+            key=lambda name: (facts.data[name] is not None, facts.data[name]),
+            default=None,
+        )
+        if oldest is None or facts.waits_unused(oldest, key):
+            made = facts.states[oldest].version if oldest else None
+            message = f"{key} waits: {decision.reason}"
+            return Blame(location, key, Phase.WAIT.value, made.at if made else None, message)
+        if version and version.data_time is None:
+            message = f"the data time of {key} is unknown until its next run"
+            return Blame(location, key, "unknown", version.at, message)
+        key = oldest
+
+
+def idle_message(plan: Plan, location: str, graph: Graph) -> str:
+    """What happens next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10)`."""
+    best: AssetPlan | None = None
+    running: AssetPlan | None = None
+    for key, asset_plan in plan.assets.items():
+        if graph.assets[key].location != location or asset_plan.due is None:
+            continue
+        if asset_plan.due <= plan.now:
+            running = running or asset_plan
+        elif best is None or best.due is None or asset_plan.due < best.due:
+            best = asset_plan
+    if best is None or best.due is None:
+        return f"{running.key}: {running.reason}" if running else "no policy needs anything here"
+    due = f" (due {clock(best.deadline)})" if best.deadline is not None else ""
+    ahead = f" for {best.target}{due}" if best.target else ""
+    return f"next: {best.key} in {span(best.due - plan.now)}{ahead}"

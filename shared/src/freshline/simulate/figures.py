@@ -1,0 +1,82 @@
+"""What a simulated workspace cost, and whether its policies held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor, inf
+
+from freshline.planner.deadlines import deadline
+from freshline.policy import MaxLag
+from freshline.simulate.world import World
+
+__all__ = ["Figures", "Lateness", "figures"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lateness:
+    """How one target fared."""
+
+    share: float
+    """Of the seconds (with a cron: of its ticks) at which the lag was above the maximum."""
+    longest: float
+    """The largest lag, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    root_syncs: float
+    """Runs of roots an hour; assets that are made together count once."""
+    materializations: float
+    """An hour, of all assets."""
+    targets: dict[str, Lateness]
+
+
+def figures(world: World, begin: float, end: float) -> Figures:
+    """The figures of the time from `begin` to `end` (seconds), sampled every second."""
+    hours = (end - begin) / 3600.0
+    graph = world.graph
+    roots = {
+        key
+        for key, asset in graph.assets.items()
+        if all(dep not in graph.assets for dep in asset.deps)
+    }
+    syncs = 0
+    made = 0
+    for run in world.runs:
+        ended = {key for key, at in run.ended.items() if begin <= at < end}
+        made += len(ended)
+        syncs += len({graph.assets[key].unit or key for key in ended & roots})
+    targets = {
+        key: _lateness(world.versions.get(key, []), asset.policy, begin, end)
+        for key, asset in sorted(graph.assets.items())
+        if asset.policy
+    }
+    return Figures(syncs / hours, made / hours, targets)
+
+
+def _lateness(
+    versions: list[tuple[float, float | None]], policy: MaxLag, begin: float, end: float
+) -> Lateness:
+    late = samples = 0
+    longest = 0.0
+    periods = [(at, data) for at, data in versions if at < end]
+    periods.insert(0, (-inf, None))
+    for (at, data), (until, _) in zip(periods, [*periods[1:], (end, None)], strict=True):
+        first, last = max(at, begin), min(until, end)
+        if first >= last:
+            continue
+        data_time = -inf if data is None else data
+        if policy.cron is None:
+            total = ceil(last) - ceil(first)
+            good = floor(data_time + policy.minutes * 60.0 + 1e-6) + 1 if data else ceil(first)
+            late += min(total, max(0, ceil(last) - max(good, ceil(first))))
+            samples += total
+            longest = max(longest, last - data_time)
+        else:
+            tick = deadline(MaxLag(1e-9, policy.cron, policy.timezone), first - 1e-3)
+            while tick < last:
+                samples += 1
+                late += tick - data_time > policy.minutes * 60.0 + 1e-6
+                longest = max(longest, tick - data_time)
+                tick = deadline(MaxLag(1e-9, policy.cron, policy.timezone), tick)
+    return Lateness(late / samples if samples else 0.0, longest)

@@ -1,0 +1,354 @@
+"""A workspace on a virtual clock: runs take seeded durations, fail, and leave a history.
+
+The scheduler under test sees what a real one sees, a `Snapshot`, and nothing else. Time is
+virtual, in epoch seconds from 0; a simulated day takes seconds.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
+from math import exp, inf
+from random import Random
+from typing import Protocol
+
+from freshline.model import AssetState, Graph, Pending, Phase, Snapshot, Version
+from freshline.moments import measure, remember
+from freshline.planner import DEFAULT_TICK, plan
+
+__all__ = [
+    "ByPlan",
+    "Duration",
+    "Fault",
+    "Outage",
+    "Run",
+    "Scenario",
+    "Scheduler",
+    "World",
+    "simulate",
+]
+
+
+# --- what is simulated -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """Lognormal: the mean in seconds, and sigma of its logarithm (0: always the same)."""
+
+    mean: float
+    sigma: float = 0.0
+
+    def sample(self, random: Random) -> float:
+        if self.sigma == 0.0:
+            return self.mean
+        return self.mean * exp(self.sigma * random.gauss(0.0, 1.0) - self.sigma**2 / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A location's server is down: no ticks; runs in flight end as they would have."""
+
+    location: str
+    begin: float
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Every run of an asset that ends in this time fails."""
+
+    asset: str
+    begin: float
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    graph: Graph
+    durations: Mapping[str, Duration]
+    """Execution of each asset; the assets of a unit take what its slowest takes."""
+    launch: Duration = Duration(0.0)
+    """From the request of a run until its first step starts."""
+    phases: Mapping[str, float] = field(default_factory=dict)
+    """When each location's first tick comes, in seconds; 0 by default."""
+    outages: tuple[Outage, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    failure_rate: float = 0.0
+    """Share of all executions that fail at random."""
+    by_hand: tuple[tuple[float, str], ...] = ()
+    """Runs that somebody starts: when, and of which asset."""
+    deployments: tuple[tuple[float, Graph], ...] = ()
+    """When a location is reloaded, and the graph from then on."""
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class Run:
+    """One run and what became of it."""
+
+    id: str
+    location: str
+    keys: tuple[str, ...]
+    """Inputs first."""
+    requested_at: float
+    launched_at: float
+    started: dict[str, float] = field(default_factory=dict)
+    ended: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, float] = field(default_factory=dict)
+    data_times: dict[str, float | None] = field(default_factory=dict)
+    """Of what it delivered."""
+    improved: dict[str, bool] = field(default_factory=dict)
+    """Whether what it delivered is newer than what was there."""
+
+
+class Scheduler(Protocol):
+    def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
+        """What `location` requests at `world.now`: one tuple of keys a run."""
+
+
+class ByPlan:
+    """freshline itself, as the sensor of each location uses it."""
+
+    def __init__(self) -> None:
+        self._moment: tuple[float, int] | None = None
+        self._runs: dict[str, list[tuple[str, ...]]] = {}
+
+    def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
+        moment = (world.now, world.changes)
+        if self._moment != moment:
+            self._moment = moment
+            self._runs = self._requested(world)
+        return self._runs.get(location, [])
+
+    def _requested(self, world: World) -> dict[str, list[tuple[str, ...]]]:
+        together: dict[tuple[str, str], list[str]] = {}
+        for key, asset_plan in plan(world.graph, world.snapshot(), world.now).assets.items():
+            if asset_plan.request:
+                owner = world.graph.assets[key].location
+                together.setdefault((owner, asset_plan.run), []).append(key)
+        runs: dict[str, list[tuple[str, ...]]] = {}
+        for (location, _), keys in together.items():
+            runs.setdefault(location, []).append(tuple(keys))
+        return runs
+
+
+def simulate(scenario: Scenario, until: float, scheduler: Scheduler | None = None) -> World:
+    """The world of `scenario` at `until` (seconds after the beginning)."""
+    world = World(scenario, scheduler or ByPlan())
+    world.advance(until)
+    return world
+
+
+# --- the world ----------------------------------------------------------------------------
+
+
+class World:
+    """Where the simulation stands, and what has happened so far."""
+
+    def __init__(self, scenario: Scenario, scheduler: Scheduler) -> None:
+        self.scenario = scenario
+        self.graph = scenario.graph
+        self.now = 0.0
+        self.changes = 0
+        """Counts what has changed in `states`."""
+        self.states: dict[str, AssetState] = {}
+        self.seen: dict[str, float] = {}
+        self.runs: list[Run] = []
+        self.versions: dict[str, list[tuple[float, float | None]]] = {}
+        """For each asset: when a version appeared, and its data time."""
+        self.overlaps: list[tuple[float, str]] = []
+        """Assets that were started while already running; stays empty."""
+        self._scheduler = scheduler
+        self._random = Random(scenario.seed)  # noqa: S311  # nothing secret
+        self._events: list[tuple[float, int, int, Callable[[], None]]] = []
+        self._order = count()
+        self._version_ids = count(1)
+        self._executing: dict[str, int] = {}
+        for location in sorted({asset.location for asset in self.graph.assets.values()}):
+            self._at(scenario.phases.get(location, 0.0), partial(self._tick, location), rank=1)
+        for moment, key in scenario.by_hand:
+            self._at(moment, partial(self._start_by_hand, key))
+        for moment, graph in scenario.deployments:
+            self._at(moment, partial(self._deploy, graph), rank=-1)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(dict(self.states), dict(self.seen))
+
+    def advance(self, until: float) -> None:
+        """Let everything happen that happens before `until`."""
+        while self._events and self._events[0][0] < until:
+            self.now, _, _, happen = heapq.heappop(self._events)
+            happen()
+        self.now = until
+
+    def _at(self, moment: float, happen: Callable[[], None], rank: int = 0) -> None:
+        """At one moment runs end first (rank 0), then sensors tick (rank 1)."""
+        heapq.heappush(self._events, (moment, rank, next(self._order), happen))
+
+    # --- locations ------------------------------------------------------------------------
+
+    def _tick(self, location: str) -> None:
+        interval = self.graph.ticks.get(location, DEFAULT_TICK)
+        self._at(self.now + interval, partial(self._tick, location), rank=1)
+        if any(
+            outage.location == location and outage.begin <= self.now < outage.end
+            for outage in self.scenario.outages
+        ):
+            return
+        self.seen[location] = self.now
+        for keys in self._scheduler(self, location):
+            self.start_run(keys)
+
+    def _deploy(self, graph: Graph) -> None:
+        self.graph = graph
+        self.changes += 1
+
+    def _start_by_hand(self, key: str) -> None:
+        self.start_run(self._unit_of(key))
+
+    def _unit_of(self, key: str) -> tuple[str, ...]:
+        asset = self.graph.assets[key]
+        if not asset.unit:
+            return (key,)
+        return tuple(
+            other.key
+            for other in self.graph.assets.values()
+            if (other.location, other.unit) == (asset.location, asset.unit)
+        )
+
+    # --- runs ------------------------------------------------------------------------------
+
+    def start_run(self, keys: Sequence[str]) -> Run:
+        """Request a run of `keys`, all of one location, at this moment."""
+        run = Run(
+            id=f"run-{len(self.runs) + 1}",
+            location=self.graph.assets[keys[0]].location,
+            keys=tuple(keys),
+            requested_at=self.now,
+            launched_at=self.now,
+        )
+        self.runs.append(run)
+        pending = Pending(run.id, self.now)
+        for key in run.keys:
+            self._update(key, pending=pending, last_run_id=run.id)
+        self._at(
+            self.now + self.scenario.launch.sample(self._random), partial(self._start_ready, run)
+        )
+        return run
+
+    def _start_ready(self, run: Run) -> None:
+        """Start every unit of `run` whose inputs in the same run are there."""
+        ended = run.ended.keys() | run.failed.keys()
+        for key in run.keys:
+            if key in run.started or key in ended:
+                continue
+            unit = tuple(other for other in self._unit_of(key) if other in run.keys)
+            inputs = {dep for other in unit for dep in self.graph.assets[other].deps} - set(unit)
+            within = inputs & set(run.keys)
+            if within & run.failed.keys():
+                for other in unit:
+                    run.failed[other] = self.now
+                    self._update(other, pending=None)
+            elif within <= run.ended.keys():
+                self._start(run, unit)
+
+    def _start(self, run: Run, unit: tuple[str, ...]) -> None:
+        ready: dict[str, float | None] = {}
+        for key in unit:
+            if self._executing.get(key):
+                self.overlaps.append((self.now, key))
+            self._executing[key] = self._executing.get(key, 0) + 1
+            data_time, ready[key] = self._read_inputs(key)
+            run.started[key] = self.now
+            run.data_times[key] = data_time
+            self._update(
+                key, pending=Pending(run.id, run.requested_at, self.now, run.data_times[key])
+            )
+        seconds = max(
+            self.scenario.durations[key].sample(self._random)
+            for key in unit
+            if key in self.scenario.durations
+        )
+        self._at(self.now + seconds, partial(self._end, run, unit, ready))
+
+    def _read_inputs(self, key: str) -> tuple[float | None, float | None]:
+        """The data time of what is read now, and when the last of it was made."""
+        lowest: float = self.now
+        ready: float | None = None
+        unit = self._unit_of(key)
+        waiting = list(self.graph.assets[key].deps)
+        seen = set(waiting)
+        while waiting:
+            dep = waiting.pop()
+            if dep in unit:
+                more = set(self.graph.assets[dep].deps) - seen
+                seen |= more
+                waiting.extend(more)
+                continue
+            if dep not in self.graph.assets:
+                continue
+            version = self.states.get(dep, AssetState()).version
+            if version is None or version.data_time is None:
+                return None, ready
+            lowest = min(lowest, version.data_time)
+            ready = version.at if ready is None else max(ready, version.at)
+        return lowest, ready
+
+    def _end(self, run: Run, unit: tuple[str, ...], ready: Mapping[str, float | None]) -> None:
+        fails = self._random.random() < self.scenario.failure_rate or any(
+            fault.asset in unit and fault.begin <= self.now < fault.end
+            for fault in self.scenario.faults
+        )
+        for key in unit:
+            self._executing[key] -= 1
+            if fails:
+                self._fail(run, key)
+            else:
+                self._materialize(run, key, ready[key])
+        self._start_ready(run)
+
+    def _fail(self, run: Run, key: str) -> None:
+        run.failed[key] = self.now
+        state = self.states[key]
+        self._update(
+            key,
+            pending=None,
+            failures=state.failures + 1,
+            failing_since=self.now if state.failing_since is None else state.failing_since,
+            failed_at=self.now,
+            error="simulated failure",
+        )
+
+    def _materialize(self, run: Run, key: str, ready: float | None) -> None:
+        run.ended[key] = self.now
+        state = self.states[key]
+        data_time = run.data_times[key]
+        before = state.version.data_time if state.version else None
+        run.improved[key] = data_time is not None and (before is None or data_time > before)
+        phases: dict[Phase, float] = measure(
+            ready_at=ready,
+            requested_at=run.requested_at,
+            launched_at=run.launched_at,
+            started_at=run.started[key],
+            materialized_at=self.now,
+            tick=self.graph.ticks.get(run.location, DEFAULT_TICK),
+        )
+        self._update(
+            key,
+            version=Version(next(self._version_ids), self.now, data_time),
+            pending=None,
+            failures=0,
+            failing_since=None,
+            failed_at=None,
+            error=None,
+            durations=remember(state.durations, phases),
+        )
+        self.versions.setdefault(key, []).append((self.now, data_time))
+
+    def _update(self, key: str, **changes: object) -> None:
+        self.states[key] = replace(self.states.get(key, AssetState()), **changes)  # type: ignore[arg-type]
+        self.changes += 1
