@@ -1,0 +1,128 @@
+"""A source that speaks the Airbyte protocol and does as its configuration says.
+
+Stream ``events`` (primary key ``id``, cursor ``updated_at``) has ``rows`` rows, three to a second,
+and repeats the boundary second on every read, as GitHub's source does. Stream ``log`` has as many
+rows and no key; its state is the number of rows read. Stream ``odd`` has the records of ``odd``.
+State follows every ``page`` rows, then a pause of ``pause`` seconds; after ``fail_after`` rows it
+ends with ``ending``: an error trace, a wordless exit, a damaged line, an incomplete stream.
+"""
+
+import datetime
+import json
+import os
+import signal
+import sys
+import time
+
+START = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def event(number: int) -> dict:
+    second = START + datetime.timedelta(seconds=number // 3)
+    return {
+        "id": number,
+        "updated_at": second.isoformat().replace("+00:00", "Z"),
+        "name": f"event {number}",
+        "payload": {"number": number},
+    }
+
+
+class Source:
+    def __init__(self, config: dict, catalog: dict, state: list) -> None:
+        self.config = config
+        self.catalog = catalog
+        self.state = {
+            one["stream"]["stream_descriptor"]["name"]: one["stream"]["stream_state"]
+            for one in state
+        }
+        self.sent = 0
+
+    def read(self) -> None:
+        if os.environ.get("DEVSTACK_LEAK") or self.config.get("stderr"):
+            print(self.config.get("stderr"), file=sys.stderr)
+        print("a stray line of some library")
+        say("LOG", {"level": "WARN", "message": "reading"})
+        for configured in self.catalog["streams"]:
+            name = configured["stream"]["name"]
+            getattr(self, f"read_{name}")(configured["sync_mode"] == "incremental")
+
+    def read_events(self, incremental: bool) -> None:
+        cursor = self.state.get("events", {}).get("updated_at", "") if incremental else ""
+        since = 0
+        for number in range(self.config["rows"]):
+            row = event(number)
+            if row["updated_at"] < cursor:
+                continue
+            self.send("events", row)
+            since += 1
+            if since % self.config.get("page", 50) == 0:
+                self.checkpoint("events", {"updated_at": row["updated_at"]})
+        if since:
+            self.checkpoint("events", {"updated_at": row["updated_at"]})
+
+    def read_log(self, incremental: bool) -> None:
+        first = self.state.get("log", {}).get("next", 0) if incremental else 0
+        for number in range(first, self.config["rows"]):
+            self.send("log", {"line": f"line {number}"})
+            if (number + 1) % self.config.get("page", 50) == 0:
+                self.checkpoint("log", {"next": number + 1})
+        self.checkpoint("log", {"next": self.config["rows"]})
+
+    def read_odd(self, incremental: bool) -> None:
+        for record in self.config["odd"]:
+            self.send("odd", record)
+
+    def send(self, stream: str, data: dict) -> None:
+        if self.sent == self.config.get("fail_after", -1):
+            self.end()
+        say("RECORD", {"stream": stream, "data": data, "emitted_at": 1700000000000})
+        self.sent += 1
+
+    def checkpoint(self, stream: str, state: dict) -> None:
+        descriptor = {"stream_descriptor": {"name": stream}, "stream_state": state}
+        say("STATE", {"type": "STREAM", "stream": descriptor})
+        sys.stdout.flush()
+        time.sleep(self.config.get("pause", 0))
+
+    def end(self) -> None:
+        ending = self.config.get("ending", "trace")
+        if ending == "trace":
+            error = {
+                "message": "The token lacks the scope read:stars.",
+                "internal_message": "403 from /stars",
+                "failure_type": "config_error",
+            }
+            say("TRACE", {"type": "ERROR", "emitted_at": 1.5, "error": error})
+        elif ending == "damaged":
+            print('{"type": "RECORD", "record": {"stream": "events", "da')
+        elif ending == "incomplete":
+            status = {"stream_descriptor": {"name": "events"}, "status": "INCOMPLETE"}
+            say("TRACE", {"type": "STREAM_STATUS", "emitted_at": 1.5, "stream_status": status})
+            sys.exit(0)
+        elif ending == "killed":
+            sys.stdout.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+        else:
+            print("Traceback: something broke", file=sys.stderr)
+        sys.stdout.flush()
+        sys.exit(1)
+
+
+def say(kind: str, content: dict) -> None:
+    print(json.dumps({"type": kind, kind.lower(): content}))
+
+
+def main() -> None:
+    options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+    documents = []
+    for option in ("--config", "--catalog", "--state"):
+        if option in options:
+            with open(options[option]) as file:
+                documents.append(json.load(file))
+        else:
+            documents.append([])
+    Source(*documents).read()
+
+
+if __name__ == "__main__":
+    main()
