@@ -1,24 +1,22 @@
 """For the tests of a location that is one dbt project: its project, prepared, and a warehouse.
 
-A pytest plugin beside `devstack_fixtures`, whose `database` it uses. A location loads both from
-its ``pyproject.toml`` and names its own folder with ``dbt_project``, a path from there.
+A pytest plugin beside `devstack_fixtures`, whose Postgres it uses. A location loads both from
+its ``pyproject.toml`` and names its dbt project's folder there, as ``dbt_project``.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psycopg
 import pytest
+from freshline.dbt_prepare import prepare
 from psycopg import sql
-
-PREPARE = Path(__file__).resolve().parent.parent / "dbt" / "prepare.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,16 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before anything imports the location, which never runs dbt itself."""
-    project = _project(session.config)
-    subprocess.run([sys.executable, str(PREPARE), str(project)], check=True)
-
-
-@pytest.fixture(scope="session")
-def manifest(pytestconfig: pytest.Config) -> dict[str, Any]:
-    """The dbt project's manifest."""
-    path = _project(pytestconfig) / "target" / "manifest.json"
-    parsed: dict[str, Any] = json.loads(path.read_text())
-    return parsed
+    if not prepare(_project(session.config)):
+        pytest.exit("the dbt project could not be prepared: dbt's message is above", returncode=2)
 
 
 @dataclass(frozen=True)
@@ -44,18 +34,18 @@ class Warehouse:
     """A database with the tables that the project reads of other teams, empty."""
 
     connection: psycopg.Connection[Any]
+    dsn: str
 
-    def insert(self, table: str, rows: Sequence[dict[str, object]]) -> None:
-        """Put rows into ``"schema.name"``; columns that a row does not name are null."""
-        for row in rows:
-            self.connection.execute(
-                sql.SQL("insert into {} ({}) values ({})").format(
-                    sql.Identifier(*table.split(".")),
-                    sql.SQL(", ").join(map(sql.Identifier, row)),
-                    sql.SQL(", ").join(sql.Placeholder() * len(row)),
-                ),
-                list(row.values()),
-            )
+    def insert(self, table: str, columns: str, *rows: Sequence[object]) -> None:
+        """Put rows into ``"schema.name"``, their values in the order of `columns`."""
+        names = columns.split()
+        statement = sql.SQL("insert into {} ({}) values ({})").format(
+            sql.Identifier(*table.split(".")),
+            sql.SQL(", ").join(map(sql.Identifier, names)),
+            sql.SQL(", ").join(sql.Placeholder() * len(names)),
+        )
+        with self.connection.cursor() as cursor:
+            cursor.executemany(statement, rows)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What a query answers. Times are in UTC."""
@@ -66,35 +56,115 @@ class Warehouse:
         self.connection.execute(statement.encode())
 
 
+@pytest.fixture(scope="session")
+def warehouse_database(postgres_server: Any) -> Iterator[Any]:
+    """One for all tests: dbt parses its project anew for every database, for two seconds."""
+    with postgres_server.new_database() as database:
+        with psycopg.connect(database.dsn, autocommit=True) as connection:
+            # Sessions are in a time zone far from UTC, which must not matter.
+            name = sql.Identifier(database.name)
+            zone = sql.SQL("alter database {} set timezone to 'Pacific/Auckland'").format(name)
+            connection.execute(zone)
+        yield database
+
+
 @pytest.fixture
 def warehouse(
-    database: Any, manifest: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    warehouse_database: Any, pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Warehouse]:
     """A fresh warehouse; the environment points dbt at it.
 
     Other teams' tables have the columns that the project's sources declare: what it reads beyond
     them is not there.
     """
-    for name, value in database.environ("WAREHOUSE").items():
+    for name, value in warehouse_database.environ("WAREHOUSE").items():
         monkeypatch.setenv(name, value)
-    with psycopg.connect(database.dsn, autocommit=True) as connection:
-        connection.execute("set time zone 'UTC'")
+    manifest = json.loads((_project(pytestconfig) / "target" / "manifest.json").read_text())
+    with psycopg.connect(warehouse_database.dsn, autocommit=True) as connection:
+        connection.execute("set timezone to 'UTC'")
         for source in manifest["sources"].values():
-            schema = sql.Identifier(source["schema"])
-            connection.execute(sql.SQL("create schema if not exists {}").format(schema))
-            connection.execute(
-                sql.SQL("create table {}.{} ({})").format(
-                    schema,
-                    sql.Identifier(source["identifier"]),
-                    sql.SQL(", ").join(
-                        sql.SQL("{} {}").format(
-                            sql.Identifier(column["name"]), sql.SQL(column["data_type"])
-                        )
-                        for column in source["columns"].values()
-                    ),
+            _create(connection, source)
+        yield Warehouse(connection, warehouse_database.dsn)
+        _drop_all(connection)
+
+
+def _create(connection: psycopg.Connection[Any], source: dict[str, Any]) -> None:
+    """The table of a dbt source."""
+    schema = sql.Identifier(source["schema"])
+    columns = [
+        sql.SQL("{} {}").format(sql.Identifier(column["name"]), sql.SQL(column["data_type"]))
+        for column in source["columns"].values()
+    ]
+    connection.execute(sql.SQL("create schema if not exists {}").format(schema))
+    connection.execute(
+        sql.SQL("create table {}.{} ({})").format(
+            schema, sql.Identifier(source["identifier"]), sql.SQL(", ").join(columns)
+        )
+    )
+
+
+def _drop_all(connection: psycopg.Connection[Any]) -> None:
+    schemas = connection.execute(
+        "select nspname from pg_namespace "
+        "where nspname not like 'pg\\_%' and nspname not in ('public', 'information_schema')"
+    )
+    for (schema,) in schemas.fetchall():
+        connection.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+
+
+class Result:
+    """What a run did, in the words of the tests."""
+
+    def __init__(self, result: dg.ExecuteInProcessResult) -> None:
+        self.success = result.success
+        self.metadata = {
+            event.asset_key.to_user_string(): event.materialization.metadata
+            for event in result.get_asset_materialization_events()
+            if event.asset_key is not None
+        }
+        self.checks = {
+            check.check_name: check.passed for check in result.get_asset_check_evaluations()
+        }
+        self.error = "\n".join(
+            str(event.step_failure_data.error) for event in result.get_step_failure_events()
+        )
+
+    @property
+    def row_counts(self) -> dict[str, object]:
+        """Rows by asset, as Dagster shows them."""
+        return {key: found["dagster/row_count"].value for key, found in self.metadata.items()}
+
+    @property
+    def failed_checks(self) -> set[str]:
+        return {name for name, passed in self.checks.items() if not passed}
+
+    def column_lineage(self, key: str) -> dict[str, list[str]]:
+        """For each column of an asset the columns it comes from, as ``layer/table.column``."""
+        lineage: Any = self.metadata[key]["dagster/column_lineage"].value
+        return {
+            column: sorted(f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps)
+            for column, deps in lineage.deps_by_column.items()
+        }
+
+
+@pytest.fixture
+def build(warehouse: Warehouse) -> Iterator[Callable[..., Result]]:  # noqa: ARG001  (needs it)
+    """``build(assets, dbt, "mart/a")``: run some assets, or all, as Dagster would."""
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(assets: dg.AssetsDefinition, dbt: Any, *keys: str) -> Result:
+            selection = [dg.AssetKey(key.split("/")) for key in keys] or None
+            return Result(
+                dg.materialize(
+                    [assets],
+                    resources={"dbt": dbt},
+                    instance=instance,
+                    selection=selection,
+                    raise_on_error=False,
                 )
             )
-        yield Warehouse(connection)
+
+        yield run
 
 
 def _project(config: pytest.Config) -> Path:

@@ -1,1 +1,5 @@
 """Team analytics_core: dbt_project_1."""
+
+from pathlib import Path
+
+DBT_PROJECT = Path(__file__).parents[2] / "dbt_project_1"

@@ -1,10 +1,10 @@
 """The dbt project, and dbt."""
 
-from pathlib import Path
-
 from dagster_dbt import DbtProject
 from freshline.dbt_build import FreshlineDbtResource
 
-project = DbtProject(Path(__file__).parents[2] / "dbt_project_1")
+from analytics_core import DBT_PROJECT
+
+project = DbtProject(DBT_PROJECT)
 
 dbt = FreshlineDbtResource(project)

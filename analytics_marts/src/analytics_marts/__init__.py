@@ -1,1 +1,5 @@
 """Team analytics_marts: dbt_project_2."""
+
+from pathlib import Path
+
+DBT_PROJECT = Path(__file__).parents[2] / "dbt_project_2"

@@ -20,6 +20,8 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 from packaging.version import Version
 
+from freshline.dbt_prepare import changed
+
 __all__ = ["FreshlineDbtResource", "ManifestMissingError", "build", "manifest_of"]
 
 _KEPT_RUNS: Final = 20
@@ -31,14 +33,21 @@ class ManifestMissingError(FileNotFoundError):
 
 
 def manifest_of(project: DbtProject) -> Path:
-    """The project's manifest, as ``dbt parse`` left it at set-up or deploy. Never runs dbt.
+    """The project's manifest, as `freshline.dbt_prepare` left it. Never runs dbt.
 
-    Raises `ManifestMissingError`.
+    Warns when the project has changed since. Raises `ManifestMissingError`.
     """
+    command = f"{sys.executable} -m freshline.dbt_prepare {project.project_dir}"
     if not project.manifest_path.exists():
         raise ManifestMissingError(
-            f"{project.manifest_path} is missing: the dbt project {project.name} has not been "
-            "prepared. Run `make setup`, or in the project's folder `dbt deps && dbt parse`."
+            f"The dbt project {project.name} has not been prepared: there is no "
+            f"{project.manifest_path}. Make it with\n"
+            f"    {command}"
+        )
+    if changed(project.project_dir):
+        dg.get_dagster_logger().warning(
+            f"The dbt project {project.name} has changed since it was prepared, and is loaded as "
+            f"it was. Prepare it, then reload the location:\n    {command}"
         )
     return project.manifest_path
 

@@ -1,0 +1,104 @@
+"""Make a dbt project ready to load: its packages and its manifest, without a database.
+
+    python -m freshline.dbt_prepare FOLDER...
+
+At set-up, in an image's build, and after a change to the project: loading a location never runs
+dbt. Takes a tenth of a second when nothing has changed since, seven otherwise. Imports nothing
+heavy until dbt is needed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+__all__ = ["changed", "main", "prepare"]
+
+# What dbt makes in a project, and Python beside it.
+_MADE: Final = frozenset({"target", "logs", "dbt_packages", "package-lock.yml", "__pycache__"})
+
+
+def main(folders: list[str]) -> int:
+    """Prepare each project; the exit status: 0 done, 1 dbt failed, 2 no such project."""
+    if not folders:
+        print("usage: python -m freshline.dbt_prepare DBT_PROJECT...", file=sys.stderr)
+        return 2
+    for folder in map(Path, folders):
+        if not (folder / "dbt_project.yml").exists():
+            print(f"{folder} is not a dbt project: no dbt_project.yml", file=sys.stderr)
+            return 2
+        if not prepare(folder):
+            print(f"{folder} could not be prepared: dbt's message is above", file=sys.stderr)
+            return 1
+    return 0
+
+
+def prepare(project: Path) -> bool:
+    """Run ``dbt deps`` and ``dbt parse`` unless nothing has changed; whether they succeeded."""
+    project = project.resolve()
+    stamp = _stamp(project)
+    if stamp.exists() and not changed(project):
+        return True
+    stamp.unlink(missing_ok=True)
+    digest = _digest(project)
+    if not _dbt(project, "deps") or not _dbt(project, "parse"):
+        return False
+    stamp.write_text(digest)
+    return True
+
+
+def changed(project: Path) -> bool:
+    """Whether a project differs from what was last prepared (False: it was never, or not here)."""
+    project = project.resolve()
+    stamp = _stamp(project)
+    return stamp.exists() and stamp.read_text() != _digest(project)
+
+
+def _stamp(project: Path) -> Path:
+    return project / "target" / "prepared"
+
+
+def _dbt(project: Path, command: str) -> bool:
+    # In this process: dbt takes three seconds to start.
+    from dbt.cli.main import dbtRunner
+
+    flags = ["--quiet", "--no-version-check", "--log-path", str(project / "target")]
+    folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
+    return bool(dbtRunner().invoke([*flags, command, *folders]).success)
+
+
+def _digest(project: Path) -> str:
+    """Of all that a manifest follows from: files, local packages, dbt's version, the place."""
+    digest = hashlib.sha256()
+    for value in (version("dbt-core"), str(project)):
+        digest.update(value.encode() + b"\0")
+    for root in (project, *_local_packages(project)):
+        for path in _files(root):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _local_packages(project: Path) -> Iterator[Path]:
+    declared = project / "packages.yml"
+    if declared.exists():
+        for package in (yaml.safe_load(declared.read_text()) or {}).get("packages") or []:
+            if "local" in package:
+                yield project / package["local"]
+
+
+def _files(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(set(folders) - _MADE)
+        yield from (Path(folder, name) for name in sorted(set(names) - _MADE))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
