@@ -59,10 +59,10 @@ def print_findings(findings: Sequence[Finding], subjects: Sequence[Subject]) -> 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table with rich markup in its cells; the last column takes the rest of the width."""
-    from rich.box import SIMPLE_HEAD
+    from rich.box import HORIZONTALS
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, show_lines=False, padding=(0, 1, 1, 0))
+    table = Table(box=HORIZONTALS, show_lines=True, show_edge=False)
     for number, heading in enumerate(headings, 1):
         last = number == len(headings)
         table.add_column(heading, overflow="fold", no_wrap=False, ratio=1 if last else None)

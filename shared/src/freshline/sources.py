@@ -1,8 +1,10 @@
 """``freshline sources``: the dbt source block for what another location makes.
 
 Nobody copies keys, columns and types by hand. Written into a file that exists, the block is
-updated: what the producer says is set anew, what the team added (tests, tags, meta, sources of
-its own, comments, the order of things) stays.
+updated: what the producer says is set anew; what the team added (tests, tags, meta, sources of
+its own, comments, the order of things) stays, and so does a column that is gone but carries
+such additions. A table with ``meta: {freshline: {columns: listed}}`` keeps to the columns that
+its team has listed: they are what the gate takes the team to read.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from freshline.inspection.workspace import WorkspaceError
 
 __all__ = ["SourcesError", "merge_sources", "sources_command"]
 
-_NOTE: Final = "What {location} makes; updated by: freshline sources {location}"
+_NOTE: Final = "What {location} makes; updated by `freshline sources {location}`"
+_OURS: Final = {"name", "data_type", "description"}
+"""Fields of a column that the producer says; any other is the team's own."""
 
 
 class SourcesError(ValueError):
@@ -82,16 +86,17 @@ def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = No
         raise SourcesError(f"the file is not YAML: {' '.join(str(error).split())}") from None
     if document is None:
         document = yaml.load("version: 2\nsources: []\n")
-    if not isinstance(document, Mapping) or not isinstance(document.get("sources", []), list):
+    if not isinstance(document, dict) or not isinstance(document.get("sources", []), list):
         raise SourcesError("the file is not a dbt properties file with a list of sources.")
     sources = document.setdefault("sources", [])
     for export in _chosen(contract, sources, only):
         layer, _, name = export.key.partition("/")
         source = _named(sources, layer)
         if source is None:
-            source = _map({"name": layer, "description": f"Made by {contract.location}."})
-            source.yaml_set_start_comment(_NOTE.format(location=contract.location), indent=4)
+            source = _map({"name": layer})
             sources.append(source)
+            note = _NOTE.format(location=contract.location)
+            sources.yaml_set_comment_before_after_key(len(sources) - 1, before=note, indent=2)
         _table(source, name, export)
     page = io.StringIO()
     yaml.dump(document, page)
@@ -149,10 +154,20 @@ def _table(source: Any, name: str, export: Export) -> None:
         columns = table["columns"] = []
     made = {column.name for column in export.columns}
     for position in reversed(range(len(columns))):
-        if columns[position].get("name") not in made:
+        if columns[position].get("name") not in made and set(columns[position]) <= _OURS:
             del columns[position]
+    listed_only = _listed_only(table)
     for column in export.columns:
-        _column(columns, column)
+        if _named(columns, column.name) is not None or not listed_only:
+            _column(columns, column)
+
+
+def _listed_only(table: Any) -> bool:
+    for holder in (table, table.get("config") or {}):
+        ours = (holder.get("meta") or {}).get("freshline")
+        if isinstance(ours, Mapping) and ours.get("columns") == "listed":
+            return True
+    return False
 
 
 def _column(columns: Any, column: Column) -> None:

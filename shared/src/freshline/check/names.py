@@ -12,7 +12,7 @@ __all__ = ["quoted", "same_but_for_spelling", "similar"]
 _SHOWN: Final = 5
 """Longer lists are cut, with a count."""
 
-_CLOSE: Final = 0.75
+_CLOSE: Final = 0.65
 """Share of characters in common from which a name is worth suggesting."""
 
 

@@ -79,10 +79,6 @@ def check_policies(
                 f"`{miss.key}`: {explain(miss)}",
                 f"Ask for {spoken(miss.seconds)} or more, or make the path shorter.",
                 key=miss.key,
-                details=tuple(
-                    f"{location}: {spoken(seconds)}"
-                    for location, seconds in miss.by_location.items()
-                ),
                 file=subject.file_of(export),
             )
     yield from _unscheduled(workspace)
@@ -113,7 +109,7 @@ def infeasible(
     }
     facts = facts_of(lineage, Snapshot(states), now=0.0)
     known = {key for key, durations in measured.items() if durations.execution} | set(seconds)
-    misses = (_miss(lineage, facts, key, known) for key in lineage.targets)
+    misses = (_miss(lineage, facts, key, known) for key in lineage.policies)
     return [miss for miss in misses if miss]
 
 
@@ -147,9 +143,7 @@ def _durations(measured: Durations | None, declared: float | None) -> Durations:
 
 
 def _miss(lineage: Lineage, facts: Facts, key: str, known: set[str]) -> Infeasible | None:
-    policy = lineage.graph.assets[key].policy
-    if policy is None or key not in facts.routes:
-        return None
+    policy = lineage.policies[key]
     route = facts.routes[key]
     # A cron's ticks are known long before, so that no run before has to be waited for.
     needed = route.path if policy.cron else route.path.then(route.slowest)
@@ -203,7 +197,7 @@ def _shares(
 def _unscheduled(workspace: Workspace) -> Iterator[Finding]:
     """Targets made from partitioned assets, which no plan requests."""
     lineage = lineage_of(graph_of(workspace.contracts))
-    for key in lineage.targets:
+    for key in lineage.policies:
         seen: set[str] = set()
         waiting = list(lineage.inputs[key])
         while waiting:
