@@ -1,4 +1,4 @@
-"""What the tests share: a faulty Airbyte, an environment, a memory for digests."""
+"""What the tests share: two Airbytes, an environment, a memory for digests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from fake_airbyte import FakeAirbyte
+from openapi import CheckedTransport
+
 from ingestion.client import AirbyteApi
 from ingestion.secrets import Digests
 from ingestion.settings import AirbyteSettings
-from openapi import CheckedTransport
 
 
 class Memory:
@@ -34,12 +35,6 @@ def digests() -> Memory:
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeAirbyte]:
-    with FakeAirbyte() as server:
-        yield server
-
-
-@pytest.fixture
 def env() -> dict[str, str]:
     """A whole environment, none of it real."""
     return {
@@ -54,19 +49,21 @@ def env() -> dict[str, str]:
     }
 
 
-def settings_of(fake: FakeAirbyte, **changes: str | None) -> AirbyteSettings:
-    fields: dict[str, str | None] = {
-        "client_id": fake.client_id,
-        "client_secret": fake.client_secret,
-        **changes,
-    }
-    return AirbyteSettings(url=fake.url, **fields)
-
-
 @pytest.fixture
-def pauses() -> list[float]:
-    """Seconds that the client slept between attempts; none of them is slept for real."""
-    return []
+def fake() -> Iterator[FakeAirbyte]:
+    with FakeAirbyte() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def embedded(postgres_server, airbyte_server) -> Iterator[AirbyteSettings]:
+    """The embedded Airbyte, one for the session."""
+    with postgres_server.new_database() as database:
+        server = airbyte_server(database_url=database.dsn, faults=True)
+        yield AirbyteSettings(
+            url=server.url, client_id=server.client_id, client_secret=server.client_secret
+        )
+        server.stop()
 
 
 @pytest.fixture
@@ -77,15 +74,20 @@ def transport() -> Iterator[CheckedTransport]:
 
 
 @pytest.fixture
+def pauses() -> list[float]:
+    """Seconds that the client slept between attempts; none of them is slept for real."""
+    return []
+
+
+@pytest.fixture
 def new_api(
-    fake: FakeAirbyte, pauses: list[float], transport: CheckedTransport
+    transport: CheckedTransport, pauses: list[float]
 ) -> Iterator[Callable[..., AirbyteApi]]:
+    """Makes clients whose every exchange is held to Airbyte's description."""
     made: list[AirbyteApi] = []
 
-    def new(timeout: float = 5.0, **changes: str | None) -> AirbyteApi:
-        api = AirbyteApi(
-            settings_of(fake, **changes), timeout=timeout, transport=transport, sleep=pauses.append
-        )
+    def new(settings: AirbyteSettings, timeout: float = 20.0) -> AirbyteApi:
+        api = AirbyteApi(settings, timeout=timeout, transport=transport, sleep=pauses.append)
         made.append(api)
         return api
 
@@ -95,5 +97,18 @@ def new_api(
 
 
 @pytest.fixture
-def api(new_api: Callable[..., AirbyteApi]) -> AirbyteApi:
-    return new_api()
+def api(fake: FakeAirbyte, new_api: Callable[..., AirbyteApi]) -> AirbyteApi:
+    """A client of the faulty Airbyte."""
+    return new_api(fake.settings())
+
+
+@pytest.fixture(params=["faulty", "embedded"])
+def airbyte(request: pytest.FixtureRequest, new_api: Callable[..., AirbyteApi]) -> AirbyteApi:
+    """A client of an empty Airbyte: of the faulty one, then of the embedded one."""
+    if request.param == "faulty":
+        return new_api(request.getfixturevalue("fake").settings())
+    api = new_api(request.getfixturevalue("embedded"))
+    for kind in ("connection", "source", "destination"):
+        for entry in list(api.every(kind)):
+            api.delete(kind, entry[f"{kind}Id"])
+    return api

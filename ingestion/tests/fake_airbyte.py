@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 import uuid
+from base64 import b64encode
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from ingestion.configuration import _secret_paths
 from ingestion.declaration import connector_spec
+from ingestion.settings import AirbyteSettings
 from typing_extensions import Self
 
 MASK = "**********"
@@ -107,6 +109,10 @@ class FakeAirbyte:
         self._server.server_close()
 
     # --- what tests say -----------------------------------------------------------------------
+
+    def settings(self, **changes: str | None) -> AirbyteSettings:
+        known = {"client_id": self.client_id, "client_secret": self.client_secret}
+        return AirbyteSettings(url=self.url, **{**known, **changes})
 
     def fail(self, method: str, path: str, **how: Any) -> Fault:
         fault = Fault(method, path, **how)
@@ -207,15 +213,15 @@ class FakeAirbyte:
             token = f"token-{uuid.uuid4()}"
             self.tokens.add(token)
             return 200, {"access_token": token, "expires_in": 180}
-        token = (request.headers.get("authorization") or "").removeprefix("Bearer ")
+        sent = request.headers.get("authorization") or ""
+        if sent == "Basic " + b64encode(b"airbyte:basic-secret").decode():
+            return self._rest(request.command, path, parse_qs(query), body)
+        token = sent.removeprefix("Bearer ")
         self._uses[token] = self._uses.get(token, 0) + 1
         if token not in self.tokens or self._uses[token] > self.token_uses:
             return problem(401, "The token is missing or expired.")
         if internal:
             return self._internal(path, body)
-        if path == "/workspaces":
-            ids = [self.workspace_id, *(str(uuid.uuid4()) for _ in range(self.workspaces - 1))]
-            return 200, {"data": [{"workspaceId": one, "name": "main"} for one in ids]}
         return self._rest(request.command, path, parse_qs(query), body)
 
     def _internal(self, path: str, body: Any) -> tuple[int, Any]:
@@ -226,6 +232,10 @@ class FakeAirbyte:
         return 200, {"job": {"id": body["id"]}, "attempts": [{"attempt": attempt}]}
 
     def _rest(self, method: str, path: str, query: Query, body: Any) -> tuple[int, Any]:
+        if path == "/workspaces":
+            ids = [self.workspace_id, *(str(uuid.uuid4()) for _ in range(self.workspaces - 1))]
+            shown = [{"workspaceId": one, "name": "main"} for one in ids[: self.workspaces]]
+            return 200, {"data": shown}
         _, collection, *rest = path.split("/")
         kind = collection.removesuffix("s")
         if kind == "job":

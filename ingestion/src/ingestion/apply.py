@@ -7,8 +7,9 @@ it open whether something was created, the name is looked up before anything els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from ingestion.client import AirbyteApi, AirbyteError, Kind
 from ingestion.configuration import Configuration, resolve
@@ -17,6 +18,8 @@ from ingestion.plan import ObjectPlan, actors, only, plan_actor, plan_connection
 from ingestion.secrets import DigestStore, digest
 
 __all__ = ["apply", "connection_id_of", "destroy"]
+
+ROUNDS: Final = 5
 
 Report = Callable[[ObjectPlan], None]
 Gone = Callable[[Kind, str, bool], None]
@@ -34,13 +37,18 @@ def apply(
     Raises what planning raises, and `AirbyteError` for what Airbyte refuses; what was done until
     then stays, and the next apply goes on from there.
     """
-    ids: dict[tuple[Kind, str], str] = {}
     connections = tuple(connections)
     report = report or (lambda _: None)
-    for connection in connections:
-        for kind, actor in actors(connection):
-            if (kind, actor.name) not in ids:
-                ids[kind, actor.name] = _apply_actor(api, kind, actor, env, digests, report)
+    # Every configuration first: one that is refused stops all before anything is changed.
+    wanted = {
+        (kind, actor.name): (actor, resolve(actor, env))
+        for connection in connections
+        for kind, actor in actors(connection)
+    }
+    ids = {
+        (kind, name): _apply_actor(api, kind, actor, configuration, digests, report)
+        for (kind, name), (actor, configuration) in wanted.items()
+    }
     for connection in connections:
         _apply_connection(
             api,
@@ -61,54 +69,52 @@ def _apply_actor(
     api: AirbyteApi,
     kind: Kind,
     actor: Source | Destination,
-    env: Mapping[str, str],
+    configuration: Configuration,
     digests: DigestStore,
     report: Report,
 ) -> str:
-    configuration = resolve(actor, env)
-    there = only(kind, actor.name, api.named(kind, actor.name))
-    plan = plan_actor(kind, actor, configuration, there, digests)
-    if plan.empty and plan.id:
-        return plan.id
     typed = {f"{kind}Type": actor.type, **configuration.values}
-    if plan.id is None:
-        body = {"name": actor.name, "workspaceId": api.workspace_id, "configuration": typed}
-        id_ = _create_once(api, kind, actor.name, body)
-    elif plan.removes:
-        # An update merges, so what must go would stay; overwriting keeps the id and the state.
+    for _ in _rounds(api, kind, actor.name):
+        there = only(kind, actor.name, api.named(kind, actor.name))
+        plan = plan_actor(kind, actor, configuration, there, digests)
+        if plan.empty and plan.id:
+            return plan.id
         id_ = plan.id
-        api.replace(kind, id_, {"name": actor.name, "configuration": typed})
-    else:
-        id_ = plan.id
-        api.update(kind, id_, {"configuration": typed})
-    # After the change, never before: an apply cut short here sets the secrets once more.
-    _remember(configuration, id_, digests)
-    report(plan)
-    return id_
-
-
-def _remember(configuration: Configuration, id_: str, digests: DigestStore) -> None:
-    if configuration.secrets:
-        digests.write(id_, {path: digest(s) for path, s in configuration.secrets.items()})
+        if id_ is None:
+            body = {"name": actor.name, "workspaceId": api.workspace_id, "configuration": typed}
+            id_ = _create_once(api, kind, actor.name, body)
+            if id_ is None:
+                continue
+        elif plan.removes:
+            # An update merges, so what must go would stay; overwriting keeps the id.
+            api.replace(kind, id_, {"name": actor.name, "configuration": typed})
+        else:
+            api.update(kind, id_, {"configuration": typed})
+        # After the change, never before: an apply cut short here sets the secrets once more.
+        if configuration.secrets:
+            digests.write(id_, {path: digest(s) for path, s in configuration.secrets.items()})
+        report(plan)
+        return id_
+    raise AssertionError("unreachable: the rounds end with an error")
 
 
 def _apply_connection(
     api: AirbyteApi, connection: Connection, source_id: str, destination_id: str, report: Report
 ) -> None:
-    there = only("connection", connection.name, api.named("connection", connection.name))
-    if there is not None:
-        # A list may leave out what only the connection itself tells in full.
-        there = api.get("connection", there["connectionId"])
-    plan = plan_connection(connection, there, source_id, destination_id)
-    if plan.empty:
+    for _ in _rounds(api, "connection", connection.name):
+        there = only("connection", connection.name, api.named("connection", connection.name))
+        plan = plan_connection(connection, there, source_id, destination_id)
+        if plan.empty:
+            return
+        body = connection_body(connection)
+        if plan.id is None:
+            body |= {"sourceId": source_id, "destinationId": destination_id}
+            if _create_once(api, "connection", connection.name, body) is None:
+                continue
+        else:
+            api.update("connection", plan.id, body)
+        report(plan)
         return
-    body = connection_body(connection)
-    if plan.id is None:
-        body |= {"sourceId": source_id, "destinationId": destination_id}
-        _create_once(api, "connection", connection.name, body)
-    else:
-        api.update("connection", plan.id, body)
-    report(plan)
 
 
 def connection_body(connection: Connection) -> dict[str, Any]:
@@ -135,24 +141,34 @@ def _stream_body(stream: Stream) -> dict[str, Any]:
     return body
 
 
-def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]) -> str:
-    """Create it; if it is open whether that happened, or someone else did so, find out."""
-    key = f"{kind}Id"
+def _rounds(api: AirbyteApi, kind: Kind, name: str) -> Iterator[None]:
+    """A few rounds, with random pauses in between, then an error: others keep interfering."""
+    for _ in range(ROUNDS):
+        yield
+        api.pause(random.uniform(0.2, 2.0))  # noqa: S311: not for secrecy
+    raise AirbyteError(
+        f"somebody else is creating {kind} {name!r} at the same time: run this again"
+    )
+
+
+def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]) -> str | None:
+    """Create it, unless somebody else does so at the same time.
+
+    The id if it was made, and is the only one of its name. None if it has to be looked at again:
+    something of that name is there, which may be ours, its answer lost, or somebody else's.
+    """
     try:
-        made = str(api.create(kind, body)[key])
+        made = str(api.create(kind, body)[f"{kind}Id"])
     except AirbyteError as error:
-        if not error.ambiguous and error.status != 409:
-            raise
-        there = only(kind, name, api.named(kind, name))
-        if there is None:
-            raise
-        return str(there[key])
-    first = min(str(entry[key]) for entry in api.named(kind, name))
-    if made != first:
-        # Two people applied at the same moment. Both see the same two, so both keep the same one,
-        # and each takes back only what it has just made itself: nothing has used it yet.
+        if (error.ambiguous or error.status == 409) and api.named(kind, name):
+            return None
+        raise
+    if len(api.named(kind, name)) > 1:
+        # Take back our own: nothing uses it yet, while the other one may be in use. If both of us
+        # do so, the next round finds neither, and the pauses before it differ.
         api.delete(kind, made)
-    return first
+        return None
+    return made
 
 
 def destroy(

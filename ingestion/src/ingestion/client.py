@@ -124,6 +124,9 @@ class AirbyteApi:
             self._workspace = str(workspaces[0]["workspaceId"])
         return self._workspace
 
+    def pause(self, seconds: float) -> None:
+        self._sleep(seconds)
+
     def every(self, kind: Kind) -> Iterator[dict[str, Any]]:
         """Every source, destination or connection of the workspace, over all pages."""
         return self._pages(f"/{kind}s", {})
