@@ -12,6 +12,7 @@ from freshline.contract.document import (
     Export,
     Import,
     UsedColumn,
+    json_schema,
 )
 from freshline.contract.graph import graph_of
 from freshline.contract.publication import (
@@ -38,6 +39,7 @@ __all__ = [
     "contract_materialization",
     "contract_spec",
     "graph_of",
+    "json_schema",
     "read_contracts",
     "retirement",
 ]

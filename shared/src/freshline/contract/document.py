@@ -31,6 +31,7 @@ __all__ = [
     "Export",
     "Import",
     "UsedColumn",
+    "json_schema",
 ]
 
 _WIDTH = 100
@@ -212,6 +213,14 @@ class Contract(_Value):
     def by_key(self) -> Mapping[str, Export]:
         """What the location makes, by key."""
         return {export.key: export for export in self.exports}
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema that every contract's file follows."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Contract.model_json_schema(),
+    }
 
 
 def _explain(error: ValidationError, location: object, document: object) -> str:

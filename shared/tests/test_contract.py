@@ -1,0 +1,413 @@
+"""Contracts: from definitions, as a file, through the instance, and as one graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import jsonschema
+import pytest
+from freshline.contract import (
+    SCHEMA_VERSION,
+    Column,
+    Contract,
+    ContractError,
+    ContractReader,
+    Export,
+    Import,
+    UsedColumn,
+    contract_asset_key,
+    contract_materialization,
+    contract_spec,
+    graph_of,
+    json_schema,
+    read_contracts,
+    retirement,
+)
+from freshline.model import Asset
+from freshline.policy import MaxLag, PolicyError, max_lag
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "contract.schema.json"
+
+ORDERS_COLUMNS = dg.TableSchema(
+    columns=[
+        dg.TableColumn("id", "bigint", constraints=dg.TableColumnConstraints(nullable=False)),
+        dg.TableColumn("amount", "numeric(10, 2)", description="In euros."),
+    ]
+)
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(["raw", "orders"], metadata={"dagster/column_schema": ORDERS_COLUMNS}),
+        dg.AssetSpec(["raw", "lines"], deps=[["raw", "orders"]]),
+    ],
+    name="load",
+)
+def load(): ...
+
+
+@dg.multi_asset(
+    specs=[
+        dg.AssetSpec(["stage", "a"], skippable=True),
+        dg.AssetSpec(["stage", "b"], skippable=True),
+    ],
+    can_subset=True,
+)
+def staged(): ...
+
+
+@dg.asset(
+    key=["mart", "revenue"],
+    deps=[["raw", "orders"], ["crm", "customers"], ["rates", "daily"]],
+    group_name="finance",
+    owners=["team:finance", "ann@example.com"],
+    kinds={"sql", "postgres"},
+    description="What came in.",
+    metadata={
+        **max_lag(minutes=10),
+        "freshline/uses": {"crm/customers": [{"name": "id", "type": "bigint"}, {"name": "name"}]},
+        "freshline/outside": ["rates/daily"],
+        "freshline/columns_enforced": True,
+        "freshline/expected_seconds": 40,
+        "freshline/file": "models/revenue.sql",
+    },
+)
+def revenue() -> None: ...
+
+
+def contract_of(*assets: Any, location: str = "shop", **kwargs: Any) -> Contract:
+    return Contract.from_definitions(dg.Definitions(assets=assets), location, **kwargs)
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+class TestFromDefinitions:
+    def test_exports_say_all_that_others_rely_on(self) -> None:
+        (export,) = contract_of(revenue).exports
+
+        assert (
+            Export(
+                key="mart/revenue",
+                deps=("crm/customers", "rates/daily", "raw/orders"),
+                group="finance",
+                owners=("ann@example.com", "team:finance"),
+                kinds=("postgres", "sql"),
+                policy=MaxLag(10),
+                columns=None,
+                columns_enforced=True,
+                expected_seconds=40,
+                description="What came in.",
+                file="models/revenue.sql",
+            )
+            == export
+        )
+
+    def test_columns_keep_the_table_s_order(self) -> None:
+        export = contract_of(load).by_key["raw/orders"]
+
+        assert (
+            Column(name="id", type="bigint", nullable=False),
+            Column(name="amount", type="numeric(10, 2)", description="In euros."),
+        ) == export.columns
+
+    def test_what_cannot_be_made_alone_is_a_unit(self) -> None:
+        contract = contract_of(load, staged, revenue)
+
+        assert {
+            "mart/revenue": "",
+            "raw/lines": "load",
+            "raw/orders": "load",
+            "stage/a": "",
+            "stage/b": "",
+        } == {export.key: export.unit for export in contract.exports}
+
+    def test_imports_are_what_it_does_not_make(self) -> None:
+        contract = contract_of(load, revenue)
+
+        assert (
+            Import(
+                key="crm/customers",
+                used_by=("mart/revenue",),
+                columns=(
+                    UsedColumn(name="id", type="bigint", used_by=("mart/revenue",)),
+                    UsedColumn(name="name", used_by=("mart/revenue",)),
+                ),
+            ),
+            Import(key="rates/daily", used_by=("mart/revenue",)),
+        ) == contract.imports
+
+    def test_outside_comes_from_consumers_and_from_external_definitions(self) -> None:
+        elsewhere = dg.AssetSpec(["crm", "customers"], metadata={"freshline/outside": True})
+
+        assert ("crm/customers", "rates/daily") == contract_of(load, revenue, elsewhere).outside
+
+    def test_what_it_makes_is_not_outside(self) -> None:
+        rates = dg.asset(key=["rates", "daily"])(lambda: None)
+
+        assert () == contract_of(load, revenue, rates).outside
+
+    def test_columns_of_an_external_definition_are_used_by_all_its_readers(self) -> None:
+        table = dg.TableSchema(columns=[dg.TableColumn("id", "bigint")])
+        with pytest.warns(DeprecationWarning, match="SourceAsset"):  # as in many workspaces
+            picture = dg.SourceAsset(
+                ["crm", "customers"],
+                metadata={"dagster/column_schema": dg.MetadataValue.table_schema(table)},
+            )
+        reader = dg.asset(key=["mart", "people"], deps=[["crm", "customers"]])(lambda: None)
+
+        assert (
+            Import(
+                key="crm/customers",
+                declared=True,
+                used_by=("mart/people",),
+                columns=(UsedColumn(name="id", type="bigint", used_by=("mart/people",)),),
+            ),
+        ) == contract_of(reader, picture).imports
+
+    def test_external_assets_and_their_own_lineage_are_no_needs(self) -> None:
+        external = dg.AssetSpec(["crm", "people"], deps=[["crm", "visits"]])
+        made = dg.asset(key=["mart", "x"])(lambda: None)
+
+        assert () == contract_of(external, made).imports
+
+    def test_the_contract_asset_itself_is_not_exported(self) -> None:
+        contract = contract_of(revenue, contract_spec("shop", 7))
+
+        assert ["mart/revenue"] == [export.key for export in contract.exports]
+        assert 7 == contract.tick_seconds
+        assert "shop" == contract.published_as
+
+    def test_a_partitioned_asset_is_marked(self) -> None:
+        days = dg.DailyPartitionsDefinition("2026-01-01")
+        daily = dg.asset(key=["raw", "daily"], partitions_def=days)(lambda: None)
+
+        assert contract_of(daily).by_key["raw/daily"].partitioned
+
+    def test_a_policy_on_a_partitioned_asset_is_refused(self) -> None:
+        days = dg.DailyPartitionsDefinition("2026-01-01")
+        daily = dg.asset(key=["raw", "daily"], partitions_def=days, metadata=max_lag(5))(
+            lambda: None
+        )
+
+        with pytest.raises(PolicyError, match="asset raw/daily is partitioned"):
+            contract_of(daily)
+
+    def test_a_policy_that_cannot_be_read_names_the_asset(self) -> None:
+        broken = dg.asset(key=["raw", "x"], metadata={"freshline/max_lag": {"minutes": -1}})(
+            lambda: None
+        )
+
+        with pytest.raises(ContractError) as caught:
+            contract_of(broken)
+
+        assert str(caught.value).startswith(
+            "contract of shop: exports.[raw/x].policy: policy: maximum_lag_minutes must be above 0"
+        )
+
+
+class TestFile:
+    def test_reads_back_what_it_wrote(self) -> None:
+        contract = contract_of(load, revenue, tick_seconds=5, code_version="1a2b")
+
+        assert contract == Contract.from_json(contract.to_json())
+
+    def test_is_small_sorted_and_one_fact_a_line(self) -> None:
+        contract = contract_of(load, revenue).model_copy(update={"dagster_version": "1.13.27"})
+
+        assert """\
+{
+  "schema_version": 1,
+  "location": "shop",
+  "dagster_version": "1.13.27",
+  "published_as": "shop",
+  "exports": [
+    {
+      "key": "mart/revenue",
+      "deps": ["crm/customers", "rates/daily", "raw/orders"],
+      "group": "finance",
+      "owners": ["ann@example.com", "team:finance"],
+      "kinds": ["postgres", "sql"],
+      "policy": {"minutes": 10},
+      "columns_enforced": true,
+      "expected_seconds": 40.0,
+      "description": "What came in.",
+      "file": "models/revenue.sql"
+    },
+    {"key": "raw/lines", "deps": ["raw/orders"], "unit": "load"},
+    {
+      "key": "raw/orders",
+      "unit": "load",
+      "columns": [
+        {"name": "id", "type": "bigint", "nullable": false},
+        {"name": "amount", "type": "numeric(10, 2)", "description": "In euros."}
+      ]
+    }
+  ],
+  "imports": [
+    {
+      "key": "crm/customers",
+      "used_by": ["mart/revenue"],
+      "columns": [
+        {"name": "id", "type": "bigint", "used_by": ["mart/revenue"]},
+        {"name": "name", "used_by": ["mart/revenue"]}
+      ]
+    },
+    {"key": "rates/daily", "used_by": ["mart/revenue"]}
+  ],
+  "outside": ["rates/daily"]
+}
+""" == contract.to_json()
+
+    def test_the_order_of_the_definitions_does_not_matter(self) -> None:
+        assert (
+            contract_of(load, staged, revenue).to_json()
+            == contract_of(revenue, staged, load).to_json()
+        )
+
+    def test_a_newer_schema_is_read_for_what_is_known_of_it(self) -> None:
+        document = {
+            "schema_version": SCHEMA_VERSION + 1,
+            "location": "shop",
+            "quality": {"score": 1},
+            "exports": [
+                {"key": "raw/x", "sla": "gold", "policy": {"minutes": 5, "percentile": 99}}
+            ],
+        }
+
+        contract = Contract.from_json(json.dumps(document))
+
+        assert contract.newer
+        assert (Export(key="raw/x", policy=MaxLag(5)),) == contract.exports
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("{", "the contract is not JSON"),
+            ("[]", "contract: document: "),
+            ('{"exports": []}', "contract: location: Field required"),
+            (
+                '{"location": "shop", "exports": [{"key": "a"}, {"key": "b", "deps": 3}]}',
+                "contract of shop: exports.[b].deps: ",
+            ),
+        ],
+    )
+    def test_a_bad_file_names_the_field(self, text: str, said: str) -> None:
+        with pytest.raises(ContractError) as caught:
+            Contract.from_json(text)
+
+        assert str(caught.value).startswith(said)
+
+
+class TestSchema:
+    def test_the_published_one_is_that_of_the_code(self) -> None:
+        assert json_schema() == json.loads(SCHEMA.read_text(encoding="utf-8"))
+
+    def test_accepts_what_is_written(self) -> None:
+        document = json.loads(contract_of(load, revenue, tick_seconds=5).to_json())
+
+        assert [] == list(jsonschema.Draft202012Validator(json_schema()).iter_errors(document))
+
+
+class TestPublication:
+    def test_what_is_published_is_read_back(self, instance: dg.DagsterInstance) -> None:
+        shop = contract_of(load, revenue, tick_seconds=5, code_version="1a2b")
+        marts = contract_of(revenue, location="marts")
+        for contract in (shop, marts):
+            instance.report_runless_asset_event(contract_materialization(contract))
+
+        published = read_contracts(instance)
+
+        assert ["marts", "shop"] == list(published)
+        assert shop == published["shop"].contract
+        record = instance.get_latest_materialization_event(contract_asset_key("shop"))
+        assert record is not None
+        assert record.timestamp == published["shop"].published_at
+
+    def test_the_latest_counts(self, instance: dg.DagsterInstance) -> None:
+        reader = ContractReader(instance)
+        for contract in (contract_of(load), contract_of(load, revenue)):
+            instance.report_runless_asset_event(contract_materialization(contract))
+            read = reader.read()["shop"].contract
+
+            assert contract == read
+
+    def test_content_that_is_known_is_not_parsed_again(self, instance: dg.DagsterInstance) -> None:
+        reader = ContractReader(instance)
+        instance.report_runless_asset_event(contract_materialization(contract_of(load)))
+        first = reader.read()["shop"].contract
+        instance.report_runless_asset_event(contract_materialization(contract_of(load)))
+
+        assert first is reader.read()["shop"].contract
+
+    def test_a_bad_one_is_named_and_hides_no_other(self, instance: dg.DagsterInstance) -> None:
+        instance.report_runless_asset_event(contract_materialization(contract_of(load)))
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                contract_asset_key("broken"), metadata={"freshline/contract": '{"exports": 1}'}
+            )
+        )
+        instance.report_runless_asset_event(dg.AssetMaterialization(contract_asset_key("empty")))
+        reader = ContractReader(instance)
+
+        assert ["shop"] == list(reader.read())
+        assert {"broken", "empty"} == set(reader.problems)
+        assert "contract: location: Field required" == reader.problems["broken"]
+
+    def test_a_retired_location_is_gone_until_it_speaks_again(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = ContractReader(instance)
+        instance.report_runless_asset_event(contract_materialization(contract_of(load)))
+        instance.report_runless_asset_event(retirement("shop"))
+
+        assert {} == reader.read()
+        assert {"shop"} == reader.retired
+
+        instance.report_runless_asset_event(contract_materialization(contract_of(load)))
+
+        assert ["shop"] == list(reader.read())
+        assert set() == reader.retired
+
+
+class TestGraph:
+    def test_joins_the_locations(self) -> None:
+        graph = graph_of(
+            [
+                contract_of(load, location="shop", tick_seconds=5),
+                contract_of(revenue, location="marts", tick_seconds=30),
+            ]
+        )
+
+        assert {
+            "mart/revenue": Asset(
+                "mart/revenue",
+                "marts",
+                deps=("crm/customers", "rates/daily", "raw/orders"),
+                policy=MaxLag(10),
+            ),
+            "raw/lines": Asset("raw/lines", "shop", deps=("raw/orders",), unit="load"),
+            "raw/orders": Asset("raw/orders", "shop", unit="load"),
+        } == graph.assets
+        assert {"shop": 5, "marts": 30} == graph.ticks
+        assert frozenset({"rates/daily"}) == graph.outside
+
+    def test_a_key_made_twice_has_one_owner_whoever_asks(self) -> None:
+        one, two = contract_of(load, location="a"), contract_of(load, location="b")
+
+        assert "a" == graph_of([one, two]).assets["raw/orders"].location
+        assert "a" == graph_of([two, one]).assets["raw/orders"].location
+
+    def test_what_some_location_makes_is_not_outside(self) -> None:
+        rates = dg.asset(key=["rates", "daily"])(lambda: None)
+
+        graph = graph_of([contract_of(revenue, location="a"), contract_of(rates, location="b")])
+
+        assert frozenset() == graph.outside

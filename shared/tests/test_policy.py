@@ -1,0 +1,117 @@
+"""Policies: what can be written, what is refused, and where an asset carries one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import pytest
+from freshline.describe import MAX_LAG
+from freshline.policy import MaxLag, PolicyError, max_lag, max_lag_metadata, policy_of
+
+WHERE = "model mart_x (models/mart_x.sql)"
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        ("written", "expected"),
+        [
+            ({"maximum_lag_minutes": 5}, MaxLag(5)),
+            ({"maximum_lag_minutes": 0.5}, MaxLag(0.5)),
+            (
+                {"maximum_lag_minutes": 60, "cron": "0 9 * * 1-5", "timezone": "Europe/Amsterdam"},
+                MaxLag(60, "0 9 * * 1-5", "Europe/Amsterdam"),
+            ),
+            # What Dagster's first freshness policies called the fields.
+            (
+                {
+                    "maximum_lag_minutes": 60,
+                    "cron_schedule": "@daily",
+                    "cron_schedule_timezone": "UTC",
+                },
+                MaxLag(60, "@daily", "UTC"),
+            ),
+        ],
+    )
+    def test_reads(self, written: dict[str, Any], expected: MaxLag) -> None:
+        assert expected == MaxLag.parse(written, WHERE)
+
+    @pytest.mark.parametrize(
+        ("written", "said"),
+        [
+            (5, "a freshness policy is a mapping such as"),
+            ({}, "lacks maximum_lag_minutes"),
+            ({"maximum_lag_minutes": "5"}, "must be a number of minutes, not '5'"),
+            ({"maximum_lag_minutes": None}, "must be a number of minutes, not None"),
+            ({"maximum_lag_minutes": True}, "must be a number of minutes, not True"),
+            ({"maximum_lag_minutes": float("nan")}, "must be a finite number, not nan"),
+            ({"maximum_lag_minutes": float("inf")}, "must be a finite number, not inf"),
+            ({"maximum_lag_minutes": 0}, "must be above 0, not 0"),
+            ({"maximum_lag_minutes": -5}, "must be above 0, not -5"),
+            (
+                {"maximum_lag_minute": 5},
+                "unknown field 'maximum_lag_minute' (did you mean 'maximum_lag_minutes'?)",
+            ),
+            ({"maximum_lag_minutes": 5, "lol": 1}, "unknown field 'lol'. Fields: "),
+            ({"maximum_lag_minutes": 5, "minutes": 6}, "says minutes twice"),
+            ({"maximum_lag_minutes": 5, "cron": "9 o'clock"}, "it has 2 fields, not 5"),
+            ({"maximum_lag_minutes": 5, "cron": "0 25 * * *"}, "the cron '0 25 * * *' cannot be"),
+            ({"maximum_lag_minutes": 5, "cron": "0 0 31 2 *"}, "the cron '0 0 31 2 *' cannot be"),
+            ({"maximum_lag_minutes": 5, "cron": 9}, "it is not text"),
+            ({"maximum_lag_minutes": 5, "timezone": "UTC"}, "has no cron to be read with"),
+            (
+                {"maximum_lag_minutes": 5, "cron": "0 9 * * *", "timezone": "Mars/Olympus"},
+                "the time zone 'Mars/Olympus' is not known",
+            ),
+            (
+                {"maximum_lag_minutes": 5, "cron": "0 9 * * *", "timezone": "../etc"},
+                "the time zone '../etc' is not known",
+            ),
+            (
+                {"maximum_lag_minutes": 5, "cron": "0 9 * * *", "timezone": 2},
+                "the time zone 2 is not known",
+            ),
+        ],
+    )
+    def test_refuses_and_names_model_file_and_fix(self, written: object, said: str) -> None:
+        with pytest.raises(PolicyError) as caught:
+            MaxLag.parse(written, WHERE)
+
+        assert str(caught.value).startswith(f"{WHERE}: ")
+        assert said in str(caught.value)
+
+
+class TestMaxLag:
+    def test_whole_minutes_are_integers_in_json(self) -> None:
+        assert {"minutes": 5} == MaxLag(5.0).to_json()
+
+    def test_speaks(self) -> None:
+        assert "at most 5 minutes behind" == str(MaxLag(5))
+        assert "at most 1 minute behind" == str(MaxLag(1))
+        assert "at most 60 minutes behind at 0 9 * * * (UTC)" == str(MaxLag(60, "0 9 * * *"))
+
+
+class TestPolicyOf:
+    def test_reads_back_what_a_python_asset_promises(self) -> None:
+        @dg.asset(metadata=max_lag(minutes=5, cron="0 9 * * *"))
+        def orders() -> None: ...
+
+        assert MaxLag(5, "0 9 * * *") == policy_of(orders.get_asset_spec())
+
+    def test_reads_what_dagster_has_wrapped(self) -> None:
+        metadata = {MAX_LAG: dg.MetadataValue.json(MaxLag(2.5).to_json())}
+
+        assert MaxLag(2.5) == policy_of(dg.AssetSpec("orders", metadata=metadata))
+
+    def test_is_none_without_one(self) -> None:
+        assert policy_of(dg.AssetSpec("orders")) is None
+
+    def test_refuses_a_partitioned_asset(self) -> None:
+        spec = dg.AssetSpec(
+            ["raw", "orders"],
+            metadata=max_lag_metadata(MaxLag(5)),
+            partitions_def=dg.StaticPartitionsDefinition(["a"]),
+        )
+
+        with pytest.raises(PolicyError, match="asset raw/orders is partitioned and carries"):
+            policy_of(spec)
