@@ -153,6 +153,8 @@ class Dagster:
         self._run("webserver", HOST_BIN / "dagster-webserver", *server)
         self._run("daemon", HOST_BIN / "dagster-daemon", "run", "-w", self._workspace)
         wait_until(self.graphql.is_up, "the webserver answers", seconds=120)
+        loaded = self.graphql.locations()
+        assert set(loaded.values()) == {"LOADED"}, loaded
 
     def start_location(self, name: str) -> None:
         self.servers[name] = self.locations[name].serve(cwd=self._home, env=self._env)

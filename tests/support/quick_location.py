@@ -5,8 +5,7 @@ moment at which it began reading as a row; every other asset copies the oldest o
 newest rows, so that the newest row in a mart *is* its data time.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 import json
 import os
 import time
