@@ -120,7 +120,9 @@ def explain(miss: Infeasible) -> str:
     ]
     takes = "the path takes" if miss.measured else "the path takes at the very least"
     asked = spoken(miss.policy.minutes * 60)
-    return f"{asked} asked, {takes} {spoken(miss.seconds)}: {', '.join(shares)}."
+    # Data is oldest just before it is replaced: a run in progress has to end first.
+    before = "" if miss.policy.cron else ", waiting for the run before it included"
+    return f"{asked} asked, {takes} {spoken(miss.seconds)}{before}: {', '.join(shares)}."
 
 
 def spoken(seconds: float) -> str:

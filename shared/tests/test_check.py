@@ -1,0 +1,554 @@
+"""The gate's rules, over contracts written down by hand. Each with its defect, and without."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freshline.check import (
+    Finding,
+    Rule,
+    Severity,
+    Subject,
+    Workspace,
+    findings,
+    imports_satisfied,
+    policies_feasible,
+)
+from freshline.check.names import quoted, same_but_for_spelling, similar
+from freshline.check.policies import infeasible, spoken
+from freshline.check.types import accepts
+from freshline.contract import Column, Contract, Export, Import, UsedColumn
+from freshline.model import Durations, Moments
+from freshline.policy import MaxLag
+
+STARS = (
+    Column(name="user_id", type="bigint"),
+    Column(name="user_login", type="text"),
+    Column(name="starred_at", type="timestamptz"),
+)
+
+
+def ingestion(**changes: Any) -> Contract:
+    raw = Export(key="raw/stars", columns=(Column(name="user_id", type="bigint"),))
+    return Contract(location="ingestion", exports=(raw,)).model_copy(update=changes)
+
+
+def core(*exports: Export, **changes: Any) -> Contract:
+    stars = Export(key="mart/stars", deps=("raw/stars",), columns=STARS, file="models/stars.sql")
+    need = Import(key="raw/stars", used_by=("mart/stars",))
+    return Contract(location="core", exports=exports or (stars,), imports=(need,)).model_copy(
+        update=changes
+    )
+
+
+def marts(need: Import | None = None, policy: MaxLag | None = None, **changes: Any) -> Contract:
+    need = need or Import(key="mart/stars", used_by=("mart/join",))
+    join = Export(key="mart/join", deps=(need.key,), policy=policy)
+    return Contract(location="marts", exports=(join,), imports=(need,)).model_copy(update=changes)
+
+
+def needs(*columns: UsedColumn, key: str = "mart/stars", declared: bool = False) -> Import:
+    return Import(key=key, used_by=("mart/join",), columns=columns, declared=declared)
+
+
+def found(*contracts: Contract | Subject, **kwargs: Any) -> list[Finding]:
+    subjects = [it if isinstance(it, Subject) else Subject(it.location, it) for it in contracts]
+    return findings(Workspace(subjects), **kwargs)
+
+
+def only(results: list[Finding]) -> Finding:
+    (finding,) = results
+    return finding
+
+
+def test_a_workspace_that_fits_together_is_clean() -> None:
+    need = needs(
+        UsedColumn(name="user_login", type="varchar", used_by=("mart/join",)),
+        UsedColumn(name="starred_at", type="timestamp with time zone"),
+    )
+
+    assert [] == found(ingestion(), core(), marts(need, MaxLag(10)))
+
+
+class TestUnknownImport:
+    def test_names_who_exports_something_like_it(self) -> None:
+        finding = only(found(ingestion(), core(), marts(needs(key="mart/star"))))
+
+        assert Rule.UNKNOWN_IMPORT is finding.rule
+        assert Severity.FINDING is finding.severity
+        assert (
+            "`marts` needs `mart/star` for `mart/join`; `core` exports `mart/stars`."
+            == finding.message
+        )
+        assert (
+            "Did you mean `mart/stars`? If `core` renamed it, depend on the new name."
+            == finding.fix
+        )
+
+    def test_says_so_when_there_is_nothing_like_it(self) -> None:
+        finding = only(found(ingestion(), core(), marts(needs(key="crm/people"))))
+
+        assert (
+            "`marts` needs `crm/people` for `mart/join`; no location makes anything like it."
+            == finding.message
+        )
+
+    def test_the_same_table_in_another_layer_is_suggested(self) -> None:
+        finding = only(found(ingestion(), core(), marts(needs(key="warehouse_of_ours/stars"))))
+
+        assert "`core` exports `mart/stars`." in finding.message
+
+    def test_made_outside_on_purpose_is_nobody_s_fault(self) -> None:
+        outside = marts(needs(key="crm/people"), outside=("crm/people",))
+
+        assert [] == found(ingestion(), core(), outside)
+
+    def test_outside_but_made_is_a_note(self) -> None:
+        finding = only(found(ingestion(), core(), marts(outside=("mart/stars",))))
+
+        assert Severity.NOTE is finding.severity
+        assert "declares `mart/stars` as made outside the workspace, but `core`" in finding.message
+
+    def test_an_external_definition_that_nobody_makes_is_a_note(self) -> None:
+        finding = only(found(ingestion(), core(), marts(needs(key="crm/people", declared=True))))
+
+        assert Severity.NOTE is finding.severity
+        assert "freshline/outside" in finding.fix
+
+    @pytest.mark.parametrize("key", ["mart/star", "mart/Stars", "mart/starz"])
+    def test_an_external_definition_that_is_spelled_nearly_alike_is_a_finding(
+        self, key: str
+    ) -> None:
+        finding = only(found(ingestion(), core(), marts(needs(key=key, declared=True))))
+
+        assert Severity.FINDING is finding.severity
+        assert "`core` exports `mart/stars`." in finding.message
+
+    def test_an_external_definition_of_what_was_made_until_now_is_a_finding(self) -> None:
+        gone = Subject(
+            "core",
+            core(Export(key="mart/stargazers", deps=("raw/stars",), columns=STARS)),
+            committed=core(),
+        )
+        results = found(ingestion(), gone, marts(needs(declared=True)))
+
+        (finding,) = [it for it in results if it.rule is Rule.UNKNOWN_IMPORT]
+        assert Severity.FINDING is finding.severity
+        assert (
+            "`marts` needs `mart/stars` for `mart/join`; `core` made it, as its committed "
+            "contract says, and no longer does." == finding.message
+        )
+
+    def test_is_a_note_while_a_location_cannot_be_asked(self) -> None:
+        results = found(ingestion(), marts(), Subject("core", error="it does not load"))
+
+        assert [
+            (Rule.DOES_NOT_LOAD, Severity.FINDING),
+            (Rule.UNKNOWN_IMPORT, Severity.NOTE),
+        ] == [(finding.rule, finding.severity) for finding in results]
+        assert "no location is known to make it, and `core` could not be asked" in (
+            results[1].message
+        )
+
+    def test_a_location_that_cannot_be_asked_is_judged_by_its_committed_contract(self) -> None:
+        core_down = Subject("core", core(), error="it does not load", traceback=("KeyError: 1",))
+
+        finding = only(found(ingestion(), core_down, marts()))
+
+        assert Rule.DOES_NOT_LOAD is finding.rule
+        assert "It is judged by its committed contract." in finding.message
+        assert ("KeyError: 1",) == finding.details
+
+
+class TestColumns:
+    def test_one_that_does_not_exist(self) -> None:
+        used = UsedColumn(name="country", type="text", used_by=("mart/join",))
+
+        finding = only(found(ingestion(), core(), marts(needs(used))))
+
+        assert Rule.MISSING_COLUMN is finding.rule
+        assert (
+            "column `country` of `mart/stars` does not exist in `core`, which makes the table; "
+            "used by `mart/join` of `marts`." == finding.message
+        )
+        assert "`core` brings the column back, or `mart/join` stops using it first." == finding.fix
+
+    def test_one_that_is_gone(self) -> None:
+        now = core(Export(key="mart/stars", deps=("raw/stars",), columns=STARS[:1]))
+        used = UsedColumn(name="user_login", used_by=("mart/join",))
+        results = found(ingestion(), Subject("core", now, committed=core()), marts(needs(used)))
+
+        (finding,) = [it for it in results if it.rule is Rule.MISSING_COLUMN]
+        assert "column `user_login` of `mart/stars` is gone in `core`" in finding.message
+
+    def test_one_that_was_renamed_is_suggested(self) -> None:
+        used = UsedColumn(name="login", used_by=("mart/join",))
+
+        assert (
+            "Did you mean `user_login`?" == only(found(ingestion(), core(), marts(needs(used)))).fix
+        )
+
+    def test_one_of_another_type(self) -> None:
+        used = UsedColumn(name="starred_at", type="text", used_by=("mart/join",))
+
+        finding = only(found(ingestion(), core(), marts(needs(used))))
+
+        assert Rule.COLUMN_TYPE is finding.rule
+        assert (
+            "column `starred_at` of `mart/stars` is `timestamptz` in `core`, which makes the "
+            "table; `mart/join` of `marts` uses it as `text`." == finding.message
+        )
+
+    def test_names_are_compared_without_case(self) -> None:
+        used = UsedColumn(name="USER_LOGIN", type="TEXT")
+
+        assert [] == found(ingestion(), core(), marts(needs(used)))
+
+    def test_columns_that_the_producer_does_not_declare_cannot_be_missed(self) -> None:
+        unknown = core(Export(key="mart/stars", deps=("raw/stars",)))
+        used = UsedColumn(name="anything", type="text")
+
+        assert [] == found(ingestion(), unknown, marts(needs(used)))
+
+    def test_a_table_without_columns_misses_all(self) -> None:
+        empty = core(Export(key="mart/stars", deps=("raw/stars",), columns=()))
+        used = UsedColumn(name="user_id")
+
+        assert Rule.MISSING_COLUMN is only(found(ingestion(), empty, marts(needs(used)))).rule
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "kinds", "accepted"),
+    [
+        ("text", "varchar", (), True),
+        ("text", "character varying(10)", (), True),
+        ("varchar(10)", "text", (), False),
+        ("varchar(10)", "varchar(5)", (), True),
+        ("int8", "bigint", (), True),
+        ("bigint", "integer", (), False),
+        ("int4", "integer", (), True),
+        ("numeric", "decimal(5, 4)", (), True),
+        ("numeric(5,4)", "numeric(5, 4)", (), True),
+        ("numeric(5,4)", "numeric(5,3)", (), False),
+        ("numeric(10,2)", "numeric(8,2)", (), True),
+        ("numeric(8,2)", "numeric(10,2)", (), False),
+        ("numeric(5,0)", "numeric(5)", (), True),
+        ("timestamptz", "timestamp with time zone", (), True),
+        ("timestamptz", "timestamp(6) with time zone", (), True),
+        ("timestamptz", "timestamp", (), False),
+        ("timestamptz", "text", (), False),
+        ("float8", "double precision", (), True),
+        ("bool", "boolean", (), True),
+        ("jsonb", "json", (), False),
+        ("text[]", "varchar[]", (), True),
+        ("text[]", "integer[]", (), False),
+        (None, "text", (), True),
+        ("text", None, (), True),
+        ("my_enum", "other_enum", (), True),
+        ("String", "text", ("postgres",), True),
+        ("NUMBER(38,0)", "number(38, 0)", ("dbt", "snowflake"), True),
+        ("STRING", "TEXT", ("bigquery",), True),
+        ("INT64", "STRING", ("dbt", "bigquery"), False),
+    ],
+)
+def test_types_are_compared_as_the_warehouse_means_them(
+    expected: str | None, actual: str | None, kinds: tuple[str, ...], accepted: bool
+) -> None:
+    assert accepted is accepts(expected, actual, kinds)
+
+
+class TestMakers:
+    def test_two_of_one_key(self, tmp_path: Path) -> None:
+        other = Contract(location="legacy", exports=(Export(key="mart/stars", file="assets.py"),))
+        finding = only(
+            found(
+                ingestion(),
+                Subject("core", core(), folder=tmp_path / "core"),
+                Subject("legacy", other, folder=tmp_path / "legacy"),
+                marts(),
+            )
+        )
+
+        assert Rule.MADE_TWICE is finding.rule
+        assert (
+            f"`mart/stars` is made by `core` ({tmp_path}/core/models/stars.sql) and by `legacy` "
+            f"({tmp_path}/legacy/assets.py); an asset has one maker." == finding.message
+        )
+        assert ("core", "legacy") == finding.concerns
+
+
+class TestCycles:
+    def test_across_locations(self) -> None:
+        circle = ingestion(
+            exports=(Export(key="raw/stars", deps=("mart/join",)),),
+            imports=(Import(key="mart/join", used_by=("raw/stars",)),),
+        )
+
+        finding = only(found(circle, core(), marts()))
+
+        assert Rule.CYCLE is finding.rule
+        assert (
+            "assets wait for each other in a circle: `mart/join` (marts) -> `mart/stars` (core) "
+            "-> `raw/stars` (ingestion) -> `mart/join` (marts)." == finding.message
+        )
+        assert ("core", "ingestion", "marts") == finding.concerns
+
+    def test_two_knots_are_two_findings(self) -> None:
+        def pair(location: str, one: str, two: str) -> Contract:
+            return Contract(
+                location=location,
+                exports=(Export(key=one, deps=(two,)), Export(key=two, deps=(one,))),
+            )
+
+        results = found(pair("a", "l/a", "l/b"), pair("b", "l/c", "l/d"))
+
+        assert ["l/a", "l/c"] == [finding.key for finding in results]
+
+    def test_locations_that_use_each_other_are_no_cycle(self) -> None:
+        forth = Contract(
+            location="a",
+            exports=(Export(key="l/one"), Export(key="l/three", deps=("l/two",))),
+            imports=(Import(key="l/two", used_by=("l/three",)),),
+        )
+        back = Contract(
+            location="b",
+            exports=(Export(key="l/two", deps=("l/one",)),),
+            imports=(Import(key="l/one", used_by=("l/two",)),),
+        )
+
+        assert [] == found(forth, back)
+
+    def test_a_chain_of_thousands_is_no_cycle(self) -> None:
+        chain = tuple(
+            Export(key=f"l/t{n}", deps=(f"l/t{n + 1}",) if n < 4_999 else ()) for n in range(5_000)
+        )
+
+        assert [] == found(Contract(location="a", exports=chain))
+
+
+def measured(**seconds: float) -> Mapping[str, Durations]:
+    steady = {name: Moments(1_000, value, 0.0) for name, value in seconds.items()}
+    return {
+        name.replace("__", "/"): Durations(
+            wait=Moments(1_000, 0.0, 0.0),
+            queue=Moments(1_000, 0.0, 0.0),
+            start=Moments(1_000, 0.0, 0.0),
+            execution=moments,
+        )
+        for name, moments in steady.items()
+    }
+
+
+class TestPolicies:
+    DURATIONS = measured(raw__stars=60, mart__stars=15, mart__join=15)
+
+    def test_one_that_cannot_be_held_says_where_the_time_goes(self) -> None:
+        finding = only(found(ingestion(), core(), marts(policy=MaxLag(2)), measured=self.DURATIONS))
+
+        assert Rule.POLICY is finding.rule
+        # Just before it is replaced, the data is as old as the whole path (90 s), the sync
+        # before it (60 s, and the 5 s of a tick), and 2 s of margin, which all three share.
+        assert (
+            "`mart/join`: 2 min asked, the path takes 2 min 37 s, waiting for the run before it "
+            "included: 2 min 6 s of it in `ingestion`, 16 s of it in `core`, 16 s of it in "
+            "`marts`." == finding.message
+        )
+
+    def test_one_that_can_be_held_is_silent(self) -> None:
+        assert [] == found(ingestion(), core(), marts(policy=MaxLag(3)), measured=self.DURATIONS)
+
+    def test_declared_durations_count_where_nothing_was_measured(self) -> None:
+        slow = ingestion(exports=(Export(key="raw/stars", expected_seconds=600),))
+
+        assert [] == found(ingestion(), core(), marts(policy=MaxLag(10)))
+        assert Rule.POLICY is only(found(slow, core(), marts(policy=MaxLag(10)))).rule
+
+    def test_measured_durations_count_before_declared_ones(self) -> None:
+        slow = ingestion(exports=(Export(key="raw/stars", expected_seconds=600),))
+
+        assert [] == found(slow, core(), marts(policy=MaxLag(10)), measured=self.DURATIONS)
+
+    def test_given_durations_count_before_those_in_contracts(self) -> None:
+        contracts = [ingestion(), core(), marts(policy=MaxLag(10))]
+
+        assert [] == infeasible(contracts, {}, {"raw/stars": 60})
+        assert ["mart/join"] == [miss.key for miss in infeasible(contracts, {}, {"raw/stars": 600})]
+
+    def test_twenty_seconds_over_three_locations_are_impossible_anywhere(self) -> None:
+        finding = only(found(ingestion(), core(), marts(policy=MaxLag(20 / 60))))
+
+        assert "20 s asked, the path takes at the very least " in finding.message
+
+    def test_nothing_is_reported_on_a_guess(self) -> None:
+        assert [] == found(ingestion(), core(), marts(policy=MaxLag(1)))
+
+    def test_with_a_cron_no_run_before_has_to_be_waited_for(self) -> None:
+        durations = measured(raw__stars=60, mart__stars=15, mart__join=15)
+        cron = MaxLag(2, "0 9 * * *")
+
+        assert [] == found(ingestion(), core(), marts(policy=cron), measured=durations)
+
+    def test_one_on_a_partitioned_asset(self) -> None:
+        daily = Export(key="raw/daily", partitioned=True, policy=MaxLag(5))
+        finding = only(found(Contract(location="a", exports=(daily,))))
+
+        assert Rule.POLICY is finding.rule
+        assert "asset raw/daily is partitioned and carries a maximum lag" in finding.message
+
+    def test_one_fed_by_a_partitioned_asset_is_a_note(self) -> None:
+        daily = Export(key="raw/stars", partitioned=True)
+        finding = only(found(ingestion(exports=(daily,)), core(), marts(policy=MaxLag(10))))
+
+        assert Severity.NOTE is finding.severity
+        assert "is made from `raw/stars`, which is partitioned" in finding.message
+
+
+class TestCommitted:
+    def test_a_stale_one_lists_the_fields_and_the_command(self, tmp_path: Path) -> None:
+        committed = marts(needs(), policy=MaxLag(5))
+        now = marts(needs(UsedColumn(name="user_id", type="bigint")), policy=MaxLag(10))
+        stale = Subject("marts", now, committed=committed, contract_file=tmp_path / "contract.json")
+
+        finding = only(found(ingestion(), core(), stale))
+
+        assert Rule.STALE_CONTRACT is finding.rule
+        assert (
+            f"{tmp_path}/contract.json no longer matches the code of `marts`: 2 differences."
+            == (finding.message)
+        )
+        assert (
+            "`mart/join`: maximum lag: at most 5 minutes behind -> at most 10 minutes behind",
+            "import `mart/stars`: column `user_id` (bigint) used now",
+        ) == finding.details
+        assert "Run `freshline contract write marts` and commit the file." == finding.fix
+
+    def test_a_current_one_is_silent(self) -> None:
+        assert [] == found(ingestion(), core(), Subject("marts", marts(), committed=marts()))
+
+    def test_another_dagster_alone_is_a_note(self) -> None:
+        upgraded = Subject(
+            "marts",
+            marts(dagster_version="1.13.27"),
+            committed=marts(dagster_version="1.12.9"),
+        )
+
+        finding = only(found(ingestion(), core(), upgraded))
+
+        assert Severity.NOTE is finding.severity
+        assert "was written with Dagster 1.12.9; it runs 1.13.27 now." in finding.message
+
+
+class TestSchema:
+    def test_a_newer_one_says_what_is_checked(self) -> None:
+        finding = only(found(ingestion(), core(), marts(schema_version=2)))
+
+        assert Rule.NEWER_SCHEMA is finding.rule
+        assert Severity.NOTE is finding.severity
+        assert (
+            "the contract of `marts` has schema 2, this freshline knows 1: keys, dependencies, "
+            "columns and policies as known here are checked, what the newer schema adds is not."
+            == finding.message
+        )
+
+    def test_what_is_known_of_a_newer_one_is_still_checked(self) -> None:
+        results = found(ingestion(), core(), marts(needs(key="mart/star"), schema_version=2))
+
+        assert [Rule.UNKNOWN_IMPORT, Rule.NEWER_SCHEMA] == [finding.rule for finding in results]
+
+
+class TestKeys:
+    def test_a_key_against_the_convention_names_file_and_better_name(self, tmp_path: Path) -> None:
+        contract = Contract(
+            location="marts",
+            published_as="marts",
+            exports=(Export(key="Mart/OrderItems", file="assets.py"),),
+        )
+        finding = only(found(Subject("marts", contract, folder=tmp_path)))
+
+        assert Rule.KEY_CONVENTION is finding.rule
+        assert finding.message.startswith("`Mart/OrderItems` of `marts` has the layer 'Mart'")
+        assert f"In {tmp_path}/assets.py, name it `mart/order_items`." == finding.fix
+
+    def test_a_key_of_three_parts(self) -> None:
+        contract = Contract(location="a", published_as="a", exports=(Export(key="db/raw/orders"),))
+
+        assert "Name it [layer, table]: the logical schema, then the table." == (
+            only(found(contract)).fix
+        )
+
+    def test_who_does_not_use_freshline_has_promised_no_convention(self) -> None:
+        assert [] == found(Contract(location="a", exports=(Export(key="OrderItems"),)))
+
+    def test_a_location_that_publishes_under_another_name(self) -> None:
+        contract = Contract(location="marts", published_as="mart")
+
+        assert "it publishes its contract as `mart`" in only(found(contract)).message
+
+
+class TestAtRunTime:
+    def test_a_location_sees_what_it_needs_and_does_not_get(self) -> None:
+        contracts = [ingestion(), core(), marts(needs(key="mart/star"))]
+
+        assert [Rule.UNKNOWN_IMPORT] == [
+            finding.rule for finding in imports_satisfied(contracts, "marts")
+        ]
+        assert [] == imports_satisfied(contracts, "core")
+
+    def test_notes_turn_nothing_red(self) -> None:
+        contracts = [ingestion(), core(), marts(needs(key="crm/people", declared=True))]
+
+        assert [] == imports_satisfied(contracts, "marts")
+
+    def test_both_makers_of_a_key_see_it(self) -> None:
+        legacy = Contract(location="legacy", exports=(Export(key="mart/stars"),))
+        contracts = [ingestion(), core(), legacy, marts()]
+
+        assert [[Rule.MADE_TWICE], [Rule.MADE_TWICE], []] == [
+            [finding.rule for finding in imports_satisfied(contracts, location)]
+            for location in ("core", "legacy", "marts")
+        ]
+
+    def test_policies_are_those_of_the_location(self) -> None:
+        contracts = [ingestion(), core(), marts(policy=MaxLag(2))]
+        durations = TestPolicies.DURATIONS
+
+        assert ["mart/join"] == [
+            finding.key for finding in policies_feasible(contracts, "marts", durations)
+        ]
+        assert [] == policies_feasible(contracts, "core", durations)
+
+
+class TestNames:
+    def test_lists_are_cut(self) -> None:
+        assert "`a`" == quoted(["a"])
+        assert "`a` and `b`" == quoted(["a", "b"])
+        assert "`a`, `b` and `c`" == quoted("abc")
+        assert "`a`, `b`, `c`, `d`, `e` and 2 more" == quoted("abcdefg")
+
+    @pytest.mark.parametrize(
+        ("one", "other", "expected"),
+        [
+            ("mart/mart_gh_stargazer", "mart/mart_gh_stargazers", True),
+            ("raw/Order-Items", "raw/order_items", True),
+            ("raw/orders_2023", "raw/orders_2024", False),
+            ("raw/orders", "stage/orders", False),
+            ("raw/ab", "raw/ac", True),
+            ("a/b", "a/c", False),
+            ("raw/orders", "raw/orders", False),
+        ],
+    )
+    def test_spelling(self, one: str, other: str, expected: bool) -> None:
+        assert expected is same_but_for_spelling(one, other)
+
+    def test_nothing_is_suggested_at_random(self) -> None:
+        assert similar("crm/people", ["mart/stars", "raw/stars"]) is None
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [(0.2, "1 s"), (20, "20 s"), (190, "3 min 10 s"), (3600, "1 h"), (7530, "2 h 5 min")],
+    )
+    def test_durations_are_spoken(self, seconds: float, expected: str) -> None:
+        assert expected == spoken(seconds)
