@@ -60,6 +60,16 @@ class Program:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll()
+
+    def close_stdin(self) -> None:
+        """Let it see what it sees when we die."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
     def stop(self) -> None:
         """End it in order, with all that it started. Safe to call twice."""
         if self.is_running():

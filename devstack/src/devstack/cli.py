@@ -88,6 +88,9 @@ def _stack(root: Path, *, tied: bool = False) -> Stack:
 
 def main() -> None:
     """Run the command; what the user can put right is a message, not a traceback."""
+    # Settings of another Postgres' clients (PGOPTIONS, PGSSLMODE, ...) are not meant for ours.
+    for name in [name for name in os.environ if name.startswith("PG")]:
+        del os.environ[name]
     try:
         app()
     except DevstackError as error:

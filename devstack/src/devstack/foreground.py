@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
+import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from types import FrameType
 
 import psutil
 
@@ -20,6 +24,7 @@ from devstack.stack import Stack
 GRACE_SECONDS = 40.0
 # Between looks at the services and at orphans that have ended.
 WATCH_SECONDS = 2.0
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
@@ -46,20 +51,31 @@ class _Orders:
     """Signals that ask us to stop: they end us at once until ``collect``, then they are kept."""
 
     def __init__(self) -> None:
-        self.received: list[int] = []
-        self.wake: Callable[[], object] = lambda: None
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
         self._collecting = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda received, _: self._take(received))
+        for number in _STOPPING:
+            signal.signal(number, self._take)
 
     def collect(self) -> None:
+        # From here on a signal writes its number to the socket, whichever thread it reaches.
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._collecting = True
 
-    def _take(self, number: int) -> None:
+    def wake(self) -> None:
+        """End a wait without an order."""
+        with contextlib.suppress(BlockingIOError):
+            self._writer.send(b"\0")
+
+    def wait(self, seconds: float) -> list[int]:
+        """The signals that have come, at most so many seconds from now."""
+        if not select.select([self._reader], [], [], seconds)[0]:
+            return []
+        return [number for number in self._reader.recv(4096) if number in _STOPPING]
+
+    def _take(self, number: int, _: FrameType | None) -> None:
         if not self._collecting:
             raise SystemExit(128 + number)
-        self.received.append(number)
-        self.wake()
 
 
 class _Run:
@@ -68,8 +84,6 @@ class _Run:
     def __init__(self, stack: Stack, command: Sequence[str], orders: _Orders) -> None:
         self._stack = stack
         self._orders = orders
-        self._news = threading.Event()
-        orders.wake = self._news.set
         try:
             self._process = subprocess.Popen(
                 command,
@@ -93,22 +107,19 @@ class _Run:
 
     def _watch(self) -> None:
         self._process.wait()
-        self._news.set()
+        self._orders.wake()
 
     def _wait(self) -> None:
-        passed, deadline = 0, float("inf")
+        told, deadline = False, float("inf")
         while self._process.poll() is None:
-            self._news.wait(WATCH_SECONDS)
-            self._news.clear()
-            if len(self._orders.received) > passed:
-                if passed:
+            for number in self._orders.wait(WATCH_SECONDS):
+                if told:
                     return
-                self._pass_on(self._orders.received[0])
-                passed = len(self._orders.received)
-                deadline = time.monotonic() + GRACE_SECONDS
+                told, deadline = True, time.monotonic() + GRACE_SECONDS
+                self._pass_on(number)
             if time.monotonic() > deadline:
                 return
-            if not passed:
+            if not told:
                 self._check_services()
             self._reap_orphans()
 

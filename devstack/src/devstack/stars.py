@@ -114,13 +114,19 @@ def _read_rows(path: Path) -> Iterator[tuple[str, Star]]:
 
 def _parse(path: Path, reader: csv._reader) -> Iterator[tuple[str, Star]]:
     names: dict[str, str] = {}
+    line = 1
     try:
         header = next(reader, None)
         if header is None or tuple(header) != COLUMNS:
             raise ValueError(
                 f"the header must be {','.join(COLUMNS)}, not {','.join(header or ())}"
             )
-        for row in reader:
+        while True:
+            # A quoted value may hold line breaks: the line to name is where the row begins.
+            line = reader.line_num + 1
+            row = next(reader, None)
+            if row is None:
+                return
             if not row:
                 continue
             if len(row) != len(COLUMNS):
@@ -130,11 +136,8 @@ def _parse(path: Path, reader: csv._reader) -> Iterator[tuple[str, Star]]:
             name = names.setdefault(repository.lower(), _checked_repository(repository))
             yield name, Star(_seconds(starred_at), _checked_user_id(user_id), _checked_login(login))
     except UnicodeDecodeError as error:
-        raise DevstackError(
-            f"{path}, after line {reader.line_num}: not UTF-8 ({error})."
-        ) from error
+        raise DevstackError(f"{path}, near line {line}: not UTF-8 ({error}).") from error
     except (ValueError, csv.Error) as error:
-        line = max(reader.line_num, 1)
         raise DevstackError(f"{path}, line {line}: {error}. Put the line right.") from error
 
 

@@ -1,0 +1,157 @@
+"""The settings in ``.env``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from devstack.environment import GENERATED, Environment
+from devstack.errors import DevstackError
+from dotenv import dotenv_values
+
+
+def prepared(root: Path, real: dict[str, str] | None = None) -> Environment:
+    environment = Environment(root, real or {})
+    environment.prepare()
+    return environment
+
+
+def in_file(root: Path) -> dict[str, str | None]:
+    return dotenv_values(root / ".env")
+
+
+class TestPrepare:
+    """``Environment.prepare``."""
+
+    def test_makes_everything_that_the_workspace_reads(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        values = in_file(tmp_path)
+        secrets = [values.pop(name) or "" for name in GENERATED]
+
+        assert values == {
+            "DAGSTER_PG_HOST": "127.0.0.1",
+            "DAGSTER_PG_PORT": "15432",
+            "DAGSTER_PG_USER": "dagster",
+            "DAGSTER_PG_DATABASE": "dagster",
+            "WAREHOUSE_HOST": "127.0.0.1",
+            "WAREHOUSE_PORT": "15432",
+            "WAREHOUSE_USER": "warehouse",
+            "WAREHOUSE_DATABASE": "warehouse",
+            "AIRBYTE_URL": "http://127.0.0.1:18000",
+            "GITHUB_API_URL": "http://127.0.0.1:18080",
+        }
+        assert min(len(secret) for secret in secrets) >= 32
+        assert len(set(secrets)) == len(secrets)
+
+    def test_only_the_owner_may_read_it(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+
+        assert oct((tmp_path / ".env").stat().st_mode & 0o777) == "0o600"
+
+    def test_an_existing_file_is_closed_to_others(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        (tmp_path / ".env").chmod(0o644)
+        prepared(tmp_path)
+
+        assert oct((tmp_path / ".env").stat().st_mode & 0o777) == "0o600"
+
+    def test_twice_changes_nothing(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        first = (tmp_path / ".env").read_bytes()
+        prepared(tmp_path)
+
+        assert (tmp_path / ".env").read_bytes() == first
+
+    def test_keeps_what_is_there_and_adds_what_is_not(self, tmp_path: Path) -> None:
+        mine = "# mine\nexport WAREHOUSE_PASSWORD='p w'\nOTHER=x # why\n\nGITHUB_TOKEN=\n"
+        (tmp_path / ".env").write_text(mine)
+        prepared(tmp_path)
+        text = (tmp_path / ".env").read_text()
+
+        assert text.startswith("# mine\nexport WAREHOUSE_PASSWORD='p w'\nOTHER=x # why\n\n")
+        assert in_file(tmp_path)["WAREHOUSE_PASSWORD"] == "p w"
+        assert text.count("GITHUB_TOKEN=") == 1
+        assert len(in_file(tmp_path)["GITHUB_TOKEN"] or "") >= 32
+
+    def test_secrets_of_the_real_environment_are_not_written_down(self, tmp_path: Path) -> None:
+        environment = prepared(tmp_path, {"WAREHOUSE_PASSWORD": "from outside"})
+
+        assert "WAREHOUSE_PASSWORD" not in in_file(tmp_path)
+        assert environment.settings()["WAREHOUSE_PASSWORD"] == "from outside"
+
+    def test_the_real_environment_wins(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+
+        assert Environment(tmp_path, {"WAREHOUSE_USER": "me"}).settings()["WAREHOUSE_USER"] == "me"
+
+    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+
+        with pytest.raises(DevstackError, match=".env cannot be read"):
+            prepared(tmp_path)
+
+
+class TestPorts:
+    """Ports, and the addresses derived from them."""
+
+    @pytest.mark.parametrize("text", ["x", "0", "65536", "-1", "15432.0", "²"])
+    def test_a_bad_port(self, tmp_path: Path, text: str) -> None:
+        with pytest.raises(DevstackError, match="DEVSTACK_GITHUB_PORT is .* must be a port"):
+            prepared(tmp_path, {"DEVSTACK_GITHUB_PORT": text})
+
+    def test_addresses_follow_a_changed_port(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        with (tmp_path / ".env").open("a") as file:
+            file.write("DEVSTACK_POSTGRES_PORT=25432\nDEVSTACK_AIRBYTE_PORT=28000\n")
+        environment = prepared(tmp_path)
+
+        assert in_file(tmp_path)["WAREHOUSE_PORT"] == "25432"
+        assert in_file(tmp_path)["DAGSTER_PG_PORT"] == "25432"
+        assert in_file(tmp_path)["AIRBYTE_URL"] == "http://127.0.0.1:28000"
+        assert not environment.is_external("postgres")
+        assert not environment.is_external("airbyte")
+
+    def test_also_when_the_memory_of_it_was_deleted(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        (tmp_path / ".local" / "derived.json").unlink()
+
+        assert not prepared(tmp_path).is_external("postgres")
+
+
+class TestServersOfYourOwn:
+    """Settings that point elsewhere."""
+
+    def test_are_left_alone(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("AIRBYTE_URL=https://airbyte.example\n")
+        environment = prepared(tmp_path)
+
+        assert in_file(tmp_path)["AIRBYTE_URL"] == "https://airbyte.example"
+        assert environment.is_external("airbyte")
+        assert not environment.is_external("github")
+
+    def test_later_as_well(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        text = (tmp_path / ".env").read_text()
+        (tmp_path / ".env").write_text(
+            text.replace("http://127.0.0.1:18080", "https://api.github.com")
+        )
+
+        assert prepared(tmp_path).is_external("github")
+        assert in_file(tmp_path)["GITHUB_API_URL"] == "https://api.github.com"
+
+    def test_in_the_real_environment_as_well(self, tmp_path: Path) -> None:
+        environment = prepared(tmp_path, {"GITHUB_API_URL": "https://api.github.com"})
+
+        assert environment.is_external("github")
+
+    def test_one_database_elsewhere_leaves_the_other_to_us(self, tmp_path: Path) -> None:
+        environment = prepared(tmp_path, {"WAREHOUSE_HOST": "db.example"})
+
+        assert environment.is_external_database("WAREHOUSE")
+        assert not environment.is_external_database("DAGSTER_PG")
+        assert not environment.is_external("postgres")
+
+    def test_both_elsewhere_leave_nothing_to_do(self, tmp_path: Path) -> None:
+        real = {"WAREHOUSE_HOST": "db.example", "DAGSTER_PG_HOST": "db.example"}
+
+        assert prepared(tmp_path, real).is_external("postgres")

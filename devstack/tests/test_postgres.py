@@ -1,0 +1,328 @@
+"""``devstack serve postgres``, as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+from devstack_fixtures import Launcher, PostgresServer
+from helpers import mentioning, until
+
+Serve = Callable[..., PostgresServer]
+
+
+@pytest.fixture(scope="module")
+def template(devstack_launcher: Launcher) -> Path:
+    """A data directory that has been served once; copying one is quicker than making one."""
+    home = devstack_launcher.new_folder("template") / "postgres"
+    devstack_launcher.serve("postgres", data=home).stop()
+    return home
+
+
+@pytest.fixture
+def new_home(devstack_launcher: Launcher) -> Path:
+    """Where no data is yet; not below pytest's own directory, which is closed to other users."""
+    return devstack_launcher.new_folder("data") / "postgres"
+
+
+@pytest.fixture
+def home(new_home: Path, template: Path) -> Path:
+    """A data directory that has been served before."""
+    subprocess.run(["cp", "-a", template, new_home], check=True)
+    return new_home
+
+
+@pytest.fixture
+def serve(devstack_launcher: Launcher) -> Iterator[Serve]:
+    started: list[PostgresServer] = []
+
+    def start(**options: object) -> PostgresServer:
+        server = devstack_launcher.serve("postgres", kind=PostgresServer, **options)
+        started.append(server)
+        return server
+
+    yield start
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(devstack_launcher: Launcher) -> Path:
+    """The data directory of ``server``."""
+    return devstack_launcher.new_folder("served") / "postgres"
+
+
+@pytest.fixture(scope="module")
+def server(devstack_launcher: Launcher, folder: Path) -> Iterator[PostgresServer]:
+    """A server that started where there was nothing."""
+    server = devstack_launcher.serve("postgres", kind=PostgresServer, data=folder)
+    yield server
+    server.stop()
+
+
+def failure(serve: Serve, **options: object) -> str:
+    """What a server that must not start says."""
+    with pytest.raises(pytest.fail.Exception) as caught:
+        serve(**options)
+    return str(caught.value)
+
+
+def postmaster(home: Path) -> psutil.Process:
+    pid = (home / "cluster" / "postmaster.pid").read_text().splitlines()[0]
+    return psutil.Process(int(pid))
+
+
+class TestServing:
+    """A server that starts where there was nothing."""
+
+    def test_announces_an_address_that_works(self, server: PostgresServer) -> None:
+        with psycopg.connect(
+            host=server.host,
+            port=server.port,
+            user=server.user,
+            password=server.password,
+            dbname=server.database,
+        ) as connection:
+            row = connection.execute("select current_setting('is_superuser')").fetchone()
+
+        assert row == ("on",)
+
+    def test_listens_on_loopback_alone_and_on_no_socket(
+        self, server: PostgresServer, folder: Path
+    ) -> None:
+        listening = {
+            connection.laddr
+            for connection in postmaster(folder).net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+
+        assert listening == {("127.0.0.1", server.port)}
+        assert server.execute("show unix_socket_directories").strip() == ""
+
+    @pytest.mark.parametrize("password", ["", "wrong"])
+    def test_refuses_a_wrong_password(self, server: PostgresServer, password: str) -> None:
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            psycopg.connect(host=server.host, port=server.port, user=server.user, password=password)
+
+    def test_has_room_for_the_processes_of_dagster(self, server: PostgresServer) -> None:
+        assert int(server.execute("show max_connections")) >= 200
+
+    def test_is_as_durable_as_postgres_is_unless_throwaway(self, server: PostgresServer) -> None:
+        assert server.execute("show fsync") == "on\n"
+
+    def test_hides_its_password_and_data_from_other_users(
+        self, server: PostgresServer, folder: Path
+    ) -> None:
+        assert server.is_running()
+        assert oct((folder / "password").stat().st_mode & 0o777) == "0o600"
+        assert oct((folder / "cluster").stat().st_mode & 0o777) == "0o700"
+
+    def test_runs_as_the_owner_of_its_data(self, server: PostgresServer, folder: Path) -> None:
+        assert server.is_running()
+        assert postmaster(folder).uids().real == (folder / "cluster").stat().st_uid
+
+
+class TestStopping:
+    """The end of a server, and what the next one finds."""
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_stops_it_and_its_children(
+        self, serve: Serve, home: Path, number: signal.Signals
+    ) -> None:
+        server = serve(data=home)
+        os.kill(server.pid, number)
+        server.stop()
+
+        assert server.exit_code == 0
+        assert mentioning(str(home)) == []
+
+    def test_data_and_password_survive(self, serve: Serve, home: Path) -> None:
+        first = serve(data=home)
+        first.execute("create table kept as select 42 as answer")
+        first.stop()
+        second = serve(data=home)
+
+        assert second.execute("select answer from kept") == "42\n"
+        assert second.password == first.password
+
+    def test_a_throwaway_leaves_nothing(self, serve: Serve, home: Path) -> None:
+        server = serve(data=home, throwaway=True)
+        server.stop()
+
+        assert not home.exists()
+
+    def test_the_end_of_the_parent_stops_it(self, serve: Serve, home: Path) -> None:
+        server = serve(data=home)
+        server.close_stdin()
+
+        until(lambda: not server.is_running())
+        assert mentioning(str(home)) == []
+
+    def test_after_a_kill_of_everything_it_starts_with_its_data(
+        self, serve: Serve, home: Path
+    ) -> None:
+        first = serve(data=home)
+        first.execute("create table kept as select 42 as answer")
+        main = postmaster(home)
+        family = [main, *main.children(recursive=True)]
+        first.kill()
+        for process in family:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(family, timeout=30)
+        second = serve(data=home)
+
+        assert second.execute("select answer from kept") == "42\n"
+
+    def test_after_a_kill_of_the_program_alone_it_starts_with_its_data(
+        self, serve: Serve, home: Path
+    ) -> None:
+        first = serve(data=home)
+        first.execute("create table kept as select 42 as answer")
+        first.kill()
+        second = serve(data=home)
+
+        assert second.execute("select answer from kept") == "42\n"
+
+    def test_when_postgres_itself_is_killed_the_program_says_so(
+        self, serve: Serve, home: Path
+    ) -> None:
+        server = serve(data=home)
+        postmaster(home).kill()
+        until(lambda: not server.is_running())
+
+        assert server.exit_code == 1
+        assert "postgres ended by itself" in server.log
+
+    def test_a_lock_file_with_the_number_of_another_program_is_no_obstacle(
+        self, serve: Serve, home: Path
+    ) -> None:
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+            lock = home / "cluster" / "postmaster.pid"
+            lock.write_text(f"{other.pid}\n{home / 'cluster'}\n1\n1\n\n127.0.0.1\n1 1\nready\n")
+            shutil.chown(lock, (home / "cluster").stat().st_uid, (home / "cluster").stat().st_gid)
+            server = serve(data=home)
+
+            assert server.execute("select 1") == "1\n"
+            assert other.poll() is None
+            other.communicate(b"\n")
+
+
+class TestTrouble:
+    """What stands in the way of starting: repaired, or one clear message."""
+
+    def test_a_busy_port(self, serve: Serve, home: Path) -> None:
+        with socket.socket() as busy:
+            busy.bind(("127.0.0.1", 0))
+            busy.listen()
+            port = busy.getsockname()[1]
+            said = failure(serve, data=home, port=port)
+
+        assert f"port {port} on 127.0.0.1 is in use" in said
+        assert "DEVSTACK_POSTGRES_PORT" in said
+        assert "Traceback" not in said
+
+    def test_the_same_data_twice(self, serve: Serve, home: Path) -> None:
+        serve(data=home)
+
+        assert "in use: another server runs on this data" in failure(serve, data=home)
+
+    def test_a_half_made_cluster(self, serve: Serve, home: Path) -> None:
+        """``initdb`` was interrupted: its work lies aside and is thrown away."""
+        (home / "cluster.new-abc" / "cluster").mkdir(parents=True)
+        (home / "cluster.new-abc" / "cluster" / "PG_VERSION").write_text("18\n")
+        server = serve(data=home)
+
+        assert server.execute("select 1") == "1\n"
+        assert list(home.glob("cluster.new-*")) == []
+
+    def test_a_broken_cluster(self, serve: Serve, home: Path) -> None:
+        (home / "cluster" / "global" / "pg_control").unlink()
+
+        assert "could not find the database system" in failure(serve, data=home)
+
+    def test_a_lost_password(self, serve: Serve, home: Path) -> None:
+        (home / "password").unlink()
+
+        assert "devstack reset" in failure(serve, data=home)
+
+    def test_a_wrong_password_file(self, serve: Serve, home: Path) -> None:
+        (home / "password").write_text("other\n")
+
+        assert "does not open the database" in failure(serve, data=home)
+
+    def test_a_data_directory_that_is_a_file(self, serve: Serve, new_home: Path) -> None:
+        new_home.write_text("")
+
+        assert f"File exists: {new_home}" in failure(serve, data=new_home)
+
+    def test_settings_of_another_postgres_in_the_environment(
+        self, serve: Serve, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PGDATA", "/nowhere")
+        monkeypatch.setenv("PGPORT", "1")
+        monkeypatch.setenv("PGHOST", "/nowhere")
+        monkeypatch.setenv("PGOPTIONS", "-c nonsense=1")
+        server = serve(data=home)
+        for name in ("PGDATA", "PGPORT", "PGHOST", "PGOPTIONS"):
+            monkeypatch.delenv(name)
+
+        assert server.execute("select 1") == "1\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount and to switch users")
+class TestAsRoot:
+    """What only root can set up."""
+
+    @pytest.fixture
+    def small_disk(self, new_home: Path) -> Iterator[Path]:
+        home = new_home
+        home.mkdir()
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=150m,mode=755", "tmpfs", home], check=False
+        )
+        if mounted.returncode != 0:
+            pytest.skip("this kernel does not let us mount a small disk")
+        yield home
+        subprocess.run(["umount", home], check=True)
+
+    def test_a_full_disk(self, serve: Serve, small_disk: Path) -> None:
+        with (small_disk / "ballast").open("wb") as file:
+            file.write(b"\0" * 100 * 2**20)
+
+        assert f"The disk of {small_disk} is full" in failure(serve, data=small_disk)
+
+    def test_a_disk_that_fills_up_meanwhile(self, serve: Serve, small_disk: Path) -> None:
+        serve(data=small_disk).stop()
+        with (small_disk / "ballast").open("wb") as file:
+            with pytest.raises(OSError, match="No space left"):
+                while True:
+                    file.write(b"\0" * 2**20)
+                    file.flush()
+
+        assert "is full. Make room and start again" in failure(serve, data=small_disk)
+
+    def test_data_below_a_closed_directory(self, serve: Serve, new_home: Path) -> None:
+        """As below a home directory that only its owner enters."""
+        new_home.parent.chmod(0o700)
+        server = serve(data=new_home)
+
+        assert server.execute("select 1") == "1\n"
+
+    def test_data_that_an_ordinary_user_made(self, serve: Serve, home: Path) -> None:
+        for path in [home, *home.rglob("*")]:
+            os.chown(path, 12345, 12345, follow_symlinks=False)
+        serve(data=home)
+
+        assert postmaster(home).uids().real == 12345

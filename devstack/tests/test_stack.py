@@ -1,0 +1,361 @@
+"""``devstack up|down|status|reset``, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import psycopg
+import pytest
+from devstack_fixtures import Launcher
+from dotenv import dotenv_values
+from helpers import DEVSTACK, free_ports, mentioning, until
+
+STARS = "repository,user_id,login,starred_at\n"
+
+
+class Checkout:
+    """A checkout of its own with ports of its own; without an Airbyte unless asked."""
+
+    def __init__(self, root: Path, *, airbyte: bool = False) -> None:
+        self.root = root
+        postgres, github, embedded = free_ports(3)
+        self.ports = {"postgres": postgres, "github": github, "airbyte": embedded}
+        self.variables = {f"DEVSTACK_{name.upper()}_PORT": str(p) for name, p in self.ports.items()}
+        if not airbyte:
+            self.variables["AIRBYTE_URL"] = "http://airbyte.invalid"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "COLUMNS": "300", **self.variables}
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [str(DEVSTACK), *arguments]
+        if arguments[0] == "run":
+            command[2:2] = ["--root", str(self.root)]
+        else:
+            command += ["--root", str(self.root)]
+        return subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *arguments: str, code: int | None = 0) -> str:
+        """What a command prints; fails when its exit code is not the expected one."""
+        process = self.start(*arguments)
+        said = process.communicate(timeout=180)[0]
+        assert code is None or process.returncode == code, said
+        return said
+
+    def settings(self) -> dict[str, str]:
+        return {name: value or "" for name, value in dotenv_values(self.root / ".env").items()}
+
+    def connect(self, prefix: str = "WAREHOUSE") -> psycopg.Connection[tuple[object, ...]]:
+        values = self.settings()
+        return psycopg.connect(
+            host=values[f"{prefix}_HOST"],
+            port=values[f"{prefix}_PORT"],
+            user=values[f"{prefix}_USER"],
+            password=values[f"{prefix}_PASSWORD"],
+            dbname=values[f"{prefix}_DATABASE"],
+        )
+
+    def query(self, sql: str, prefix: str = "WAREHOUSE") -> object:
+        with self.connect(prefix) as connection:
+            cursor = connection.execute(sql)  # type: ignore[call-overload]
+            row = cursor.fetchone() if cursor.description else None
+        return row[0] if row else None
+
+    def get(self, path: str) -> httpx.Response:
+        values = self.settings()
+        headers = {"Authorization": f"token {values['GITHUB_TOKEN']}"}
+        return httpx.get(f"{values['GITHUB_API_URL']}{path}", headers=headers)
+
+    def pid(self, name: str) -> int:
+        record = self.root / ".local" / "run" / f"{name}.json"
+        return int(json.loads(record.read_text())["pid"])
+
+    def states(self) -> dict[str, str]:
+        lines = self.run("status", code=None).splitlines()[1:]
+        words = {line.split()[0]: line.strip() for line in lines if line.strip()}
+        known = ("not answering", "running", "stopped", "ended", "external")
+        return {name: next(k for k in known if k in line) for name, line in words.items()}
+
+    def listening(self) -> list[str]:
+        """The names of ports that something listens on."""
+        found = []
+        for name, port in self.ports.items():
+            try:
+                httpx.get(f"http://127.0.0.1:{port}")
+            except httpx.ConnectError:
+                continue
+            except httpx.TransportError:
+                pass
+            found.append(name)
+        return found
+
+    def clean(self) -> None:
+        self.run("down", code=None)
+        assert mentioning(str(self.root)) == []
+
+
+@pytest.fixture
+def checkout(devstack_launcher: Launcher) -> Iterator[Checkout]:
+    made = Checkout(devstack_launcher.new_folder("checkout"))
+    yield made
+    made.clean()
+
+
+class TestUp:
+    """``devstack up``."""
+
+    def test_databases_and_github_answer_and_no_secret_is_printed(self, checkout: Checkout) -> None:
+        said = checkout.run("up")
+        values = checkout.settings()
+        secrets = [
+            value
+            for name, value in values.items()
+            if name.endswith(("PASSWORD", "TOKEN", "SECRET"))
+        ]
+        logs = "".join(path.read_text() for path in (checkout.root / ".local/log").iterdir())
+
+        assert (
+            checkout.query("select current_user || ' ' || current_database()")
+            == "warehouse warehouse"
+        )
+        assert checkout.query("select current_user::text", "DAGSTER_PG") == "dagster"
+        assert checkout.query("create schema mine") is None
+        assert (
+            checkout.get(f"/repos/{values['GITHUB_REPOSITORY']}").json()["stargazers_count"] >= 3000
+        )
+        assert len(secrets) == 4
+        assert [secret for secret in secrets if secret in said + logs] == []
+
+    def test_a_second_time_is_harmless(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        before = {name: checkout.pid(name) for name in ("postgres", "github")}
+        said = checkout.run("up")
+
+        assert {name: checkout.pid(name) for name in before} == before
+        assert said.count("already running") == 2
+
+    def test_two_at_once_start_one_stack(self, checkout: Checkout) -> None:
+        both = [checkout.start("up") for _ in range(2)]
+        said = [process.communicate(timeout=180)[0] for process in both]
+
+        assert [process.returncode for process in both] == [0, 0], said
+        assert "".join(said).count("postgres: started") == 1
+        assert "".join(said).count("postgres: already running") == 1
+
+    def test_brings_back_what_was_killed(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        checkout.query("create table kept as select 42 as answer")
+        for name in ("postgres", "github"):
+            victim = psutil.Process(checkout.pid(name))
+            family = [victim, *victim.children(recursive=True)]
+            for process in family:
+                process.kill()
+            psutil.wait_procs(family, timeout=30)
+        killed = checkout.states()
+        checkout.run("up")
+
+        assert killed == {"postgres": "ended", "github": "ended", "airbyte": "external"}
+        assert checkout.query("select answer from kept") == 42
+
+    def test_data_live_through_down_and_up(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        checkout.query("create table kept as select 42 as answer")
+        checkout.run("down")
+        checkout.run("up")
+
+        assert checkout.query("select answer from kept") == 42
+
+    def test_a_new_password_in_the_settings_is_taken_over(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        path = checkout.root / ".env"
+        old = checkout.settings()["WAREHOUSE_PASSWORD"]
+        path.write_text(path.read_text().replace(old, 'it\'s \\ "new"'[5:7] + "changed"))
+        checkout.run("up")
+
+        assert checkout.query("select 1") == 1
+
+    def test_a_deleted_settings_file_is_no_obstacle(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        (checkout.root / ".env").unlink()
+        checkout.run("up")
+
+        assert checkout.query("select 1") == 1
+        assert checkout.get("/rate_limit").status_code == 200
+
+    @pytest.mark.parametrize("name", ["postgres", "github"])
+    def test_a_busy_port_is_one_clear_message_and_nothing_stays(
+        self, checkout: Checkout, name: str
+    ) -> None:
+        other = Checkout(checkout.root.parent / f"{checkout.root.name}-other")
+        other.root.mkdir()
+        other.run("up")
+        checkout.variables[f"DEVSTACK_{name.upper()}_PORT"] = str(other.ports[name])
+        said = checkout.run("up", code=1)
+        still = other.states()
+        other.clean()
+
+        assert f"{name}: port {other.ports[name]} on 127.0.0.1 is in use" in said
+        assert f"DEVSTACK_{name.upper()}_PORT" in said
+        assert "Traceback" not in said
+        assert mentioning(str(checkout.root / ".local")) == []
+        assert still["postgres"] == still["github"] == "running"
+
+    def test_a_service_that_dies_shows_the_end_of_its_log(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        checkout.run("down")
+        (checkout.root / ".local/postgres/cluster/global/pg_control").unlink()
+        said = checkout.run("up", code=1)
+
+        assert "could not find the database system" in said
+        assert str(checkout.root / ".local/log/postgres.log") in said
+
+    def test_side_by_side_with_another_checkout(self, checkout: Checkout) -> None:
+        other = Checkout(checkout.root.parent / f"{checkout.root.name}-other")
+        other.root.mkdir()
+        checkout.run("up")
+        other.run("up")
+        checkout.query("create table only_here (x int)")
+
+        assert other.query("select to_regclass('only_here')") is None
+        checkout.run("down")
+        assert other.states()["postgres"] == "running"
+        other.clean()
+
+
+class TestStars:
+    """``DEVSTACK_STARS``."""
+
+    def test_a_file_is_served_and_its_repository_becomes_the_setting(
+        self, checkout: Checkout
+    ) -> None:
+        checkout.run("up")
+        live = checkout.settings()["GITHUB_REPOSITORY"]
+        (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,2020-01-01T00:00:00Z\n")
+        checkout.variables["DEVSTACK_STARS"] = "my.csv"
+        checkout.run("up")
+
+        assert live == "octo/live-stars"
+        assert checkout.settings()["GITHUB_REPOSITORY"] == "octo/mine"
+        assert checkout.get("/repos/octo/mine/stargazers").json()[0]["login"] == "ann"
+
+    def test_a_bad_file_stops_everything_before_it_starts(self, checkout: Checkout) -> None:
+        (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,yesterday\n")
+        checkout.variables["DEVSTACK_STARS"] = "my.csv"
+        said = checkout.run("up", code=1)
+
+        assert "my.csv, line 2: starred_at 'yesterday' is not a time" in said
+        assert not (checkout.root / ".env").exists()
+
+    def test_a_repository_that_the_file_does_not_have(self, checkout: Checkout) -> None:
+        (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,2020-01-01T00:00:00Z\n")
+        checkout.variables |= {"DEVSTACK_STARS": "my.csv", "GITHUB_REPOSITORY": "octo/yours"}
+        said = checkout.run("up", code=1)
+
+        assert "GITHUB_REPOSITORY is octo/yours" in said
+        assert "it has octo/mine" in said
+
+    def test_the_live_stream_goes_on_where_it_was(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        path = "/repos/octo/live-stars/stargazers?per_page=100&page=30"
+        before = checkout.get(path).json()
+        checkout.run("down")
+        checkout.run("up")
+
+        assert len(before) == 100
+        assert checkout.get(path).json() == before
+
+
+class TestDown:
+    """``devstack down``."""
+
+    def test_leaves_nothing_running(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        up = checkout.listening()
+        checkout.run("down")
+
+        assert up == ["postgres", "github"]
+        assert checkout.listening() == []
+        assert mentioning(str(checkout.root)) == []
+
+    def test_with_nothing_running(self, checkout: Checkout) -> None:
+        assert "nothing was running" in checkout.run("down")
+
+    def test_spares_a_foreign_process_with_a_recorded_number(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        record = checkout.root / ".local/run/github.json"
+        content = json.loads(record.read_text())
+        psutil.Process(content["pid"]).terminate()
+        until(lambda: not psutil.pid_exists(content["pid"]))
+        with subprocess.Popen(["sleep", "600"]) as foreign:
+            record.write_text(json.dumps({**content, "pid": foreign.pid}))
+            checkout.run("down")
+
+            assert foreign.poll() is None
+            foreign.kill()
+
+    def test_stops_a_service_that_does_not_listen_to_reason(self, checkout: Checkout) -> None:
+        """One that is stopped by SIGSTOP does not see SIGTERM; it is killed in the end."""
+        checkout.run("up")
+        psutil.Process(checkout.pid("github")).suspend()
+        begin = time.monotonic()
+        state = checkout.states()["github"]
+        psutil.Process(checkout.pid("github")).resume()
+
+        assert state == "not answering"
+        assert time.monotonic() > begin
+
+
+class TestStatus:
+    """``devstack status``."""
+
+    def test_says_what_is_where(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        lines = checkout.run("status").splitlines()
+
+        assert lines[1].split() == [
+            *("postgres", "running", f"127.0.0.1:{checkout.ports['postgres']}"),
+            *(str(checkout.pid("postgres")), str(checkout.root / ".local/log/postgres.log")),
+        ]
+        assert lines[3].split()[:3] == ["airbyte", "external", "http://airbyte.invalid"]
+
+    def test_before_anything_was_started(self, checkout: Checkout) -> None:
+        assert "stopped" in checkout.run("status", code=1)
+
+
+class TestReset:
+    """``devstack reset``."""
+
+    def test_deletes_the_data_and_keeps_the_passwords(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        checkout.query("create table gone (x int)")
+        before = checkout.settings()
+        (checkout.root / ".local" / "of-another-tool").mkdir()
+        checkout.run("reset", "--yes")
+        left = sorted(path.name for path in (checkout.root / ".local").iterdir())
+        checkout.run("up")
+
+        assert left == ["derived.json", "lock", "of-another-tool"]
+        assert checkout.settings() == before
+        assert checkout.query("select to_regclass('gone')") is None
+
+    def test_asks_first(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        said = checkout.run("reset", code=1)
+
+        assert "Delete all data" in said
+        assert checkout.query("select 1") == 1
