@@ -33,6 +33,7 @@ __all__ = [
     "data_time_of",
     "latest_materializations",
     "latest_wipe",
+    "made_by_run",
     "materializations_after",
     "materializations_by_id",
     "newest_materializations",
@@ -239,6 +240,14 @@ def run_events(instance: DagsterInstance, run_id: str, known: RunEvents | None =
         _add_run_event(events, record)
     events.cursor = connection.cursor
     return events
+
+
+def made_by_run(instance: DagsterInstance, run_id: str) -> set[str]:
+    """The assets that a run has materialized, wiped since or not."""
+    connection = instance.get_records_for_run(
+        run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
+    )
+    return {made.key for record in connection.records if (made := _materialized(record))}
 
 
 def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:

@@ -143,7 +143,7 @@ class History:
             made = self._versions.get(version)
             return made.at if made else None
 
-        for run in self._runs.settle(self._versions.current):
+        for run in self._runs.settle(self.instance, self._versions.current):
             self._stopwatch.learn(run, tick_of, made_at)
 
     def _fetch(self, ids: Iterable[int]) -> list[Materialized]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from freshline.events import Materialized, RunEvents, run_events
+from freshline.events import Materialized, RunEvents, made_by_run, run_events
 
 if TYPE_CHECKING:
     from dagster import RunRecord
@@ -51,6 +51,8 @@ class Run:
     retry_promised: bool = False
     events: RunEvents = field(default_factory=RunEvents)
     delivered: dict[str, Materialized] = field(default_factory=dict)
+    made: frozenset[str] = frozenset()
+    """What it has delivered although no version of it is known (any more)."""
 
     @property
     def finished(self) -> bool:
@@ -67,8 +69,11 @@ class Run:
     def still_to_make(self) -> Iterator[tuple[str, str]]:
         for key, step in self.to_make().items():
             done = self.events.steps.get(step)
-            if key not in self.delivered and (done is None or done.ended is None):
+            if not self.has_made(key) and (done is None or done.ended is None):
                 yield key, step
+
+    def has_made(self, key: str) -> bool:
+        return key in self.delivered or key in self.made
 
     def step_started(self, step: str) -> float | None:
         events = self.events.steps.get(step)
@@ -179,8 +184,15 @@ class Runs:
         if run is not None:
             run.delivered[made.key] = made
 
-    def settle(self, current: Callable[[str], Materialized | None]) -> list[Run]:
+    def settle(
+        self, instance: DagsterInstance, current: Callable[[str], Materialized | None]
+    ) -> list[Run]:
         """Judge what has happened since the last poll; gives the runs that have ended."""
+        for run in self._ended.values():
+            if not all(run.has_made(key) for key in run.to_make()):
+                # Rare, and worth a question: its materializations may be older than what was
+                # read at first, or wiped.
+                run.made = frozenset(made_by_run(instance, run.id))
         for run in self.active.values():
             for key, failure in _failures_of(run):
                 if not self._is_over(run, failure, current(key)):
@@ -245,7 +257,7 @@ class Runs:
         for run in self.active.values():
             if run.retry_promised:
                 for key, step in run.to_make().items():
-                    if key not in run.delivered:
+                    if not run.has_made(key):
                         pending[key].append((run, step))
             else:
                 for key, step in run.still_to_make():
@@ -278,7 +290,7 @@ def _retry_promised(record: RunRecord, now: float) -> bool:
 def _failures_of(run: Run) -> Iterator[tuple[str, _Failure]]:
     crashed = not any(step.error for step in run.events.steps.values())
     for key, step_key in run.to_make().items():
-        if key in run.delivered:
+        if run.has_made(key):
             continue
         step = run.events.steps.get(step_key)
         if step is not None and step.error is not None:

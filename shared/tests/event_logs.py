@@ -1,0 +1,118 @@
+"""Assets, runs and readers for tests against real event logs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+from freshline.history import History
+from freshline.model import Asset, AssetState, Durations, Graph, Snapshot
+from freshline.stamp import data_time_metadata
+
+__all__ = [
+    "Reader",
+    "broken",
+    "events_of",
+    "graph",
+    "made_at",
+    "plain",
+    "queue",
+    "run",
+    "step_started",
+    "synced",
+]
+
+
+def graph(*, outside: tuple[str, ...] = (), **deps: tuple[str, ...]) -> Graph:
+    """A graph of one location: `graph(root=(), mart=("root",))`."""
+    assets = {key: Asset(key, "here", needs) for key, needs in deps.items()}
+    return Graph(assets, ticks={"here": 5.0}, outside=frozenset(outside))
+
+
+class Reader:
+    """A history that has followed the log, held against one that sees it for the first time."""
+
+    def __init__(self, instance: dg.DagsterInstance, graph: Graph) -> None:
+        self.instance = instance
+        self.graph = graph
+        self.history = History(instance)
+        self.read()
+
+    def read(self, now: float | None = None) -> Snapshot:
+        moment = time.time() if now is None else now
+        followed = self.history.read(self.graph, moment)
+        first_sight = History(self.instance).read(self.graph, moment)
+
+        assert _without_durations(first_sight) == _without_durations(followed)
+        return followed
+
+    def __getitem__(self, key: str) -> AssetState:
+        return self.read().assets.get(key, AssetState())
+
+    def data_time(self, key: str) -> float | None:
+        version = self[key].version
+        assert version is not None
+        return version.data_time
+
+
+def _without_durations(snapshot: Snapshot) -> dict[str, AssetState]:
+    """Moments fade in the order of learning, which a first sight cannot know."""
+    return {key: replace(state, durations=Durations()) for key, state in snapshot.assets.items()}
+
+
+def plain(key: str, *deps: str, body: Callable[[], Any] | None = None) -> dg.AssetsDefinition:
+    """An asset that runs `body`."""
+
+    @dg.asset(name=key, deps=list(deps))
+    def made() -> Any:
+        return body() if body else dg.MaterializeResult()
+
+    return made
+
+
+def synced(key: str, at: datetime) -> dg.AssetsDefinition:
+    """A root whose sync began to read at `at`."""
+    return plain(key, body=lambda: dg.MaterializeResult(metadata=data_time_metadata(at)))
+
+
+def broken(key: str, *deps: str) -> dg.AssetsDefinition:
+    def fail() -> None:
+        raise ValueError("the source is closed\nand more that nobody needs")
+
+    return plain(key, *deps, body=fail)
+
+
+def run(instance: dg.DagsterInstance, *assets: Any, **options: Any) -> dg.ExecuteInProcessResult:
+    """A real run, failed or not."""
+    return dg.materialize(list(assets), instance=instance, raise_on_error=False, **options)
+
+
+def queue(
+    instance: dg.DagsterInstance, *assets: dg.AssetsDefinition, **options: Any
+) -> dg.DagsterRun:
+    """A run that has been created and not begun."""
+    job = dg.Definitions(assets=list(assets)).resolve_implicit_global_asset_job_def()
+    options.setdefault("asset_selection", {asset.key for asset in assets})
+    return instance.create_run_for_job(job, **options)
+
+
+def events_of(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> list[Any]:
+    return [
+        record.event_log_entry
+        for record in instance.get_records_for_run(run_id, of_type=kind).records
+    ]
+
+
+def step_started(instance: dg.DagsterInstance, run_id: str, step: str) -> float:
+    starts = events_of(instance, run_id, dg.DagsterEventType.STEP_START)
+    return float(next(entry.timestamp for entry in starts if entry.step_key == step))
+
+
+def made_at(instance: dg.DagsterInstance, key: str) -> float:
+    event = instance.get_latest_materialization_event(dg.AssetKey(key))
+    assert event is not None
+    return event.timestamp

@@ -1,0 +1,340 @@
+"""Versions and data times against real event logs: real runs, on Postgres and on SQLite.
+
+`Reader` reads every state twice, with a history that has followed the log and with one that
+sees it for the first time: both must say the same.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+
+import dagster as dg
+import pytest
+from event_logs import Reader, graph, made_at, plain, run, step_started, synced
+from freshline.history import History
+from freshline.model import AssetState
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+LATER = NOON + timedelta(minutes=10)
+
+
+class TestRoot:
+    def test_data_is_as_old_as_the_beginning_of_the_sync(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=()))
+        run(instance, synced("root", NOON))
+
+        assert NOON.timestamp() == reader.data_time("root")
+
+    def test_without_metadata_the_start_of_the_step_counts(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=()))
+        result = run(instance, plain("root"))
+
+        assert step_started(instance, result.run_id, "root") == reader.data_time("root")
+
+    def test_metadata_as_text_needs_a_zone(self, memory: dg.DagsterInstance) -> None:
+        reader = Reader(memory, graph(zoned=(), naive=()))
+        for key, text in {"zoned": "2026-01-01T12:00:00Z", "naive": "2026-01-01T12:00:00"}.items():
+            memory.report_runless_asset_event(
+                dg.AssetMaterialization(key, metadata={"freshline/data_time": text})
+            )
+
+        assert NOON.timestamp() == reader.data_time("zoned")
+        assert made_at(memory, "naive") == reader.data_time("naive")
+
+    def test_reported_outside_a_run_its_own_time_counts(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=()))
+        instance.report_runless_asset_event(dg.AssetMaterialization("root"))
+
+        assert made_at(instance, "root") == reader.data_time("root")
+
+    def test_a_host_ahead_of_ours_does_not_make_data_newer_than_now(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=()))
+        memory.report_runless_asset_event(dg.AssetMaterialization("root"))
+        version = reader.read(now=NOON.timestamp()).assets["root"].version
+
+        assert version is not None
+        assert (NOON.timestamp(), NOON.timestamp()) == (version.at, version.data_time)
+
+    def test_data_is_never_newer_than_the_version(self, memory: dg.DagsterInstance) -> None:
+        reader = Reader(memory, graph(root=()))
+        run(memory, synced("root", datetime.now(timezone.utc) + timedelta(hours=1)))
+
+        assert made_at(memory, "root") == reader.data_time("root")
+
+
+class TestConsumedVersions:
+    def test_data_time_is_that_of_the_version_consumed_not_of_the_newest(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=(), mart=("root",)))
+        run(instance, synced("root", NOON))
+        run(instance, plain("mart", "root"))
+        run(instance, synced("root", LATER))
+
+        assert NOON.timestamp() == reader.data_time("mart")
+
+        run(instance, plain("mart", "root"))
+
+        assert LATER.timestamp() == reader.data_time("mart")
+
+    def test_the_oldest_input_decides(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(old=(), new=(), mart=("old", "new")))
+        run(instance, synced("old", NOON))
+        run(instance, synced("new", LATER))
+        run(instance, plain("mart", "old", "new"))
+
+        assert NOON.timestamp() == reader.data_time("mart")
+
+    def test_it_is_followed_through_every_step_of_a_chain(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=(), a=("root",), b=("a",), c=("b",)))
+        run(instance, synced("root", NOON))
+        for asset in (plain("a", "root"), plain("b", "a")):
+            run(instance, asset)
+        run(instance, synced("root", LATER))
+        run(instance, plain("a", "root"))
+        run(instance, plain("c", "b"))
+
+        assert LATER.timestamp() == reader.data_time("a")
+        assert NOON.timestamp() == reader.data_time("c")
+
+    def test_and_within_one_step(self, instance: dg.DagsterInstance) -> None:
+        specs = [dg.AssetSpec("staging", deps=["root"]), dg.AssetSpec("mart", deps=["staging"])]
+
+        @dg.multi_asset(specs=specs)
+        def models() -> object:
+            yield dg.MaterializeResult("staging")
+            yield dg.MaterializeResult("mart")
+
+        reader = Reader(instance, graph(root=(), staging=("root",), mart=("staging",)))
+        run(instance, synced("root", NOON))
+        run(instance, models)
+        run(instance, synced("root", LATER))
+        run(instance, models)
+
+        assert LATER.timestamp() == reader.data_time("mart")
+
+    def test_a_chain_may_be_longer_than_the_stack_of_python(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        length = 1_500
+        keys = ["root", *(f"a{number}" for number in range(length))]
+        reader = Reader(
+            memory,
+            graph(root=(), **{key: (before,) for before, key in zip(keys, keys[1:], strict=False)}),
+        )
+        run(memory, synced("root", NOON))
+        pointer = _newest_id(memory, "root")
+        for before, key in zip(keys, keys[1:], strict=False):
+            tags = {f"dagster/input_event_pointer/{before}": str(pointer)}
+            memory.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags))
+            pointer = _newest_id(memory, key)
+
+        assert NOON.timestamp() == reader.data_time(keys[-1])
+
+    def test_made_before_its_input_existed_it_is_unknown(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=(), mart=("root",)))
+        run(instance, plain("mart", "root"))
+        run(instance, synced("root", NOON))
+
+        assert reader.data_time("mart") is None
+
+    def test_made_before_it_depended_on_an_input_it_is_unknown(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=(), other=(), mart=("root",)))
+        run(memory, synced("root", NOON), synced("other", NOON), plain("mart", "root"))
+
+        assert NOON.timestamp() == reader.data_time("mart")
+
+        reader.graph = graph(root=(), other=(), mart=("root", "other"))
+
+        assert reader.data_time("mart") is None
+
+    def test_what_is_made_outside_the_workspace_is_no_input_to_wait_for(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        deps = {"root": (), "mart": ("root", "seed"), "lonely": ("seed",)}
+        reader = Reader(memory, graph(outside=("seed",), **deps))
+        run(memory, synced("root", NOON))
+        result = run(memory, plain("mart", "root", "seed"), plain("lonely", "seed"))
+
+        assert NOON.timestamp() == reader.data_time("mart")
+        assert step_started(memory, result.run_id, "lonely") == reader.data_time("lonely")
+
+    def test_reported_by_hand_it_is_unknown_unless_it_says_itself(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=(), mart=("root",)))
+        run(memory, synced("root", NOON))
+        memory.report_runless_asset_event(dg.AssetMaterialization("mart"))
+
+        assert reader.data_time("mart") is None
+
+        memory.report_runless_asset_event(
+            dg.AssetMaterialization("mart", metadata={"freshline/data_time": NOON.timestamp()})
+        )
+
+        assert NOON.timestamp() == reader.data_time("mart")
+
+
+class TestWiped:
+    def test_a_wiped_asset_has_no_version(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=()))
+        run(instance, synced("root", NOON))
+
+        assert reader["root"].version is not None
+
+        instance.wipe_assets([dg.AssetKey("root")])
+
+        assert reader["root"].version is None
+
+    def test_what_was_made_from_it_keeps_its_data_time(self, memory: dg.DagsterInstance) -> None:
+        history = History(memory)
+        lineage = graph(root=(), mart=("root",))
+        run(memory, synced("root", NOON), plain("mart", "root"))
+        before = history.read(lineage, time.time()).assets["mart"]
+        memory.wipe_assets([dg.AssetKey("root")])
+
+        assert before == history.read(lineage, time.time()).assets["mart"]
+
+    def test_made_again_between_two_reads(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=()))
+        run(instance, synced("root", NOON))
+        reader.read()
+        instance.wipe_assets([dg.AssetKey("root")])
+        run(instance, synced("root", LATER))
+
+        assert LATER.timestamp() == reader.data_time("root")
+
+
+class TestDeletedRun:
+    def test_the_version_stays_for_those_who_knew_it(self, instance: dg.DagsterInstance) -> None:
+        history = History(instance)
+        lineage = graph(root=(), mart=("root",))
+        result = run(instance, synced("root", NOON))
+        run(instance, plain("mart", "root"))
+        before = history.read(lineage, time.time()).assets["mart"]
+        instance.delete_run(result.run_id)
+        after = history.read(lineage, time.time()).assets["mart"]
+
+        assert before.version == after.version
+
+    def test_a_reader_who_comes_later_does_not_know_the_data_time(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        result = run(instance, plain("root"))
+        run(instance, plain("mart", "root"))
+        instance.delete_run(result.run_id)
+        states = History(instance).read(graph(root=(), mart=("root",)), time.time()).assets
+
+        version = states["mart"].version
+        assert version is not None
+        assert version.data_time is None
+
+
+class TestFollowing:
+    def test_an_asset_that_enters_the_graph_later_has_its_past(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=()))
+        run(instance, synced("root", NOON), plain("mart", "root"))
+        reader.read()
+        reader.graph = graph(root=(), mart=("root",))
+
+        assert NOON.timestamp() == reader.data_time("mart")
+
+    def test_an_asset_that_nobody_has_made_is_not_in_the_snapshot(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        assert {} == Reader(memory, graph(root=())).read().assets
+
+    def test_versions_beyond_the_first_look_are_found(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("freshline.history._FIRST_LOOK", 3)
+        run(memory, synced("root", NOON), synced("other", LATER))
+        run(memory, plain("mart", "root"))
+        for _ in range(5):
+            memory.report_runless_asset_event(dg.AssetMaterialization("noise"))
+        states = History(memory).read(graph(root=(), other=(), mart=("root",)), time.time()).assets
+
+        assert [NOON.timestamp(), LATER.timestamp(), NOON.timestamp()] == [
+            state.version.data_time if state.version else None
+            for state in (states[key] for key in ("root", "other", "mart"))
+        ]
+
+    def test_a_version_that_no_event_told_of_is_found_in_turn(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        history = History(memory)
+        lineage = graph(root=())
+        history.read(lineage, time.time())
+        run(memory, synced("root", NOON))
+        monkeypatch.setattr("freshline.events.materializations_after", lambda *_: [])
+
+        assert history.read(lineage, time.time()).assets["root"].version is not None
+
+
+def test_a_version_committed_late_below_a_newer_one_is_not_missed(
+    postgres: dg.DagsterInstance, postgres_server: object
+) -> None:
+    """Postgres gives ids before it commits: the lower of two may become visible last."""
+    history = History(postgres)
+    lineage = graph(root=(), late=())
+    run(postgres, synced("root", NOON), synced("late", NOON))
+    history.read(lineage, 100.0)
+    engine = _engine(postgres)
+    with engine.connect() as slow:
+        transaction = slow.begin()
+        late = _copy_of_newest_event(slow, "late")
+        run(postgres, synced("root", LATER))
+        before = history.read(lineage, 105.0).assets
+        transaction.commit()
+    after = history.read(lineage, 110.0).assets
+    engine.dispose()
+
+    assert _version(before["root"]) > late
+    assert _version(before["late"]) < late
+    assert _version(after["late"]) == late
+    assert _version(after["root"]) == _version(before["root"])
+
+
+def _version(state: AssetState) -> int:
+    assert state.version is not None
+    return state.version.id
+
+
+def _newest_id(instance: dg.DagsterInstance, key: str) -> int:
+    return instance.fetch_materializations(dg.AssetKey(key), limit=1).records[0].storage_id
+
+
+def _engine(instance: dg.DagsterInstance) -> object:
+    import sqlalchemy
+
+    return sqlalchemy.create_engine(instance.event_log_storage.postgres_url)
+
+
+def _copy_of_newest_event(connection: object, key: str) -> int:
+    """What another process writes in a transaction that is slow to commit."""
+    import sqlalchemy
+
+    columns = "run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition"
+    return connection.execute(
+        sqlalchemy.text(
+            f"insert into event_logs ({columns}) select {columns} from event_logs"
+            " where asset_key = :key and dagster_event_type = 'ASSET_MATERIALIZATION'"
+            " order by id desc limit 1 returning id"
+        ),
+        {"key": f'["{key}"]'},
+    ).scalar_one()
