@@ -124,6 +124,7 @@ class Store:
     """All reads and writes. Thread-safe; survives restarts of the database."""
 
     def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
         self._pool = psycopg_pool.ConnectionPool(
             database_url,
             min_size=1,
@@ -141,6 +142,8 @@ class Store:
         Raises:
             psycopg.Error: when the database cannot be reached.
         """
+        # The pool would go on trying for a while where a plain connection says at once what is wrong.
+        psycopg.connect(self._database_url, connect_timeout=10).close()
         self._pool.open(wait=True, timeout=15)
         with self._pool.connection() as db, db.transaction():
             db.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))

@@ -1,0 +1,142 @@
+"""Any input at all: no answer is a 5xx, every answer is JSON of the form described.
+
+Twice over: by the server's own OpenAPI description, internal API included, and by that of
+Airbyte's public API in ``airbyte_public_api.yaml``. Requests are good and bad ones; half the time
+they name things that exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import schemathesis
+import yaml
+from devstack.airbyte.api import create_app
+from devstack.airbyte.auth import Credentials, Gate
+from devstack.airbyte.faults import Switchboard
+from devstack.airbyte.registry import Registry
+from helpers_airbyte import FAKE_ID, Airbyte, register_fake
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+DESCRIPTION = Path(__file__).with_name("airbyte_public_api.yaml")
+PREFIX = "/api/public/v1"
+CHECKS = [
+    not_a_server_error,
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+]
+# The same requests in every run; enough of them to meet each field's odd values.
+many = hypothesis.settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+class Described:
+    """A running server, and what exists on it."""
+
+    def __init__(self, airbyte: Airbyte) -> None:
+        self.airbyte = airbyte
+        source, destination = airbyte.new_source(rows=1), airbyte.new_destination(
+            # Nothing listens there: a sync that some request starts fails at once.
+            "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
+        )
+        stream = {"name": "events", "syncMode": "incremental_deduped_history"}
+        connection = airbyte.new_connection(source, destination, stream)
+        self.known = {
+            "sourceId": source,
+            "destinationId": destination,
+            "connectionId": connection,
+            "workspaceId": airbyte.workspace,
+            "definitionId": FAKE_ID,
+            "sourceDefinitionId": FAKE_ID,
+            "jobId": airbyte.start(connection),
+        }
+
+    def hold(self, operation: Any, mode: GenerationMode, prefix: str) -> None:
+        """Send many requests to an operation and judge the answers."""
+        try:
+            strategy = operation.as_strategy(generation_mode=mode)
+
+            @many
+            @hypothesis.given(case=strategy)
+            def judge(case: Any) -> None:
+                self._judge(case, prefix)
+
+            judge()
+        except Unsatisfiable:
+            # An operation without parameters takes no bad ones.
+            assert mode == GenerationMode.NEGATIVE
+
+    def _judge(self, case: Any, prefix: str) -> None:
+        """Send the request as generated, then with ids of what exists."""
+        self._send(case, prefix)
+        if case.method == "DELETE":
+            return
+        known = dict(self.known)
+        if "id" in case.path_parameters:
+            kind = case.operation.path.rsplit("/", 2)[1].removesuffix("s")
+            known["id"] = known[f"{kind}Id"]
+        for part in (case.path_parameters, case.query, case.body):
+            if isinstance(part, dict):
+                part.update({name: known[name] for name in part if name in known})
+        self._send(case, prefix)
+
+    def _send(self, case: Any, prefix: str) -> None:
+        answer = case.call(
+            base_url=self.airbyte.server.url + prefix,
+            auth=(self.airbyte.server.client_id, self.airbyte.server.client_secret),
+        )
+        case.validate_response(answer, checks=CHECKS)
+        if answer.status_code != 204:
+            json.loads(answer.text)
+
+
+@pytest.fixture(scope="module")
+def described(airbyte_server: Any, control: Any, tmp_path_factory: Any) -> Iterator[Described]:
+    registry = register_fake(tmp_path_factory.mktemp("connectors"))
+    program = airbyte_server(database_url=control.dsn, connectors=registry)
+    with Airbyte(program) as client:
+        yield Described(client)
+    program.stop()
+
+
+def operations(description: dict[str, Any]) -> list[Any]:
+    """One test parameter for each operation of a description."""
+    schema = schemathesis.openapi.from_dict(description)
+    found = [result.ok() for result in schema.get_all_operations()]
+    return [pytest.param(one, id=f"{one.method.upper()} {one.path}") for one in found]
+
+
+def own_description() -> dict[str, Any]:
+    """The server's, without a server: its parts are not needed for it."""
+    gate = Gate(Credentials("", "", ""))
+    parts: Any = None
+    return create_app(parts, Registry([]), gate, parts, Switchboard(gate)).openapi()
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("operation", operations(own_description()))
+def test_own_description(described: Described, operation: Any, mode: GenerationMode) -> None:
+    described.hold(operation, mode, "")
+
+
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+@pytest.mark.parametrize("operation", operations(yaml.safe_load(DESCRIPTION.read_text())))
+def test_airbytes_description(described: Described, operation: Any, mode: GenerationMode) -> None:
+    described.hold(operation, mode, PREFIX)
