@@ -8,29 +8,27 @@ the work grows with the graph and not with the number of pairs.
 
 from __future__ import annotations
 
-from math import inf
-from typing import Final, NamedTuple
+from math import inf, sqrt
+from typing import NamedTuple
 
-from freshline.model import Graph
 from freshline.planner.deadlines import deadline
-from freshline.planner.estimate import Span, allowance
+from freshline.planner.estimate import SURE, Span, allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.policy import MaxLag
 
 __all__ = ["Claim", "Urgency", "claims_of", "feasible", "urgency"]
 
-_KEPT: Final = 4
-
 
 class Claim(NamedTuple):
     target: str
     policy: MaxLag
-    path: Span
-    """From the start of a run of the asset until the target is materialized."""
-    allowed: float
-    """The allowance of `path`, in seconds."""
     feasible: bool
+    mean: float
+    variance: float
+    """Of the path from the start of a run of the asset until the target is materialized."""
+    allowed: float
+    """That path's allowance, in seconds; 0 while on its way upstream."""
 
     def latest_start(self, data: float) -> float:
         """When the successor of a version of that data time must start for this target."""
@@ -68,31 +66,39 @@ def feasible(facts: Facts, target: str, policy: MaxLag) -> bool:
 
 
 def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
-    """The claims on every asset that some target needs."""
+    """The claims on every asset that some target needs, some perhaps none."""
     asked: dict[str, list[Claim]] = {}
     claims: dict[str, tuple[Claim, ...]] = {}
-    graph: Graph = lineage.graph
     for unit in reversed(lineage.units):
         for key in unit.keys:
-            run = facts.stages[key].run
-            found = [_from_start(claim, run) for claim in asked.pop(key, ())]
-            policy = graph.assets[key].policy
+            found = asked.pop(key, [])
+            policy = lineage.policies.get(key)
             if policy:
                 able = feasible(facts, key, policy)
-                found.append(Claim(key, policy, run, allowance(run), able))
-            claims[key] = kept = _most_urgent(found)
-            if unit.obstacle or not unit.schedulable:
+                found.append(Claim(key, policy, able, 0.0, 0.0, 0.0))
+            stage = facts.stages[key]
+            kept = _most_urgent(found)
+            claims[key] = tuple([_allowed(_extended(claim, stage.run)) for claim in kept])
+            if unit.obstacle or not unit.schedulable or not kept:
                 continue  # its inputs would be made for nothing
-            wait = facts.stages[key].wait
-            passed_on = [claim._replace(path=wait.then(claim.path)) for claim in kept]
+            passed_on = [_extended(claim, stage.wait) for claim in claims[key]]
             for name in lineage.inputs[key]:
-                asked.setdefault(name, []).extend(_carried(facts, passed_on, name, key))
+                carried = _carried(facts, passed_on, name, key)
+                if name in asked:
+                    asked[name].extend(carried)
+                else:
+                    asked[name] = list(carried)
     return claims
 
 
-def _from_start(claim: Claim, run: Span) -> Claim:
-    path = run.then(claim.path)
-    return claim._replace(path=path, allowed=allowance(path))
+def _extended(claim: Claim, span: Span) -> Claim:
+    target, policy, able, mean, variance, _ = claim
+    return Claim(target, policy, able, mean + span.mean, variance + span.variance, 0.0)
+
+
+def _allowed(claim: Claim) -> Claim:
+    target, policy, able, mean, variance, _ = claim
+    return Claim(target, policy, able, mean, variance, allowance(Span(mean, variance)))
 
 
 def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> list[Claim]:
@@ -109,36 +115,43 @@ def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> lis
     return [claim for claim in claims if claim.feasible]
 
 
-def _most_urgent(claims: list[Claim]) -> tuple[Claim, ...]:
-    """Without those that another one of the same kind makes superfluous.
+def _most_urgent(claims: list[Claim]) -> list[Claim]:
+    """Without those that others of the same kind make superfluous.
 
-    A claim is superfluous when another leaves less time on average and varies more: then it
-    is the less urgent of the two, here and everywhere upstream.
+    Claims that can be held never hide behind one that cannot, nor does a cron behind anything
+    but itself.
     """
     if len(claims) <= 1:
-        return tuple(claims)
+        return claims
     kinds: dict[object, list[Claim]] = {}
     for claim in claims:
-        policy = claim.policy
-        kind = (claim.feasible, policy if policy.cron else None)
-        kinds.setdefault(kind, []).append(claim)
-    kept: list[Claim] = []
-    for alike in kinds.values():
-        alike.sort(key=lambda claim: (_room(claim), -claim.path.variance, claim.target))
-        frontier: list[Claim] = []
-        variance = -1.0
-        for claim in alike:
-            if claim.path.variance > variance:
-                variance = claim.path.variance
-                frontier.append(claim)
-        if len(frontier) > _KEPT:
-            frontier = sorted(frontier, key=_tightness)[:_KEPT]
-        kept.extend(frontier)
-    return tuple(kept)
+        cron = claim.policy.cron
+        kind = (claim.feasible, cron, claim.policy) if cron else claim.feasible
+        if kind in kinds:
+            kinds[kind].append(claim)
+        else:
+            kinds[kind] = [claim]
+    return [claim for alike in kinds.values() for claim in _extremes(alike)]
 
 
-def _room(claim: Claim) -> float:
-    return claim.policy.minutes * 60.0 - claim.path.mean
+def _extremes(claims: list[Claim]) -> list[Claim]:
+    """The tightest claim as it is, and the tightest if nothing varied.
+
+    The more the path upstream varies, the less does it matter which claim varies more, so one
+    of these two is the most urgent at the source, or as good as that.
+    """
+    if len(claims) == 1:
+        return claims
+    tightest = roughest = claims[0]
+    least = least_sure = inf
+    for claim in claims:
+        room = claim.policy.minutes * 60.0 - claim.mean
+        if room < least:
+            least, tightest = room, claim
+        sure = room - SURE * sqrt(claim.variance)
+        if sure < least_sure:
+            least_sure, roughest = sure, claim
+    return [tightest] if tightest is roughest else [tightest, roughest]
 
 
 def _tightness(claim: Claim) -> float:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect, insort
 from datetime import datetime, timezone
-from functools import lru_cache
+from math import inf
 from zoneinfo import ZoneInfo
 
 from croniter import croniter  # type: ignore[import-untyped]  # it ships no types
@@ -31,7 +32,23 @@ def overdue(policy: MaxLag, data_time: float, now: float) -> bool:
     return now > limit if policy.cron is None else now >= limit
 
 
-@lru_cache(maxsize=65536)
+_MANY = 10_000
+_periods: dict[tuple[str, str], list[tuple[float, float]]] = {}
+"""For each cron and time zone, sorted: times between two ticks, as far as they were needed.
+Working one out takes half a millisecond, and a plan asks for thousands."""
+
+
 def _tick_after(cron: str, zone: str, moment: float) -> float:
+    """The first tick of `cron` after `moment`."""
+    known = _periods.setdefault((cron, zone), [])
+    place = bisect(known, (moment, inf))
+    if place and moment < known[place - 1][1]:
+        return known[place - 1][1]
     begin = datetime.fromtimestamp(moment, timezone.utc).astimezone(ZoneInfo(zone))
-    return float(croniter(cron, begin).get_next(float))
+    ticks = croniter(cron, begin)
+    following = float(ticks.get_next(float))
+    previous = float(ticks.get_prev(float))
+    if len(known) >= _MANY:
+        known.clear()
+    insort(known, (min(moment, previous), following))
+    return following

@@ -203,7 +203,7 @@ class _Decisions:
         for claim in self.claims[key]:
             if data is not None and self.now + unit.tick <= claim.latest_start(data):
                 continue
-            mean = claim.path.mean
+            mean = claim.mean
             allowed = claim.allowed
             hopeless = claim.latest_start(lowest) + allowed < self.now + mean
             helped = claim.latest_start(promised) + allowed >= arrival + mean

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from freshline.model import AssetState, Durations, Moments
 
-__all__ = ["DEFAULT_DURATIONS", "MARGIN", "Span", "Stage", "allowance", "stage_of"]
+__all__ = ["DEFAULT_DURATIONS", "MARGIN", "SURE", "Span", "Stage", "allowance", "stage_of"]
 
 DEFAULT_DURATIONS: Final = Durations(
     queue=Moments(0, 2.0, 0.0),
@@ -29,7 +29,7 @@ _ASSUMED_SPREAD: Final = 0.3
 _TRUSTED: Final = 10
 """Until ten runs were measured, part of the spread is assumed: 30% of the mean at first."""
 
-_RARELY: Final = 2.326
+SURE: Final = 2.326
 """Standard normal deviate of the quantile that is promised: 99%."""
 
 
@@ -40,7 +40,7 @@ class Span(NamedTuple):
     variance: float
 
     def then(self, other: Span) -> Span:
-        return Span(self.mean + other.mean, self.variance + other.variance)
+        return Span(self[0] + other[0], self[1] + other[1])
 
 
 class Stage(NamedTuple):
@@ -48,14 +48,10 @@ class Stage(NamedTuple):
 
     wait: Span
     """For a tick that notices the inputs."""
-    launch: Span
-    """In the queue, and starting."""
     execution: Span
+    run: Span
+    """From the request: in the queue, starting, and the execution."""
     measured: bool
-
-    @property
-    def run(self) -> Span:
-        return self.launch.then(self.execution)
 
 
 def allowance(span: Span) -> float:
@@ -69,7 +65,7 @@ def allowance(span: Span) -> float:
     if variance <= 0.0 or mean <= 0.0:
         return mean + MARGIN
     squared = log1p(variance / (mean * mean))
-    return max(mean * exp(_RARELY * sqrt(squared) - squared / 2), mean + MARGIN)
+    return max(mean * exp(SURE * sqrt(squared) - squared / 2), mean + MARGIN)
 
 
 def stage_of(state: AssetState | None, tick: float) -> Stage:
@@ -77,11 +73,12 @@ def stage_of(state: AssetState | None, tick: float) -> Stage:
     measured = state.durations if state else DEFAULT_DURATIONS
     queue = _span(measured.queue, DEFAULT_DURATIONS.queue)
     start = _span(measured.start, DEFAULT_DURATIONS.start)
+    execution = _span(measured.execution, DEFAULT_DURATIONS.execution)
     wait = measured.wait
     return Stage(
         wait=Span(min(wait.mean, tick), wait.variance) if wait else Span(tick, 0.0),
-        launch=queue.then(start),
-        execution=_span(measured.execution, DEFAULT_DURATIONS.execution),
+        execution=execution,
+        run=queue.then(start).then(execution),
         measured=measured.execution is not None and measured.execution.count > 0,
     )
 

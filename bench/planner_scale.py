@@ -1,0 +1,88 @@
+"""CPU and memory of one plan for 100, 1,000 and 10,000 assets in 1, 10 and 100 locations.
+
+Synthetic and without a database: what the planner alone costs a tick, from snapshot to plan.
+Run it with `.venv/bin/python bench/planner_scale.py`.
+"""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+from random import Random
+
+from freshline.model import Asset, AssetState, Durations, Graph, Moments, Pending, Snapshot, Version
+from freshline.planner import plan
+from freshline.policy import MaxLag
+
+NOW = 1_700_000_000.0
+REPEATS = 5
+LAYERS = 10
+
+
+def graph_of(assets: int, locations: int, random: Random) -> Graph:
+    """Ten layers; every asset reads three of the twenty nearest in the layer before its own.
+    One in five has a policy, of a minute to a day, some at the ticks of a cron. Locations own
+    vertical slices, so that lineages cross their boundaries."""
+    width = assets // LAYERS
+    made: dict[str, Asset] = {}
+    for number in range(assets):
+        layer, place = divmod(number, width)
+        near = range(max(0, place - 10), min(width, place + 10))
+        chosen = random.sample(near, 3) if layer else ()
+        policy = None
+        if random.random() < 0.2:
+            minutes = random.choice((5, 10, 30, 60, 24 * 60))
+            policy = MaxLag(minutes, "0 * * * *" if random.random() < 0.05 else None)
+        key = f"layer_{layer}/asset_{place}"
+        made[key] = Asset(
+            key=key,
+            location=f"location_{place * locations // width}",
+            deps=tuple(f"layer_{layer - 1}/asset_{other}" for other in sorted(chosen)),
+            policy=policy,
+        )
+    return Graph(made, {asset.location: 5.0 for asset in made.values()})
+
+
+def snapshot_of(graph: Graph, random: Random) -> Snapshot:
+    states: dict[str, AssetState] = {}
+    for number, key in enumerate(graph.assets):
+        took = Moments(100, random.uniform(1, 30), random.uniform(0, 30))
+        at = NOW - random.uniform(0, 900)
+        states[key] = AssetState(
+            version=Version(number + 1, at, at - random.uniform(10, 300)),
+            pending=Pending(f"run-{number}", NOW - 10) if random.random() < 0.05 else None,
+            durations=Durations(
+                Moments(100, 2.5, 2.0), Moments(100, 1, 0), Moments(100, 5, 1), took
+            ),
+        )
+    return Snapshot(states, {asset.location: NOW - 5 for asset in graph.assets.values()})
+
+
+def main() -> None:
+    print("| assets | locations | CPU of the first plan | CPU a tick | memory a tick |")
+    print("| ---: | ---: | ---: | ---: | ---: |")
+    for assets in (100, 1_000, 10_000):
+        for locations in (1, 10, 100):
+            random = Random(assets + locations)
+            graph = graph_of(assets, locations, random)
+            snapshot = snapshot_of(graph, random)
+            begin = time.process_time()
+            plan(graph, snapshot, NOW)
+            first = time.process_time() - begin
+            begin = time.process_time()
+            for repeat in range(REPEATS):
+                plan(graph, snapshot, NOW + repeat)
+            tick = (time.process_time() - begin) / REPEATS
+            tracemalloc.start()
+            plan(graph, snapshot, NOW)
+            _, peak = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            print(
+                f"| {assets:,} | {locations} | {first * 1000:.0f} ms "
+                f"| {tick * 1000:.1f} ms | {peak / 1e6:.1f} MB |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
