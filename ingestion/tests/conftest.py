@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from fake_airbyte import FakeAirbyte
-from openapi import CheckedTransport
-
 from ingestion.client import AirbyteApi
 from ingestion.secrets import Digests
 from ingestion.settings import AirbyteSettings
+from openapi import CheckedTransport
 
 
 class Memory:
@@ -27,6 +26,12 @@ class Memory:
 
     def forget(self, owner: str) -> None:
         self.known.pop(owner, None)
+
+
+@pytest.fixture(autouse=True)
+def _cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Digests at a fraction of their cost: they are made hundreds of times here."""
+    monkeypatch.setattr("ingestion.secrets._SCRYPT", {"n": 2, "r": 1, "p": 1})
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-
 from ingestion.apply import apply, connection_id_of, destroy
 from ingestion.client import AirbyteApi, AirbyteError
 from ingestion.connections import fetch_stargazer

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ingestion.client import AirbyteApi, AirbyteError, Kind
-from ingestion.configuration import Configuration, resolve
+from ingestion.configuration import Configuration
 from ingestion.declaration import Connection, Destination, Source, Stream
-from ingestion.plan import ObjectPlan, actors, only, plan_actor, plan_connection
+from ingestion.plan import ObjectPlan, actors, configurations, only, plan_actor, plan_connection
 from ingestion.secrets import DigestStore, digest
 
 __all__ = ["apply", "connection_id_of", "destroy"]
@@ -40,11 +40,7 @@ def apply(
     connections = tuple(connections)
     report = report or (lambda _: None)
     # Every configuration first: one that is refused stops all before anything is changed.
-    wanted = {
-        (kind, actor.name): (actor, resolve(actor, env))
-        for connection in connections
-        for kind, actor in actors(connection)
-    }
+    wanted = configurations(connections, env)
     ids = {
         (kind, name): _apply_actor(api, kind, actor, configuration, digests, report)
         for (kind, name), (actor, configuration) in wanted.items()
@@ -145,7 +141,7 @@ def _rounds(api: AirbyteApi, kind: Kind, name: str) -> Iterator[None]:
     """A few rounds, with random pauses in between, then an error: others keep interfering."""
     for _ in range(ROUNDS):
         yield
-        api.pause(random.uniform(0.2, 2.0))  # noqa: S311: not for secrecy
+        api.pause(random.uniform(0.2, 2.0))  # noqa: S311  (nothing secret about it)
     raise AirbyteError(
         f"somebody else is creating {kind} {name!r} at the same time: run this again"
     )

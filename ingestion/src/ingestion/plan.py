@@ -86,14 +86,12 @@ def make_plan(
     `SettingsError`, one of the declaration a `DeclarationError`.
     """
     connections = tuple(connections)
+    wanted = configurations(connections, env)
     state = _State(api)
-    objects: dict[tuple[str, str], ObjectPlan] = {}
-    for connection in connections:
-        for kind, actor in actors(connection):
-            if (kind, actor.name) not in objects:
-                configuration = resolve(actor, env)
-                there = state.one(kind, actor.name)
-                objects[kind, actor.name] = plan_actor(kind, actor, configuration, there, digests)
+    objects: dict[tuple[Kind, str], ObjectPlan] = {
+        (kind, name): plan_actor(kind, actor, configuration, state.one(kind, name), digests)
+        for (kind, name), (actor, configuration) in wanted.items()
+    }
     for connection in connections:
         source = objects["source", connection.source.name]
         destination = objects["destination", connection.destination.name]
@@ -102,6 +100,17 @@ def make_plan(
             connection, there, source.id, destination.id
         )
     return Plan(tuple(objects.values()))
+
+
+def configurations(
+    connections: Iterable[Connection], env: Mapping[str, str]
+) -> dict[tuple[Kind, str], tuple[Source | Destination, Configuration]]:
+    """Every source and destination in use, looked up and checked, before anything is asked."""
+    return {
+        (kind, actor.name): (actor, resolve(actor, env))
+        for connection in connections
+        for kind, actor in actors(connection)
+    }
 
 
 def actors(connection: Connection) -> tuple[tuple[Kind, Source | Destination], ...]:

@@ -57,4 +57,6 @@ def _values(change: Change) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # some servers write 9 as 9.0
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -16,12 +16,13 @@ from freshline.keys import asset_key
 __all__ = ["column_type", "nested_columns", "stream_columns", "stream_key", "stream_spec"]
 
 _LANDED: Final = (
-    ("_airbyte_raw_id", "text", "Identifies the row as it was read."),
-    ("_airbyte_extracted_at", "timestamptz", "When the row was read from the source, UTC."),
-    ("_airbyte_meta", "jsonb", "What Airbyte changed in the row on its way."),
-    ("_airbyte_generation_id", "bigint", "Counts the refreshes of the stream."),
+    ("_airbyte_raw_id", "text", False, "Identifies the row as it was read."),
+    ("_airbyte_extracted_at", "timestamptz", False, "When the row was read, UTC."),
+    ("_airbyte_meta", "jsonb", False, "What Airbyte changed in the row on its way."),
+    ("_airbyte_generation_id", "bigint", True, "Counts the refreshes of the stream."),
 )
-"""The columns that Airbyte's typed destinations put before the stream's own."""
+"""The columns that Airbyte's typed destinations put before the stream's own: name, type, whether
+nullable, description."""
 
 _SCALARS: Final = {"string": "text", "integer": "bigint", "number": "numeric", "boolean": "boolean"}
 _TIMES: Final = {
@@ -55,9 +56,9 @@ def stream_columns(
         )
     landed = (
         dg.TableColumn(
-            name, kind, description=text, constraints=dg.TableColumnConstraints(nullable=False)
+            name, kind, description=text, constraints=dg.TableColumnConstraints(nullable=nullable)
         )
-        for name, kind, text in _LANDED
+        for name, kind, nullable, text in _LANDED
     )
     return (*landed, *(_column(name, properties[name]) for name in wanted))
 

@@ -1,0 +1,215 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from ingestion.cli import app
+from ingestion.declaration import DeclarationError
+from ingestion.record import record_messages
+from typer.testing import CliRunner
+
+import ingestion
+
+
+@pytest.fixture
+def run(fake, env, database, monkeypatch, tmp_path):
+    """Runs a command on the faulty Airbyte and a real warehouse; no `.env` in sight."""
+    settings = {
+        **env,
+        **database.environ("WAREHOUSE"),
+        "AIRBYTE_URL": fake.url,
+        "AIRBYTE_CLIENT_ID": fake.client_id,
+        "AIRBYTE_CLIENT_SECRET": fake.client_secret,
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AIRBYTE_WORKSPACE_ID", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("ingestion.client.time.sleep", lambda _: None)
+
+    def command(*arguments: str, answer: str | None = None):
+        return CliRunner().invoke(app, list(arguments), input=answer)
+
+    return command
+
+
+CREATION = """\
++ source github
+    + configuration
+        + api_url: "http://127.0.0.1:9"
+        + credentials
+            + option_title: "PAT Credentials"
+            + personal_access_token: (secret)
+        + repositories: ["acme/rocket"]
+    + type: "github"
+"""
+
+UPDATE = """\
+~ source github
+    ~ configuration
+        ~ credentials
+            ~ personal_access_token: (secret, rotated since it was last applied)
+        - num_workers: 9
+        ~ repositories: ["acme/other"] -> ["acme/rocket"]
+~ connection fetch_stargazer
+    ~ prefix: "gh_" -> ""
+    ~ streams
+        ~ stargazers
+            ~ sync_mode: "incremental_append" -> "incremental_deduped_history"
+Run `ingestion apply` to make it so.
+"""
+
+
+class TestCheck:
+    def test_shows_what_is_missing(self, run, fake):
+        done = run("check")
+
+        assert 1 == done.exit_code
+        assert done.output.startswith(CREATION)
+        assert {} == fake.objects["source"]
+
+    def test_says_when_all_is_well(self, run):
+        run("apply")
+        done = run("check")
+
+        assert (0, "Airbyte is as declared.\n") == (done.exit_code, done.output)
+
+    def test_lists_only_what_differs(self, run, fake, monkeypatch):
+        run("apply")
+        fake.only("source")["configuration"].update(repositories=["acme/other"], num_workers=9)
+        connection = fake.only("connection")
+        connection["prefix"] = "gh_"
+        connection["configurations"]["streams"][0]["syncMode"] = "incremental_append"
+        monkeypatch.setenv("GITHUB_TOKEN", "github-secret-2")
+        done = run("check")
+
+        assert (1, UPDATE) == (done.exit_code, done.output)
+
+
+class TestApply:
+    def test_shows_what_it_did_and_then_nothing(self, run):
+        first, second = run("apply"), run("apply")
+
+        assert (0, 0) == (first.exit_code, second.exit_code)
+        assert first.output.endswith("3 changed; Airbyte is as declared.\n")
+        assert "Airbyte is as declared.\n" == second.output
+
+    def test_never_shows_a_secret(self, run, fake, database, monkeypatch):
+        spoken = [run("check").output, run("apply").output]
+        monkeypatch.setenv("GITHUB_TOKEN", "github-secret-2")
+        words = json.dumps({"status": 422, "detail": "no good: github-secret-2"}).encode()
+        fake.fail("PATCH", "/sources/.*", status=422, body=words)
+        refused = run("apply")
+        spoken += [run("check").output, refused.output, run("apply").output, run("check").output]
+
+        assert 2 == refused.exit_code
+        assert "no good: ********" in refused.output
+        for secret in ("github-secret", database.password, fake.client_secret, "token-"):
+            assert [] == [output for output in spoken if secret in output]
+
+
+class TestDestroy:
+    def test_asks_first(self, run, fake):
+        run("apply")
+        done = run("destroy", answer="n\n")
+
+        assert 1 == done.exit_code
+        assert f"Delete fetch_stargazer from {fake.url}" in done.output
+        assert 1 == len(fake.objects["connection"])
+
+    def test_takes_all_away(self, run, fake):
+        run("apply")
+        done = run("destroy", "--yes")
+
+        assert 0 == done.exit_code
+        assert "- connection fetch_stargazer\n- source github\n- destination warehouse\n" == (
+            done.output
+        )
+        assert {"source": {}, "destination": {}, "connection": {}} == fake.objects
+
+
+class TestFaults:
+    @pytest.mark.parametrize(
+        ("variable", "value", "message"),
+        [
+            ("AIRBYTE_URL", "", "AIRBYTE_URL is not set"),
+            ("AIRBYTE_URL", "airbyte.example.com", "must start with http:// or https://"),
+            ("AIRBYTE_CLIENT_SECRET", "", "set both AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"),
+            ("AIRBYTE_CLIENT_SECRET", "wrong-secret", "check AIRBYTE_CLIENT_ID and"),
+            ("GITHUB_TOKEN", "", "GITHUB_TOKEN is not set: source-github 'github' needs it"),
+            ("WAREHOUSE_PORT", "many", "WAREHOUSE_PORT must be a whole number"),
+            ("WAREHOUSE_PASSWORD", "wrong-secret", "cannot reach the warehouse"),
+        ],
+    )
+    def test_are_one_line_and_status_two(self, run, monkeypatch, variable, value, message):
+        run("apply")
+        monkeypatch.setenv(variable, value)
+        done = run("check")
+
+        assert 2 == done.exit_code
+        assert message in done.output
+        assert 1 == len(done.output.splitlines())
+        assert "wrong-secret" not in done.output
+
+    def test_a_setting_may_come_from_a_file(self, run, fake, monkeypatch, tmp_path):
+        monkeypatch.delenv("AIRBYTE_URL")
+        (tmp_path / ".env").write_text(f"AIRBYTE_URL={fake.url}\nGITHUB_REPOSITORY=acme/ignored\n")
+        done = run("check")
+
+        assert 1 == done.exit_code
+        assert "acme/rocket" in done.output  # the environment itself wins
+
+
+SPEC = {"type": "SPEC", "spec": {"connectionSpecification": {"type": "object"}}}
+STREAMS = [{"name": name, "json_schema": {"type": "object"}} for name in ("a", "b", "c")]
+CATALOG = {"type": "CATALOG", "catalog": {"streams": STREAMS}}
+
+
+class TestRecord:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        for name in ("specs", "catalogs"):
+            (tmp_path / name).mkdir()
+        return tmp_path
+
+    def record(self, folder, *messages, streams=()):
+        lines = ["some library's noise", *(json.dumps(one) for one in messages)]
+        return list(record_messages(lines, "source-faker", streams, folder))
+
+    def test_keeps_the_specification(self, folder):
+        assert ["wrote specs/source-faker.json"] == self.record(folder, SPEC)
+        assert {"type": "object"} == json.loads((folder / "specs/source-faker.json").read_text())
+
+    def test_adds_streams_to_those_kept_before(self, folder):
+        self.record(folder, CATALOG, streams=["c"])
+
+        assert ["wrote catalogs/source-faker.json: a, c"] == (
+            self.record(folder, CATALOG, streams=["a"])
+        )
+
+    @pytest.mark.parametrize(
+        ("messages", "streams", "message"),
+        [
+            ([], (), "no SPEC or CATALOG message"),
+            ([CATALOG], (), "name the streams to keep with --stream: a, b, c"),
+            ([CATALOG], ("d",), "no stream 'd'; it has a, b, c"),
+        ],
+    )
+    def test_refuses_what_it_cannot_keep(self, folder, messages, streams, message):
+        with pytest.raises(DeclarationError, match=message):
+            self.record(folder, *messages, streams=streams)
+
+    def test_the_command_reads_standard_input(self, monkeypatch, tmp_path):
+        package = tmp_path / "package"
+        shutil.copytree(Path(ingestion.__file__).parent, package)
+        monkeypatch.setattr("ingestion.cli.__file__", str(package / "cli.py"))
+        monkeypatch.setattr("sys.stdin", io.StringIO())
+        done = CliRunner().invoke(app, ["record", "source-faker"], input=json.dumps(SPEC))
+
+        assert (0, "wrote specs/source-faker.json\n") == (done.exit_code, done.output)
+        assert (package / "specs/source-faker.json").exists()

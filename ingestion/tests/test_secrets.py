@@ -1,0 +1,70 @@
+"""Digests of secrets, and what keeps them."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from ingestion.secrets import Redactor, WarehouseDigests, digest, same
+from ingestion.settings import warehouse_conninfo
+
+
+class TestDigest:
+    def test_recognises_its_secret_alone(self):
+        known = digest("correct horse")
+
+        assert same("correct horse", known)
+        assert not same("correct hors", known)
+
+    def test_is_different_every_time(self):
+        assert digest("correct horse") != digest("correct horse")
+
+
+class TestRedactor:
+    def test_hides_the_longest_first(self):
+        assert "a ******** b" == Redactor("secret", "secret-longer")("a secret-longer b")
+
+    def test_leaves_very_short_ones(self):
+        assert "abc" == Redactor("b", None, "")("abc")
+
+
+class TestWarehouse:
+    @pytest.fixture
+    def conninfo(self, database):
+        return warehouse_conninfo(database.environ("WAREHOUSE"))
+
+    def test_keeps_and_forgets(self, conninfo):
+        store = WarehouseDigests(conninfo)
+
+        assert {} == store.read("source-1")
+        store.write("source-1", {"token": "d1", "other": "d2"})
+        store.write("source-2", {"token": "d3"})
+        assert {"token": "d1", "other": "d2"} == store.read("source-1")
+        store.write("source-1", {"token": "d4"})
+        assert {"token": "d4"} == store.read("source-1")
+        store.forget("source-1")
+        assert {} == store.read("source-1")
+        assert {"token": "d3"} == store.read("source-2")
+
+    def test_two_who_apply_first_do_not_collide(self, conninfo):
+        def write(number: int) -> None:
+            WarehouseDigests(conninfo).write(f"source-{number}", {"token": "d"})
+
+        with ThreadPoolExecutor(4) as people:
+            list(people.map(write, range(8)))
+
+        assert [{"token": "d"}] * 8 == [
+            WarehouseDigests(conninfo).read(f"source-{n}") for n in range(8)
+        ]
+
+    def test_others_cannot_read_it(self, conninfo):
+        WarehouseDigests(conninfo).write("source-1", {"token": "d"})
+        with psycopg.connect(**conninfo) as connection:
+            connection.execute("create role stranger_to_digests")
+            try:
+                connection.execute("set role stranger_to_digests")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    connection.execute("select * from ingestion.airbyte_secret_digests")
+            finally:
+                connection.rollback()
