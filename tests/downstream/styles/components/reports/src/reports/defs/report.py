@@ -1,0 +1,5 @@
+import dagster as dg
+
+
+@dg.asset(deps=[["mart", "revenue"], ["raw", "customers"], ["raw", "order"]])
+def report(): ...

@@ -1,0 +1,14 @@
+import dagster as dg
+
+columns = dg.TableSchema(columns=[dg.TableColumn("id", "integer"), dg.TableColumn("at", "date")])
+
+
+@dg.asset(key=["raw", "orders"], metadata={"dagster/column_schema": columns})
+def orders(): ...
+
+
+@dg.asset(key=["raw", "visits"])
+def visits(): ...
+
+
+defs = dg.Definitions(assets=[orders, visits])

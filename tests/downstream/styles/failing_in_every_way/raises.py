@@ -1,0 +1,5 @@
+def load():
+    raise RuntimeError("the warehouse's host is not set")
+
+
+load()

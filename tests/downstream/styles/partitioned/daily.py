@@ -1,0 +1,20 @@
+import dagster as dg
+
+
+@dg.asset(
+    key=["events", "daily"],
+    partitions_def=dg.DailyPartitionsDefinition("2026-01-01"),
+    deps=[dg.AssetDep(["events", "hourly"], partition_mapping=dg.TimeWindowPartitionMapping())],
+)
+def daily(): ...
+
+
+@dg.asset(
+    key=["events", "totals"],
+    deps=[["events", "daily"]],
+    metadata={"freshline/max_lag": {"minutes": 60}},
+)
+def totals(): ...
+
+
+defs = dg.Definitions(assets=[daily, totals])

@@ -1,0 +1,15 @@
+"""A location of jobs alone."""
+
+import dagster as dg
+
+
+@dg.op
+def greet(): ...
+
+
+@dg.job
+def greetings():
+    greet()
+
+
+defs = dg.Definitions(jobs=[greetings])

@@ -1,0 +1,4 @@
+select *
+from {{ source("raw", "orders") }}
+cross join {{ source("raw", "customer") }}
+cross join {{ source("sales", "daily_sales") }}
