@@ -6,9 +6,11 @@ from datetime import date, datetime, timezone
 from decimal import Decimal
 from typing import Any
 
+import dagster as dg
 import pytest
 from analytics_marts.assets import dbt_models
 from analytics_marts.resources import dbt
+from freshline import data_time_metadata
 
 CUMULATIVE = "mart/mart_gh_cumulative"
 JOIN = "mart/mart_gh_join"
@@ -108,6 +110,24 @@ def test_stars_by_month_and_repository(warehouse: Any, build: Any) -> None:
         column: result.column_lineage(JOIN)[column]
         for column in ("repository", "latest_starred_at", "month")
     }
+
+
+def test_a_mart_is_as_old_as_its_oldest_input(warehouse: Any, build: Any, instance: Any) -> None:
+    def read(key: str, data_time: datetime) -> None:
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(key.split("/"), metadata=data_time_metadata(data_time))
+        )
+
+    read("postgres/stargazers", utc("2026-01-02"))
+    read("mart/mart_gh_stargazer", utc("2026-01-01"))
+
+    result = build(dbt_models, dbt)
+
+    assert {
+        CUMULATIVE: utc("2026-01-02").timestamp(),
+        JOIN: utc("2026-01-01").timestamp(),
+    } == {key: found["freshline/data_time"].value for key, found in result.metadata.items()}
+    assert all("freshline/lag_seconds" in found for found in result.metadata.values())
 
 
 def test_inputs_of_different_age_lose_nothing(warehouse: Any, build: Any) -> None:

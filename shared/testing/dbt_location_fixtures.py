@@ -7,6 +7,8 @@ its ``pyproject.toml`` and names its dbt project's folder there, as ``dbt_projec
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,6 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
-from freshline.dbt_prepare import prepare
 from psycopg import sql
 
 
@@ -25,7 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before anything imports the location, which never runs dbt itself."""
-    if not prepare(_project(session.config)):
+    command = [sys.executable, "-m", "freshline.dbt_prepare", str(_project(session.config))]
+    if subprocess.run(command, check=False).returncode != 0:
         pytest.exit("the dbt project could not be prepared: dbt's message is above", returncode=2)
 
 
@@ -148,23 +150,50 @@ class Result:
 
 
 @pytest.fixture
-def build(warehouse: Warehouse) -> Iterator[Callable[..., Result]]:  # noqa: ARG001  (needs it)
+def instance() -> Iterator[dg.DagsterInstance]:
+    """An instance of the test's own."""
+    with dg.DagsterInstance.ephemeral() as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def build(
+    warehouse: Warehouse,  # noqa: ARG001  (where it builds)
+    instance: dg.DagsterInstance,
+) -> Callable[..., Result]:
     """``build(assets, dbt, "mart/a")``: run some assets, or all, as Dagster would."""
-    with dg.DagsterInstance.ephemeral() as instance:
 
-        def run(assets: dg.AssetsDefinition, dbt: Any, *keys: str) -> Result:
-            selection = [dg.AssetKey(key.split("/")) for key in keys] or None
-            return Result(
-                dg.materialize(
-                    [assets],
-                    resources={"dbt": dbt},
-                    instance=instance,
-                    selection=selection,
-                    raise_on_error=False,
-                )
+    def run(assets: dg.AssetsDefinition, dbt: Any, *keys: str) -> Result:
+        selection = [dg.AssetKey(key.split("/")) for key in keys] or None
+        return Result(
+            dg.materialize(
+                [assets],
+                resources={"dbt": dbt},
+                instance=instance,
+                selection=selection,
+                raise_on_error=False,
             )
+        )
 
-        yield run
+    return run
+
+
+def lineage(definitions: dg.Definitions) -> dict[str, Any]:
+    """What other teams can see of a location, to be compared with a reviewed file."""
+    graph = definitions.resolve_asset_graph()
+    specs = {spec.key: spec for spec in definitions.resolve_all_asset_specs()}
+    return {
+        node.key.to_user_string(): {
+            "deps": sorted(key.to_user_string() for key in node.parent_keys),
+            "group": node.group_name,
+            "owners": sorted(node.owners),
+            "kinds": sorted(node.kinds),
+            "policy": specs[node.key].metadata.get("freshline/max_lag"),
+            "checks": sorted(check.name for check in node.check_keys),
+        }
+        for node in sorted(graph.asset_nodes, key=lambda node: node.key)
+        if node.is_materializable
+    }
 
 
 def _project(config: pytest.Config) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 
 from dagster import AssetExecutionContext
 from dagster_dbt import DbtCliResource, dbt_assets
+from freshline import stamp_lag
 from freshline.dbt import FreshlineDbtTranslator
 from freshline.dbt_build import build, manifest_of
 
@@ -21,4 +22,4 @@ from analytics_core.resources import project
 )
 def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     """Build and test the models that the run selects, in one dbt invocation."""
-    yield from build(context, dbt)
+    yield from stamp_lag(context, build(context, dbt))

@@ -1,13 +1,17 @@
 """What Dagster loads: `python_module: analytics_marts.definitions` in workspace.yaml."""
 
 import dagster as dg
+from freshline import with_freshline
 
 from analytics_marts.assets import dbt_models
 from analytics_marts.resources import dbt
 
-defs = dg.Definitions(
-    assets=[dbt_models],
-    resources={"dbt": dbt},
-    # A run has one step: a process of its own for it would cost about five seconds.
-    executor=dg.in_process_executor,
+defs = with_freshline(
+    dg.Definitions(
+        assets=[dbt_models],
+        resources={"dbt": dbt},
+        # A run has one step: a process of its own for it would cost about five seconds.
+        executor=dg.in_process_executor,
+    ),
+    location="analytics_marts",
 )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -19,6 +20,10 @@ from freshline.policy import MaxLag, PolicyError, max_lag_metadata, partitioned_
 __all__ = ["FreshlineDbtTranslator"]
 
 _POLICY: Final = "dagster_freshness_policy"
+# In a model's own config; of what is set in YAML, the manifest keeps only dbt_project.yml's source.
+_SCHEMA_BY_TARGET: Final = re.compile(
+    r"\{\{\s*config\([^}]*\bschema\s*=[^,)]*\b(target|env_var|var)\b"
+)
 
 
 class FreshlineDbtTranslator(DagsterDbtTranslator):
@@ -123,10 +128,10 @@ def _get_layer(props: Mapping[str, Any]) -> str:
             f"{_where(props)}: no layer. Set +schema for its folder in dbt_project.yml."
         )
     written = (props.get("unrendered_config") or {}).get("schema")
-    if isinstance(written, str) and "{{" in written:
+    if "{{" in str(written) or _SCHEMA_BY_TARGET.search(props.get("raw_code") or ""):
         raise KeyConventionError(
-            f"{_where(props)}: its schema is {written!r}, which may differ from target to target, "
-            "but a layer is part of the asset's key. Write the layer as plain text, and put what "
+            f"{_where(props)}: its schema ({layer!r} here) is not the same in every target, but a "
+            "layer is part of the asset's key. Write the layer as plain text, and put what "
             "differs into the project's generate_schema_name macro."
         )
     return str(layer)

@@ -1,0 +1,376 @@
+"""freshline.dbt on the manifest of a real dbt project, and on the same with something wrong in it.
+
+Runs in the environment of a location that has dbt (analytics_core's).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster_dbt import DbtProject, dbt_assets
+from freshline.dbt import FreshlineDbtTranslator
+from freshline.keys import KeyConventionError
+from freshline.policy import MaxLag, PolicyError, policy_of
+
+PROJECT = {
+    "dbt_project.yml": """
+        name: shop
+        profile: warehouse
+        models:
+          shop:
+            +schema: sales
+            targets:
+              +schema: "sales_{{ target.name }}"
+        seeds:
+          shop:
+            +schema: sales
+        flags:
+          send_anonymous_usage_stats: false
+    """,
+    "profiles.yml": """
+        warehouse:
+          target: dev
+          outputs:
+            dev: {type: postgres, host: localhost, port: 1, user: me, password: "", dbname: shop,
+                  schema: public}
+    """,
+    "models/sources.yml": """
+        sources:
+          - name: crm
+            tables:
+              - name: customers
+                columns:
+                  - {name: id, data_type: bigint}
+                  - {name: note}
+              - name: prices
+                identifier: prices_v3
+                config: {meta: {freshline: {outside: true}}}
+    """,
+    "models/groups.yml": """
+        groups:
+          - {name: selling, owner: {name: sales_team}}
+          - {name: buying, owner: {name: buyers, email: buyers@example.com}}
+    """,
+    "models/orders.sql": """
+        {{ config(
+            group="selling",
+            materialized="table",
+            meta={"dagster_freshness_policy": {"maximum_lag_minutes": 15},
+                  "freshline": {"expected_seconds": 40}},
+        ) }}
+        select id, 1 as amount from {{ ref("hidden") }}
+        union all select 0, 1 from {{ source("crm", "prices") }}
+    """,
+    "models/hidden.sql": """
+        {{ config(materialized="ephemeral") }}
+        select id from {{ source("crm", "customers") }}
+    """,
+    "models/orders.yml": """
+        models:
+          - name: orders
+            description: What was sold.
+            config: {contract: {enforced: true}}
+            columns:
+              - {name: id, data_type: bigint, description: Of the order.,
+                 constraints: [{type: not_null}],
+                 data_tests: [{not_null: {name: id_is_known, description: No order is without.}}]}
+              - {name: amount, data_type: integer}
+    """,
+    "models/renamed.sql": """
+        {{ config(alias="turnover", materialized="view", group="buying") }}
+        select * from {{ ref("orders") }}
+    """,
+    "models/bare.sql": """
+        {{ config(dagster_freshness_policy={"maximum_lag_minutes": 60}) }}
+        select 1 as one
+    """,
+    "models/by_target.sql": """
+        {{ config(schema="sales_" ~ target.name) }}
+        select 1 as one
+    """,
+    "models/targets/by_folder.sql": "select 1 as one",
+    "seeds/countries.csv": "code\nNZ\n",
+    "snapshots/past.yml": """
+        snapshots:
+          - name: past_orders
+            relation: ref("orders")
+            config: {schema: history, strategy: check, unique_key: id, check_cols: all}
+    """,
+}
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
+    folder = tmp_path_factory.mktemp("location") / "shop"
+    for name, text in PROJECT.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = text.strip("\n").splitlines()
+        indent = len(lines[0]) - len(lines[0].lstrip())
+        path.write_text("\n".join(line[indent:] for line in lines) + "\n")
+    subprocess.run([sys.executable, "-m", "freshline.dbt_prepare", str(folder)], check=True)
+    return DbtProject(folder)
+
+
+@pytest.fixture
+def manifest(project: DbtProject) -> dict[str, Any]:
+    """Each test's own, to do with what it likes."""
+    parsed: dict[str, Any] = json.loads(project.manifest_path.read_text())
+    return parsed
+
+
+@pytest.fixture
+def spec_of(manifest: dict[str, Any], project: DbtProject) -> Callable[[str], dg.AssetSpec]:
+    """The spec of a resource by its name, as the translator makes it of the manifest by then."""
+
+    def spec(name: str) -> dg.AssetSpec:
+        return FreshlineDbtTranslator().get_asset_spec(
+            manifest, node(manifest, name)["unique_id"], project
+        )
+
+    return spec
+
+
+def node(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (
+        each
+        for each in (*manifest["nodes"].values(), *manifest["sources"].values())
+        if each["name"] == name
+    )
+    return found
+
+
+class TestKeys:
+    @pytest.mark.parametrize(
+        ("name", "key"),
+        [
+            ("orders", "sales/orders"),
+            ("renamed", "sales/turnover"),  # the table is called by its alias
+            ("countries", "sales/countries"),
+            ("past_orders", "history/past_orders"),
+            ("customers", "crm/customers"),
+            ("prices", "crm/prices"),  # not by its identifier, which may differ
+        ],
+    )
+    def test_layer_and_table(self, spec_of: Any, name: str, key: str) -> None:
+        assert key == spec_of(name).key.to_user_string()
+
+    def test_the_schema_that_a_target_builds_in_does_not_matter(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        node(manifest, "orders").update(schema="ada_sales", database="ada")
+
+        assert "sales/orders" == spec_of("orders").key.to_user_string()
+
+    @pytest.mark.parametrize("file", ["by_target", "targets/by_folder"])
+    def test_a_layer_that_differs_between_targets_is_refused(self, spec_of: Any, file: str) -> None:
+        with pytest.raises(KeyConventionError, match=rf"models/{file}\.sql.*generate_schema_name"):
+            spec_of(file.split("/")[-1])
+
+    def test_no_layer_is_refused(self, spec_of: Any, manifest: dict[str, Any]) -> None:
+        node(manifest, "orders")["config"]["schema"] = None
+
+        with pytest.raises(KeyConventionError) as refused:
+            spec_of("orders")
+
+        assert (
+            "dbt model orders (models/orders.sql): no layer. Set +schema for its folder in "
+            "dbt_project.yml."
+        ) == str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("name", "change", "message"),
+        [
+            (
+                "renamed",
+                {"alias": "Turn-over"},
+                r"model renamed \(models/renamed\.sql\).*Turn-over",
+            ),
+            ("customers", {"name": "Customers"}, r"crm\.Customers \(models/sources\.yml\)"),
+            ("customers", {"source_name": "my crm"}, r"my crm.*models/sources\.yml"),
+        ],
+    )
+    def test_a_name_outside_the_convention_is_refused(
+        self, spec_of: Any, manifest: dict[str, Any], name: str, change: Any, message: str
+    ) -> None:
+        node(manifest, name).update(change)
+
+        with pytest.raises(KeyConventionError, match=message):
+            spec_of("renamed")
+
+    def test_a_key_written_by_hand_is_refused_if_it_differs(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        meta = node(manifest, "orders")["config"]["meta"]
+        meta["dagster"] = {"asset_key": ["sales", "orders"]}
+        assert "sales/orders" == spec_of("orders").key.to_user_string()
+
+        meta["dagster"] = {"asset_key": ["orders"]}
+        with pytest.raises(KeyConventionError, match=r"models/orders\.sql.*is sales/orders"):
+            spec_of("orders")
+
+    def test_two_models_of_one_key_are_refused_with_their_files(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        node(manifest, "bare")["alias"] = "orders"
+
+        with pytest.raises(dg.DagsterInvalidDefinitionError) as refused:
+            load(manifest, project)
+
+        assert "models/bare.sql" in str(refused.value)
+        assert "models/orders.sql" in str(refused.value)
+
+
+class TestPolicies:
+    def test_in_meta(self, spec_of: Any) -> None:
+        assert MaxLag(15) == policy_of(spec_of("orders"))
+
+    def test_the_bare_one_of_older_projects(self, spec_of: Any) -> None:
+        assert MaxLag(60) == policy_of(spec_of("bare"))
+
+    def test_none(self, spec_of: Any) -> None:
+        assert None is policy_of(spec_of("renamed"))
+
+    @pytest.mark.parametrize(
+        "policy",
+        [
+            {"maximum_lag_minutes": 0},
+            {"maximum_lag_minutes": "soon"},
+            {"maximum_lag_minuets": 5},
+            {"maximum_lag_minutes": 5, "cron": "every day"},
+            5,
+        ],
+    )
+    def test_one_that_cannot_be_kept_is_refused(
+        self, spec_of: Any, manifest: dict[str, Any], policy: object
+    ) -> None:
+        node(manifest, "orders")["config"]["meta"]["dagster_freshness_policy"] = policy
+
+        with pytest.raises(PolicyError, match=r"dbt model orders \(models/orders\.sql\)"):
+            spec_of("orders")
+
+    def test_two_that_differ_are_refused(self, spec_of: Any, manifest: dict[str, Any]) -> None:
+        config = node(manifest, "bare")["config"]
+        config["meta"] = {"dagster_freshness_policy": {"maximum_lag_minutes": 60}}
+        assert MaxLag(60) == policy_of(spec_of("bare"))
+
+        config["meta"] = {"dagster_freshness_policy": {"maximum_lag_minutes": 5}}
+        with pytest.raises(PolicyError, match=r"models/bare\.sql.*two different policies"):
+            spec_of("bare")
+
+    @pytest.mark.parametrize(
+        ("name", "kind"), [("hidden", "an ephemeral model"), ("customers", "a source")]
+    )
+    def test_one_that_nothing_would_carry_is_refused(
+        self, spec_of: Any, manifest: dict[str, Any], name: str, kind: str
+    ) -> None:
+        node(manifest, name)["config"]["meta"] = {
+            "dagster_freshness_policy": {"maximum_lag_minutes": 5}
+        }
+
+        with pytest.raises(PolicyError, match=f"{name} .*{kind} is not built here"):
+            spec_of("orders")
+
+    def test_on_a_partitioned_model_is_refused(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        class Daily(FreshlineDbtTranslator):
+            def get_partitions_def(self, _: Any) -> dg.PartitionsDefinition:
+                return dg.DailyPartitionsDefinition("2026-01-01")
+
+        with pytest.raises(
+            PolicyError, match=r"sales/orders \(models/orders\.sql\) is partitioned"
+        ):
+            Daily().get_asset_spec(manifest, "model.shop.orders", project)
+
+
+class TestLooks:
+    def test_columns(self, spec_of: Any) -> None:
+        metadata = spec_of("orders").metadata
+
+        assert [
+            ("id", "bigint", "Of the order.", False),
+            ("amount", "integer", None, True),
+        ] == [
+            (column.name, column.type, column.description, column.constraints.nullable)
+            for column in metadata["dagster/column_schema"].columns
+        ]
+        assert metadata["freshline/columns_enforced"] is True
+
+    def test_what_is_not_declared_is_not_claimed(self, spec_of: Any) -> None:
+        metadata = spec_of("bare").metadata
+
+        assert not {
+            "dagster/column_schema",
+            "freshline/columns_enforced",
+            "freshline/uses",
+            "freshline/outside",
+            "freshline/expected_seconds",
+        } & set(metadata)
+
+    def test_dependencies_and_what_is_used_of_them_also_through_an_ephemeral_model(
+        self, spec_of: Any
+    ) -> None:
+        spec = spec_of("orders")
+
+        assert {"crm/customers", "crm/prices"} == {
+            dep.asset_key.to_user_string() for dep in spec.deps
+        }
+        used = spec.metadata["freshline/uses"]
+        assert [
+            {"name": "id", "type": "bigint"},
+            {"name": "note", "type": ""},
+        ] == used["crm/customers"]
+        assert ["crm/prices"] == spec.metadata["freshline/outside"]
+
+    def test_file_and_expectation(self, spec_of: Any) -> None:
+        metadata = spec_of("orders").metadata
+
+        assert "shop/models/orders.sql" == metadata["freshline/file"]
+        assert 40 == metadata["freshline/expected_seconds"]
+
+    def test_owner_is_the_group_or_its_address(self, spec_of: Any) -> None:
+        assert ["team:sales_team"] == list(spec_of("orders").owners)
+        assert "selling" == spec_of("orders").group_name
+        assert ["buyers@example.com"] == list(spec_of("renamed").owners)
+        assert [] == list(spec_of("bare").owners)
+
+    def test_kinds_and_description(self, spec_of: Any) -> None:
+        assert {"dbt", "postgres", "table"} == spec_of("orders").kinds
+        assert {"dbt", "postgres", "view"} == spec_of("renamed").kinds
+        assert "What was sold." == spec_of("orders").description
+
+    def test_tests_are_checks_of_the_models_own(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+
+        (check,) = load(manifest, project).check_specs
+
+        assert ("sales/orders", "id_is_known", "No order is without.", True) == (
+            check.asset_key.to_user_string(),
+            check.name,
+            check.description,
+            check.blocking,
+        )
+
+
+def load(manifest: dict[str, Any], project: DbtProject) -> dg.AssetsDefinition:
+    """What a location does with a manifest."""
+
+    @dbt_assets(
+        manifest=copy.deepcopy(manifest),
+        project=project,
+        dagster_dbt_translator=FreshlineDbtTranslator(),
+        exclude="by_target by_folder",
+    )
+    def models():  # Dagster reads an annotation as types of outputs
+        yield
+
+    return models
