@@ -138,7 +138,18 @@ def install(folder: str, packages: tuple[str, ...]) -> None:
     )
     lock = str(ROOT / folder / "requirements.lock")
     run(
-        [str(UV), "pip", "sync", "--quiet", "--require-hashes", "--python", python, lock],
+        [
+            str(UV),
+            "pip",
+            "sync",
+            "--quiet",
+            # A code server and every run import Dagster: seconds each, without bytecode.
+            "--compile-bytecode",
+            "--require-hashes",
+            "--python",
+            python,
+            lock,
+        ],
         f"install {name}'s packages",
     )
     if packages:  # the connector has none of ours

@@ -20,7 +20,16 @@ def python_with(dagster: str) -> Path:
     if not ready.exists():
         _uv("venv", "--clear", str(environment))
         pins = [f"dagster=={dagster}", f"dagster-postgres=={MINORS[dagster]}"]
-        _uv("pip", "install", "--python", str(python), *pins, "-e", str(ROOT / "shared"))
+        _uv(
+            "pip",
+            "install",
+            "--compile-bytecode",
+            "--python",
+            str(python),
+            *pins,
+            "-e",
+            str(ROOT / "shared"),
+        )
         ready.touch()
     return python
 
