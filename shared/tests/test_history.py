@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
+from itertools import pairwise
 
 import dagster as dg
 import pytest
@@ -129,11 +130,11 @@ class TestConsumedVersions:
         keys = ["root", *(f"a{number}" for number in range(length))]
         reader = Reader(
             memory,
-            graph(root=(), **{key: (before,) for before, key in zip(keys, keys[1:], strict=False)}),
+            graph(root=(), **{key: (before,) for before, key in pairwise(keys)}),
         )
         run(memory, synced("root", NOON))
         pointer = _newest_id(memory, "root")
-        for before, key in zip(keys, keys[1:], strict=False):
+        for before, key in pairwise(keys):
             tags = {f"dagster/input_event_pointer/{before}": str(pointer)}
             memory.report_runless_asset_event(dg.AssetMaterialization(key, tags=tags))
             pointer = _newest_id(memory, key)

@@ -1,0 +1,305 @@
+"""What a tick costs: from the event log of a real Postgres to the plan.
+
+``.venv/bin/python bench/tick.py`` prints the table of the README's section "tick". For each
+size it fills a fresh database with the history of a workspace (every asset made several times,
+one failing, some runs queued and in progress), then measures, in a process of its own:
+
+- the first tick after a location has started;
+- a quiet tick: nothing has happened since the last one;
+- a busy tick: since the last one, a run in every tenth location has made all its assets.
+
+CPU is the process's own, Postgres not counted; memory is what the process gained over its
+imports, at its highest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "shared" / "tests")]
+
+SIZES = ((100, 1), (1_000, 10), (10_000, 100))
+ROUNDS = 3  # how often every asset has been made
+DEPTH = 5  # assets in a chain; the first reads another location's last
+TICKS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--assets", type=int, help="only this size")
+    arguments = parser.parse_args()
+    from devstack_fixtures import Launcher, PostgresServer
+
+    launcher = Launcher()
+    try:
+        server: Any = launcher.serve(
+            "postgres",
+            kind=PostgresServer,
+            data=launcher.new_folder("postgres"),
+            throwaway=True,
+        )
+        print("| assets | locations | tick | CPU | wall | memory |")
+        print("| ---: | ---: | --- | ---: | ---: | ---: |")
+        for assets, locations in SIZES:
+            if arguments.assets in (None, assets):
+                with server.new_database() as database:
+                    report(assets, locations, database)
+    finally:
+        launcher.close()
+
+
+def report(assets: int, locations: int, database: Any) -> None:
+    with instance_on(database) as instance:
+        fill(instance, assets, locations)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        for row in pool.apply(measure, (database, assets, locations)):
+            name, cpu, wall, memory = row
+            print(
+                f"| {assets:,} | {locations} | {name} | {cpu:.2f} s | {wall:.2f} s"
+                f" | {memory:.0f} MB |",
+                flush=True,
+            )
+
+
+# --- measuring ----------------------------------------------------------------------------
+
+
+def measure(database: Any, assets: int, locations: int) -> list[tuple[str, float, float, float]]:
+    """Rows of the table: name of the tick, CPU and wall seconds, megabytes gained."""
+    from freshline.outlook import Observer
+
+    rows = []
+    before = _peak_megabytes()
+    observer = Observer()
+
+    def tick() -> tuple[float, float]:
+        # Like a code server's: an instance of its own for every tick.
+        cpu, wall = time.process_time(), time.monotonic()
+        with instance_on(database) as instance:
+            observer.look(instance, time.time())
+        return time.process_time() - cpu, time.monotonic() - wall
+
+    rows.append(("first", *tick(), _peak_megabytes() - before))
+    quiet = [tick() for _ in range(TICKS)]
+    rows.append(("quiet", *_medians(quiet), _peak_megabytes() - before))
+    busy = []
+    for number in range(TICKS):
+        with instance_on(database) as instance:
+            for location in range(number % 10, locations, 10):
+                make(instance, members(assets, locations, location)[1], f"busy-{number}")
+        busy.append(tick())
+    rows.append(("busy", *_medians(busy), _peak_megabytes() - before))
+    return rows
+
+
+def _medians(ticks: list[tuple[float, float]]) -> tuple[float, float]:
+    return median(cpu for cpu, _ in ticks), median(wall for _, wall in ticks)
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextlib.contextmanager
+def instance_on(database: Any) -> Iterator[Any]:
+    import dagster as dg
+    from conftest import write_instance
+
+    with tempfile.TemporaryDirectory() as home:
+        write_instance(Path(home), database)
+        with dg.DagsterInstance.from_config(home) as instance:
+            yield instance
+
+
+# --- a workspace and its past -------------------------------------------------------------
+
+
+def members(assets: int, locations: int, location: int) -> tuple[str, list[tuple[str, list[str]]]]:
+    """A location, and its assets with their dependencies: chains of `DEPTH`, every second of
+    which begins at the end of one in the location before it."""
+    name = f"team_{location:03}"
+    made = []
+    for number in range(assets // locations):
+        chain, place = divmod(number, DEPTH)
+        key = f"{name}/asset_{number:04}"
+        if place:
+            deps = [f"{name}/asset_{number - 1:04}"]
+        elif location and chain % 2:
+            deps = [f"team_{location - 1:03}/asset_{chain * DEPTH + DEPTH - 1:04}"]
+        else:
+            deps = []
+        made.append((key, deps))
+    return name, made
+
+
+def contract_of(name: str, made: list[tuple[str, list[str]]]) -> Any:
+    from freshline.contract import Contract
+
+    own = {key for key, _ in made}
+    exports = [
+        {
+            "key": key,
+            "deps": deps,
+            "group": name,
+            "columns": [{"name": f"column_{number}", "type": "text"} for number in range(5)],
+            # Every chain ends in a target.
+            **({"policy": {"minutes": 30}} if number % DEPTH == DEPTH - 1 else {}),
+        }
+        for number, (key, deps) in enumerate(made)
+    ]
+    imports = [
+        {"key": dep, "used_by": [key]} for key, deps in made for dep in deps if dep not in own
+    ]
+    return Contract.from_document(
+        {
+            "schema_version": 1,
+            "location": name,
+            "published_as": name,
+            "tick_seconds": 5,
+            "exports": exports,
+            "imports": imports,
+        }
+    )
+
+
+def fill(instance: Any, assets: int, locations: int) -> None:
+    from freshline.contract import contract_materialization
+
+    for location in range(locations):
+        name, made = members(assets, locations, location)
+        instance.report_runless_asset_event(contract_materialization(contract_of(name, made)))
+    for round_ in range(ROUNDS):
+        for location in range(locations):
+            make(instance, members(assets, locations, location)[1], f"round-{round_}")
+    for location in range(0, locations, 5):
+        _, made = members(assets, locations, location)
+        create_run(instance, [made[-1][0]])
+
+
+def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
+    """One run that makes all of a location's assets, with the events that a worker writes."""
+    from dagster import AssetKey, AssetMaterialization, DagsterEventType, MetadataValue
+    from dagster._core.execution.plan.objects import StepSuccessData
+
+    run = create_run(instance, [key for key, _ in made])
+    began = datetime.now(timezone.utc) - timedelta(seconds=60)
+    newest = newest_ids(instance, {dep for _, deps in made for dep in deps})
+    log = Log(instance, run)
+    log.status(DagsterEventType.RUN_STARTING)
+    log.status(DagsterEventType.RUN_START)
+    with log.writing():
+        for key, deps in made:
+            step = key.replace("/", "__")
+            tags = {
+                f"dagster/input_event_pointer/{dep}": str(newest.get(dep, "NULL")) for dep in deps
+            }
+            root = {} if deps else {"freshline/data_time": MetadataValue.timestamp(began)}
+            materialization = AssetMaterialization(
+                AssetKey.from_user_string(key),
+                metadata={"rows": MetadataValue.int(1000), "tag": tag, **root},
+                tags=tags,
+            )
+            log.write(DagsterEventType.STEP_START, step)
+            newest[key] = log.materialized(step, materialization)
+            log.write(DagsterEventType.STEP_SUCCESS, step, StepSuccessData(1000.0))
+    log.status(DagsterEventType.RUN_SUCCESS)
+
+
+def newest_ids(instance: Any, keys: set[str]) -> dict[str, int]:
+    from freshline.events import latest_materializations
+
+    latest = latest_materializations(instance, keys)
+    return {key: made.id for key, (made, _) in latest.items() if made}
+
+
+def create_run(instance: Any, keys: list[str]) -> Any:
+    """A run as the daemon creates it: with its plan in the event log."""
+    from dagster import AssetKey, DagsterEventType, DagsterRun, DagsterRunStatus
+    from dagster._core.events import AssetMaterializationPlannedData
+    from dagster._core.utils import make_new_run_id
+
+    assets = [AssetKey.from_user_string(key) for key in keys]
+    run = DagsterRun(
+        job_name="__ASSET_JOB",
+        run_id=make_new_run_id(),
+        status=DagsterRunStatus.NOT_STARTED,
+        asset_selection=frozenset(assets),
+        tags={"freshline/plan": "bench"},
+    )
+    instance.add_run(run)
+    log = Log(instance, run)
+    with log.writing():
+        for key, asset in zip(keys, assets, strict=True):
+            log.write(
+                DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+                key.replace("/", "__"),
+                AssetMaterializationPlannedData(asset_key=asset),
+            )
+    return run
+
+
+class Log:
+    """Writes a run's events as its worker would, many in one transaction: nothing public
+    does, and a hundred thousand real steps would take a day."""
+
+    def __init__(self, instance: Any, run: Any) -> None:
+        self._instance = instance
+        self._storage = instance.event_log_storage
+        self._run = run
+
+    def status(self, kind: Any) -> None:
+        self._instance.handle_new_event(self._entry(kind, None, None))
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        with self._storage.index_transaction() as self._connection:
+            yield
+
+    def write(self, kind: Any, step: str, data: Any = None) -> int:
+        entry = self._entry(kind, step, data)
+        statement = self._storage.prepare_insert_event(entry)
+        written = self._connection.execute(statement)
+        number = int(written.inserted_primary_key[0])
+        if entry.dagster_event.asset_key:
+            self._storage._store_asset_event(self._connection, entry, number)  # noqa: SLF001
+        return number
+
+    def materialized(self, step: str, materialization: Any) -> int:
+        from dagster import DagsterEventType
+        from dagster._core.events import StepMaterializationData
+
+        data = StepMaterializationData(materialization, [])
+        return self.write(DagsterEventType.ASSET_MATERIALIZATION, step, data)
+
+    def _entry(self, kind: Any, step: str | None, data: Any) -> Any:
+        from dagster import DagsterEvent, EventLogEntry
+
+        return EventLogEntry(
+            error_info=None,
+            level=20,
+            user_message="",
+            run_id=self._run.run_id,
+            timestamp=time.time(),
+            step_key=step,
+            job_name=self._run.job_name,
+            dagster_event=DagsterEvent(
+                kind.value, self._run.job_name, step_key=step, event_specific_data=data
+            ),
+        )
+
+
+if __name__ == "__main__":
+    main()
