@@ -11,7 +11,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, DbtProject
+from dagster_dbt import (  # type: ignore[import-not-found]  # types are checked without it
+    DagsterDbtTranslator,
+    DagsterDbtTranslatorSettings,
+    DbtProject,
+)
 
 from freshline.describe import COLUMNS_ENFORCED, EXPECTED_SECONDS, FILE, OUTSIDE, USES
 from freshline.keys import KeyConventionError, asset_key
@@ -26,7 +30,7 @@ _SCHEMA_BY_TARGET: Final = re.compile(
 )
 
 
-class FreshlineDbtTranslator(DagsterDbtTranslator):
+class FreshlineDbtTranslator(DagsterDbtTranslator):  # type: ignore[misc]
     """Makes of each dbt model, seed or snapshot an asset by freshline's conventions.
 
     Raises `KeyConventionError` for names that no key can be made of and `PolicyError` for
@@ -84,7 +88,9 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         project: DbtProject | None,
     ) -> dg.AssetCheckSpec | None:
         """A dbt test as an asset check, with the test's own description."""
-        check = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        check: dg.AssetCheckSpec | None = super().get_asset_check_spec(
+            asset_spec, manifest, unique_id, project
+        )
         description = self.get_resource_props(manifest, unique_id).get("description")
         if check is None or check.description or not description:
             return check

@@ -16,8 +16,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
-from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from dagster_dbt import (  # type: ignore[import-not-found]  # types are checked without it
+    DbtCliInvocation,
+    DbtCliResource,
+    DbtProject,
+)
+from dagster_dbt.core.dbt_event_iterator import (  # type: ignore[import-not-found]
+    DbtEventIterator,
+)
 from packaging.version import Version
 
 from freshline.dbt_prepare import changed
@@ -49,10 +55,10 @@ def manifest_of(project: DbtProject) -> Path:
             f"The dbt project {project.name} has changed since it was prepared, and is loaded as "
             f"it was. Prepare it, then reload the location:\n    {command}"
         )
-    return project.manifest_path
+    return Path(project.manifest_path)
 
 
-class FreshlineDbtResource(DbtCliResource):
+class FreshlineDbtResource(DbtCliResource):  # type: ignore[misc]
     """The dbt of this Python environment, whatever is on the PATH."""
 
     def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
