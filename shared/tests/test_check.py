@@ -17,9 +17,9 @@ from freshline.check import (
     imports_satisfied,
     policies_feasible,
 )
-from freshline.check.names import quoted, same_but_for_spelling, similar
 from freshline.check.policies import infeasible, spoken
-from freshline.check.types import accepts
+from freshline.compare.names import quoted, same_but_for_spelling, similar
+from freshline.compare.types import accepts
 from freshline.contract import Column, Contract, Export, Import, UsedColumn
 from freshline.model import Durations, Moments
 from freshline.policy import MaxLag

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freshline.changes import changes
 from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace, shown
+from freshline.compare.changes import changes
 from freshline.contract.document import SCHEMA_VERSION, Contract, Import
 
 __all__ = ["check_committed", "check_loading", "check_schema", "differences"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
-from freshline.check.names import quoted, same_but_for_spelling, similar
-from freshline.check.types import accepts
+from freshline.compare.names import quoted, same_but_for_spelling, similar
+from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
 
 __all__ = ["check_imports"]

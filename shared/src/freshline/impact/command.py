@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from freshline.changes import Change, changes
 from freshline.check.command import WorkspaceOption, stop
 from freshline.check.finding import Subject
-from freshline.check.names import similar
+from freshline.compare.changes import Change, changes
+from freshline.compare.names import similar
 from freshline.contract.document import Contract, ContractError
 from freshline.impact.consumers import Consumer, consumers
 from freshline.inspection.workspace import WorkspaceError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from freshline.check.names import same_but_for_spelling
-from freshline.check.types import accepts
+from freshline.compare.names import same_but_for_spelling
+from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export
 from freshline.policy import MaxLag
 

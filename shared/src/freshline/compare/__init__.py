@@ -1,0 +1,1 @@
+"""Comparing names, column types and whole contracts."""

@@ -1,0 +1,168 @@
+"""Whom a change reaches, and which changes can break a reader."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from freshline.compare.changes import Change, changes
+from freshline.contract import Column, Contract, Export, Import, UsedColumn
+from freshline.impact import consumers
+from freshline.policy import MaxLag
+
+STARS = Export(
+    key="mart/stars",
+    columns=(Column(name="id", type="bigint", nullable=False), Column(name="login", type="text")),
+    columns_enforced=True,
+    owners=("team:core",),
+    policy=MaxLag(10),
+)
+
+
+def core(**fields: Any) -> Contract:
+    return Contract(location="core", exports=(STARS.model_copy(update=fields),))
+
+
+def changed(**fields: Any) -> list[Change]:
+    return changes(core(), core(**fields))
+
+
+class TestChanges:
+    def test_nothing_differs_from_itself(self) -> None:
+        assert [] == changes(core(), core())
+
+    @pytest.mark.parametrize(
+        ("fields", "text", "breaking"),
+        [
+            ({"columns": STARS.columns[:1]}, "column `login` removed", True),  # type: ignore[index]
+            (
+                {"columns": (*STARS.columns, Column(name="at", type="date"))},  # type: ignore[misc]
+                "column `at` added",
+                False,
+            ),
+            (
+                {"columns": (STARS.columns[0], Column(name="logins", type="text"))},  # type: ignore[index]
+                "column `login` renamed to `logins`",
+                True,
+            ),
+            (
+                {"columns": (STARS.columns[0], Column(name="login", type="bytea"))},  # type: ignore[index]
+                "column `login`: text -> bytea",
+                True,
+            ),
+            (
+                {"columns": (STARS.columns[0], Column(name="login", type="varchar"))},  # type: ignore[index]
+                "column `login`: text -> varchar",
+                False,
+            ),
+            (
+                {"columns": (Column(name="id", type="bigint"), STARS.columns[1])},  # type: ignore[index]
+                "column `id` may be null now",
+                True,
+            ),
+            (
+                {
+                    "columns": (
+                        STARS.columns[0],  # type: ignore[index]
+                        Column(name="login", type="text", nullable=False),
+                    )
+                },
+                "column `login` is never null now",
+                False,
+            ),
+            ({"columns": None}, "its columns are no longer declared", True),
+            ({"columns_enforced": False}, "its columns are no longer enforced", True),
+            (
+                {"policy": MaxLag(20)},
+                "maximum lag: at most 10 minutes behind -> at most 20 minutes behind",
+                True,
+            ),
+            ({"policy": None}, "maximum lag: at most 10 minutes behind -> none", True),
+            (
+                {"policy": MaxLag(5)},
+                "maximum lag: at most 10 minutes behind -> at most 5 minutes behind",
+                False,
+            ),
+            (
+                {"policy": MaxLag(10, "0 9 * * *")},
+                f"maximum lag: {MaxLag(10)} -> {MaxLag(10)} at 0 9 * * * (UTC)",
+                True,
+            ),
+            ({"partitioned": True}, "partitioned now", True),
+            ({"owners": ("team:new",)}, "owners: team:core -> team:new", False),
+            ({"deps": ("raw/x",)}, "dependencies: none -> raw/x", False),
+            ({"description": "Better."}, "another description", False),
+        ],
+    )
+    def test_tells_breaking_from_harmless(
+        self, fields: dict[str, Any], text: str, breaking: bool
+    ) -> None:
+        assert [(text, breaking)] == [(it.text, it.breaking) for it in changed(**fields)]
+
+    def test_a_policy_at_every_moment_serves_who_relied_on_a_cron(self) -> None:
+        before = core(policy=MaxLag(10, "0 9 * * *"))
+
+        assert [False] == [change.breaking for change in changes(before, core())]
+
+    def test_an_asset_removed_and_one_added(self) -> None:
+        after = Contract(location="core", exports=(Export(key="mart/other"),))
+
+        assert [
+            Change("mart/other", "added", breaking=False),
+            Change("mart/stars", "removed", breaking=True),
+        ] == changes(core(), after)
+
+    def test_an_asset_with_the_same_columns_under_another_name_is_renamed(self) -> None:
+        assert [Change("mart/stars", "renamed to `mart/stargazing`", breaking=True)] == changed(
+            key="mart/stargazing"
+        )
+
+
+def reader(location: str, key: str, of: str, *columns: str, **fields: Any) -> Contract:
+    used = tuple(UsedColumn(name=name, used_by=(key,)) for name in columns)
+    return Contract(
+        location=location,
+        exports=(Export(key=key, deps=(of,), **fields),),
+        imports=(Import(key=of, used_by=(key,), columns=used),),
+    )
+
+
+class TestConsumers:
+    CONTRACTS = (
+        core(),
+        reader("marts", "mart/join", "mart/stars", "login", owners=("team:m",), policy=MaxLag(5)),
+        reader("ml", "ml/model", "mart/stars", "id"),
+        reader("app", "app/cache", "mart/stars"),
+        reader("web", "web/page", "mart/join", "login"),
+    )
+
+    def test_all_of_an_asset_nearest_first(self) -> None:
+        assert [
+            ("app/cache", "app", "depends on it", True),
+            ("mart/join", "marts", "depends on it", True),
+            ("ml/model", "ml", "depends on it", True),
+            ("web/page", "web", "through `mart/join`", False),
+        ] == [
+            (it.key, it.location, it.how, it.direct)
+            for it in consumers(self.CONTRACTS, "mart/stars")
+        ]
+
+    def test_of_a_column_who_reads_it_who_may_and_what_is_made_of_it(self) -> None:
+        assert [
+            ("app/cache", "may read it"),
+            ("mart/join", "reads it"),
+            ("web/page", "through `mart/join`"),
+        ] == [(it.key, it.how) for it in consumers(self.CONTRACTS, "mart/stars", "LOGIN")]
+
+    def test_carry_owners_and_policy(self) -> None:
+        (page, join) = sorted(
+            consumers(self.CONTRACTS, "mart/stars", "login")[1:], key=lambda it: it.direct
+        )
+
+        assert (("team:m",), MaxLag(5)) == (join.owners, join.policy)
+        assert ((), None) == (page.owners, page.policy)
+
+    def test_a_circle_ends(self) -> None:
+        circle = [reader("a", "l/a", "l/b"), reader("b", "l/b", "l/a")]
+
+        assert ["l/b"] == [it.key for it in consumers(circle, "l/a")]

@@ -1,0 +1,178 @@
+"""The dbt source block for what another location makes."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from freshline.contract import Column, Contract, Export
+from freshline.policy import MaxLag
+from freshline.sources import SourcesError, merge_sources
+
+SHOP = Contract(
+    location="shop",
+    exports=(
+        Export(
+            key="raw/orders",
+            description="One row an order.",
+            policy=MaxLag(5),
+            columns=(
+                Column(name="id", type="bigint", description="Never reused."),
+                Column(name="amount", type="numeric(10, 2)"),
+            ),
+        ),
+        Export(key="raw/customers"),
+    ),
+)
+
+BLOCK = """\
+version: 2
+sources:
+  # What shop makes; updated by `freshline sources shop`
+  - name: raw
+    tables:
+      - name: orders
+        description: One row an order.
+        config:
+          freshness:
+            error_after:
+              count: 5
+              period: minute
+        columns:
+          - name: id
+            data_type: bigint
+            description: Never reused.
+          - name: amount
+            data_type: numeric(10, 2)
+      - name: customers
+"""
+
+TEAM_S_OWN = """\
+# Our sources. Ask in #data before adding one.
+version: 2
+
+models:
+  - name: stg_orders
+
+sources:
+  - name: raw   # loaded by the shop team
+    schema: "{{ var('raw_schema', 'raw') }}"
+    meta: {owner: us}
+    tables:
+      - name: orders
+        description: An old description.
+        columns:
+          # the key
+          - name: id
+            data_type: integer
+            tests: [unique, not_null]
+          - name: old_name
+            data_type: text
+          - name: precious
+            data_type: text
+            tests:
+              - not_null
+  - name: ours
+    tables:
+      - name: things
+"""
+
+
+class TestMergeSources:
+    def test_writes_keys_columns_types_descriptions_and_freshness(self) -> None:
+        assert BLOCK == merge_sources("", SHOP)
+
+    def test_is_idempotent(self) -> None:
+        assert BLOCK == merge_sources(BLOCK, SHOP)
+
+    def test_keeps_what_the_team_added(self) -> None:
+        assert """\
+# Our sources. Ask in #data before adding one.
+version: 2
+
+models:
+  - name: stg_orders
+
+sources:
+  - name: raw   # loaded by the shop team
+    schema: "{{ var('raw_schema', 'raw') }}"
+    meta: {owner: us}
+    tables:
+      - name: orders
+        description: One row an order.
+        columns:
+          # the key
+          - name: id
+            data_type: bigint
+            tests: [unique, not_null]
+            description: Never reused.
+          - name: precious
+            data_type: text
+            tests:
+              - not_null
+          - name: amount
+            data_type: numeric(10, 2)
+        config:
+          freshness:
+            error_after:
+              count: 5
+              period: minute
+  - name: ours
+    tables:
+      - name: things
+""" == merge_sources(TEAM_S_OWN, SHOP)
+
+    def test_is_idempotent_on_a_team_s_own_file(self) -> None:
+        once = merge_sources(TEAM_S_OWN, SHOP)
+
+        assert once == merge_sources(once, SHOP)
+
+    def test_a_table_that_lists_its_columns_keeps_to_them(self) -> None:
+        listed = """\
+sources:
+  - name: raw
+    tables:
+      - name: orders
+        config: {meta: {freshline: {columns: listed}}}
+        columns:
+          - name: id
+"""
+        (source,) = yaml.safe_load(merge_sources(listed, SHOP))["sources"]
+
+        assert [{"name": "id", "data_type": "bigint", "description": "Never reused."}] == source[
+            "tables"
+        ][0]["columns"]
+
+    def test_a_team_s_own_freshness_stays(self) -> None:
+        own = BLOCK.replace("count: 5", "count: 60")
+
+        assert own == merge_sources(own, SHOP)
+
+    def test_only_adds_the_named_table(self) -> None:
+        (source,) = yaml.safe_load(merge_sources("", SHOP, ["raw/customers"]))["sources"]
+
+        assert [{"name": "customers"}] == source["tables"]
+
+    def test_by_default_updates_the_tables_that_are_there(self) -> None:
+        (source,) = yaml.safe_load(
+            merge_sources("sources: [{name: raw, tables: [{name: customers}]}]", SHOP)
+        )["sources"]
+
+        assert [{"name": "customers"}] == source["tables"]
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("a: [", "the file is not YAML"),
+            ("- a", "not a dbt properties file"),
+            ("sources: 3", "not a dbt properties file"),
+        ],
+    )
+    def test_refuses_what_is_no_dbt_file(self, text: str, said: str) -> None:
+        with pytest.raises(SourcesError, match=said):
+            merge_sources(text, SHOP)
+
+    def test_names_what_the_producer_makes(self) -> None:
+        with pytest.raises(SourcesError) as caught:
+            merge_sources("", SHOP, ["raw/order"])
+
+        assert "shop makes no raw/order; it makes raw/orders, raw/customers." == str(caught.value)
