@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Final
@@ -45,13 +44,12 @@ def build_freshness_sensor(
     *,
     location: str,
     minimum_interval_seconds: int = 5,
-    clock: Callable[[], float] = time.time,
 ) -> SensorDefinition:
     """The sensor that keeps every policy's promise as far as `location` is concerned.
 
     It plans every `minimum_interval_seconds`; `with_freshline` adds it with all it needs.
     """
-    planner = _Planner(location, float(minimum_interval_seconds), clock)
+    planner = _Planner(location, float(minimum_interval_seconds))
 
     @sensor(
         name=name,
@@ -94,16 +92,15 @@ class _Said:
 class _Planner:
     """One location's sensor, with what it remembers from tick to tick."""
 
-    def __init__(self, location: str, tick_seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, location: str, tick_seconds: float) -> None:
         self.lock: Final = Lock()
         self._location = location
         self._tick_seconds = tick_seconds
-        self._clock = clock
         self._observer = Observer()
         self._own: tuple[RepositoryDefinition, Contract] | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
-        now = self._clock()
+        now = time.time()
         said = _Said.of(context.cursor)
         repository = context.repository_def
         if repository is None:

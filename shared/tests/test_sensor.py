@@ -1,0 +1,408 @@
+"""Ticks of sensors against one instance. What Dagster's daemon does with a tick's result,
+`Workspace` does here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+from event_logs import broken, plain
+from freshline.contract import Contract, contract_asset_key, contract_materialization
+from freshline.location import with_freshline
+from freshline.model import HEARTBEAT
+from freshline.policy import max_lag
+
+MORNING = 1_800_000_000.0
+
+
+class Workspace:
+    """Locations that share an instance and a clock, and the daemon's part of a tick."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.locations: dict[str, dg.RepositoryDefinition] = {}
+        self.cursors: dict[str, str | None] = {}
+        self.run_keys: set[str | None] = set()
+        self._definitions: dict[str, dg.Definitions] = {}
+
+    def load(self, location: str, *assets: Any, **options: Any) -> None:
+        """Load or reload a location: a new process, with nothing remembered."""
+        definitions = with_freshline(
+            dg.Definitions(assets=list(assets), **options), location=location
+        )
+        self._definitions[location] = definitions
+        self.locations[location] = definitions.get_repository_def()
+
+    def tick(self, location: str) -> dg.SensorResult:
+        """Evaluate the location's sensor and record what it says, but start no run."""
+        repository = self.locations[location]
+        with dg.build_sensor_context(
+            instance=self.instance,
+            repository_def=repository,
+            cursor=self.cursors.get(location),
+            sensor_name="update_sensor",
+        ) as context:
+            result = repository.get_sensor_def("update_sensor")(context)
+        assert isinstance(result, dg.SensorResult)
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        self.cursors[location] = result.cursor
+        return result
+
+    def run(self, location: str, result: dg.SensorResult) -> None:
+        """Run what a tick requested, once a run key."""
+        for request in result.run_requests or ():
+            if request.run_key in self.run_keys:
+                continue
+            self.run_keys.add(request.run_key)
+            job = self._definitions[location].resolve_implicit_global_asset_job_def()
+            job.execute_in_process(
+                instance=self.instance,
+                asset_selection=request.asset_selection,
+                raise_on_error=False,
+                tags=request.tags,
+            )
+
+    def requested(self, location: str) -> list[str]:
+        """Tick, run what is due, and tell what that was."""
+        result = self.tick(location)
+        self.run(location, result)
+        return [
+            key.to_user_string()
+            for request in result.run_requests or ()
+            for key in request.asset_selection or ()
+        ]
+
+
+@pytest.fixture
+def workspace(memory: dg.DagsterInstance) -> Workspace:
+    return Workspace(memory)
+
+
+def root() -> dg.AssetsDefinition:
+    return plain("root")
+
+
+def mart(minutes: float = 5) -> dg.AssetsDefinition:
+    @dg.asset(name="mart", deps=["root"], metadata=max_lag(minutes))
+    def made() -> None: ...
+
+    return made
+
+
+def verdicts(result: dg.SensorResult) -> list[tuple[str, bool]]:
+    return [
+        (event.check_name, event.passed)
+        for event in result.asset_events
+        if isinstance(event, dg.AssetCheckEvaluation)
+    ]
+
+
+def published(result: dg.SensorResult) -> list[str]:
+    return [
+        event.asset_key.to_user_string()
+        for event in result.asset_events
+        if isinstance(event, dg.AssetMaterialization)
+    ]
+
+
+class TestAcrossLocations:
+    def test_a_policy_pulls_another_locations_source_and_then_its_own_asset(
+        self, workspace: Workspace
+    ) -> None:
+        workspace.load("sources", root())
+        workspace.load("marts", mart())
+        requested = [
+            (location, workspace.requested(location))
+            for _ in range(3)
+            for location in ("sources", "marts")
+        ]
+
+        assert [
+            ("sources", []),
+            ("marts", []),
+            ("sources", ["root"]),
+            ("marts", ["mart"]),
+            ("sources", []),
+            ("marts", []),
+        ] == requested
+
+    def test_an_unknown_dependency_is_not_taken_for_a_source(self, workspace: Workspace) -> None:
+        workspace.load("marts", mart())
+        result = workspace.tick("marts")
+
+        assert [] == list(result.run_requests or ())
+        assert result.skip_reason is not None
+
+    def test_the_run_says_why_it_exists(self, workspace: Workspace) -> None:
+        workspace.load("sources", root())
+        workspace.load("marts", mart())
+        for location in ("sources", "marts"):
+            workspace.tick(location)
+        (request,) = workspace.tick("sources").run_requests or ()
+
+        assert "mart" == request.tags["freshline/target"]
+        assert request.tags["freshline/plan"]
+
+    def test_an_idle_tick_says_what_is_next_and_when(self, workspace: Workspace) -> None:
+        workspace.load("sources", root())
+        workspace.load("marts", mart())
+        for location in ("sources", "marts") * 2:
+            workspace.requested(location)
+        message = workspace.tick("sources").skip_reason
+
+        assert message is not None
+        assert "next: root in" in str(message.skip_message)
+        assert "for mart" in str(message.skip_message)
+
+
+class TestNothingTwice:
+    def test_the_same_state_asks_with_the_same_key(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        first = workspace.tick("all")
+        again = workspace.tick("all")
+        workspace.load("all", root(), mart())
+        reloaded = workspace.tick("all")
+
+        assert 1 == len({_only_key(result) for result in (first, again, reloaded)})
+
+    def test_a_run_under_way_is_not_asked_for_again(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        (request,) = workspace.tick("all").run_requests or ()
+        _create(workspace, "all", request)
+
+        assert [] == list(workspace.tick("all").run_requests or ())
+
+    @pytest.mark.parametrize("fate", ["deleted", "failed"])
+    def test_a_run_that_came_to_nothing_is_asked_for_with_another_key(
+        self, workspace: Workspace, fate: str
+    ) -> None:
+        workspace.load("all", root(), mart())
+        (request,) = workspace.tick("all").run_requests or ()
+        run = _create(workspace, "all", request)
+        workspace.tick("all")
+        if fate == "deleted":
+            workspace.instance.delete_run(run.run_id)
+        else:
+            workspace.instance.report_run_failed(run)
+        later = _keys_over_an_hour(workspace, "all")
+
+        assert later
+        assert request.run_key not in later
+
+    def test_a_wiped_asset_is_asked_for_with_another_key(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        for _ in range(3):
+            workspace.requested("all")
+        before = set(workspace.run_keys)
+        workspace.instance.wipe_assets([dg.AssetKey("root"), dg.AssetKey("mart")])
+        (request,) = workspace.tick("all").run_requests or ()
+
+        assert request.run_key not in before
+
+    def test_nothing_is_written_on_ticks_where_nothing_changed(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        for _ in range(4):
+            workspace.requested("all")
+        before = workspace.cursors["all"]
+        quiet = workspace.tick("all")
+
+        assert ([], before) == (quiet.asset_events, quiet.cursor)
+
+
+class TestContract:
+    def test_it_is_published_when_it_has_changed(self, workspace: Workspace) -> None:
+        workspace.load("all", root())
+        first, second = workspace.tick("all"), workspace.tick("all")
+        workspace.load("all", root())
+        reloaded = workspace.tick("all")
+        workspace.load("all", root(), mart())
+        changed = workspace.tick("all")
+
+        key = contract_asset_key("all").to_user_string()
+        assert [[key], [], [], [key]] == [
+            published(result) for result in (first, second, reloaded, changed)
+        ]
+
+    def test_and_at_every_heartbeat(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        moment = [MORNING]
+        workspace.load("all", root())
+        monkeypatch.setattr("time.time", lambda: moment[0])
+        heard = []
+        for _ in range(4):
+            heard.append(len(published(workspace.tick("all"))))
+            moment[0] += HEARTBEAT / 2
+
+        assert [1, 0, 1, 0] == heard
+
+    @pytest.mark.parametrize("damage", ["not JSON", '{"schema_version": 1, "location": 7}'])
+    def test_one_that_cannot_be_read_is_named_and_left_out(
+        self, workspace: Workspace, damage: str
+    ) -> None:
+        workspace.load("all", root(), mart())
+        workspace.instance.report_runless_asset_event(
+            dg.AssetMaterialization(
+                contract_asset_key("broken_team"), metadata={"freshline/contract": damage}
+            )
+        )
+        workspace.requested("all")
+        workspace.requested("all")
+        result = workspace.tick("all")
+
+        assert result.skip_reason is not None
+        assert "going on without broken_team" in str(result.skip_reason.skip_message)
+
+    def test_one_of_a_newer_schema_still_counts(self, workspace: Workspace) -> None:
+        newer = {
+            "schema_version": 99,
+            "location": "future",
+            "exports": [{"key": "root", "colour": "blue"}],
+            "hopes": ["peace"],
+        }
+        workspace.instance.report_runless_asset_event(
+            contract_materialization(Contract.from_document(newer))
+        )
+        workspace.load("marts", mart())
+        workspace.instance.report_runless_asset_event(dg.AssetMaterialization("root"))
+
+        assert ["mart"] == workspace.requested("marts")
+
+
+class TestVerdicts:
+    def test_a_targets_state_is_recorded_when_it_changes(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        told = []
+        for _ in range(5):
+            result = workspace.tick("all")
+            workspace.run("all", result)
+            told += verdicts(result)
+
+        assert [("maximum_lag", False), ("maximum_lag", True)] == told
+
+    def test_a_restart_does_not_repeat_it(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        for _ in range(3):
+            workspace.requested("all")
+        workspace.load("all", root(), mart())
+
+        assert [] == verdicts(workspace.tick("all"))
+
+    def test_it_shows_as_the_latest_result_of_the_check(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        workspace.tick("all")
+        key = dg.AssetCheckKey(dg.AssetKey("mart"), "maximum_lag")
+        storage: Any = workspace.instance.event_log_storage
+        record = storage.get_latest_asset_check_execution_by_key([key])[key]
+        evaluation = record.event.dagster_event.asset_check_evaluation_data
+
+        assert not evaluation.passed
+        assert dg.AssetCheckSeverity.ERROR == evaluation.severity
+        assert "late" == evaluation.metadata["freshline/status"].value
+        assert "all" == evaluation.metadata["freshline/held_up_location"].value
+
+    def test_a_failing_source_of_another_location_is_named(self, workspace: Workspace) -> None:
+        workspace.load("sources", broken("root"))
+        workspace.load("marts", mart())
+        for location in ("sources", "marts", "sources"):
+            workspace.requested(location)
+        result = workspace.tick("marts")
+        (event,) = (it for it in result.asset_events if isinstance(it, dg.AssetCheckEvaluation))
+
+        assert "blocked" == event.metadata["freshline/status"].value
+        assert "sources" == event.metadata["freshline/held_up_location"].value
+        assert "the source is closed" in str(event.metadata["freshline/held_up_by"].value)
+
+    def test_a_cursor_set_by_hand_does_no_harm(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart())
+        for cursor in ("rubbish", "[]", '{"targets": 3}'):
+            workspace.cursors["all"] = cursor
+            workspace.tick("all")
+
+        assert {"mart"} == set(json.loads(workspace.cursors["all"] or "")["targets"])
+
+
+class TestChecks:
+    def test_a_run_takes_the_checks_of_its_assets_along_but_not_ours(
+        self, workspace: Workspace
+    ) -> None:
+        @dg.asset_check(asset="root")
+        def has_rows() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        @dg.asset_check(asset="mart")
+        def of_another_asset() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        workspace.load("all", root(), mart(), asset_checks=[has_rows, of_another_asset])
+        requests = [
+            request
+            for _ in range(3)
+            for result in [workspace.tick("all")]
+            for request in result.run_requests or ()
+            if workspace.run("all", result) is None
+        ]
+        checks = {key.name for request in requests for key in request.asset_check_keys or ()}
+
+        assert {"has_rows", "of_another_asset"} == checks
+
+    def test_the_contracts_are_checked_once_after_a_change(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("freshline.sensor._SETTLING", 0.0)
+        workspace.load("marts", mart())
+        alone = verdicts(workspace.tick("marts"))
+        quiet = verdicts(workspace.tick("marts"))
+        workspace.load("sources", root())
+        workspace.tick("sources")
+        together = [it for it in verdicts(workspace.tick("marts")) if it[0] != "maximum_lag"]
+
+        assert [("imports_satisfied", False), ("policies_feasible", True)] == alone
+        assert [] == quiet
+        assert [("imports_satisfied", True), ("policies_feasible", True)] == together
+
+
+class TestStorageFailure:
+    def test_a_tick_fails_with_the_storages_error_and_the_next_makes_up_for_it(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root(), mart())
+
+        def restarting(*_: Any, **__: Any) -> Any:
+            raise ConnectionError("the database is restarting")
+
+        with monkeypatch.context() as outage:
+            outage.setattr(type(workspace.instance), "get_run_records", restarting)
+            with pytest.raises(ConnectionError, match="the database is restarting"):
+                workspace.tick("all")
+
+        assert 1 == len(workspace.tick("all").run_requests or ())
+
+
+def _only_key(result: dg.SensorResult) -> str | None:
+    (request,) = result.run_requests or ()
+    return request.run_key
+
+
+def _create(workspace: Workspace, location: str, request: dg.RunRequest) -> dg.DagsterRun:
+    """The run that the daemon creates for a request."""
+    job = workspace._definitions[location].resolve_implicit_global_asset_job_def()
+    return workspace.instance.create_run_for_job(
+        job, asset_selection=set(request.asset_selection or ()), tags=request.tags
+    )
+
+
+def _keys_over_an_hour(workspace: Workspace, location: str) -> set[str | None]:
+    """Keys of all requests within an hour: a failed run is not repeated at once."""
+    import time
+
+    real, keys = time.time, set[str | None]()
+    for minutes in range(0, 60, 5):
+        with pytest.MonkeyPatch.context() as later:
+            later.setattr(time, "time", lambda: real() + minutes * 60)  # noqa: B023
+            result = workspace.tick(location)
+        keys.update(request.run_key for request in result.run_requests or ())
+    return keys
