@@ -1,0 +1,422 @@
+"""Runs under way and failures against real event logs."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import dagster as dg
+import pytest
+from event_logs import Reader, broken, graph, plain, queue, run, step_started, synced
+from freshline.history import History
+from freshline.model import AssetState, Graph, Pending
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+LATER = NOON + timedelta(minutes=10)
+CLOSED = "ValueError: the source is closed"
+
+
+class Watched:
+    """Assets whose steps look at the snapshot while they run."""
+
+    def __init__(self, instance: dg.DagsterInstance, graph: Graph) -> None:
+        self.instance = instance
+        self.graph = graph
+        self.history = History(instance)
+        self.seen: dict[str, dict[str, AssetState]] = {}
+
+    def look(self) -> dict[str, AssetState]:
+        return dict(self.history.read(self.graph, time.time()).assets)
+
+    def asset(self, key: str, *deps: str, meanwhile: Any = None) -> dg.AssetsDefinition:
+        def body() -> None:
+            if meanwhile is not None:
+                meanwhile()
+            self.seen[key] = self.look()
+
+        return plain(key, *deps, body=body)
+
+    def pending(self, step: str, key: str) -> Pending | None:
+        """What `key` waited for while `step` ran."""
+        return self.seen[step].get(key, AssetState()).pending
+
+
+class TestPending:
+    def test_a_queued_root_will_be_as_new_as_its_request(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=()))
+        queued = queue(instance, plain("root"))
+        created = instance.get_run_records()[0].create_timestamp.timestamp()
+
+        assert Pending(queued.run_id, created, None, created) == reader["root"].pending
+
+    def test_what_is_made_from_it_in_the_same_run_will_be_as_new(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=(), mart=("root",)))
+        queue(memory, plain("root"), plain("mart", "root"))
+        root, mart = reader["root"].pending, reader["mart"].pending
+
+        assert root is not None
+        assert root == mart
+
+    def test_a_queued_mart_will_be_as_new_as_its_inputs_are_now(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=(), mart=("root",)))
+        run(instance, synced("root", NOON))
+        queue(instance, plain("mart", "root"))
+        pending = reader["mart"].pending
+
+        assert pending is not None
+        assert (None, NOON.timestamp()) == (pending.started_at, pending.data_time)
+
+    def test_nothing_is_known_of_a_mart_whose_input_has_no_version(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=(), mart=("root",)))
+        queue(memory, plain("mart", "root"))
+        pending = reader["mart"].pending
+
+        assert pending is not None
+        assert pending.data_time is None
+
+    def test_a_root_in_progress_is_as_new_as_its_start(self, instance: dg.DagsterInstance) -> None:
+        watched = Watched(instance, graph(root=()))
+        result = run(instance, watched.asset("root"))
+        started = step_started(instance, result.run_id, "root")
+        pending = watched.pending("root", "root")
+
+        assert pending is not None
+        assert (result.run_id, started, started) == (
+            pending.run_id,
+            pending.started_at,
+            pending.data_time,
+        )
+        assert watched.look()["root"].pending is None
+
+    def test_a_mart_in_progress_has_read_what_was_there_when_it_started(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        watched = Watched(memory, graph(root=(), mart=("root",)))
+        run(memory, synced("root", NOON))
+        watched.look()
+        sync = synced("root", LATER)
+        run(memory, watched.asset("mart", "root", meanwhile=lambda: run(memory, sync)))
+        pending = watched.pending("mart", "mart")
+
+        assert pending is not None
+        assert NOON.timestamp() == pending.data_time
+        root = watched.seen["mart"]["root"].version
+        assert root is not None
+        assert LATER.timestamp() == root.data_time
+
+    def test_what_a_run_has_delivered_is_not_pending_any_more(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        watched = Watched(instance, graph(root=(), mart=("root",)))
+        run(instance, watched.asset("root"), watched.asset("mart", "root"))
+
+        assert watched.pending("root", "mart") is not None
+        assert watched.pending("mart", "root") is None
+        assert watched.pending("mart", "mart") is not None
+
+    def test_the_rest_of_a_subset_is_not_pending(self, memory: dg.DagsterInstance) -> None:
+        reader = Reader(memory, graph(root=(), mart=("root",)))
+        queue(memory, plain("root"), plain("mart", "root"), asset_selection={dg.AssetKey("mart")})
+
+        assert reader["root"].pending is None
+        assert reader["mart"].pending is not None
+
+    def test_a_job_without_a_selection_is_known_by_its_plan(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=(), mart=("root",)))
+        queue(memory, plain("root"), plain("mart", "root"), asset_selection=None)
+
+        assert reader["mart"].pending is not None
+
+    def test_of_two_runs_the_one_with_newer_data_counts(self, memory: dg.DagsterInstance) -> None:
+        reader = Reader(memory, graph(root=()))
+        queue(memory, plain("root"))
+        reader.read()
+        newer = queue(memory, plain("root"))
+        _created_later(memory, newer)
+        pending = reader["root"].pending
+
+        assert pending is not None
+        assert newer.run_id == pending.run_id
+
+    def test_a_queued_run_that_is_deleted_delivers_nothing(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        history = History(instance)
+        lineage = graph(root=())
+        queued = queue(instance, plain("root"))
+        before = history.read(lineage, time.time()).assets["root"]
+        instance.delete_run(queued.run_id)
+        after = history.read(lineage, time.time()).assets["root"]
+
+        assert before.pending is not None
+        assert (None, 0) == (after.pending, after.failures)
+
+    def test_more_queued_runs_than_a_page_are_all_seen(self, memory: dg.DagsterInstance) -> None:
+        keys = [f"a{number}" for number in range(40)]
+        reader = Reader(memory, graph(**dict.fromkeys(keys, ())))
+        for key in keys:
+            queue(memory, plain(key))
+        states = reader.read().assets
+
+        assert keys == sorted(states, key=lambda key: int(key[1:]))
+        assert all(state.pending for state in states.values())
+
+
+class TestFailures:
+    def test_they_are_counted_until_the_first_success(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=()))
+        first = run(instance, broken("root"))
+        second = run(instance, broken("root"))
+        state = reader["root"]
+
+        assert (2, CLOSED, second.run_id) == (state.failures, state.error, state.last_run_id)
+        assert _failed_at(instance, first.run_id) == state.failing_since
+        assert _failed_at(instance, second.run_id) == state.failed_at
+
+        run(instance, plain("root"))
+        state = reader["root"]
+
+        assert (0, None, None) == (state.failures, state.error, state.failing_since)
+
+    def test_what_waited_for_the_failed_step_is_not_itself_failing(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=(), mart=("root",)))
+        result = run(instance, broken("root"), plain("mart", "root"))
+
+        assert 1 == reader["root"].failures
+        assert (0, result.run_id) == (reader["mart"].failures, reader["mart"].last_run_id)
+
+    def test_what_the_run_made_before_it_failed_counts(self, memory: dg.DagsterInstance) -> None:
+        reader = Reader(memory, graph(root=(), mart=("root",)))
+        run(memory, synced("root", NOON), broken("mart", "root"))
+
+        assert NOON.timestamp() == reader.data_time("root")
+        assert (0, 1) == (reader["root"].failures, reader["mart"].failures)
+
+    def test_a_failed_step_counts_while_the_rest_of_the_run_goes_on(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        watched = Watched(memory, graph(bad=(), good=()))
+        gate = broken("bad")
+
+        @dg.asset(name="good", deps=["bad"])
+        def never() -> None: ...
+
+        # Steps of one run in order: `bad` fails, then the independent `later` looks.
+        run(memory, gate, watched.asset("later"))
+        state = watched.seen["later"]["bad"]
+
+        assert (None, 1, CLOSED) == (state.pending, state.failures, state.error)
+
+    def test_a_cancelled_run_counts(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=(), mart=("root",)))
+        queued = queue(instance, plain("root"), plain("mart", "root"))
+        instance.report_run_canceled(queued)
+
+        assert (1, "the run was cancelled") == (reader["root"].failures, reader["root"].error)
+        assert 1 == reader["mart"].failures
+
+    def test_a_run_that_could_not_be_launched_counts_for_all_its_assets(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=(), mart=("root",)))
+        queued = queue(instance, plain("root"), plain("mart", "root"))
+        instance.report_run_failed(queued, message="the code location is not reachable")
+        states = reader.read().assets
+
+        assert [(1, "the code location is not reachable")] * 2 == [
+            (states[key].failures, states[key].error) for key in ("root", "mart")
+        ]
+
+    def test_a_run_that_succeeds_and_makes_nothing_counts(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        @dg.asset(name="root", output_required=False)
+        def nothing() -> Any:
+            yield from ()
+
+        reader = Reader(instance, graph(root=()))
+        run(instance, nothing)
+        state = reader["root"]
+
+        assert (1, "the run succeeded without materializing the asset") == (
+            state.failures,
+            state.error,
+        )
+
+    def test_an_older_failure_does_not_count_against_a_newer_success(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=()))
+        slow = queue(memory, plain("root"))
+        run(memory, plain("root"))
+        reader.read()
+        memory.report_run_failed(slow)
+
+        assert 0 == reader["root"].failures
+
+    def test_clocks_of_hosts_do_not_decide_which_came_last(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reader = Reader(memory, graph(root=()))
+        clock = time.time
+        with monkeypatch.context() as ahead:
+            ahead.setattr(time, "time", lambda: clock() + 3600)
+            run(memory, plain("root"))
+        run(memory, broken("root"))
+
+        assert 1 == reader["root"].failures
+
+    def test_failures_survive_a_restart_however_many_runs_came_after(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("freshline.runs._FIRST_LOOK", 2)
+        run(memory, broken("root"))
+        for _ in range(4):
+            run(memory, plain("other"))
+        state = History(memory).read(graph(root=(), other=()), time.time()).assets["root"]
+
+        assert (1, CLOSED) == (state.failures, state.error)
+
+
+class TestRetries:
+    def test_a_promised_retry_is_pending_and_one_failure(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(instance, graph(root=()))
+        failed = run(instance, broken("root"), tags={"dagster/will_retry": "true"})
+        state = reader["root"]
+
+        assert 1 == state.failures
+        assert state.pending is not None
+        assert failed.run_id == state.pending.run_id
+
+    def test_it_is_awaited_for_ten_minutes(self, memory: dg.DagsterInstance) -> None:
+        history = History(memory)
+        run(memory, broken("root"), tags={"dagster/will_retry": "true"})
+        now = time.time()
+        pending = [
+            history.read(graph(root=()), now + seconds).assets["root"].pending is not None
+            for seconds in (0, 590, 610)
+        ]
+
+        assert [True, True, False] == pending
+
+    def test_the_retry_is_not_a_second_failure(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=()))
+        failed = run(instance, broken("root"), tags={"dagster/will_retry": "true"})
+        retry = queue(
+            instance, plain("root"), parent_run_id=failed.run_id, root_run_id=failed.run_id
+        )
+        instance.add_run_tags(failed.run_id, {"dagster/auto_retry_run_id": retry.run_id})
+        state = reader["root"]
+
+        assert state.pending is not None
+        assert (1, retry.run_id) == (state.failures, state.pending.run_id)
+
+        instance.report_run_failed(retry, message="gone again")
+        state = reader["root"]
+
+        assert (1, None, "gone again") == (state.failures, state.pending, state.error)
+        assert _failed_at(instance, failed.run_id) == state.failing_since
+
+
+class TestStorageFailure:
+    @pytest.mark.parametrize("broken_call", range(1, 8))
+    def test_the_next_read_makes_up_for_it(
+        self, memory: dg.DagsterInstance, broken_call: int
+    ) -> None:
+        lineage = graph(root=(), mart=("root",), bad=())
+        history = History(memory)
+        run(memory, synced("root", NOON))
+        history.read(lineage, time.time())
+        run(memory, synced("root", LATER), plain("mart", "root"))
+        run(memory, broken("bad"))
+        queue(memory, plain("mart", "root"))
+        flaky: Any = Flaky(memory, broken_call)
+        history.instance = flaky
+        with pytest.raises(ConnectionError, match="the database is restarting"):
+            history.read(lineage, time.time())
+        history.instance = memory
+        now = time.time()
+
+        expected, actual = Reader(memory, lineage).read(now), history.read(lineage, now)
+        assert {key: _told(state) for key, state in expected.assets.items()} == {
+            key: _told(state) for key, state in actual.assets.items()
+        }
+
+
+class TestCost:
+    def test_a_quiet_read_asks_the_same_few_questions_for_any_number_of_assets(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        asked = []
+        for count in (3, 300):
+            counting: Any = Flaky(memory, None)
+            history = History(counting)
+            lineage = graph(**{f"a{number}": () for number in range(count)})
+            history.read(lineage, time.time())
+            counting.calls = 0
+            history.read(lineage, time.time())
+            asked.append(counting.calls)
+
+        assert asked[0] == asked[1]
+        assert asked[1] < 6
+
+
+class Flaky:
+    """An instance whose storage fails once, at the given call; None: it only counts."""
+
+    def __init__(self, instance: dg.DagsterInstance, broken_call: int | None) -> None:
+        self._instance = instance
+        self._broken_call = broken_call
+        self.calls = 0
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._instance, name)
+        if not name.startswith("get_"):
+            return value
+
+        def call(*args: Any, **options: Any) -> Any:
+            self.calls += 1
+            if self.calls == self._broken_call:
+                raise ConnectionError("the database is restarting")
+            return value(*args, **options)
+
+        return call
+
+
+def _told(state: AssetState) -> tuple[Any, ...]:
+    return (state.version, state.pending, state.failures, state.error, state.last_run_id)
+
+
+def _failed_at(instance: dg.DagsterInstance, run_id: str) -> float:
+    records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
+    return records.records[0].event_log_entry.timestamp
+
+
+def _created_later(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
+    """SQLite notes the creation of a run by the second; make the order of two visible."""
+    import sqlalchemy
+
+    storage: Any = instance.run_storage
+    with storage.connect() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                "update runs set create_timestamp = datetime(create_timestamp, '+60 seconds')"
+                " where run_id = :run_id"
+            ),
+            {"run_id": run.run_id},
+        )
