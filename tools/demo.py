@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -77,10 +78,11 @@ def make_one_pass() -> int:
         say("three code locations are loading; their sensors start the rest")
         graph = await_graph(instance, dagster, began)
         hops = await_hops(instance, graph, dagster, began)
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(lineage(graph, hops, began))
     for table in marts(graph):
         console.print(table)
+    say(f"{count_stars()} stars in all months of mart_gh_cumulative")
     say(f"one pass took {time.time() - began:.0f} s")
     return 0
 
@@ -170,13 +172,7 @@ def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
 def marts(graph: Graph) -> Iterator[Table]:
     """The first rows of each mart, and how many there are."""
     keys = [key.split("/") for key in graph.assets if key.startswith("mart/")]
-    with psycopg.connect(
-        host=os.environ["WAREHOUSE_HOST"],
-        port=os.environ["WAREHOUSE_PORT"],
-        user=os.environ["WAREHOUSE_USER"],
-        password=os.environ["WAREHOUSE_PASSWORD"],
-        dbname=os.environ["WAREHOUSE_DATABASE"],
-    ) as warehouse:
+    with connect() as warehouse:
         for schema, name in sorted(keys):
             relation = psycopg.sql.Identifier(schema, name)
             query = psycopg.sql.SQL("select *, count(*) over () from {} order by 1, 2 limit {}")
@@ -188,10 +184,23 @@ def marts(graph: Graph) -> Iterator[Table]:
             for row in content:
                 table.add_row(*(str(value) for value in row[:-1]))
             yield table
-        (stars,) = warehouse.execute(
-            "select coalesce(sum(stars), 0) from mart.mart_gh_cumulative"
-        ).fetchone() or (0,)
-        yield Table(title=f"Stars in all months of mart_gh_cumulative: {stars}")
+
+
+def count_stars() -> int:
+    with connect() as warehouse:
+        query = "select coalesce(sum(stars), 0) from mart.mart_gh_cumulative"
+        (stars,) = warehouse.execute(query).fetchone() or (0,)
+        return int(stars)
+
+
+def connect() -> psycopg.Connection[tuple[Any, ...]]:
+    return psycopg.connect(
+        host=os.environ["WAREHOUSE_HOST"],
+        port=os.environ["WAREHOUSE_PORT"],
+        user=os.environ["WAREHOUSE_USER"],
+        password=os.environ["WAREHOUSE_PASSWORD"],
+        dbname=os.environ["WAREHOUSE_DATABASE"],
+    )
 
 
 def say(message: str) -> None:
