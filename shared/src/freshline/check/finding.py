@@ -74,7 +74,8 @@ class Subject:
         """The file that declares `export`, for people and annotations."""
         if export and export.file and self.folder:
             return shown(self.folder / export.file)
-        return shown(self.contract_file) if self.contract_file else None
+        found = self.contract_file and self.contract_file.exists()
+        return shown(self.contract_file) if found and self.contract_file else None
 
 
 @dataclass(frozen=True)

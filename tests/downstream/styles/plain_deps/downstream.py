@@ -12,8 +12,11 @@ def margin(): ...
 
 
 @dg.asset
-def by_argument(revenue, orders):
-    return revenue, orders
+def by_argument(revenue):
+    return revenue
+
+
+people = dg.AssetSpec(["crm", "customers"])  # Dagster wants one for what is loaded as a value
 
 
 @dg.asset(ins={"people": dg.AssetIn(key=["crm", "customers"])})
@@ -29,4 +32,4 @@ def misspelled(): ...
 def dangling(): ...
 
 
-defs = dg.Definitions(assets=[revenue, margin, by_argument, by_input, misspelled, dangling])
+defs = dg.Definitions(assets=[revenue, margin, by_argument, people, by_input, misspelled, dangling])

@@ -1,5 +1,6 @@
 """Dagster's own translator. Two sources of the project are one table: the same asset key."""
 
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -19,4 +20,6 @@ def sales(context: dg.AssetExecutionContext, dbt: DbtCliResource):
     yield from dbt.cli(["build"], context=context).stream()
 
 
-defs = dg.Definitions(assets=[sales], resources={"dbt": DbtCliResource(project_dir="sales")})
+dbt_beside_python = str(Path(sys.executable).with_name("dbt"))
+resource = DbtCliResource(project_dir=str(MANIFEST.parents[1]), dbt_executable=dbt_beside_python)
+defs = dg.Definitions(assets=[sales], resources={"dbt": resource})

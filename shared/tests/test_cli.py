@@ -1,0 +1,431 @@
+"""The commands, as a user types them. Locations' code is loaded in tests/downstream."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from freshline.cli import app
+from freshline.contract import (
+    Column,
+    Contract,
+    ContractReader,
+    Export,
+    Import,
+    UsedColumn,
+    contract_materialization,
+)
+from freshline.policy import MaxLag
+from typer.testing import CliRunner, Result
+
+CORE = Contract(
+    location="core",
+    exports=(
+        Export(
+            key="mart/stars",
+            columns=(Column(name="id", type="bigint"), Column(name="login", type="text")),
+        ),
+    ),
+)
+MARTS = Contract(
+    location="marts",
+    exports=(
+        Export(
+            key="mart/join",
+            deps=("mart/stars",),
+            owners=("team:marts",),
+            policy=MaxLag(10),
+            file="join.sql",
+        ),
+    ),
+    imports=(
+        Import(
+            key="mart/stars",
+            used_by=("mart/join",),
+            columns=(UsedColumn(name="login", type="text", used_by=("mart/join",)),),
+        ),
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two locations with their committed contracts, in the current directory."""
+    names = [contract.location for contract in (CORE, MARTS)]
+    entries = [
+        {"python_file": {"relative_path": f"{name}/definitions.py", "location_name": name}}
+        for name in names
+    ]
+    (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": entries}))
+    for contract in (CORE, MARTS):
+        commit(tmp_path, contract)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def commit(workspace: Path, contract: Contract) -> None:
+    folder = workspace / contract.location
+    folder.mkdir(exist_ok=True)
+    (folder / "contract.json").write_text(contract.to_json())
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments)
+
+
+def without_login() -> Contract:
+    (stars,) = CORE.exports
+    assert stars.columns
+    return CORE.model_copy(
+        update={"exports": (stars.model_copy(update={"columns": stars.columns[:1]}),)}
+    )
+
+
+class TestCheck:
+    def test_clean(self) -> None:
+        result = run("check", "--committed")
+
+        assert (0, "No findings (2 locations, 2 assets, 1 import).\n") == (
+            result.exit_code,
+            result.output,
+        )
+
+    def test_findings(self, workspace: Path) -> None:
+        commit(workspace, without_login())
+
+        result = run("check", "--committed")
+
+        assert 1 == result.exit_code
+        assert "missing-column" in result.output
+        assert "1 finding (2 locations, 2 assets, 1 import)." in result.output
+
+    def test_json(self, workspace: Path) -> None:
+        commit(workspace, without_login())
+
+        document = json.loads(run("check", "--committed", "--json").output)
+
+        assert not document["clean"]
+        assert [
+            {
+                "rule": "missing-column",
+                "severity": "finding",
+                "location": "marts",
+                "concerns": [],
+                "key": "mart/stars",
+                "message": "column `login` of `mart/stars` does not exist in `core`, which makes "
+                "the table; used by `mart/join` of `marts`.",
+                "fix": "`core` brings the column back, or `mart/join` stops using it first.",
+                "details": [],
+                "file": "marts/join.sql",
+            }
+        ] == document["findings"]
+        assert {
+            "name": "core",
+            "known": True,
+            "error": None,
+            "exports": 1,
+            "imports": 0,
+        } == document["locations"][0]
+
+    def test_github_annotations(self, workspace: Path) -> None:
+        commit(workspace, without_login())
+
+        first, last = run("check", "--committed", "--github").output.splitlines()
+
+        assert first == (
+            "::error file=marts/join.sql,title=missing-column%3A marts::column `login` of "
+            "`mart/stars` does not exist in `core`, which makes the table; used by `mart/join` of "
+            "`marts`.%0A`core` brings the column back, or `mart/join` stops using it first."
+        )
+        assert "1 finding (2 locations, 2 assets, 1 import)." == last
+
+    def test_a_location_without_a_committed_contract(self, workspace: Path) -> None:
+        (workspace / "core" / "contract.json").unlink()
+
+        document = json.loads(run("check", "--committed", "--json").output)
+
+        assert ["does-not-load", "unknown-import"] == [it["rule"] for it in document["findings"]]
+        assert (
+            "it has no committed contract (core/contract.json); run `freshline contract write core`"
+            in document["findings"][0]["message"]
+        )
+
+    def test_a_committed_contract_that_cannot_be_read(self, workspace: Path) -> None:
+        (workspace / "core" / "contract.json").write_text("<<<<<<< HEAD")
+
+        document = json.loads(run("check", "--committed", "--json").output)
+
+        assert (
+            "core/contract.json cannot be read: the contract is not JSON"
+            in (document["findings"][0]["message"])
+        )
+
+    def test_a_committed_contract_of_another_location(self, workspace: Path) -> None:
+        (workspace / "core" / "contract.json").write_text(MARTS.to_json())
+
+        document = json.loads(run("check", "--committed", "--json").output)
+
+        assert "core/contract.json is the contract of marts" in document["findings"][0]["message"]
+
+    def test_given_durations(self, workspace: Path) -> None:
+        (workspace / "durations.json").write_text('{"mart/stars": 600}')
+
+        result = run("check", "--committed", "--json", "--durations", "durations.json")
+
+        assert ["policy"] == [it["rule"] for it in json.loads(result.output)["findings"]]
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("{", "durations.json is not JSON"),
+            ("[]", "durations.json must be an object"),
+            ('{"a": "b"}', "a must be a number of seconds, not 'b'"),
+            ('{"a": true}', "a must be a number of seconds, not True"),
+        ],
+    )
+    def test_bad_durations(self, workspace: Path, content: str, said: str) -> None:
+        (workspace / "durations.json").write_text(content)
+
+        result = run("check", "--committed", "--durations", "durations.json")
+
+        assert 2 == result.exit_code
+        assert said in result.output
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            (None, "workspace.yaml: No such file or directory; name the workspace with -w."),
+            ("load_from: [", "workspace.yaml is not YAML"),
+            ("{}", "workspace.yaml has no load_from with a list of code locations."),
+            ("load_from: [{}]", "workspace.yaml, entry 1: write exactly one of python_module"),
+            ("load_from: [{python_module: {}}]", "entry 1: python_module needs module_name."),
+            ("load_from: [{python_module: [1]}]", "python_module must be a name or a mapping"),
+            ("load_from: [{grpc_server: {}}]", "entry 1: a grpc_server needs a port or a socket."),
+            ("load_from: [{grpc_server: {port: x}}]", "port must be a number, not 'x'."),
+            (
+                "load_from: [{python_module: {module_name: a, executable_path: {env: NO_SUCH}}}]",
+                "entry 1: executable_path comes from NO_SUCH, which is not set.",
+            ),
+            (
+                "load_from: [{python_file: a.py}, {python_file: a.py}]",
+                "names a.py twice; give each a location_name.",
+            ),
+        ],
+    )
+    def test_a_bad_workspace_could_not_run(
+        self, workspace: Path, content: str | None, said: str
+    ) -> None:
+        file = workspace / "workspace.yaml"
+        if content is None:
+            file.unlink()
+        else:
+            file.write_text(content)
+
+        result = run("check", "--committed")
+
+        assert 2 == result.exit_code
+        assert said in result.output
+
+    def test_does_not_import_dagster_for_committed_files(self) -> None:
+        """What makes the gate over committed files quick: seconds are Dagster's import."""
+        code = (
+            "import sys; from freshline.cli import app\n"
+            "try: app(['check', '--committed'])\n"
+            "except SystemExit as end: assert end.code == 0\n"
+            "slow = {'dagster', 'sqlglot', 'grpc'} & set(sys.modules); assert not slow, slow"
+        )
+        outcome = subprocess.run(
+            [sys.executable, "-c", code], check=False, capture_output=True, text=True
+        )
+
+        assert (0, "") == (outcome.returncode, outcome.stderr)
+
+
+def test_a_command_that_breaks_could_not_run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: Path) -> Any:
+        raise RuntimeError("the disk is on fire")
+
+    monkeypatch.setattr("freshline.check.gather.from_files", broken)
+
+    with pytest.raises(SystemExit) as end:
+        app(["check", "--committed"])
+
+    assert 2 == end.value.code
+    assert "the disk is on fire" in capsys.readouterr().err
+
+
+class TestImpact:
+    def test_of_a_column(self) -> None:
+        result = run("impact", "mart/stars.login")
+
+        assert 0 == result.exit_code
+        assert "`mart/stars`, column `login` reaches 1 asset in marts" in result.output
+        for told in ("mart/join", "team:marts", "at most 10 minutes behind", "reads it"):
+            assert told in result.output
+
+    def test_of_nothing(self) -> None:
+        assert "Nothing depends on `mart/join`.\n" == run("impact", "mart/join").output
+
+    @pytest.mark.parametrize(
+        ("asset", "said"),
+        [
+            ("mart/star", "no location makes or needs mart/star; did you mean mart/stars?"),
+            ("mart/stars.logins", "mart/stars has no column logins; it has id, login."),
+        ],
+    )
+    def test_of_what_nobody_knows(self, asset: str, said: str) -> None:
+        result = run("impact", asset)
+
+        assert 2 == result.exit_code
+        assert said in result.output
+
+    def test_since_a_revision(self, workspace: Path) -> None:
+        git(workspace, "init", "--quiet")
+        git(workspace, "add", ".")
+        git(workspace, "commit", "--quiet", "--message", "before")
+        commit(workspace, without_login())
+
+        result = run("impact", "--since", "HEAD", "--json")
+
+        assert 1 == result.exit_code
+        (change,) = json.loads(result.output)["changes"]
+        assert ("core", "column `login` removed", True) == (
+            change["location"],
+            change["text"],
+            change["breaking"],
+        )
+        assert [("mart/join", "marts")] == [
+            (it["key"], it["location"]) for it in change["consumers"]
+        ]
+
+    def test_since_a_revision_without_changes(self, workspace: Path) -> None:
+        git(workspace, "init", "--quiet")
+        git(workspace, "add", ".")
+        git(workspace, "commit", "--quiet", "--message", "before")
+
+        result = run("impact", "--since", "HEAD")
+
+        assert (0, "No location makes anything else than at HEAD.\n") == (
+            result.exit_code,
+            result.output,
+        )
+
+    def test_since_a_revision_that_git_does_not_know(self, workspace: Path) -> None:
+        git(workspace, "init", "--quiet")
+
+        result = run("impact", "--since", "v9")
+
+        assert 2 == result.exit_code
+        assert "git knows no revision v9; give --since a commit" in result.output
+
+    def test_needs_an_asset_or_a_revision(self) -> None:
+        assert 2 == run("impact").exit_code
+
+
+def git(folder: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True)
+
+
+class TestSources:
+    def test_writes_and_updates(self, workspace: Path) -> None:
+        results = [run("sources", "core", "--into", "models/sources.yml") for _ in range(2)]
+
+        assert [
+            "models/sources.yml written.\n",
+            "models/sources.yml is up to date.\n",
+        ] == [result.output for result in results]
+        assert "data_type: bigint" in (workspace / "models" / "sources.yml").read_text()
+
+    def test_prints(self) -> None:
+        assert "      - name: stars\n" in run("sources", "core").output
+
+    def test_of_nobody(self) -> None:
+        result = run("sources", "ingestion")
+
+        assert 2 == result.exit_code
+        assert "workspace.yaml has no ingestion; it has core, marts." in result.output
+
+
+class TestRetire:
+    @pytest.fixture
+    def home(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        (tmp_path / "dagster.yaml").write_text("")
+        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+            instance.report_runless_asset_event(contract_materialization(CORE))
+            instance.report_runless_asset_event(contract_materialization(MARTS))
+        return tmp_path
+
+    def test_takes_a_location_out(self, home: Path) -> None:
+        first, second = run("retire", "core"), run("retire", "core")
+
+        assert [0, 0] == [first.exit_code, second.exit_code]
+        assert "core is retired: its assets and policies no longer count." in first.output
+        assert "core is retired already.\n" == second.output
+        with dg.DagsterInstance.from_config(str(home)) as instance:
+            assert ["marts"] == list(ContractReader(instance).read())
+
+    @pytest.mark.usefixtures("home")
+    def test_of_a_location_that_nobody_knows(self) -> None:
+        result = run("retire", "shop")
+
+        assert 2 == result.exit_code
+        assert "shop has published no contract here; those that have: core, marts." in result.output
+
+    def test_without_an_instance(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+        result = run("retire", "core")
+
+        assert 2 == result.exit_code
+        assert "there is no dagster.yaml here; set DAGSTER_HOME" in result.output
+
+
+class TestContract:
+    DEFINITIONS = (
+        "import dagster as dg\n\n\n@dg.asset(key=['mart', 'stars'])\ndef stars(): ...\n\n\n"
+        "defs = dg.Definitions(assets=[stars])\n"
+    )
+
+    def test_write_then_check(self, workspace: Path) -> None:
+        (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
+
+        results = [run("contract", "write", "core") for _ in range(2)]
+
+        assert [
+            "core: core/contract.json written\n",
+            "core: core/contract.json is up to date\n",
+        ] == [result.output for result in results]
+        written = Contract.from_json((workspace / "core" / "contract.json").read_text())
+        assert (Export(key="mart/stars", file="definitions.py"),) == written.exports
+        assert written.code_version is None
+
+    def test_write_of_a_location_that_does_not_load(self, workspace: Path) -> None:
+        (workspace / "core" / "definitions.py").write_text("raise ValueError('no')\n")
+        before = (workspace / "core" / "contract.json").read_text()
+
+        result = run("contract", "write", "core")
+
+        assert 1 == result.exit_code
+        assert "ValueError: no" in result.output
+        assert before == (workspace / "core" / "contract.json").read_text()
+
+    def test_write_of_nobody(self) -> None:
+        result = run("contract", "write", "ingestion")
+
+        assert 2 == result.exit_code
+        assert "workspace.yaml has no ingestion; it has core, marts." in result.output
+
+    def test_show(self, workspace: Path) -> None:
+        (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
+
+        assert "mart/stars" in run("contract", "show", "core").output
