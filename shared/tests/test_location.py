@@ -1,0 +1,211 @@
+"""`with_freshline` on definitions in the styles that are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+from event_logs import plain
+from freshline.contract import Contract, contract_asset_key
+from freshline.location import with_freshline
+from freshline.policy import PolicyError, max_lag
+
+
+@dg.asset(metadata=max_lag(5))
+def mart() -> None: ...
+
+
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def window(definitions: dg.Definitions, key: str) -> Any:
+    policy: Any = specs(definitions)[key].freshness_policy
+    return policy and policy.fail_window.to_timedelta()
+
+
+class TestWithFreshline:
+    def test_it_adds_a_contract_a_sensor_and_checks(self) -> None:
+        definitions = with_freshline(dg.Definitions(assets=[mart, plain("other")]), location="here")
+        repository = definitions.get_repository_def()
+        sensor = repository.get_sensor_def("update_sensor")
+
+        assert {"mart", "other", "freshline/contract/here"} == set(specs(definitions))
+        assert {
+            ("mart", "maximum_lag"),
+            ("freshline/contract/here", "imports_satisfied"),
+            ("freshline/contract/here", "policies_feasible"),
+        } == {
+            (key.asset_key.to_user_string(), key.name)
+            for key in repository.asset_checks_defs_by_key
+        }
+        assert dg.DefaultSensorStatus.RUNNING == sensor.default_status
+        assert 5 == sensor.minimum_interval_seconds
+
+    def test_names_and_ticks_can_be_chosen(self) -> None:
+        definitions = with_freshline(
+            dg.Definitions(assets=[mart]), location="here", sensor_name="mine", tick_seconds=30
+        )
+        repository = definitions.get_repository_def()
+
+        assert 30 == repository.get_sensor_def("mine").minimum_interval_seconds
+        assert 30 == Contract.from_definitions(repository, "here").tick_seconds
+
+    def test_dagsters_own_policy_shows_the_maximum_lag(self) -> None:
+        definitions = with_freshline(dg.Definitions(assets=[mart, plain("other")]), location="here")
+
+        assert timedelta(minutes=5) == window(definitions, "mart")
+        assert window(definitions, "other") is None
+
+    def test_one_that_is_there_already_stays(self) -> None:
+        hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
+
+        @dg.asset(metadata=max_lag(5), freshness_policy=hourly)
+        def own() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[own]), location="here")
+
+        assert timedelta(hours=1) == window(definitions, "own")
+
+    def test_a_partitioned_target_is_refused(self) -> None:
+        days = dg.DailyPartitionsDefinition("2026-01-01")
+
+        @dg.asset(partitions_def=days, metadata=max_lag(5))
+        def daily() -> None: ...
+
+        with pytest.raises(PolicyError, match="asset daily is partitioned"):
+            with_freshline(dg.Definitions(assets=[daily]), location="here")
+
+    def test_a_policy_that_says_nothing_is_refused(self) -> None:
+        @dg.asset(metadata={"freshline/max_lag": {"minutes": 0}})
+        def never() -> None: ...
+
+        with pytest.raises(PolicyError, match="asset never"):
+            with_freshline(dg.Definitions(assets=[never]), location="here")
+
+    def test_everything_else_of_the_definitions_is_kept(self) -> None:
+        @dg.asset_check(asset=mart)
+        def has_rows() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        job = dg.define_asset_job("nightly", [mart])
+        definitions = with_freshline(
+            dg.Definitions(
+                assets=[mart],
+                asset_checks=[has_rows],
+                jobs=[job],
+                schedules=[dg.ScheduleDefinition(job=job, cron_schedule="0 3 * * *")],
+                resources={"warehouse": dg.ResourceDefinition.hardcoded_resource("it")},
+                executor=dg.in_process_executor,
+            ),
+            location="here",
+        )
+        repository = definitions.get_repository_def()
+
+        assert repository.has_job("nightly")
+        assert repository.has_schedule_def("nightly_schedule")
+        assert "warehouse" in (definitions.resources or {})
+        assert dg.in_process_executor is definitions.executor
+
+    def test_definitions_that_were_merged(self) -> None:
+        merged = dg.Definitions.merge(
+            dg.Definitions(assets=[mart]), dg.Definitions(assets=[plain("other")])
+        )
+
+        assert timedelta(minutes=5) == window(with_freshline(merged, location="here"), "mart")
+
+    def test_a_location_without_assets(self) -> None:
+        repository = with_freshline(dg.Definitions(), location="idle").get_repository_def()
+        with (
+            dg.DagsterInstance.ephemeral() as instance,
+            dg.build_sensor_context(
+                instance=instance, repository_def=repository, sensor_name="update_sensor"
+            ) as context,
+        ):
+            result = repository.get_sensor_def("update_sensor").evaluate_tick(context)
+
+        assert "no policy needs anything here" in (result.skip_message or "")
+
+    # Dagster deprecates `SourceAsset`; locations that have one are served all the same.
+    @pytest.mark.filterwarnings("ignore:.*SourceAsset")
+    def test_external_assets_of_both_kinds(self) -> None:
+        definitions = with_freshline(
+            dg.Definitions(assets=[mart, dg.SourceAsset("old_style"), dg.AssetSpec("new_style")]),
+            location="here",
+        )
+
+        assert timedelta(minutes=5) == window(definitions, "mart")
+        assert {"old_style", "new_style"} <= set(specs(definitions))
+
+    def test_models_of_one_subsettable_step(self) -> None:
+        @dg.multi_asset(
+            specs=[
+                dg.AssetSpec("staging", skippable=True),
+                dg.AssetSpec("target", deps=["staging"], metadata=max_lag(2), skippable=True),
+            ],
+            check_specs=[dg.AssetCheckSpec("unique", asset="target")],
+            can_subset=True,
+        )
+        def models() -> Iterator[Any]:
+            yield from ()
+
+        definitions = with_freshline(dg.Definitions(assets=[models]), location="here")
+
+        assert timedelta(minutes=2) == window(definitions, "target")
+        assert window(definitions, "staging") is None
+
+
+class TestChecksByHand:
+    def test_maximum_lag_answers(self, memory: dg.DagsterInstance) -> None:
+        definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
+        _publish(memory, definitions)
+        dg.materialize([mart], instance=memory)
+        result = _run_check(memory, definitions, dg.AssetCheckKey(mart.key, "maximum_lag"))
+
+        assert result.passed
+        assert "fresh" == result.metadata["freshline/status"].value
+        assert 300.0 == result.metadata["freshline/maximum_lag_seconds"].value
+
+    def test_before_the_contract_is_published_it_says_so(self, memory: dg.DagsterInstance) -> None:
+        definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
+        result = _run_check(memory, definitions, dg.AssetCheckKey(mart.key, "maximum_lag"))
+
+        assert not result.passed
+        assert "is the sensor on?" in (result.description or "")
+
+    def test_imports_satisfied_names_what_is_missing(self, memory: dg.DagsterInstance) -> None:
+        definitions = with_freshline(
+            dg.Definitions(assets=[plain("report", "nowhere")]), location="here"
+        )
+        _publish(memory, definitions)
+        result = _run_check(
+            memory,
+            definitions,
+            dg.AssetCheckKey(contract_asset_key("here"), "imports_satisfied"),
+        )
+
+        assert not result.passed
+        assert "nowhere" in (result.description or "")
+
+
+def _publish(instance: dg.DagsterInstance, definitions: dg.Definitions) -> None:
+    repository = definitions.get_repository_def()
+    with dg.build_sensor_context(
+        instance=instance, repository_def=repository, sensor_name="update_sensor"
+    ) as context:
+        result = repository.get_sensor_def("update_sensor").evaluate_tick(context)
+    for event in result.asset_events:
+        instance.report_runless_asset_event(event)
+
+
+def _run_check(
+    instance: dg.DagsterInstance, definitions: dg.Definitions, key: dg.AssetCheckKey
+) -> dg.AssetCheckEvaluation:
+    job = dg.define_asset_job("by_hand", dg.AssetSelection.checks(key))
+    repository = dg.Definitions.merge(definitions, dg.Definitions(jobs=[job])).get_repository_def()
+    result = repository.get_job("by_hand").execute_in_process(instance=instance)
+    (evaluation,) = result.get_asset_check_evaluations()
+    return evaluation
