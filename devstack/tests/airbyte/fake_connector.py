@@ -2,23 +2,25 @@
 
 Stream ``events`` (primary key ``id``, cursor ``updated_at``) has ``rows`` rows, three to a second,
 and repeats the boundary second on every read, as GitHub's source does. Stream ``log`` has as many
-rows and no key; its state is the number of rows read. Stream ``odd`` has the records of ``odd``.
-State follows every ``page`` rows, then a pause of ``pause`` seconds; after ``fail_after`` rows it
-ends with ``ending``: an error trace, a wordless exit, a damaged line, an incomplete stream.
+rows and no key; its state is the number of rows read. Stream ``odd`` has the records of ``odd``,
+a text of JSON: what they hold cannot be stored in a configuration. State follows every ``page``
+rows, then a pause of ``pause`` seconds; after ``fail_after`` rows it ends with ``ending``: an error
+trace, a wordless exit, a damaged line, an incomplete stream.
 """
 
-import datetime
+import datetime as dt
 import json
 import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-START = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+START = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
 
 
 def event(number: int) -> dict:
-    second = START + datetime.timedelta(seconds=number // 3)
+    second = START + dt.timedelta(seconds=number // 3)
     return {
         "id": number,
         "updated_at": second.isoformat().replace("+00:00", "Z"),
@@ -38,8 +40,8 @@ class Source:
         self.sent = 0
 
     def read(self) -> None:
-        if os.environ.get("DEVSTACK_LEAK") or self.config.get("stderr"):
-            print(self.config.get("stderr"), file=sys.stderr)
+        if "stderr" in self.config:
+            print(self.config["stderr"], file=sys.stderr)
         print("a stray line of some library")
         say("LOG", {"level": "WARN", "message": "reading"})
         for configured in self.catalog["streams"]:
@@ -68,8 +70,8 @@ class Source:
                 self.checkpoint("log", {"next": number + 1})
         self.checkpoint("log", {"next": self.config["rows"]})
 
-    def read_odd(self, incremental: bool) -> None:
-        for record in self.config["odd"]:
+    def read_odd(self, _: bool) -> None:
+        for record in json.loads(self.config["odd"]):
             self.send("odd", record)
 
     def send(self, stream: str, data: dict) -> None:
@@ -113,12 +115,11 @@ def say(kind: str, content: dict) -> None:
 
 
 def main() -> None:
-    options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+    options = dict(zip(sys.argv[2::2], sys.argv[3::2], strict=True))
     documents = []
     for option in ("--config", "--catalog", "--state"):
         if option in options:
-            with open(options[option]) as file:
-                documents.append(json.load(file))
+            documents.append(json.loads(Path(options[option]).read_text()))
         else:
             documents.append([])
     Source(*documents).read()

@@ -67,7 +67,17 @@ LOG: dict[str, Any] = {
 }
 ODD: dict[str, Any] = {
     "name": "odd",
-    "json_schema": {"properties": {"id": {"type": "integer"}}},
+    "json_schema": {
+        "properties": {
+            "id": {"type": "integer"},
+            "Select": {"type": "string"},
+            'quo"te': {"type": "number"},
+            "at": {"type": "string", "format": "date-time"},
+            "user": {"type": "object"},
+            "_airbyte_meta": {"type": "boolean"},
+            "x" * 70: {"type": "string"},
+        }
+    },
     "supported_sync_modes": ["full_refresh"],
 }
 

@@ -1,8 +1,10 @@
+# ruff: noqa: A001 - an id is an id
 """The public API: who gets in, what it shows, what it refuses and how it says so."""
 
 from __future__ import annotations
 
 import base64
+import json
 import time
 import uuid
 from collections.abc import Iterator
@@ -212,12 +214,12 @@ class TestConfiguration:
 
     def test_unstorable_text(self, airbyte: Airbyte) -> None:
         for text in ("nul \0", "half \ud800"):
-            body = '{"name": "x", "workspaceId": "%s", "configuration": %s}' % (
-                airbyte.workspace,
-                '{"sourceType": "fake", "rows": 1, "note": "%s"}'
-                % text.encode("unicode_escape").decode().replace("\\x00", "\\u0000"),
-            )
-            answer = airbyte.post("sources", content=body)
+            body = {
+                "name": "x",
+                "workspaceId": airbyte.workspace,
+                "configuration": {"sourceType": "fake", "rows": 1, "note": text},
+            }
+            answer = airbyte.post("sources", content=json.dumps(body))
 
             assert (422, "unprocessable-entity") == problem(answer)
 
@@ -235,7 +237,8 @@ class TestPaging:
         for id in ids:
             airbyte.delete(f"sources/{id}")
 
-    def test_default_page_is_twenty(self, airbyte: Airbyte, forty_five: list[str]) -> None:
+    @pytest.mark.usefixtures("forty_five")
+    def test_default_page_is_twenty(self, airbyte: Airbyte) -> None:
         assert 20 == len(airbyte.ask("GET", "sources")["data"])
 
     def test_next_leads_to_all(self, airbyte: Airbyte, forty_five: list[str]) -> None:
@@ -252,14 +255,16 @@ class TestPaging:
         assert forty_five == [id for id in found if id in forty_five]
         assert len(found) == len(set(found))
 
-    def test_previous(self, airbyte: Airbyte, forty_five: list[str]) -> None:
+    @pytest.mark.usefixtures("forty_five")
+    def test_previous(self, airbyte: Airbyte) -> None:
         first = airbyte.ask("GET", "sources", params={"limit": 10})
         second = airbyte.ask("GET", first["next"])
 
         assert "previous" not in first
         assert first["data"] == airbyte.ask("GET", second["previous"])["data"]
 
-    def test_other_workspace_is_empty(self, airbyte: Airbyte, wired: Any) -> None:
+    @pytest.mark.usefixtures("wired")
+    def test_other_workspace_is_empty(self, airbyte: Airbyte) -> None:
         for path in ("sources", "destinations", "connections", "jobs"):
             answer = airbyte.ask("GET", path, params={"workspaceIds": str(uuid.uuid4())})
 
@@ -322,8 +327,10 @@ class TestConnections:
             ({"name": "nosuch"}, "the source has no stream 'nosuch'"),
             (
                 {"name": "odd", "syncMode": "incremental_append"},
-                "stream 'odd' cannot sync as incremental_append; it can: full_refresh_overwrite,"
-                " full_refresh_overwrite_deduped, full_refresh_append",
+                (
+                    "stream 'odd' cannot sync as incremental_append; it can:"
+                    " full_refresh_overwrite, full_refresh_overwrite_deduped, full_refresh_append"
+                ),
             ),
             (
                 {"name": "log", "syncMode": "incremental_deduped_history"},
@@ -339,8 +346,10 @@ class TestConnections:
             ),
             (
                 {**DEDUP, "selectedFields": [{"fieldPath": ["name"]}]},
-                "stream 'events': field 'id' must stay selected, the sync needs it as cursor or"
-                " primary key",
+                (
+                    "stream 'events': field 'id' must stay selected, the sync needs it as cursor"
+                    " or primary key"
+                ),
             ),
             (
                 {**DEDUP, "selectedFields": [{"fieldPath": ["nosuch"]}]},

@@ -52,9 +52,12 @@ class Described:
 
     def __init__(self, airbyte: Airbyte) -> None:
         self.airbyte = airbyte
-        source, destination = airbyte.new_source(rows=1), airbyte.new_destination(
-            # Nothing listens there: a sync that some request starts fails at once.
-            "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
+        source, destination = (
+            airbyte.new_source(rows=1),
+            airbyte.new_destination(
+                # Nothing listens there: a sync that some request starts fails at once.
+                "postgresql://nobody:nothing@127.0.0.1:1/nowhere"
+            ),
         )
         stream = {"name": "events", "syncMode": "incremental_deduped_history"}
         connection = airbyte.new_connection(source, destination, stream)

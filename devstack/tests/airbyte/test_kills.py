@@ -1,3 +1,4 @@
+# ruff: noqa: A001 - an id is an id
 """Syncs killed with SIGKILL at random moments: no row lost, none twice, no state ahead of rows.
 
 The source grows before every sync. After each kill the tables and the state are compared; at the

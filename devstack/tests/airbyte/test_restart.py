@@ -32,9 +32,7 @@ class Restartable:
 
 
 @pytest.fixture
-def running(
-    airbyte_server: Any, devstack_launcher: Any, control: Any, tmp_path: Path
-) -> Any:
+def running(airbyte_server: Any, devstack_launcher: Any, control: Any, tmp_path: Path) -> Any:
     server = Restartable(
         airbyte_server,
         database_url=control.dsn,
@@ -72,11 +70,12 @@ class TestRestart:
         assert 200 == with_old_token.status_code
         assert "failed" == ended["status"]
         assert ended["rowsSynced"] > 0
-        assert "The Airbyte server was stopped while this job was running." == airbyte.failure(
-            job
-        )["externalMessage"]
+        assert (
+            "The Airbyte server was stopped while this job was running."
+            == airbyte.failure(job)["externalMessage"]
+        )
 
-    def test_credentials_are_for_the_owner_alone(self, running: Any, devstack_launcher: Any) -> None:
+    def test_credentials_are_for_the_owner_alone(self, running: Any) -> None:
         file = running._options["data"] / "credentials.json"
         logs = running._options["data"] / "logs"
 

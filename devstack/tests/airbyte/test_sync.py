@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 from typing import Any
 
 import pytest
+from devstack.airbyte.columns import column_name
 from helpers_airbyte import Airbyte, until
 
-UTC = datetime.timezone.utc
+UTC = dt.timezone.utc
+ODD = {"name": "odd", "syncMode": "full_refresh_append"}
 DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}
 
 
@@ -50,17 +52,17 @@ class TestModes:
             ("name", "text", "YES"),
             ("payload", "jsonb", "YES"),
         ] == columns
-        second = datetime.datetime(2024, 1, 1, tzinfo=UTC)
+        second = dt.datetime(2024, 1, 1, tzinfo=UTC)
         assert [
             (0, second, "event 0", {"number": 0}),
             (1, second, "event 1", {"number": 1}),
             (2, second, "event 2", {"number": 2}),
-            (3, second + datetime.timedelta(seconds=1), "event 3", {"number": 3}),
+            (3, second + dt.timedelta(seconds=1), "event 3", {"number": 3}),
         ] == rows.fetchall()
         extracted, meta, generation = warehouse.execute(
             "select _airbyte_extracted_at, _airbyte_meta, _airbyte_generation_id from events"
         ).fetchone()
-        assert datetime.datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC) == extracted
+        assert dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC) == extracted
         assert {"sync_id": job["jobId"], "changes": []} == meta
         assert 0 == generation
 
@@ -79,14 +81,14 @@ class TestModes:
             "select count(*), count(distinct id) from events"
         ).fetchall()
 
-    def test_dedup_keeps_the_newest(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
-        """Higher cursor wins; at the same cursor the row read last; a lower one changes nothing."""
+    def test_dedup_within_one_sync(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
+        """Of several rows with one key in one sync, one lands."""
         stream = {
             "name": "odd",
             "syncMode": "full_refresh_overwrite_deduped",
             "primaryKey": [["id"]],
         }
-        odd = [{"id": 1}, {"id": 2}, {"id": 1}]
+        odd = json.dumps([{"id": 1}, {"id": 2}, {"id": 1}])
         Wiring(airbyte, database.dsn, stream, rows=0, odd=odd).sync()
         count = "select id, count(*) from odd group by id order by id"
 
@@ -170,15 +172,70 @@ class TestNames:
         assert [("id",), ("updated_at",)] == names
 
 
+class TestOddValues:
+    def test_land_as_well_as_they_can(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
+        """No value fails the sync; what could not be kept is said in the row itself."""
+        odd = [
+            {
+                "id": "seven",
+                "Select": "nul \0, half \ud800",
+                'quo"te': 10**40,
+                "at": "not a time",
+                "user": {"deep": "\0", "n": 10**40},
+                "_airbyte_meta": True,
+                "x" * 70: "long",
+                "undeclared": 1,
+            }
+        ]
+        job = Wiring(airbyte, database.dsn, ODD, rows=0, odd=json.dumps(odd)).sync()
+        long = column_name("x" * 70)
+        own = column_name("_airbyte_meta")
+        row = warehouse.execute(
+            f'select id, "Select", "quo""te", at, "user", "{own}", "{long}" from odd'
+        ).fetchone()
+        (meta,) = warehouse.execute("select _airbyte_meta from odd").fetchone()
+
+        assert "succeeded" == job["status"]
+        assert (
+            None,
+            "nul , half ?",
+            10**40,
+            None,
+            {"deep": "", "n": 10**40},
+            True,
+            "long",
+        ) == row
+        assert [
+            ("id", "NULLED"),
+            ("Select", "TRUNCATED"),
+            ("at", "NULLED"),
+            ("user", "TRUNCATED"),
+        ] == [(one["field"], one["change"]) for one in meta["changes"]]
+
+    def test_same_field_of_another_type(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
+        """A column keeps the type it was made with."""
+        warehouse.execute(
+            "create table odd (id text, _airbyte_raw_id text, _airbyte_extracted_at timestamptz,"
+            " _airbyte_meta jsonb, _airbyte_generation_id bigint)"
+        )
+        odd = json.dumps([{"id": 7}])
+        job = Wiring(airbyte, database.dsn, ODD, rows=0, odd=odd).sync()
+
+        assert "succeeded" == job["status"]
+        assert [("7",)] == warehouse.execute("select id from odd").fetchall()
+
+
 class TestState:
     def test_failure_keeps_rows_up_to_the_checkpoint(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         """The first 100 rows stand; the 50 read after the checkpoint do not."""
         stream = {"name": "log", "syncMode": "incremental_append"}
-        wiring = Wiring(
-            airbyte, database.dsn, stream, rows=200, page=100, fail_after=150
-        )
+        wiring = Wiring(airbyte, database.dsn, stream, rows=200, page=100, fail_after=150)
         wiring.sync()
         lines = "select count(*), count(distinct line) from log"
         state = "select state from airbyte_internal.state where stream = 'log'"
@@ -205,18 +262,17 @@ class TestState:
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         """Whoever has lost the lease must not write: a leftover of a crashed server, say."""
-        wiring = Wiring(
-            airbyte, database.dsn, DEDUP, rows=300, page=10, pause=0.05
-        )
+        wiring = Wiring(airbyte, database.dsn, DEDUP, rows=300, page=10, pause=0.05)
         job = airbyte.start(wiring.connection)
         until(lambda: airbyte.ask("GET", f"jobs/{job}")["rowsSynced"])
         warehouse.execute("update airbyte_internal.lease set job_id = job_id + 1000")
         ended = airbyte.ended(job)
 
         assert "failed" == ended["status"]
-        assert "Another sync of this connection has taken over." == airbyte.failure(job)[
-            "externalMessage"
-        ]
+        assert (
+            "Another sync of this connection has taken over."
+            == airbyte.failure(job)["externalMessage"]
+        )
         assert ended["rowsSynced"] < 300
 
 
@@ -232,9 +288,7 @@ class TestFailures:
         ],
     )
     def test_says_why(self, airbyte: Airbyte, database: Any, ending: str, message: str) -> None:
-        job = Wiring(
-            airbyte, database.dsn, DEDUP, rows=10, fail_after=5, ending=ending
-        ).sync()
+        job = Wiring(airbyte, database.dsn, DEDUP, rows=10, fail_after=5, ending=ending).sync()
 
         assert "failed" == job["status"]
         assert message == airbyte.failure(job["jobId"])["externalMessage"]
@@ -295,9 +349,12 @@ class TestOneAtATime:
         until(lambda: airbyte.ask("GET", f"jobs/{job}")["rowsSynced"])
         cancelled = airbyte.ask("DELETE", f"jobs/{job}")
         until(
-            lambda: not warehouse.execute(
-                "select from pg_stat_activity where application_name = %s", (f"airbyte sync {job}",)
-            ).fetchall()
+            lambda: (
+                not warehouse.execute(
+                    "select from pg_stat_activity where application_name = %s",
+                    (f"airbyte sync {job}",),
+                ).fetchall()
+            )
         )
         wiring.configure(pause=0)
         again = wiring.sync()

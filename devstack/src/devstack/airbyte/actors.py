@@ -1,3 +1,4 @@
+# ruff: noqa: N803, A001, A002 - parameters have the names of Airbyte's API
 """Sources and destinations: the same five operations on both."""
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def actor_router(kind: str, store: Store, registry: Registry, runner: JobRunner)
     def listed(
         request: Request,
         workspaceIds: Annotated[list[UUID] | None, Query()] = None,
-        includeDeleted: bool = False,
+        includeDeleted: bool = False,  # noqa: ARG001 - what is deleted is gone
         limit: models.Limit = 20,
         offset: models.Offset = 0,
     ) -> dict[str, Any]:

@@ -1,16 +1,16 @@
+# ruff: noqa: N803, A002 - parameters have the names of Airbyte's API
 """The HTTP application and its public API, ``/api/public/v1``."""
 
 from __future__ import annotations
 
-import datetime
-import logging
+import datetime as dt
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from pydantic import BaseModel
 
-from devstack.airbyte import actors, internal_api, models
+from devstack.airbyte import actors, models
 from devstack.airbyte.auth import TOKEN_SECONDS, Gate
 from devstack.airbyte.catalog import properties_of
 from devstack.airbyte.connections import connection_router
@@ -21,6 +21,7 @@ from devstack.airbyte.errors import (
     unprocessable,
 )
 from devstack.airbyte.faults import FaultMiddleware, Switchboard
+from devstack.airbyte.internal_api import internal_router
 from devstack.airbyte.jobs import JobRunner
 from devstack.airbyte.pages import page
 from devstack.airbyte.registry import Connector, Registry
@@ -59,7 +60,7 @@ def create_app(
         )
     if internal_api:
         app.include_router(
-            _internal(store, registry),
+            internal_router(store, registry, runner),
             prefix="/api/v1",
             dependencies=closed,
             responses=problem_responses(),
@@ -68,10 +69,6 @@ def create_app(
         app.include_router(switchboard.router(), responses=problem_responses())
         app.add_middleware(FaultMiddleware, switchboard=switchboard)
     return app
-
-
-def _internal(store: Store, registry: Registry) -> APIRouter:
-    return internal_api.internal_router(store, registry)
 
 
 class TokenRequest(BaseModel):
@@ -202,7 +199,9 @@ def _stream_router(store: Store, registry: Registry) -> APIRouter:
         response_model_exclude_none=True,
     )
     def streams(
-        sourceId: UUID, destinationId: UUID | None = None, ignoreCache: bool = False
+        sourceId: UUID,
+        destinationId: UUID | None = None,
+        ignoreCache: bool = False,  # noqa: ARG001 - there is only the cached catalog
     ) -> list[models.StreamProperties]:
         source = store.actor("source", sourceId)
         if source is None:
@@ -225,10 +224,10 @@ def _job_router(store: Store, runner: JobRunner) -> APIRouter:
         workspaceIds: Annotated[list[UUID] | None, Query()] = None,
         jobType: models.JobType | None = None,
         status: models.JobStatus | None = None,
-        createdAtStart: datetime.datetime | None = None,
-        createdAtEnd: datetime.datetime | None = None,
-        updatedAtStart: datetime.datetime | None = None,
-        updatedAtEnd: datetime.datetime | None = None,
+        createdAtStart: dt.datetime | None = None,
+        createdAtEnd: dt.datetime | None = None,
+        updatedAtStart: dt.datetime | None = None,
+        updatedAtEnd: dt.datetime | None = None,
         orderBy: Annotated[
             str, Query(pattern=r"^(createdAt|updatedAt)\|(ASC|DESC)$")
         ] = "createdAt|DESC",
@@ -278,11 +277,11 @@ def _job_router(store: Store, runner: JobRunner) -> APIRouter:
     return router
 
 
-def _utc(moment: datetime.datetime | None) -> datetime.datetime | None:
+def _utc(moment: dt.datetime | None) -> dt.datetime | None:
     """A moment without an offset is UTC."""
     if moment is None or moment.tzinfo is not None:
         return moment
-    return moment.replace(tzinfo=datetime.timezone.utc)
+    return moment.replace(tzinfo=dt.timezone.utc)
 
 
 def _job(job: StoredJob) -> models.Job:

@@ -6,7 +6,7 @@ A value that does not fit its column never fails a sync: the cell becomes null a
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import json
 import re
@@ -22,7 +22,7 @@ _INT8 = range(-(2**63), 2**63)
 Cell = str | None
 
 
-class Unfit(ValueError):
+class UnfitError(ValueError):
     """The value cannot be kept as it is; ``instead`` goes into the cell."""
 
     def __init__(self, instead: Cell = None) -> None:
@@ -85,7 +85,7 @@ def cells(
             continue
         try:
             row.append(column.convert(value))
-        except Unfit as unfit:
+        except UnfitError as unfit:
             row.append(unfit.instead)
             changes.append(
                 {
@@ -116,12 +116,12 @@ def _type_of(schema: Mapping[str, Any]) -> str:
     return {"integer": "bigint", "number": "numeric", "boolean": "boolean"}.get(kind, "jsonb")
 
 
-def _string_type(format: Any, airbyte_type: Any) -> str:
-    if format == "date":
+def _string_type(form: Any, airbyte_type: Any) -> str:
+    if form == "date":
         return "date"
-    if format == "date-time":
+    if form == "date-time":
         return "timestamp" if airbyte_type == "timestamp_without_timezone" else "timestamptz"
-    if format == "time":
+    if form == "time":
         return "time" if airbyte_type == "time_without_timezone" else "timetz"
     return "text"
 
@@ -137,33 +137,33 @@ def _storable(text: str) -> str:
         return text
     clean = text.replace("\0", "").encode("utf-8", "replace").decode()
     if clean != text:
-        raise Unfit(clean)
+        raise UnfitError(clean)
     return text
 
 
 def _bigint(value: Any) -> str:
     if isinstance(value, bool):
-        raise Unfit
+        raise UnfitError
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,19}", value.strip(), re.ASCII):
         value = int(value)
     if isinstance(value, int) and value in _INT8:
         return str(value)
-    raise Unfit
+    raise UnfitError
 
 
 def _numeric(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise Unfit
+        raise UnfitError
     try:
         number = Decimal(str(value).strip())
     except InvalidOperation:
-        raise Unfit from None
+        raise UnfitError from None
     exponent = number.as_tuple().exponent
     # Postgres' own limits: 131072 digits before the point, 16383 after it.
     if not isinstance(exponent, int) or exponent < -16383 or number.adjusted() >= 131072:
-        raise Unfit
+        raise UnfitError
     return str(number)
 
 
@@ -172,7 +172,7 @@ def _boolean(value: Any) -> str:
         return "t" if value else "f"
     if isinstance(value, str) and value.strip().lower() in ("true", "false"):
         return value.strip().lower()
-    raise Unfit
+    raise UnfitError
 
 
 def _date(value: Any) -> str:
@@ -188,21 +188,21 @@ def _timestamp(value: Any) -> str:
     return _moment(value).replace(tzinfo=None).isoformat()
 
 
-def _moment(value: Any) -> datetime.datetime:
+def _moment(value: Any) -> dt.datetime:
     """Any ISO 8601 moment; Python 3.10 reads neither ``Z`` nor odd numbers of decimals."""
     if not isinstance(value, str):
-        raise Unfit
+        raise UnfitError
     try:
-        return datetime.datetime.fromisoformat(value)
+        return dt.datetime.fromisoformat(value)
     except ValueError:
         text = re.sub(r"[zZ]$", "+00:00", value.strip())
         text = re.sub(r"[.,](\d+)", lambda match: f".{match[1][:6]:0<6}", text)
         if ":" in text:
             text = re.sub(r"([+-]\d\d)(\d\d)?$", lambda m: f"{m[1]}:{m[2] or '00'}", text)
         try:
-            return datetime.datetime.fromisoformat(text)
+            return dt.datetime.fromisoformat(text)
         except ValueError:
-            raise Unfit from None
+            raise UnfitError from None
 
 
 def _time(value: Any) -> str:
@@ -215,9 +215,9 @@ def _timetz(value: Any) -> str:
     return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}+00:00"
 
 
-def _time_of_day(value: Any) -> datetime.time:
+def _time_of_day(value: Any) -> dt.time:
     if not isinstance(value, str):
-        raise Unfit
+        raise UnfitError
     # A day in front makes it a moment, which is read leniently.
     return _moment(f"2000-01-01T{value.strip()}").timetz()
 
@@ -226,13 +226,13 @@ def _jsonb(value: Any) -> str:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     except (ValueError, RecursionError):
-        raise Unfit from None
+        raise UnfitError from None
     if "\\u0000" not in text and text.isascii():
         return text
     clean = re.sub(r"(?<!\\)((?:\\\\)*)\\u0000", r"\1", text)
     clean = clean.encode("utf-8", "replace").decode()
     if clean != text:
-        raise Unfit(clean)
+        raise UnfitError(clean)
     return text
 
 

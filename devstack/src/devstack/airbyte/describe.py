@@ -26,7 +26,8 @@ _REPOSITORY = "acme/rocket"
 def main() -> None:
     """Describe the GitHub source."""
     connector = load_registry().find("source", type="github")
-    assert connector is not None and connector.catalog is not None
+    if connector is None or connector.catalog is None:
+        raise SystemExit("connectors.json has no GitHub source with a catalog")
     with tempfile.TemporaryDirectory() as folder, _one_repository() as url:
         configuration = Path(folder) / "config.json"
         configuration.write_text(

@@ -8,7 +8,7 @@ worker left over from a crash can commit nothing once its successor has begun.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import uuid
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ comment on table airbyte_internal.state is
 _SCHEMA_LOCK = 2_086_013_541
 
 
-class Superseded(Exception):
+class SupersededError(Exception):
     """Another job has taken over this connection; this one must not write any more."""
 
 
@@ -151,7 +151,7 @@ class Destination:
         """Make the rows of these streams and the states that stand for them visible, together.
 
         Raises:
-            Superseded: when another job has taken over; nothing is written.
+            SupersededError: when another job has taken over; nothing is written.
         """
         self._stage()
         with self._db.transaction(), self._db.cursor() as cursor:
@@ -160,7 +160,7 @@ class Destination:
                 (self._connection_id,),
             )
             if cursor.fetchone() != (self._job_id,):
-                raise Superseded
+                raise SupersededError
             for name in sorted(streams):
                 self._tables[name].merge(cursor)
             for name, state in states.items():
@@ -189,7 +189,5 @@ class Destination:
 
 
 def _extracted_at(record: Mapping[str, Any]) -> str:
-    moment = datetime.datetime.fromtimestamp(
-        float(record.get("emitted_at") or 0) / 1000, datetime.timezone.utc
-    )
+    moment = dt.datetime.fromtimestamp(float(record.get("emitted_at") or 0) / 1000, dt.timezone.utc)
     return moment.isoformat()

@@ -17,7 +17,7 @@ _REFERENCE = "https://reference.airbyte.com/reference/errors"
 _log = logging.getLogger(__name__)
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - Airbyte's own word
     """A request that is refused; carries the status and what the client is told."""
 
     def __init__(self, status: int, title: str, detail: str, **data: Any) -> None:
@@ -103,11 +103,11 @@ def install_handlers(app: FastAPI) -> None:
     # Text that JSON can carry and Postgres cannot: NUL characters, lone surrogates.
     @app.exception_handler(psycopg.DataError)
     @app.exception_handler(UnicodeError)
-    def unstorable(_: Request, error: Exception) -> JSONResponse:
+    def unstorable(*_: object) -> JSONResponse:
         return unprocessable("a text holds a character that cannot be stored").response()
 
     @app.exception_handler(RecursionError)
-    def too_deep(_: Request, error: Exception) -> JSONResponse:
+    def too_deep(*_: object) -> JSONResponse:
         return unprocessable("the document is nested too deeply").response()
 
     @app.exception_handler(psycopg.OperationalError)

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ _log = logging.getLogger(__name__)
 # While the database is away, how often the outcome of a job is offered to it again.
 _RETRY_SECONDS = 0.5
 _LOGS_KEPT = 100
+_LOG_LINES_SHOWN = 1000
 
 
 class JobRunner:
@@ -84,6 +86,14 @@ class JobRunner:
         if job is not None:
             self.cancel(job)
 
+    def log_lines(self, job_id: int) -> list[str]:
+        """The end of what the worker and its connector said; nothing once the log is gone."""
+        try:
+            text = (self._logs / f"job-{job_id}.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return []
+        return text.splitlines()[-_LOG_LINES_SHOWN:]
+
     def stop(self) -> None:
         """End all syncs; their jobs are failed, not forgotten."""
         self._stopping.set()
@@ -135,10 +145,11 @@ class JobRunner:
         while not self._stopping.is_set():
             try:
                 self._store.end_job(job_id, status, failure)
-                return
             except psycopg.Error as error:
                 _log.warning("job %s: outcome not written yet: %s", job_id, error)
                 self._stopping.wait(_RETRY_SECONDS)
+            else:
+                return
 
     def _order(self, connection: StoredConnection) -> dict[str, Any]:
         source, source_connector = self._actor("source", connection.source_id)
@@ -159,10 +170,10 @@ class JobRunner:
             "fault": self._switchboard.job_fault(),
         }
 
-    def _actor(self, kind: str, id: UUID) -> tuple[Actor, Connector]:
-        actor = self._store.actor(kind, id)
+    def _actor(self, kind: str, actor_id: UUID) -> tuple[Actor, Connector]:
+        actor = self._store.actor(kind, actor_id)
         if actor is None:
-            raise not_found(kind, id)
+            raise not_found(kind, actor_id)
         connector = self._registry.find(kind, type=actor.type)
         if connector is None:
             raise unprocessable(f"this server has no {kind} of type {actor.type!r}")
@@ -180,7 +191,7 @@ class _Sync:
     def __init__(self, job_id: int, log: Path) -> None:
         self.job_id = job_id
         self._log = log
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Any = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._killed = False
@@ -189,9 +200,8 @@ class _Sync:
         with self._lock:
             if self._killed:
                 return
-            with open(
-                os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-            ) as log:
+            self._log.touch(mode=0o600)
+            with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
                     [sys.executable, "-m", "devstack.airbyte.worker"],
                     stdin=subprocess.PIPE,
@@ -200,24 +210,19 @@ class _Sync:
                     start_new_session=True,
                 )
             self._thread = threading.Thread(target=watch, name=f"job-{self.job_id}", daemon=True)
-        assert self._process.stdin is not None
-        try:
+        # When it died at once, the watching thread finds out how.
+        with suppress(BrokenPipeError):
             # Standard input and not the command line: the order holds secrets.
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            # It died at once; the watching thread finds out how.
-            pass
         self._thread.start()
 
-    def reports(self) -> Any:
+    def reports(self) -> Iterator[dict[str, Any]]:
         """The worker's lines, until it ends."""
-        assert self._process is not None and self._process.stdout is not None
         for line in self._process.stdout:
             yield json.loads(line)
 
     def wait(self) -> int:
-        assert self._process is not None
         return self._process.wait()
 
     def kill(self) -> None:
@@ -229,10 +234,8 @@ class _Sync:
             return
         # The group's id is the worker's: it stays taken while any of the group lives, and the
         # worker itself is not reaped before the thread has read its last line.
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
 
     def join(self) -> None:
         thread = self._thread

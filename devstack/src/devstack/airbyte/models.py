@@ -1,3 +1,4 @@
+# ruff: noqa: N815 - the names are Airbyte's
 """What goes in and out of the public API, in Airbyte's own shapes and names.
 
 Answers never carry nulls: fields without a value are left out.
@@ -5,7 +6,7 @@ Answers never carry nulls: fields without a value are left out.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -38,7 +39,7 @@ ConnectionStatus = Literal["active", "inactive", "deprecated", "locked"]
 
 class TokenResponse(BaseModel):
     access_token: str
-    token_type: Literal["Bearer"] = "Bearer"
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
     expires_in: int
 
 
@@ -227,12 +228,12 @@ class Jobs(BaseModel):
     data: list[Job]
 
 
-def iso_time(moment: datetime.datetime) -> str:
+def iso_time(moment: dt.datetime) -> str:
     """A moment as Airbyte writes it: UTC, whole seconds, ``Z``."""
-    return moment.astimezone(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def iso_duration(duration: datetime.timedelta) -> str:
+def iso_duration(duration: dt.timedelta) -> str:
     """Hours, minutes and seconds: ``PT8H6M12S``, as Airbyte writes them."""
     minutes, seconds = divmod(max(0, int(duration.total_seconds())), 60)
     hours, minutes = divmod(minutes, 60)

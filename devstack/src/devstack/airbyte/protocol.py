@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +28,7 @@ class Failure:
     stacktrace: str = ""
 
 
-class ConnectorFailed(Exception):
+class ConnectorError(Exception):
     """The connector ended in failure; carries the reason."""
 
     def __init__(self, failure: Failure) -> None:
@@ -39,7 +41,7 @@ class Reading:
     """One ``read`` of a connector: iterate over its RECORD and STATE messages.
 
     Everything else that it says is sorted here: the logs go to ``log``, the reason of a failure
-    is kept and raised as :class:`ConnectorFailed` once the connector has ended.
+    is kept and raised as :class:`ConnectorError` once the connector has ended.
     """
 
     command: list[str]
@@ -47,6 +49,8 @@ class Reading:
     catalog: dict[str, Any]
     state: list[dict[str, Any]]
     environment: dict[str, str]
+    # Airbyte's own default: sources may have to wait an hour for a rate limit.
+    heartbeat_seconds: float = 5400
     _failures: list[Failure] = field(default_factory=list)
     _incomplete: list[Failure] = field(default_factory=list)
 
@@ -54,13 +58,15 @@ class Reading:
         """Type, content and size in bytes of each RECORD and STATE message, in order.
 
         Raises:
-            ConnectorFailed: after the last message, when the read was not a success.
+            ConnectorError: after the last message, when the read was not a success.
         """
         with tempfile.TemporaryDirectory(prefix="sync-") as name, tempfile.TemporaryFile() as err:
             process = self._start(Path(name), err)
-            assert process.stdout is not None
+            watchdog = _Watchdog(process, self.heartbeat_seconds)
+            output: Any = process.stdout
             try:
-                for line in process.stdout:
+                for line in output:
+                    watchdog.heard_from = time.monotonic()
                     message = _parse(line)
                     kind = message.get("type")
                     if kind == "RECORD" or kind == "STATE":
@@ -71,15 +77,19 @@ class Reading:
             finally:
                 process.kill()
                 process.wait()
-                process.stdout.close()
+                output.close()
+            if watchdog.has_bitten:
+                raise ConnectorError(
+                    Failure(f"The connector said nothing for {self.heartbeat_seconds:.0f} s.")
+                )
             # An error says why; an incomplete stream only that.
             for failure in (*self._failures, *self._incomplete):
-                raise ConnectorFailed(failure)
+                raise ConnectorError(failure)
             if code != 0:
                 err.seek(0, 2)
                 err.seek(max(0, err.tell() - _STDERR_TAIL_BYTES))
                 tail = err.read().decode(errors="replace")
-                raise ConnectorFailed(Failure(_ending(code), internal_message=tail))
+                raise ConnectorError(Failure(_ending(code), internal_message=tail))
 
     def _start(self, folder: Path, errors: Any) -> subprocess.Popen[bytes]:
         """The folder is readable by its owner alone: the configuration holds secrets."""
@@ -103,7 +113,7 @@ class Reading:
                 cwd=folder,
             )
         except OSError as error:
-            raise ConnectorFailed(Failure(f"The connector did not start: {error}")) from error
+            raise ConnectorError(Failure(f"The connector did not start: {error}")) from error
 
     def _note(self, message: dict[str, Any]) -> None:
         trace = message.get("trace") or {}
@@ -122,21 +132,42 @@ class Reading:
             name = (status.get("stream_descriptor") or {}).get("name")
             self._incomplete.append(Failure(f"The stream {name} was not read to its end."))
         log = message.get("log") or {}
-        if log.get("level") in ("WARN", "ERROR", "FATAL"):
-            print(f"connector {log['level']}: {log.get('message')}", file=sys.stderr)
+        if log and log.get("level") not in ("DEBUG", "TRACE"):
+            print(f"connector {log.get('level')}: {log.get('message')}", file=sys.stderr)
+
+
+class _Watchdog:
+    """Kills a connector that has been silent for too long."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        self._process = process
+        self._seconds = seconds
+        self.heard_from = time.monotonic()
+        self.has_bitten = False
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        while self._process.poll() is None:
+            silent = time.monotonic() - self.heard_from
+            if silent >= self._seconds:
+                self.has_bitten = True
+                self._process.kill()
+                return
+            # Short naps: the process may end long before the time is up.
+            time.sleep(min(self._seconds - silent, 1))
 
 
 def _parse(line: bytes) -> dict[str, Any]:
     """One message; what is not one, a stray print of some library, counts as a log line.
 
     Raises:
-        ConnectorFailed: for a damaged record or state, which must not be lost in silence.
+        ConnectorError: for a damaged record or state, which must not be lost in silence.
     """
     try:
         message = json.loads(line)
     except (ValueError, RecursionError):
         if b'"RECORD"' in line or b'"STATE"' in line:
-            raise ConnectorFailed(Failure("The connector wrote a damaged message.")) from None
+            raise ConnectorError(Failure("The connector wrote a damaged message.")) from None
         return {}
     return message if isinstance(message, dict) else {}
 

@@ -1,3 +1,4 @@
+# ruff: noqa: N815, A002 - the names are Airbyte's
 """Which connectors this server has, and what is known about each without running it.
 
 Running a connector for its specification or catalog takes seconds of CPU, so both are files,

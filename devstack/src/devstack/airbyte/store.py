@@ -1,3 +1,4 @@
+# ruff: noqa: S608, A002 - only column lists of this file go into the SQL by format; ids are ids
 """What the server remembers, in a schema of its own in Postgres.
 
 One row a source or destination (an "actor"), a connection, a job. Configurations are stored with
@@ -7,7 +8,7 @@ their secrets, as the connectors need them; the database asks for a password, an
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -77,7 +78,7 @@ class Actor:
     type: str
     name: str
     configuration: dict[str, Any] = field(repr=False)
-    created_at: datetime.datetime
+    created_at: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class StoredConnection:
     source_id: UUID
     destination_id: UUID
     settings: dict[str, Any]
-    created_at: datetime.datetime
+    created_at: dt.datetime
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class StoredJob:
     workspace_id: UUID
     type: str
     status: str
-    created_at: datetime.datetime
-    updated_at: datetime.datetime
+    created_at: dt.datetime
+    updated_at: dt.datetime
     rows: int
     bytes: int
     failure: dict[str, Any] | None
@@ -142,7 +143,7 @@ class Store:
         Raises:
             psycopg.Error: when the database cannot be reached.
         """
-        # The pool would go on trying for a while where a plain connection says at once what is wrong.
+        # The pool goes on trying for a while where a plain connection says at once what is wrong.
         psycopg.connect(self._database_url, connect_timeout=10).close()
         self._pool.open(wait=True, timeout=15)
         with self._pool.connection() as db, db.transaction():

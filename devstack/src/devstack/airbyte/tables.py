@@ -92,8 +92,8 @@ class StreamTable:
                 )
         table = replace(self, columns=tuple(_as_it_is(one, existing) for one in self.columns))
         if self.dedup:
-            table._make_unique(cursor)
-        table._make_staging(cursor)
+            table.make_unique(cursor)
+        table.make_staging(cursor)
         return table, is_new
 
     def copy_statement(self) -> sql.Composed:
@@ -159,7 +159,7 @@ class StreamTable:
         )
         return dict(cursor.fetchall())
 
-    def _make_unique(self, cursor: psycopg.Cursor[Any]) -> None:
+    def make_unique(self, cursor: psycopg.Cursor[Any]) -> None:
         """A unique index over the primary key, in place of one over an earlier key.
 
         Rows that were appended before the stream was deduplicated are deduplicated first.
@@ -191,7 +191,7 @@ class StreamTable:
             )
         )
 
-    def _make_staging(self, cursor: psycopg.Cursor[Any]) -> None:
+    def make_staging(self, cursor: psycopg.Cursor[Any]) -> None:
         cursor.execute(
             sql.SQL("create temporary table {} as select {} from {} with no data").format(
                 sql.Identifier(self.staging), _names(self._all_names()), self.target

@@ -21,8 +21,8 @@ from typing import Any
 
 import psycopg
 
-from devstack.airbyte.destination import Destination, Superseded
-from devstack.airbyte.protocol import ConnectorFailed, Failure, Reading
+from devstack.airbyte.destination import Destination, SupersededError
+from devstack.airbyte.protocol import ConnectorError, Failure, Reading
 
 # Committing is a transaction for each checkpoint: connectors that checkpoint after every page
 # are held to a few a second. A skipped checkpoint costs nothing, a later one covers it.
@@ -44,7 +44,8 @@ def main() -> None:
     try:
         run(order)
         _report({"outcome": "succeeded"})
-    except Exception as error:
+    # Whatever it is, the server must hear of it: it becomes the job's failure.
+    except Exception as error:  # noqa: BLE001
         _report({"outcome": "failed", "failure": dataclasses.asdict(_failure_of(error))})
     # Nothing is left to do; the thread that waits for the server must not hold up the exit.
     os._exit(0)
@@ -54,9 +55,9 @@ def run(order: dict[str, Any]) -> None:
     """Sync once.
 
     Raises:
-        ConnectorFailed: when the source failed; rows up to its last checkpoint are kept.
+        ConnectorError: when the source failed; rows up to its last checkpoint are kept.
         psycopg.Error: when the destination failed; likewise.
-        Superseded: when another job has taken over the connection.
+        SupersededError: when another job has taken over the connection.
     """
     destination = Destination(order["destination"], order["connection_id"], order["job_id"])
     try:
@@ -123,7 +124,7 @@ class _Fault:
             return
         if self._kind == "worker_killed":
             os.kill(os.getpid(), signal.SIGKILL)
-        raise ConnectorFailed(Failure("The source failed halfway, as it was told to."))
+        raise ConnectorError(Failure("The source failed halfway, as it was told to."))
 
 
 def _configured(order: dict[str, Any], job_id: int) -> dict[str, Any]:
@@ -157,9 +158,9 @@ def _environment() -> dict[str, str]:
 
 
 def _failure_of(error: Exception) -> Failure:
-    if isinstance(error, ConnectorFailed):
+    if isinstance(error, ConnectorError):
         return error.failure
-    if isinstance(error, Superseded):
+    if isinstance(error, SupersededError):
         return Failure("Another sync of this connection has taken over.", origin="airbyte_platform")
     trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     origin = "destination" if isinstance(error, psycopg.Error) else "replication"

@@ -1,0 +1,83 @@
+"""Reading a connector's output: what it says around its records, and how it can end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+from devstack.airbyte.protocol import ConnectorError, Reading
+
+
+def reading(script: str, **more: Any) -> Reading:
+    """A read of a connector that is a few lines of Python."""
+    return Reading(
+        command=[sys.executable, "-c", script],
+        configuration={"token": "hunter2"},
+        catalog={"streams": []},
+        state=[],
+        environment={},
+        **more,
+    )
+
+
+class TestMessages:
+    def test_records_and_states_in_order(self) -> None:
+        lines = [
+            '{"type": "RECORD", "record": {"n": 1}}',
+            "Downloading...",
+            "[1, 2]",
+            '{"type": "CONTROL"}',
+            '{"type": "STATE", "state": {"n": 2}}',
+        ]
+        script = f"for line in {lines!r}: print(line)"
+
+        assert [("RECORD", {"n": 1}, 39), ("STATE", {"n": 2}, 37)] == list(
+            reading(script).messages()
+        )
+
+    def test_configuration_is_for_the_owner_alone(self) -> None:
+        """And gone afterwards: the file's mode, read by the connector itself, and its path."""
+        script = (
+            "import json, os, stat, sys; path = sys.argv[3];"
+            "mode = stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode);"
+            "text = open(path).read();"
+            "print(json.dumps({'type': 'RECORD', 'record': [mode, path, text]}))"
+        )
+        ((_, (mode, path, text), _),) = reading(script).messages()
+
+        assert (0o700, '{"token": "hunter2"}') == (mode, text)
+        with pytest.raises(FileNotFoundError):
+            open(path)  # noqa: PTH123, SIM115
+
+    def test_environment_is_the_given_one(self) -> None:
+        script = "import json, os; print(json.dumps({'type': 'RECORD', 'record': [*os.environ]}))"
+        ((_, names, _),) = reading(script).messages()
+
+        assert {"LC_CTYPE"} >= set(names)
+
+
+class TestEndings:
+    def test_silence(self) -> None:
+        script = "import time; print('{}', flush=True); time.sleep(60)"
+        with pytest.raises(ConnectorError, match="said nothing for 1 s"):
+            list(reading(script, heartbeat_seconds=1).messages())
+
+    def test_missing_program(self) -> None:
+        broken = reading("")
+        broken.command = ["/nowhere/source-nothing"]
+        with pytest.raises(ConnectorError, match="ended with status 1"):
+            list(broken.messages())
+
+    def test_it_is_ended_when_nobody_reads_on(self) -> None:
+        script = (
+            "import json, os, time;"
+            "print(json.dumps({'type': 'RECORD', 'record': os.getpid()}), flush=True);"
+            "time.sleep(60)"
+        )
+        messages = reading(script).messages()
+        _, pid, _ = next(messages)
+        messages.close()
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
