@@ -87,7 +87,7 @@ class TestPrepare:
     def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
 
-        with pytest.raises(DevstackError, match=".env cannot be read"):
+        with pytest.raises(DevstackError, match="cannot be read"):
             prepared(tmp_path)
 
 
@@ -96,7 +96,7 @@ class TestPorts:
 
     @pytest.mark.parametrize("text", ["x", "0", "65536", "-1", "15432.0", "²"])
     def test_a_bad_port(self, tmp_path: Path, text: str) -> None:
-        with pytest.raises(DevstackError, match="DEVSTACK_GITHUB_PORT is .* must be a port"):
+        with pytest.raises(DevstackError, match="it must be a port, from 1 to 65535"):
             prepared(tmp_path, {"DEVSTACK_GITHUB_PORT": text})
 
     def test_addresses_follow_a_changed_port(self, tmp_path: Path) -> None:

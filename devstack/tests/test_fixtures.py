@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
 import psycopg
-from devstack_fixtures import Database, PostgresServer
+from devstack_fixtures import DEVSTACK, Database, PostgresServer
+from helpers import until
+
+TESTING = DEVSTACK / "testing"
 
 
 class TestDatabase:
@@ -37,3 +47,69 @@ class TestDatabase:
             "WAREHOUSE_DATABASE": "db",
         } == fresh.environ("WAREHOUSE")
         assert "postgresql://me:a%2Fb@127.0.0.1:5/db" == fresh.dsn
+
+
+class TestLauncher:
+    """What becomes of servers when the tests that use them end."""
+
+    TEST = (
+        "def test_it(postgres_server):\n"
+        "    print(postgres_server.pid, postgres_server.port, flush=True)\n"
+        "    input()\n"
+    )
+
+    def begin(self, folder: Path) -> tuple[subprocess.Popen[str], int]:
+        """Pytest in the middle of a test that has a server; and the server's process id."""
+        (folder / "test_it.py").write_text(self.TEST)
+        command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "devstack_fixtures"]
+        process = subprocess.Popen(
+            [*command, "--rootdir", str(folder), "-c", "/dev/null", str(folder)],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(TESTING)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        return process, int(process.stdout.readline().split()[0])
+
+    def test_an_orderly_end_stops_them(self, tmp_path: Path) -> None:
+        process, pid = self.begin(tmp_path)
+        process.communicate("\n")
+
+        assert process.returncode == 0
+        assert not psutil.pid_exists(pid)
+
+    def test_a_kill_stops_them(self, tmp_path: Path) -> None:
+        process, pid = self.begin(tmp_path)
+        postmaster = psutil.Process(pid).children()
+        process.kill()
+        process.communicate()
+
+        assert len(postmaster) == 1
+        until(lambda: not psutil.pid_exists(pid))
+        until(lambda: not postmaster[0].is_running())
+
+    def test_without_devstack_it_says_what_to_do(self, tmp_path: Path) -> None:
+        shutil.copytree(TESTING, tmp_path / "devstack" / "testing")
+        (tmp_path / "test_it.py").write_text(self.TEST)
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-p",
+                "devstack_fixtures",
+                "-c",
+                "/dev/null",
+                tmp_path,
+            ],
+            env={**os.environ, "PYTHONPATH": str(tmp_path / "devstack" / "testing")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 1
+        assert "devstack/.venv is missing or incomplete: run `make setup`." in done.stdout

@@ -10,7 +10,7 @@ import select
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,21 +142,21 @@ class Keeper:
         environment = {**os.environ, **service.secrets}
         size = log.stat().st_size if log.exists() else 0
         child = spawn(command, environment=environment, log=log, tied=self._tied)
-        record = Record(child.pid, start_of(child.pid), service.fingerprint)
-        write_record(self._record(service.name), record)
         self._children[service.name] = child
-        facts = _announcement(child)
-        if facts is None:
+        record = Record(child.pid, start_of(child.pid), service.fingerprint)
+        try:
+            write_record(self._record(service.name), record)
+            facts = _announcement(child)
+            if facts is None:
+                raise DevstackError(_failure(service.name, log, size))
+            shown = {name: value for name, value in facts.items() if name not in _SECRET_FACTS}
+            write_record(self._record(service.name), replace(record, facts=shown))
+            if not service.healthy(shown):
+                raise DevstackError(f"{service.name} does not answer.\n{_end(log, size)}")
+        except BaseException:
+            # Also when interrupted: what did not become part of the stack does not stay.
             self.stop(service.name)
-            raise DevstackError(_failure(service.name, log, size))
-        shown = {name: value for name, value in facts.items() if name not in _SECRET_FACTS}
-        write_record(
-            self._record(service.name),
-            Record(record.pid, record.started, record.fingerprint, shown),
-        )
-        if not service.healthy(shown):
-            self.stop(service.name)
-            raise DevstackError(f"{service.name} started but does not answer.\n" + _end(log, size))
+            raise
 
 
 def _announcement(child: subprocess.Popen[bytes]) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from devstack.services import Keeper, Service
 
 LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1
-HEALTH_SECONDS = 10.0
+HEALTH_SECONDS = 5.0
 # What is below .local/ of ours; other tools keep things there too.
 _DATA = ("postgres", "airbyte", "github", "log", "run")
 Say = Callable[[str], None]

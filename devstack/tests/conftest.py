@@ -1,0 +1,34 @@
+"""Fixtures of devstack's own tests; those for every project are in ``devstack_fixtures``."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from checkout import Checkout
+
+MEMORY = Path("/dev/shm")
+NEEDED_BYTES = 2 * 2**30
+
+
+@pytest.fixture
+def quick_folder() -> Iterator[Path]:
+    """A folder on a disk where durable writes cost nothing, if there is one; others may enter."""
+    roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > NEEDED_BYTES
+    folder = Path(tempfile.mkdtemp(prefix="devstack-", dir=MEMORY if roomy else None))
+    folder.chmod(0o711)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def checkout(quick_folder: Path) -> Iterator[Checkout]:
+    """A checkout in which nothing has been started yet."""
+    root = quick_folder / "checkout"
+    root.mkdir(mode=0o711)
+    made = Checkout(root)
+    yield made
+    made.clean()

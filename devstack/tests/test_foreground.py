@@ -1,0 +1,128 @@
+"""``devstack run -- COMMAND``: everything up around a command, and nothing left behind."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+import psutil
+import pytest
+from checkout import Checkout
+from helpers import mentioning, until
+
+
+class Running:
+    """A command under ``devstack run`` that has begun, as ``sh -c SCRIPT``.
+
+    In the script ``$ROOT/ready`` is to be touched once it may be disturbed.
+    """
+
+    def __init__(self, checkout: Checkout, script: str) -> None:
+        ready = checkout.root / "ready"
+        script = script.replace("READY", f"touch {ready}")
+        self.process = checkout.start("run", "--", "sh", "-c", script)
+        try:
+            until(lambda: ready.exists() or self.process.poll() is not None, seconds=120)
+            assert ready.exists(), self.process.communicate()[0]
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def end(self) -> int:
+        self.output = self.process.communicate(timeout=120)[0]
+        return self.process.returncode
+
+
+class TestRun:
+    """``devstack run``."""
+
+    def test_the_command_sees_the_settings_and_its_exit_code_is_passed_on(
+        self, checkout: Checkout
+    ) -> None:
+        said = checkout.run("run", "--", "sh", "-c", "echo at $WAREHOUSE_PORT; exit 3", code=3)
+
+        assert f"at {checkout.ports['postgres']}\n" in said
+        assert checkout.listening() == []
+        assert mentioning(str(checkout.root)) == []
+
+    def test_a_stack_that_was_up_stays_up(self, checkout: Checkout) -> None:
+        checkout.run("up")
+        checkout.run("run", "--", "true")
+
+        assert checkout.states()["postgres"] == "running"
+
+    def test_a_command_that_does_not_exist(self, checkout: Checkout) -> None:
+        said = checkout.run("run", "--", "no-such-command", code=1)
+
+        assert "no-such-command: No such file or directory" in said
+        assert checkout.listening() == []
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    def test_a_signal_stops_the_command_first_then_the_stack(
+        self, checkout: Checkout, number: signal.Signals
+    ) -> None:
+        """The command still reaches the database while it stops."""
+        python = (
+            "import os, socket; "
+            "socket.create_connection(('127.0.0.1', int(os.environ['WAREHOUSE_PORT']))).close()"
+        )
+        running = Running(
+            checkout,
+            f'stop() {{ {sys.executable} -c "{python}" && echo reached; exit 7; }};'
+            " trap stop INT TERM; READY; while :; do sleep 0.1; done",
+        )
+        running.process.send_signal(number)
+
+        assert running.end() == 7
+        assert "reached" in running.output
+        assert checkout.listening() == []
+        assert mentioning(str(checkout.root)) == []
+
+    def test_orphans_of_the_command_are_stopped(self, checkout: Checkout) -> None:
+        """Also those in a session of their own that have lost their parent."""
+        orphan = checkout.root / "orphan"
+        orphan.symlink_to("/bin/sleep")
+        running = Running(
+            checkout, f"setsid {orphan} 600 & setsid sh -c '{orphan} 600 & exit'; READY"
+        )
+        code = running.end()
+
+        assert code == 0
+        assert mentioning(str(checkout.root)) == []
+
+    def test_a_command_that_ignores_an_interrupt_ends_at_the_second(
+        self, checkout: Checkout
+    ) -> None:
+        running = Running(checkout, "trap '' INT TERM; READY; while :; do sleep 0.1; done")
+        running.process.send_signal(signal.SIGINT)
+        running.process.send_signal(signal.SIGTERM)
+
+        assert running.end() == 128 + signal.SIGKILL
+        assert mentioning(str(checkout.root)) == []
+
+    def test_killed_itself_it_takes_everything_along(self, checkout: Checkout) -> None:
+        running = Running(checkout, f"READY; exec sleep 600 # {checkout.root}")
+        services = [checkout.pid(name) for name in ("postgres", "github")]
+        running.process.kill()
+        running.process.communicate()
+        until(lambda: not any(psutil.pid_exists(pid) for pid in services))
+
+        until(lambda: mentioning(str(checkout.root)) == [])
+        assert checkout.listening() == []
+
+    def test_interrupted_while_it_starts(self, checkout: Checkout) -> None:
+        process = checkout.start("run", "--", "true")
+        until((checkout.root / ".local/run/postgres.json").exists)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=120)
+
+        assert process.returncode == 130
+        assert mentioning(str(checkout.root)) == []
+
+    def test_a_service_that_dies_ends_it_with_the_reason(self, checkout: Checkout) -> None:
+        running = Running(checkout, "READY; sleep 600")
+        psutil.Process(checkout.pid("github")).kill()
+
+        assert running.end() == 1
+        assert "github has ended by itself" in running.output
+        assert checkout.listening() == []
