@@ -25,6 +25,7 @@ import pytest
 from devstack.postgres import PostgresServer
 from fake_connector import event
 from helpers_airbyte import Airbyte, register_fake, until
+from test_real_connector import landed, source_of, write_stars
 
 STREAMS = [
     {"name": "events", "syncMode": "incremental_deduped_history"},
@@ -195,3 +196,28 @@ def test_killed_anywhere(stack: Stack, seed: int) -> None:
         ]
     assert [tuple(event(number).values()) for number in range(rows)] == landed
     assert sorted(f"line {number}" for number in range(rows)) == sorted(one for (one,) in lines)
+
+
+def test_the_real_connector_killed(stack: Stack, github_server: Any, tmp_path: Path) -> None:
+    """Once for each victim, somewhere between its start and its last row."""
+    rng = random.Random(3)
+    stars = write_stars(tmp_path / "stars.csv", 1500)
+    github = github_server(stars=tmp_path / "stars.csv")
+    source = stack.airbyte.new_source(**source_of(github))
+    connection = stack.airbyte.new_connection(
+        source,
+        stack.airbyte.new_destination(stack.dsn),
+        {"name": "stargazers", "syncMode": "incremental_deduped_history"},
+        namespaceDefinition="custom_format",
+        namespaceFormat="postgres",
+    )
+    for victim in ("connector", "worker", "airbyte", "postgres"):
+        job = start(stack, connection)
+        time.sleep(rng.uniform(0, 10))
+        getattr(stack, f"kill_{victim}")()
+        ended(stack, job)
+    last = ended(stack, start(stack, connection))
+
+    assert "succeeded" == last
+    with psycopg.connect(stack.dsn) as db:
+        assert stars == landed(db)
