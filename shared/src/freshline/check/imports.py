@@ -129,7 +129,16 @@ def _missing(
     users = quoted(used.used_by or needed.used_by)
     had = maker.committed and maker.committed.by_key.get(export.key)
     gone = had and any(column.name == used.name for column in had.columns or ())
-    close = similar(used.name, [column.name for column in export.columns or ()])
+    # A column that the reader knows already, or that holds something else, is not the one.
+    known = {column.name for column in needed.columns}
+    close = similar(
+        used.name,
+        [
+            column.name
+            for column in export.columns or ()
+            if column.name not in known and accepts(used.type, column.type, export.kinds)
+        ],
+    )
     return Finding(
         Rule.MISSING_COLUMN,
         subject.location,
