@@ -22,6 +22,7 @@ from psycopg import sql
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("dbt_project", "folder of the location's dbt project", type="string")
+    parser.addoption("--write-lineage", action="store_true", help="accept the lineage as it is now")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -147,6 +148,18 @@ class Result:
             column: sorted(f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps)
             for column, deps in lineage.deps_by_column.items()
         }
+
+
+@pytest.fixture
+def reviewed(pytestconfig: pytest.Config) -> Callable[[Path, object], Any]:
+    """What a reviewed JSON file says; with ``--write-lineage``, written first."""
+
+    def read(file: Path, found: object) -> Any:
+        if pytestconfig.getoption("write_lineage"):
+            file.write_text(json.dumps(found, indent=2) + "\n")
+        return json.loads(file.read_text())
+
+    return read
 
 
 @pytest.fixture
