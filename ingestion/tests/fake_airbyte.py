@@ -22,9 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from ingestion.configuration import _secret_paths
 from ingestion.declaration import connector_spec
 from ingestion.settings import AirbyteSettings
+from ingestion.specification import secret_paths
 from typing_extensions import Self
 
 MASK = "**********"
@@ -280,9 +280,10 @@ class FakeAirbyte:
                 stream.setdefault("mappers", [])
                 stream.get("selectedFields", []).reverse()
             return shown
-        spec = connector_spec(f"{kind}-{shown[f'{kind}Type']}") or {}
+        connector = f"{kind}-{shown[f'{kind}Type']}"
+        spec = connector_spec(connector) or {}
         configuration = shown["configuration"]
-        for path in list(_secret_paths(spec, configuration)):
+        for path in list(secret_paths(connector, configuration)):
             *outer, last = path
             inner = configuration
             for name in outer:

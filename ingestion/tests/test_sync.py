@@ -274,7 +274,7 @@ class TestInterruption:
         assert "could not be cancelled" in log.lines[-1]
 
     @pytest.mark.usefixtures("sync")
-    def test_of_a_real_run_cancels_the_job(self, fake, env, tmp_path):
+    def test_of_a_real_run_cancels_the_job(self, fake, env, database, tmp_path):
         """A run in a process of its own gets the signal that Dagster terminates runs with."""
         program = (
             "import dagster as dg\n"
@@ -285,6 +285,7 @@ class TestInterruption:
         )
         fake.polls_until_done = 10_000
         settings = {
+            **database.environ("WAREHOUSE"),
             "AIRBYTE_URL": fake.url,
             "AIRBYTE_CLIENT_ID": fake.client_id,
             "AIRBYTE_CLIENT_SECRET": fake.client_secret,
@@ -296,7 +297,7 @@ class TestInterruption:
             stderr=subprocess.DEVNULL,
         )
         try:
-            until(lambda: fake.count("GET /jobs/1") > 0)
+            until(lambda: fake.count("GET /jobs/1") > 0 or process.poll() is not None)
             process.send_signal(signal.SIGINT)
             process.wait(60)
         finally:

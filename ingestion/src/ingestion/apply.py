@@ -129,9 +129,9 @@ def connection_body(connection: Connection) -> dict[str, Any]:
 def _stream_body(stream: Stream) -> dict[str, Any]:
     body: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode}
     if stream.cursor:
-        body["cursorField"] = [stream.cursor]
+        body["cursorField"] = stream.cursor.split(".")
     if stream.primary_key:
-        body["primaryKey"] = [[name] for name in stream.primary_key]
+        body["primaryKey"] = [name.split(".") for name in stream.primary_key]
     if stream.fields:
         body["selectedFields"] = [{"fieldPath": [name]} for name in stream.fields]
     return body

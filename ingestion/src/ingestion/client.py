@@ -7,7 +7,6 @@ carry it out.
 
 from __future__ import annotations
 
-import email.utils
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
@@ -19,6 +18,7 @@ import httpx
 import tenacity
 from typing_extensions import Self
 
+from ingestion.faults import AgainError, AirbyteError, advice, reason, retry_after
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
 
@@ -31,37 +31,6 @@ LONGEST_PAUSE: Final = 60.0
 """Seconds. A server that asks for more by Retry-After is reported, not waited for."""
 PAGE: Final = 100
 """The most that the public API gives at once; its default is 20."""
-
-
-_ADVICE: Final = {
-    400: "Airbyte refused the request: correct the declaration in connections.py",
-    403: "these credentials may not do this: give the application the editor's role",
-    404: "it is not in Airbyte (any more): run the command again to see what is left",
-    409: "Airbyte is busy with that very thing: try again when it is done",
-    422: "Airbyte refused the request: correct the declaration in connections.py",
-    429: "Airbyte asks for fewer requests: try again later",
-}
-
-
-class AirbyteError(Exception):
-    """Airbyte could not be asked, or said no: one line for people.
-
-    `status` is the HTTP status, if there was an answer; `ambiguous` says that the request may
-    have been carried out all the same.
-    """
-
-    def __init__(self, message: str, *, status: int | None = None, ambiguous: bool = False) -> None:
-        super().__init__(message)
-        self.status = status
-        self.ambiguous = ambiguous
-
-
-class _AgainError(Exception):
-    """The attempt failed, and may be repeated after `pause` seconds (None: the usual pause)."""
-
-    def __init__(self, error: AirbyteError, pause: float | None = None) -> None:
-        self.error = error
-        self.pause = pause
 
 
 class AirbyteApi:
@@ -88,7 +57,7 @@ class AirbyteApi:
             base_url=settings.public_url,
             auth=auth,
             transport=transport,
-            timeout=timeout,
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             headers={"accept": "application/json", "user-agent": "ingestion"},
         )
 
@@ -223,19 +192,19 @@ class AirbyteApi:
 
         def pause(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            asked = fault.pause if isinstance(fault, _AgainError) else None
+            asked = fault.pause if isinstance(fault, AgainError) else None
             return usual(state) if asked is None else asked
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=pause,
-            retry=tenacity.retry_if_exception_type(_AgainError),
+            retry=tenacity.retry_if_exception_type(AgainError),
             sleep=self._sleep,
             reraise=True,
         )
         try:
             return retrying(attempt)
-        except _AgainError as fault:
+        except AgainError as fault:
             raise fault.error from None
 
     def _attempt(
@@ -288,9 +257,9 @@ class AirbyteApi:
             return self._http.request(method, path, params=params, json=json, headers=headers)
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
             # Nothing was sent, so that even a request that writes may be repeated.
-            raise _AgainError(
+            raise AgainError(
                 AirbyteError(
-                    f"cannot reach Airbyte at {self._settings.url} ({_reason(fault)}): is it "
+                    f"cannot reach Airbyte at {self._settings.url} ({reason(fault)}): is it "
                     "running (`devstack up` starts the embedded one), and is AIRBYTE_URL right?"
                 )
             ) from None
@@ -298,13 +267,13 @@ class AirbyteApi:
             what = (
                 "did not answer in time"
                 if isinstance(fault, httpx.TimeoutException)
-                else (f"broke the connection off ({_reason(fault)})")
+                else (f"broke the connection off ({reason(fault)})")
             )
             error = AirbyteError(
                 f"Airbyte {what}: {method} {self._url(path)}; run the command again to continue",
                 ambiguous=not repeatable,
             )
-            raise (_AgainError(error) if repeatable else error) from None
+            raise (AgainError(error) if repeatable else error) from None
 
     def _raise_for_status(
         self, method: str, path: str, response: httpx.Response, repeatable: bool
@@ -312,29 +281,21 @@ class AirbyteApi:
         status = response.status_code
         if status < 300:
             return
+        pause = retry_after(response)
+        # Turned away at the door: not carried out, whatever it was. A 503 that names no time may
+        # as well come from a proxy that lost the answer.
+        refused = status == 429 or (status == 503 and pause is not None)
         said = self._said(response)
         error = AirbyteError(
-            f"{self._advice(status, path)} [{method} {self._url(path)} answered {status}"
-            f"{': ' + said if said else ''}]",
+            f"{advice(status, path, self._settings.credentials_advice)} "
+            f"[{method} {self._url(path)} answered {status}{': ' + said if said else ''}]",
             status=status,
-            ambiguous=status >= 500 and status != 503 and not repeatable,
+            ambiguous=status >= 500 and not refused and not repeatable,
         )
-        if status in (429, 503):  # turned away at the door: not carried out, whatever it was
-            pause = _retry_after(response)
-            if pause is None or pause <= LONGEST_PAUSE:
-                raise _AgainError(error, pause)
-        elif repeatable and (status >= 500 or status == 408):
-            raise _AgainError(error)
+        passing = refused or (repeatable and (status >= 500 or status == 408))
+        if passing and (pause or 0) <= LONGEST_PAUSE:
+            raise AgainError(error, pause)
         raise error
-
-    def _advice(self, status: int, path: str) -> str:
-        if status == 401:
-            return f"Airbyte refused the credentials: {self._settings.credentials_advice}"
-        if status == 404 and path.count("/") < 2:
-            return "no public API there: check AIRBYTE_URL (host only, without /api/public/v1)"
-        if status >= 500:
-            return "Airbyte is in trouble: try again, and look at its server's log if it stays so"
-        return _ADVICE.get(status, "Airbyte answered what nobody expects: check AIRBYTE_URL")
 
     def _json(self, response: httpx.Response) -> dict[str, Any]:
         try:
@@ -368,19 +329,3 @@ class AirbyteApi:
 
     def _url(self, path: str) -> str:
         return path if "://" in path else f"{self._settings.public_url}{path}"
-
-
-def _reason(fault: Exception) -> str:
-    return " ".join(str(fault).split()) or type(fault).__name__
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait; None if it does not say."""
-    value = response.headers.get("retry-after", "")
-    if value.isdigit():
-        return float(value)
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return max(0.0, moment.timestamp() - time.time())

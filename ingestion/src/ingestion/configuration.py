@@ -1,4 +1,4 @@
-"""A connector's configuration: looked up in the environment, checked, compared.
+"""A connector's configuration: looked up in the environment, and checked.
 
 What is secret is what the declaration marks `Secret` and what the connector's own specification
 marks `airbyte_secret`.
@@ -6,7 +6,7 @@ marks `airbyte_secret`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,9 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from ingestion.declaration import DeclarationError, Destination, Env, Secret, Source, connector_spec
 from ingestion.settings import SettingsError
+from ingestion.specification import secret_paths
 
-__all__ = ["Configuration", "number_like", "resolve", "secret_values", "undeclared"]
+__all__ = ["Configuration", "resolve", "secret_values"]
 
 Path = tuple[str, ...]
 
@@ -46,7 +47,7 @@ def resolve(actor: Source | Destination, env: Mapping[str, str]) -> Configuratio
     values = _look_up(actor.configuration, (), env, secrets, where)
     spec = connector_spec(actor.connector)
     if spec is not None:
-        for path in _secret_paths(spec, values):
+        for path in secret_paths(actor.connector, values):
             if ".".join(path) not in secrets:
                 raise DeclarationError(
                     f'{where}: {".".join(path)} is a secret: write Secret("ITS_VARIABLE") '
@@ -66,24 +67,6 @@ def secret_values(configuration: Any, env: Mapping[str, str]) -> list[str]:
     elif isinstance(configuration, (list, tuple)):
         inner = configuration
     return [secret for value in inner for secret in secret_values(value, env)]
-
-
-def undeclared(connector: str, path: Path, value: Any) -> bool:
-    """Whether a value that nobody declared is news, not a default that the server filled in."""
-    if value in (None, "", [], {}):
-        return False
-    spec = connector_spec(connector)
-    if spec is None:
-        return True
-    schemas = _schemas_at(spec, path)
-    return not any(_is_default(schema, value) for schema in schemas)
-
-
-def number_like(connector: str, path: Path) -> bool:
-    """Whether the specification says that this is a number, however the server writes it."""
-    spec = connector_spec(connector)
-    schemas = _schemas_at(spec, path) if spec else []
-    return any(schema.get("type") in ("integer", "number") for schema in schemas)
 
 
 def _look_up(
@@ -135,53 +118,3 @@ def _explain(fault: ValidationError) -> str:
     if fault.validator == "additionalProperties":
         return f"{place} has a field that the connector does not know"
     return f"{place} breaks the connector's rule: {fault.validator} {fault.validator_value}"
-
-
-def _secret_paths(schema: Mapping[str, Any], value: Any, path: Path = ()) -> Iterator[Path]:
-    """The places in `value` that the specification marks as secret."""
-    if not isinstance(value, Mapping):
-        return
-    for name, inner in value.items():
-        for found in _properties(schema, name):
-            if found.get("airbyte_secret"):
-                yield (*path, name)
-            else:
-                yield from _secret_paths(found, inner, (*path, name))
-
-
-def _schemas_at(schema: Mapping[str, Any], path: Path) -> list[Mapping[str, Any]]:
-    """Every schema that any branch of the specification has for a place."""
-    found = [schema]
-    for name in path:
-        found = [inner for one in found for inner in _properties(one, name)]
-    return found
-
-
-def _properties(schema: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    return [
-        branch["properties"][name]
-        for branch in _branches(schema)
-        if isinstance(branch.get("properties", {}).get(name), Mapping)
-    ]
-
-
-def _branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    yield schema
-    for word in ("oneOf", "anyOf", "allOf"):
-        for branch in schema.get(word) or ():
-            yield from _branches(branch)
-
-
-def _is_default(schema: Mapping[str, Any], value: Any) -> bool:
-    if "const" in schema and value == schema["const"]:
-        return True
-    if "default" in schema and value == schema["default"]:
-        return True
-    if not isinstance(value, Mapping):
-        return False
-    # An object without a default of its own: the first alternative is what a server fills in.
-    first = next(iter(schema.get("oneOf") or ()), schema)
-    properties = first.get("properties") or {}
-    return bool(properties) and all(
-        name in properties and _is_default(properties[name], inner) for name, inner in value.items()
-    )

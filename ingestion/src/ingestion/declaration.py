@@ -108,6 +108,7 @@ class Stream(Model):
     name: str
     sync_mode: SyncMode
     cursor: str | None = None
+    """A field, or the path of a nested one: "meta.updated_at"."""
     primary_key: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
     """The fields to sync; none named means all of them."""
@@ -119,7 +120,8 @@ class Stream(Model):
         if self.sync_mode == "incremental_deduped_history" and not self.primary_key:
             raise ValueError(f"stream {self.name}: append + dedup needs a primary_key")
         if self.fields:
-            needed = {*self.primary_key, *((self.cursor,) if self.cursor else ())}
+            paths = (*self.primary_key, *((self.cursor,) if self.cursor else ()))
+            needed = {path.split(".")[0] for path in paths}
             if missing := sorted(needed - set(self.fields)):
                 raise ValueError(f"stream {self.name}: fields must include {', '.join(missing)}")
         return self

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any
 
 from ingestion.client import AirbyteApi, Kind
-from ingestion.configuration import Configuration, number_like, resolve, undeclared
+from ingestion.compare import Change, added, configuration_changes, secret_changes
+from ingestion.configuration import Configuration, resolve
 from ingestion.declaration import Connection, Destination, Source, Stream, stream_schema
-from ingestion.secrets import DigestStore, same
+from ingestion.secrets import DigestStore
 
 __all__ = [
     "Change",
@@ -25,23 +26,9 @@ __all__ = [
     "plan_connection",
 ]
 
-Operation = Literal["+", "-", "~"]
-ABSENT: Final = object()
-
 
 class PlanError(Exception):
     """What is declared cannot be reached from what is there; says why, and what to do."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One difference: at `path`, from `old` to `new`."""
-
-    operation: Operation
-    path: tuple[str, ...]
-    old: Any = None
-    new: Any = None
-    secret: bool = False
 
 
 @dataclass(frozen=True)
@@ -150,7 +137,6 @@ def plan_actor(
     digests: DigestStore,
 ) -> ObjectPlan:
     """What a source or destination needs."""
-    secrets = set(configuration.secrets)
     notes = (
         ()
         if configuration.checked
@@ -158,7 +144,9 @@ def plan_actor(
     )
     if there is None:
         fields = {"type": actor.type, "configuration": dict(configuration.values)}
-        return ObjectPlan(kind, actor.name, None, tuple(_added(fields, (), secrets)), notes)
+        return ObjectPlan(
+            kind, actor.name, None, tuple(added(fields, (), configuration.secrets)), notes
+        )
     type_there = there.get(f"{kind}Type")
     if type_there is not None and type_there != actor.type:
         raise PlanError(
@@ -167,11 +155,11 @@ def plan_actor(
         )
     id_ = str(there[f"{kind}Id"])
     old = {k: v for k, v in (there.get("configuration") or {}).items() if k != f"{kind}Type"}
-    changes = list(
-        _compare(actor.connector, configuration.values, old, ("configuration",), secrets)
+    changes = (
+        *configuration_changes(actor.connector, configuration, old),
+        *secret_changes(configuration, old, digests.read(id_)),
     )
-    changes += _rotated(configuration, old, digests.read(id_))
-    return ObjectPlan(kind, actor.name, id_, tuple(changes), notes)
+    return ObjectPlan(kind, actor.name, id_, changes, notes)
 
 
 def plan_connection(
@@ -188,7 +176,7 @@ def plan_connection(
             **{k: v for k, v in settings_of(connection).items() if v != ""},
             "streams": {s.name: stream_fields(connection, s) for s in connection.streams},
         }
-        return ObjectPlan("connection", connection.name, None, tuple(_added(fields, (), set())))
+        return ObjectPlan("connection", connection.name, None, tuple(added(fields, (), {})))
     for kind, id_, declared in (
         ("source", source_id, connection.source.name),
         ("destination", destination_id, connection.destination.name),
@@ -229,7 +217,7 @@ def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
     if stream.cursor:
         fields["cursor"] = stream.cursor
     if stream.primary_key:
-        fields["primary_key"] = list(stream.primary_key)
+        fields["primary_key"] = sorted(stream.primary_key)
     fields["fields"] = _selection(connection, stream.name, stream.fields)
     return fields
 
@@ -254,7 +242,7 @@ def _stream_changes(connection: Connection, there: Mapping[str, Any]) -> Iterabl
     for stream in connection.streams:
         path = ("streams", stream.name)
         if stream.name not in actual:
-            yield from _added(stream_fields(connection, stream), path, set())
+            yield from added(stream_fields(connection, stream), path, {})
             continue
         old = _fields_of(actual[stream.name])
         old["fields"] = _selection(connection, stream.name, old["fields"])
@@ -271,93 +259,6 @@ def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "sync_mode": entry.get("syncMode") or "full_refresh_overwrite",
         "cursor": ".".join(entry.get("cursorField") or []),
-        "primary_key": [".".join(path) for path in entry.get("primaryKey") or []],
+        "primary_key": sorted(".".join(path) for path in entry.get("primaryKey") or []),
         "fields": chosen,
     }
-
-
-def _added(value: Any, path: tuple[str, ...], secrets: set[str]) -> Iterable[Change]:
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _added(inner, (*path, str(name)), secrets)
-    else:
-        yield Change("+", path, new=value, secret=".".join(path[1:]) in secrets)
-
-
-def _compare(
-    connector: str,
-    new: Mapping[str, Any],
-    old: Mapping[str, Any],
-    path: tuple[str, ...],
-    secrets: set[str],
-) -> Iterable[Change]:
-    """Differences between a declared configuration and the server's, secrets aside."""
-    for name, declared in new.items():
-        here = (*path, name)
-        there = old.get(name)
-        if ".".join(here[1:]) in secrets:
-            continue
-        if isinstance(declared, Mapping):
-            inner = there if isinstance(there, Mapping) else {}
-            yield from _compare(connector, declared, inner, here, secrets)
-        elif there is None:
-            if declared is not None:
-                yield Change("+", here, new=declared)
-        elif not _equal(declared, there, number_like(connector, here[1:])):
-            if _holds_secret(here[1:], secrets):
-                continue
-            yield Change("~", here, there, declared)
-    for name in old:
-        here = (*path, name)
-        if name not in new and undeclared(connector, here[1:], old[name]):
-            yield Change("-", here, old[name], secret=_masked(old[name]))
-
-
-def _holds_secret(path: tuple[str, ...], secrets: set[str]) -> bool:
-    """Whether a list has secrets among its items, so that it cannot be compared."""
-    start = ".".join(path) + "."
-    return any(secret.startswith(start) for secret in secrets)
-
-
-def _equal(new: Any, old: Any, number: bool) -> bool:
-    if isinstance(new, bool) or isinstance(old, bool):
-        return new is old
-    if number:
-        try:
-            return float(new) == float(old)
-        except (TypeError, ValueError):
-            return False
-    if isinstance(new, Mapping) and isinstance(old, Mapping):
-        names = {n for n in (*new, *old) if new.get(n) is not None or old.get(n) is not None}
-        return all(_equal(new.get(n), old.get(n), False) for n in names)
-    if isinstance(new, (list, tuple)) and isinstance(old, (list, tuple)):
-        return len(new) == len(old) and all(map(_alike, new, old))
-    return bool(new == old)
-
-
-def _alike(new: Any, old: Any) -> bool:
-    return _equal(new, old, number=False)
-
-
-def _masked(value: Any) -> bool:
-    return isinstance(value, str) and len(value) > 2 and set(value) == {"*"}
-
-
-def _rotated(
-    configuration: Configuration, old: Mapping[str, Any], known: Mapping[str, str]
-) -> Iterable[Change]:
-    """Secrets that differ from those applied last, or of which that cannot be told."""
-    for path, secret in sorted(configuration.secrets.items()):
-        there: Any = old
-        for name in path.split("."):
-            if isinstance(there, (list, tuple)) and name.isdigit() and int(name) < len(there):
-                there = there[int(name)]
-            else:
-                there = there.get(name) if isinstance(there, Mapping) else None
-        place = ("configuration", *path.split("."))
-        if there is None:
-            yield Change("+", place, secret=True)
-        elif path not in known:
-            yield Change("~", place, "unknown", "set", secret=True)
-        elif not same(secret, known[path]):
-            yield Change("~", place, "old", "new", secret=True)

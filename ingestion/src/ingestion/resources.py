@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
+import psycopg
 from freshline.stamp import data_time_metadata
 
 from ingestion import views
@@ -43,6 +44,8 @@ class Airbyte(dg.ConfigurableResource[Any]):
                 sync = run_sync(settings, api, id_, log)
         except (AirbyteError, DeclarationError, PlanError, SettingsError, SyncError) as error:
             raise dg.Failure(str(error)) from None
+        except psycopg.OperationalError as error:
+            raise dg.Failure(f"the warehouse does not answer: {error}") from None
         metadata: dict[str, Any] = {
             **data_time_metadata(sync.started),
             "airbyte/job_id": sync.job_id,
@@ -84,15 +87,21 @@ def _connection_id(
     env: Mapping[str, str],
     log: logging.Logger,
 ) -> str:
-    """The connection's id; in development, it is made if it is missing."""
+    """The connection's id. In development, the declaration is applied first."""
     from ingestion.apply import apply, connection_id_of
     from ingestion.secrets import WarehouseDigests
 
+    if settings.development:
+        # Made on first use, and kept as declared: ports, repository and passwords of a laptop's
+        # stack change when it is set up anew, and nobody should have to think of Airbyte then.
+        apply(
+            api,
+            [connection],
+            env,
+            WarehouseDigests(warehouse_conninfo(env)),
+            lambda plan: log.info("Airbyte's %s %s: applied", plan.kind, plan.name),
+        )
     found = connection_id_of(api, connection)
-    if found is None and settings.development:
-        log.info("Airbyte has no connection %s yet: applying its declaration", connection.name)
-        apply(api, [connection], env, WarehouseDigests(warehouse_conninfo(env)))
-        found = connection_id_of(api, connection)
     if found is None:
         raise DeclarationError(
             f"Airbyte at {settings.url} has no connection {connection.name!r}: run `ingestion "

@@ -114,8 +114,8 @@ class AirbyteSettings:
     def development(self) -> bool:
         """Whether this Airbyte runs on this very machine, as the embedded one does.
 
-        Such a server is polled every second, and gets a declared connection that it lacks
-        on first use. Any other is changed by `ingestion apply` alone.
+        Such a server is polled every second, and every sync first makes it as declared. Any
+        other is changed by `ingestion apply` alone.
         """
         try:
             return ip_address(self.host).is_loopback

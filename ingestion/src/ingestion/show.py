@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from ingestion.plan import Change, ObjectPlan
+from ingestion.compare import Change
+from ingestion.plan import ObjectPlan
 
 __all__ = ["lines_of"]
 

@@ -1,0 +1,145 @@
+"""The differences between a configuration as declared and as the server has it.
+
+What cannot mean a difference is not one: nulls, defaults that the server filled in, how it writes
+numbers, secrets that it masks. Whether a secret changed is told by its digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ingestion.configuration import Configuration
+from ingestion.secrets import HIDDEN, same
+from ingestion.specification import is_default, is_number, is_secret, secret_paths
+
+__all__ = ["Change", "added", "configuration_changes", "secret_changes"]
+
+Operation = Literal["+", "-", "~"]
+Path = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference: at `path`, from `old` to `new`."""
+
+    operation: Operation
+    path: Path
+    old: Any = None
+    new: Any = None
+    secret: bool = False
+    """If so, `old` and `new` are words about it, never the value."""
+
+
+def added(value: Any, path: Path, secrets: Mapping[str, str]) -> Iterator[Change]:
+    """All of a new value, a change for each of its leaves."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from added(inner, (*path, str(name)), secrets)
+    elif ".".join(path[1:]) in secrets:
+        yield Change("+", path, secret=True)
+    else:
+        yield Change("+", path, new=_veiled(value, path[1:], secrets))
+
+
+def configuration_changes(
+    connector: str, configuration: Configuration, old: Mapping[str, Any]
+) -> Iterator[Change]:
+    """What differs, the values of secrets aside."""
+    return _Comparison(connector, configuration.secrets).of_objects(
+        configuration.values, old, ("configuration",)
+    )
+
+
+def secret_changes(
+    configuration: Configuration, old: Mapping[str, Any], known: Mapping[str, str]
+) -> Iterator[Change]:
+    """Secrets that differ from those applied last, or of which that cannot be told."""
+    for dotted, secret in sorted(configuration.secrets.items()):
+        path = tuple(dotted.split("."))
+        place = ("configuration", *path)
+        if _at(old, path) is None:
+            yield Change("+", place, secret=True)
+        elif dotted not in known:
+            yield Change("~", place, "unknown", "set", secret=True)
+        elif not same(secret, known[dotted]):
+            yield Change("~", place, "old", "new", secret=True)
+
+
+class _Comparison:
+    def __init__(self, connector: str, secrets: Mapping[str, str]) -> None:
+        self._connector = connector
+        self._secrets = secrets
+
+    def of_objects(
+        self, new: Mapping[str, Any], old: Mapping[str, Any], path: Path
+    ) -> Iterator[Change]:
+        for name, declared in new.items():
+            here, there = (*path, name), old.get(name)
+            if ".".join(here[1:]) in self._secrets:
+                continue
+            if isinstance(declared, Mapping):
+                inner = there if isinstance(there, Mapping) else {}
+                yield from self.of_objects(declared, inner, here)
+            elif there is None:
+                if declared is not None:
+                    yield from added(declared, here, self._secrets)
+            elif not self._equal(declared, there, here):
+                before, after = self._veiled(there, here), self._veiled(declared, here)
+                yield Change("~", here, before, after)
+        for name, there in old.items():
+            here = (*path, name)
+            if name not in new and not is_default(self._connector, here[1:], there):
+                secret = is_secret(self._connector, here[1:])
+                yield Change(
+                    "-", here, None if secret else self._veiled(there, here), secret=secret
+                )
+
+    def _veiled(self, value: Any, path: Path) -> Any:
+        """The value without its secrets: the server may name some that nobody declared."""
+        marked = {".".join(place) for place in secret_paths(self._connector, value, path[1:])}
+        return _veiled(value, path[1:], {*self._secrets, *marked})
+
+    def _equal(self, new: Any, old: Any, path: Path) -> bool:
+        if ".".join(path[1:]) in self._secrets:
+            return True
+        if isinstance(new, Mapping) and isinstance(old, Mapping):
+            return not any(self.of_objects(new, old, path))
+        if _is_list(new) and _is_list(old):
+            return len(new) == len(old) and all(
+                self._equal(one, other, (*path, str(position)))
+                for position, (one, other) in enumerate(zip(new, old, strict=True))
+            )
+        if isinstance(new, bool) or isinstance(old, bool):
+            return new is old
+        if is_number(self._connector, path[1:]):
+            try:
+                return float(new) == float(old)
+            except (TypeError, ValueError):
+                return False
+        return bool(new == old)
+
+
+def _veiled(value: Any, path: Path, secrets: Collection[str]) -> Any:
+    """The value with every secret in it replaced: for a list, which is shown as a whole."""
+    if ".".join(path) in secrets:
+        return HIDDEN
+    if isinstance(value, Mapping):
+        return {k: _veiled(inner, (*path, str(k)), secrets) for k, inner in value.items()}
+    if _is_list(value):
+        return [_veiled(inner, (*path, str(i)), secrets) for i, inner in enumerate(value)]
+    return value
+
+
+def _at(value: Any, path: Path) -> Any:
+    for name in path:
+        if _is_list(value):
+            value = value[int(name)] if name.isdigit() and int(name) < len(value) else None
+        else:
+            value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -1,0 +1,68 @@
+"""What can go wrong with a request to Airbyte, and what people are told to do about it."""
+
+from __future__ import annotations
+
+import email.utils
+import time
+from typing import Final
+
+import httpx
+
+__all__ = ["AgainError", "AirbyteError", "advice", "reason", "retry_after"]
+
+ADVICE: Final = {
+    400: "Airbyte refused the request: correct the declaration in connections.py",
+    403: "these credentials may not do this: give the application the editor's role",
+    404: "it is not in Airbyte (any more): run the command again to see what is left",
+    409: "Airbyte is busy with that very thing: try again when it is done",
+    422: "Airbyte refused the request: correct the declaration in connections.py",
+    429: "Airbyte asks for fewer requests: try again later",
+}
+
+
+class AirbyteError(Exception):
+    """Airbyte could not be asked, or said no: one line for people.
+
+    `status` is the HTTP status, if there was an answer; `ambiguous` says that the request may
+    have been carried out all the same.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, ambiguous: bool = False) -> None:
+        super().__init__(message)
+        self.status = status
+        self.ambiguous = ambiguous
+
+
+class AgainError(Exception):
+    """The attempt failed, and may be repeated after `pause` seconds (None: the usual pause)."""
+
+    def __init__(self, error: AirbyteError, pause: float | None = None) -> None:
+        self.error = error
+        self.pause = pause
+
+
+def advice(status: int, path: str, credentials: str) -> str:
+    """What to do about an answer of that status. `credentials` says what to check for 401."""
+    if status == 401:
+        return f"Airbyte refused the credentials: {credentials}"
+    if status == 404 and path.count("/") < 2:
+        return "no public API there: check AIRBYTE_URL (host only, without /api/public/v1)"
+    if status >= 500:
+        return "Airbyte is in trouble: try again, and look at its server's log if it stays so"
+    return ADVICE.get(status, "Airbyte answered what nobody expects: check AIRBYTE_URL")
+
+
+def reason(fault: Exception) -> str:
+    return " ".join(str(fault).split()) or type(fault).__name__
+
+
+def retry_after(response: httpx.Response) -> float | None:
+    """Seconds that the server asks to wait; None if it does not say."""
+    value = response.headers.get("retry-after", "")
+    if value.isdigit():
+        return float(value)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return max(0.0, moment.timestamp() - time.time())
