@@ -12,7 +12,7 @@ from math import inf, sqrt
 from typing import NamedTuple
 
 from freshline.planner.deadlines import deadline
-from freshline.planner.estimate import SURE, Span, allowance
+from freshline.planner.estimate import MARGIN, SURE, Span, allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.policy import MaxLag
@@ -29,10 +29,12 @@ class Claim(NamedTuple):
     """Of the path from the start of a run of the asset until the target is materialized."""
     allowed: float
     """That path's allowance, in seconds; 0 while on its way upstream."""
+    advance: float
+    """Seconds by which to start even earlier, to be in time for a run that others need."""
 
     def latest_start(self, data: float) -> float:
         """When the successor of a version of that data time must start for this target."""
-        return deadline(self.policy, data) - self.allowed
+        return deadline(self.policy, data) - self.allowed - self.advance
 
 
 class Urgency(NamedTuple):
@@ -55,7 +57,7 @@ def urgency(claims: tuple[Claim, ...], data: float | None) -> Urgency:
         start = other.latest_start(data)
         if start < latest:
             latest, claim = start, other
-    return Urgency(latest, latest + claim.allowed, claim)
+    return Urgency(latest, latest + claim.allowed + claim.advance, claim)
 
 
 def feasible(facts: Facts, target: str, policy: MaxLag) -> bool:
@@ -75,7 +77,7 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             policy = lineage.policies.get(key)
             if policy:
                 able = feasible(facts, key, policy)
-                found.append(Claim(key, policy, able, 0.0, 0.0, 0.0))
+                found.append(Claim(key, policy, able, 0.0, 0.0, 0.0, 0.0))
             stage = facts.stages[key]
             kept = _most_urgent(found)
             claims[key] = tuple([_allowed(_extended(claim, stage.run)) for claim in kept])
@@ -84,6 +86,9 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             passed_on = [_extended(claim, stage.wait) for claim in claims[key]]
             for name in lineage.inputs[key]:
                 carried = _carried(facts, passed_on, name, key)
+                advance = _advance(facts, claims[key], name, key, unit.tick)
+                if advance:
+                    carried = [claim._replace(advance=claim.advance + advance) for claim in carried]
                 if name in asked:
                     asked[name].extend(carried)
                 else:
@@ -92,13 +97,13 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
 
 
 def _extended(claim: Claim, span: Span) -> Claim:
-    target, policy, able, mean, variance, _ = claim
-    return Claim(target, policy, able, mean + span.mean, variance + span.variance, 0.0)
+    target, policy, able, mean, variance, _, advance = claim
+    return Claim(target, policy, able, mean + span.mean, variance + span.variance, 0.0, advance)
 
 
 def _allowed(claim: Claim) -> Claim:
-    target, policy, able, mean, variance, _ = claim
-    return Claim(target, policy, able, mean, variance, allowance(Span(mean, variance)))
+    target, policy, able, mean, variance, _, advance = claim
+    return Claim(target, policy, able, mean, variance, allowance(Span(mean, variance)), advance)
 
 
 def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> list[Claim]:
@@ -113,6 +118,26 @@ def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> lis
     if consumer in facts.held:
         return []
     return [claim for claim in claims if claim.feasible]
+
+
+def _advance(
+    facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str, tick: float
+) -> float:
+    """How much sooner `name` must be there than its own age asks for (seconds).
+
+    An asset never overlaps with itself. Where an input's next version would be needed while
+    the consumer is still busy with the run that another input asks for, it has to be in time
+    for that run instead.
+    """
+    taken, data = facts.taken[consumer], facts.data[name]
+    if taken is None or data is None or data <= taken:
+        return 0.0
+    next_run = urgency(claims, taken).latest_start
+    needed = urgency(claims, data).latest_start
+    busy = allowance(facts.stages[consumer].run)
+    if not next_run < needed < next_run + busy + tick:
+        return 0.0
+    return needed - next_run + tick + MARGIN
 
 
 def _most_urgent(claims: list[Claim]) -> list[Claim]:
@@ -145,7 +170,7 @@ def _extremes(claims: list[Claim]) -> list[Claim]:
     tightest = roughest = claims[0]
     least = least_sure = inf
     for claim in claims:
-        room = claim.policy.minutes * 60.0 - claim.mean
+        room = claim.policy.minutes * 60.0 - claim.mean - claim.advance
         if room < least:
             least, tightest = room, claim
         sure = room - SURE * sqrt(claim.variance)
@@ -155,4 +180,4 @@ def _extremes(claims: list[Claim]) -> list[Claim]:
 
 
 def _tightness(claim: Claim) -> float:
-    return claim.policy.minutes * 60.0 - claim.allowed
+    return claim.policy.minutes * 60.0 - claim.allowed - claim.advance

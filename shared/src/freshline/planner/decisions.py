@@ -136,7 +136,7 @@ class _Decisions:
                 return _Verdict(True, self._why_now(decision, unit), alone=bool(joined))
         else:
             wait = self._next_input(key)
-        if joined and self._improves(key, joined) and not self._better_than(key, joined, unit):
+        if joined and self._improves(key, joined) and self._worth_joining(key, joined, unit):
             names = " and ".join(sorted(joined))
             return _Verdict(True, f"right after {names}, in the same run")
         if wait is None or wait == inf:
@@ -192,33 +192,48 @@ class _Decisions:
         return None
 
     def _rescued(self, key: str, unit: Unit, limiting: list[str], arrival: float) -> bool:
-        """Whether every target that is due stays late with a run now, and not with the next.
+        """Whether a run now leaves every target that is due late again, and the next one not.
 
-        This is what an outage ends with: one run with the data that is already on its way,
+        An asset is busy while it runs. Is what it could take now so old that its successor
+        would have to start before that run ends, then a run now only prolongs the trouble.
+        This is what outages end with: one run with the data that is already on its way,
         rather than one with what has gone stale and another one right after it.
         """
+        facts = self.facts
+        versions = [facts.states[name].version for name in limiting]
+        arrived = max(version.at for version in versions if version)
+        if self.now - arrived <= 2 * unit.tick:
+            return False  # what has just come in is never passed over
         lowest = self._data_of(key, {})
-        promised = min(self.decisions[name].promise or -inf for name in limiting)
-        data = self.facts.data[key]
+        promises = {name: self.decisions[name].promise or -inf for name in limiting}
+        promised = self._data_of(key, promises)
+        data = facts.data[key]
+        busy = facts.stages[key].run.mean
         for claim in self.claims[key]:
             if data is not None and self.now + unit.tick <= claim.latest_start(data):
                 continue
-            mean = claim.mean
-            allowed = claim.allowed
-            hopeless = claim.latest_start(lowest) + allowed < self.now + mean
-            helped = claim.latest_start(promised) + allowed >= arrival + mean
+            hopeless = claim.latest_start(lowest) < self.now + busy
+            helped = claim.latest_start(promised) >= arrival + unit.tick + busy
             if not (claim.feasible and hopeless and helped):
                 return False
         return True
 
-    def _better_than(self, key: str, joined: Mapping[str, float], unit: Unit) -> bool:
-        """Whether inputs even newer than those of the run that it could join will be in time."""
+    def _worth_joining(self, key: str, joined: Mapping[str, float], unit: Unit) -> bool:
+        """Whether to start in one run with the inputs in `joined`, right after the last of them.
+
+        Not when one of them keeps it from starting in time, and not when inputs even newer
+        than what that run has will be there in time.
+        """
         latest = self.decisions[key].urgency.latest_start
-        arrival = max(
+        begin = max(self.decisions[name].arrival for name in joined)
+        otherwise = max(self.decisions[name].arrival for name in self._limiting(key, {}))
+        if begin > max(latest, otherwise + unit.tick):
+            return False
+        newer = max(
             self.decisions[name].after if name in joined else self.decisions[name].arrival
             for name in self._limiting(key, joined)
         )
-        return arrival <= latest - unit.tick
+        return newer > latest - unit.tick
 
     def _limiting(self, key: str, joined: Mapping[str, float]) -> list[str]:
         """The inputs with the oldest data: nothing improves until all of these do."""
