@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import psutil
 import psycopg
 import pytest
 from devstack_fixtures import Launcher, PostgresServer
-from helpers import mentioning, until
+from helpers import DEVSTACK, mentioning, until
 
 Serve = Callable[..., PostgresServer]
 
@@ -325,3 +326,49 @@ class TestAsRoot:
         serve(data=home)
 
         assert postmaster(home).uids().real == 12345
+
+    @pytest.fixture
+    def as_user(self) -> list[str]:
+        """The start of a command line that runs the rest as an ordinary user.
+
+        In a namespace, since the interpreter may be below root's home, which no other user enters.
+        """
+        prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+        if subprocess.run([*prefix, "true"], check=False).returncode != 0:
+            pytest.skip("this kernel does not let us make user namespaces")
+        return prefix
+
+    def test_started_by_an_ordinary_user(self, as_user: list[str], new_home: Path) -> None:
+        command = [*as_user, DEVSTACK, "serve", "postgres", "--with-parent", "--data", new_home]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            facts = json.loads(process.stdout.readline())
+            with psycopg.connect(
+                host=facts["host"],
+                port=facts["port"],
+                user=facts["user"],
+                password=facts["password"],
+            ) as connection:
+                row = connection.execute("select 1").fetchone()
+            process.communicate()
+
+        assert row == (1,)
+        assert process.returncode == 0
+        assert mentioning(str(new_home)) == []
+
+    def test_an_ordinary_user_over_the_data_of_another(
+        self, as_user: list[str], home: Path
+    ) -> None:
+        os.chown(home / "cluster", 12345, 12345)
+        done = subprocess.run(
+            [*as_user, DEVSTACK, "serve", "postgres", "--data", home],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert done.returncode == 1
+        assert f"{home / 'cluster'} belongs to" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -183,7 +183,7 @@ class PostgresServer:
         password_file.write_text(self._password)
         password_file.chmod(0o600)
         self._account.own(folder)
-        arguments = [
+        arguments: list[str | Path] = [
             self._initdb,
             f"--pgdata={new}",
             f"--username={SUPERUSER}",

@@ -76,7 +76,7 @@ def write_record(path: Path, record: Record) -> None:
 def descendants(pid: int) -> list[psutil.Process]:
     """A process' children and theirs, as far as they can be seen now."""
     try:
-        return psutil.Process(pid).children(recursive=True)
+        return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
         return []
 

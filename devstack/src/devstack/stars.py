@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TextIO
 
 from devstack.errors import DevstackError
 
@@ -105,14 +105,15 @@ def _read_rows(path: Path) -> Iterator[tuple[str, Star]]:
     try:
         # utf-8-sig: spreadsheets put a byte order mark in front of the header.
         with path.open(newline="", encoding="utf-8-sig") as file:
-            yield from _parse(path, csv.reader(file, strict=True))
+            yield from _parse(path, file)
     except OSError as error:
         raise DevstackError(
             f"{path}: {error.strerror}. DEVSTACK_STARS (or --stars) must name a readable CSV file."
         ) from error
 
 
-def _parse(path: Path, reader: csv._reader) -> Iterator[tuple[str, Star]]:
+def _parse(path: Path, file: TextIO) -> Iterator[tuple[str, Star]]:
+    reader = csv.reader(file, strict=True)
     names: dict[str, str] = {}
     line = 1
     try:
