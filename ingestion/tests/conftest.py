@@ -12,6 +12,10 @@ from ingestion.settings import AirbyteSettings
 from openapi import CheckedTransport
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-lineage", action="store_true", help="accept the lineage as it is now")
+
+
 class Memory:
     """A `DigestStore` without a database."""
 
