@@ -261,6 +261,21 @@ def test_a_command_that_breaks_could_not_run(
     assert "the disk is on fire" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("home", "said"),
+    [("/no/such/folder", "DAGSTER_HOME is /no/such/folder"), ("", "there is no dagster.yaml here")],
+)
+def test_measured_durations_need_an_instance(
+    home: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", home)
+
+    result = run("check", "--committed", "--measured")
+
+    assert 2 == result.exit_code
+    assert said in result.output
+
+
 class TestImpact:
     def test_of_a_column(self) -> None:
         result = run("impact", "mart/stars.login")

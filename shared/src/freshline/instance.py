@@ -25,6 +25,8 @@ def open_instance() -> Iterator[DagsterInstance]:
 
     home = os.environ.get("DAGSTER_HOME")
     folder = Path(home) if home else Path.cwd()
+    if home and not folder.is_dir():
+        raise InstanceError(f"DAGSTER_HOME is {home}, which is no folder.")
     if not home and not (folder / "dagster.yaml").exists():
         raise InstanceError(
             "there is no dagster.yaml here; set DAGSTER_HOME to the instance's folder."

@@ -52,14 +52,15 @@ def check_command(
     from freshline import report
     from freshline.check import Severity, Workspace, findings
     from freshline.check.gather import DurationsError, from_code, from_files, read_seconds
+    from freshline.instance import InstanceError
 
     try:
         declared = read_seconds(durations) if durations else {}
         subjects = from_files(workspace) if committed else from_code(workspace, seconds=seconds)
-    except (WorkspaceError, DurationsError) as error:
+        looked_at = Workspace(subjects, declared)
+        found = findings(looked_at, _measured(looked_at) if measured else None)
+    except (WorkspaceError, DurationsError, InstanceError) as error:
         raise stop(str(error)) from None
-    looked_at = Workspace(subjects, declared)
-    found = findings(looked_at, _measured(looked_at) if measured else None)
     if as_json:
         report.print_json(found, subjects)
     elif github:

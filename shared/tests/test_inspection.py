@@ -1,0 +1,164 @@
+"""Finding out which locations there are, and asking them."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freshline import describe
+from freshline.inspection import Entry, WorkspaceError, child, read_workspace
+
+
+def entries(folder: Path, *load_from: Any) -> list[Entry]:
+    file = folder / "workspace.yaml"
+    file.write_text(json.dumps({"load_from": load_from}))
+    return read_workspace(file)
+
+
+class TestReadWorkspace:
+    @pytest.fixture(autouse=True)
+    def here(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("entry", "name"),
+        [
+            ({"python_module": "shop.definitions"}, "shop.definitions"),
+            ({"python_module": {"module_name": "shop", "attribute": "defs"}}, "shop:defs"),
+            ({"python_file": "a/b.py"}, "b.py"),
+            ({"python_file": {"relative_path": "b.py", "attribute": "x"}}, "b.py:x"),
+            ({"python_package": "shop"}, "shop"),
+            ({"autoload_defs_module": "shop.defs"}, "shop.defs"),
+            ({"grpc_server": {"port": 4000}}, "grpc:localhost:4000"),
+            ({"grpc_server": {"host": "h", "socket": "/s"}}, "grpc:h:/s"),
+            ({"python_module": {"module_name": "m", "location_name": "mine"}}, "mine"),
+        ],
+    )
+    def test_names_are_those_that_dagster_gives(
+        self, tmp_path: Path, entry: object, name: str
+    ) -> None:
+        assert [name] == [it.name for it in entries(tmp_path, entry)]
+
+    def test_values_come_from_the_environment_where_the_file_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SHOP_PYTHON", "/opt/shop/bin/python")
+        monkeypatch.setenv("SHOP_PORT", "4001")
+
+        loaded, served = entries(
+            tmp_path,
+            {"python_module": {"module_name": "m", "executable_path": {"env": "SHOP_PYTHON"}}},
+            {"grpc_server": {"port": {"env": "SHOP_PORT"}}},
+        )
+
+        assert ("/opt/shop/bin/python", 4001) == (loaded.executable_path, served.port)
+
+    def test_the_contract_is_beside_the_environment_of_the_location(self, tmp_path: Path) -> None:
+        shop = tmp_path / "shop"
+        (shop / ".venv" / "bin").mkdir(parents=True)
+        (shop / ".venv" / "bin" / "python").symlink_to(sys.executable)
+        (shop / "pyproject.toml").touch()
+        module = {"module_name": "m.definitions", "executable_path": "shop/.venv/bin/python"}
+
+        (entry,) = entries(tmp_path, {"python_module": module})
+
+        assert shop / "contract.json" == entry.contract_file
+
+    def test_locations_of_one_folder_have_a_file_each(self, tmp_path: Path) -> None:
+        one, two = entries(tmp_path, {"python_file": "one.py"}, {"python_file": "two.py"})
+
+        assert [tmp_path / "contract.one.py.json", tmp_path / "contract.two.py.json"] == [
+            one.contract_file,
+            two.contract_file,
+        ]
+
+    def test_a_file_belongs_to_the_nearest_project(self, tmp_path: Path) -> None:
+        (tmp_path / "shop").mkdir()
+        (tmp_path / "shop" / "pyproject.toml").touch()
+
+        (entry,) = entries(tmp_path, {"python_file": "shop/src/deep/definitions.py"})
+
+        assert tmp_path / "shop" == entry.folder
+
+    def test_an_executable_is_looked_for_beside_the_workspace_file_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (tmp_path / "python").symlink_to(sys.executable)
+        monkeypatch.chdir(elsewhere)
+
+        (entry,) = entries(
+            tmp_path, {"python_module": {"module_name": "m", "executable_path": "python"}}
+        )
+
+        assert tmp_path == entry.start
+
+    def test_a_file_that_is_no_workspace(self, tmp_path: Path) -> None:
+        (tmp_path / "workspace.yaml").write_text("just text")
+
+        with pytest.raises(WorkspaceError, match="has no load_from"):
+            read_workspace(tmp_path / "workspace.yaml")
+
+
+@pytest.mark.parametrize("module", [child, describe])
+def test_what_runs_in_a_location_needs_dagster_alone(module: Any) -> None:
+    """freshline is not installed in every location that the gate asks."""
+    tree = ast.parse(Path(module.__file__).read_text())
+    imported = {
+        name.split(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+
+    # Code servers are asked by the gate's own Python, which has freshline.
+    asked_here = {"freshline"} if module is child else set()
+    assert imported - set(sys.stdlib_module_names) == {"dagster"} | asked_here
+
+
+def test_nothing_outlives_the_one_who_asked(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    (tmp_path / "hangs.py").write_text(
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(started)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    task = {
+        "location": "hangs",
+        "field": "python_file",
+        "target": str(tmp_path / "hangs.py"),
+        "attribute": None,
+        "start": str(tmp_path),
+        "working_directory": None,
+        "folder": None,
+        "seconds": 600,
+        "result": str(tmp_path / "result"),
+        "log": str(tmp_path / "log"),
+    }
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"describe": describe.__file__, "tasks": [task, task]}))
+    asked = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not (started.exists() and started.read_text()):
+        assert time.monotonic() < deadline, "the location was never loaded"
+        time.sleep(0.05)
+
+    assert asked.stdin
+    asked.stdin.close()
+
+    assert 0 == asked.wait(60)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
