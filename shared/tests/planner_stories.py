@@ -1,0 +1,157 @@
+"""A small language for the planner's tests: what has happened, then what the plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from freshline.model import (
+    Asset,
+    AssetState,
+    Durations,
+    Graph,
+    Moments,
+    Pending,
+    Plan,
+    Snapshot,
+    Version,
+)
+from freshline.planner import plan
+from freshline.policy import MaxLag
+
+NOON = 1_700_049_600.0  # 12:00:00 UTC
+TICK = 5.0
+
+SYNC = "postgres/stargazers"
+USERS = "postgres/stargazers_user"
+STARGAZER = "mart/mart_gh_stargazer"
+CUMULATIVE = "mart/mart_gh_cumulative"
+JOIN = "mart/mart_gh_join"
+
+WORKSPACE = (
+    Asset(SYNC, "ingestion", unit="sync"),
+    Asset(USERS, "ingestion", (SYNC,), unit="sync"),
+    Asset(STARGAZER, "analytics_core", (SYNC, USERS)),
+    Asset(CUMULATIVE, "analytics_marts", (SYNC,), MaxLag(5)),
+    Asset(JOIN, "analytics_marts", (STARGAZER, CUMULATIVE), MaxLag(10)),
+)
+"""The graph of this repository: the sync takes 60 s, every model 15 s."""
+
+
+def graph_of(*assets: Asset, tick: float = TICK, outside: frozenset[str] = frozenset()) -> Graph:
+    return Graph(
+        assets={asset.key: asset for asset in assets},
+        ticks={asset.location: tick for asset in assets},
+        outside=outside,
+    )
+
+
+def steady(seconds: float) -> Durations:
+    """Twenty runs, none of which took longer than another."""
+    nothing = Moments(20, 0.0, 0.0)
+    return Durations(nothing, nothing, nothing, Moments(20, seconds, 0.0))
+
+
+@dataclass(frozen=True)
+class Story:
+    graph: Graph
+    now: float = NOON
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each asset executes; 15 by default."""
+    states: Mapping[str, AssetState] = field(default_factory=dict)
+    seen: Mapping[str, float] = field(default_factory=dict)
+    since: Mapping[str, float] = field(default_factory=dict)
+    events: int = 0
+
+    # --- what happens ---------------------------------------------------------------------
+
+    def after(self, seconds: float) -> Story:
+        return replace(self, now=self.now + seconds)
+
+    def at(self, seconds: float) -> Story:
+        """`seconds` after noon."""
+        return replace(self, now=NOON + seconds)
+
+    def made(self, *keys: str, data: float | None) -> Story:
+        """Materialized now, with the data time given in seconds after noon."""
+        story = self
+        for key in keys:
+            story = story._with(
+                key,
+                version=Version(story.events + 1, story.now, None if data is None else NOON + data),
+                pending=None,
+                failures=0,
+                failing_since=None,
+                failed_at=None,
+                error=None,
+            )
+        return story
+
+    def queued(self, *keys: str, run: str = "run") -> Story:
+        story = self
+        for key in keys:
+            story = story._with(key, pending=Pending(run, story.now), last_run_id=run)
+        return story
+
+    def started(self, *keys: str, run: str = "run") -> Story:
+        story = self
+        for key in keys:
+            story = story._with(key, pending=Pending(run, story.now, story.now), last_run_id=run)
+        return story
+
+    def failed(self, key: str, error: str = "boom") -> Story:
+        state = self._state(key)
+        return self._with(
+            key,
+            pending=None,
+            failures=state.failures + 1,
+            failing_since=self.now if state.failing_since is None else state.failing_since,
+            failed_at=self.now,
+            error=error,
+        )
+
+    def last_heard(self, location: str, seconds: float) -> Story:
+        """`seconds` after noon is when `location` last spoke."""
+        return replace(self, seen={**self.seen, location: NOON + seconds})
+
+    def with_asset(self, asset: Asset) -> Story:
+        return replace(
+            self, graph=replace(self.graph, assets={**self.graph.assets, asset.key: asset})
+        )
+
+    def _state(self, key: str) -> AssetState:
+        return self.states.get(key, AssetState(durations=steady(self.seconds.get(key, 15.0))))
+
+    def _with(self, key: str, **changes: object) -> Story:
+        state = replace(self._state(key), **changes)
+        return replace(self, states={**self.states, key: state}, events=self.events + 1)
+
+    # --- what the plan says ---------------------------------------------------------------
+
+    @property
+    def snapshot(self) -> Snapshot:
+        states = {key: self._state(key) for key in self.graph.assets}
+        return Snapshot({**states, **self.states}, self.seen, self.since)
+
+    @property
+    def plan(self) -> Plan:
+        return plan(self.graph, self.snapshot, self.now)
+
+    @property
+    def requested(self) -> set[str]:
+        return {key for key, asset in self.plan.assets.items() if asset.request}
+
+    def first_request(self, key: str, within: float) -> float | None:
+        """Seconds after noon of the first tick that requests `key`, if nothing else happens."""
+        story = self
+        while story.now <= self.now + within:
+            if key in story.requested:
+                return story.now - NOON
+            story = story.after(TICK)
+        return None
+
+
+def workspace() -> Story:
+    """The workspace at noon: everything has just been made from a sync begun at noon."""
+    story = Story(graph_of(*WORKSPACE), seconds={SYNC: 60.0, USERS: 60.0})
+    return story.made(SYNC, USERS, STARGAZER, CUMULATIVE, JOIN, data=0)
