@@ -181,7 +181,7 @@ class Launcher:
             elif value is not None and value is not False:
                 arguments += [flag, str(value)]
         log = self._folder / f"{name}-{secrets.token_hex(3)}.log"
-        with open(log, "wb") as errors:
+        with log.open("wb") as errors:
             process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.PIPE,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from checkout import Checkout
 
-MEMORY = Path("/dev/shm")
+MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it are made by mkdtemp
 NEEDED_BYTES = 2 * 2**30
 
 

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 LIST = "/repos/octo/cat/stargazers"
 WITH_TIME = "application/vnd.github.v3.star+json"
 NOW = 1_600_000_000
+TOKEN = "good"
 
 
 class Given:
@@ -35,7 +36,7 @@ class Given:
     def repositories(self) -> Sequence[str]:
         return ["octo/cat"]
 
-    def of(self, repository: str, now: float) -> Sequence[Star]:
+    def of(self, _: str, now: float) -> Sequence[Star]:
         return [star for star in self._stars if star.starred_at <= now]
 
 
@@ -49,8 +50,8 @@ class Clock:
         return self.now
 
 
-def client(count: int = 3, *, token: str | None = "good", **options: Any) -> httpx.Client:
-    stand_in = GitHub(Given(count), token="good", **{"clock": Clock(), **options})
+def client(count: int = 3, *, token: str | None = TOKEN, **options: Any) -> httpx.Client:
+    stand_in = GitHub(Given(count), token=TOKEN, **{"clock": Clock(), **options})
     headers = {} if token is None else {"Authorization": f"token {token}"}
     return browse(stand_in, headers)
 
@@ -310,7 +311,7 @@ class TestRepository:
             def repositories(self) -> Sequence[str]:
                 return []
 
-        stand_in = GitHub(Empty(0), token="good", repository="octo/empty")
+        stand_in = GitHub(Empty(0), token=TOKEN, repository="octo/empty")
         browser = browse(stand_in, {"Authorization": "token good"})
 
         assert browser.get("/repos/octo/empty").json()["stargazers_count"] == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from checkout import Checkout
@@ -134,6 +136,37 @@ class TestUp:
         checkout.run("down")
         assert other.states()["postgres"] == "running"
         other.clean()
+
+
+class TestWithAirbyte:
+    """All three together."""
+
+    def test_knows_the_client_of_the_settings_even_when_those_are_new(
+        self, quick_folder: Path
+    ) -> None:
+        checkout = Checkout(quick_folder, airbyte=True)
+        try:
+            checkout.run("up")
+            first = self.answer(checkout)
+            (checkout.root / ".env").unlink()
+            checkout.run("up")
+            second = self.answer(checkout)
+            states = checkout.states()
+        finally:
+            checkout.clean()
+
+        assert (first, second) == (200, 200)
+        assert states == {"postgres": "running", "github": "running", "airbyte": "running"}
+        assert checkout.listening() == []
+
+    def answer(self, checkout: Checkout) -> int:
+        values = checkout.settings()
+        client = {
+            "client_id": values["AIRBYTE_CLIENT_ID"],
+            "client_secret": values["AIRBYTE_CLIENT_SECRET"],
+        }
+        url = f"{values['AIRBYTE_URL']}/api/public/v1/applications/token"
+        return httpx.post(url, json=client).status_code
 
 
 class TestStars:

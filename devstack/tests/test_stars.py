@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 HEADER = "repository,user_id,login,starred_at"
 NEVER = 2.0**40
+FROM = datetime(2015, 1, 1)  # noqa: DTZ001 - hypothesis adds time zones itself
 EPOCH = int(datetime(2026, 3, 15, 12, tzinfo=timezone.utc).timestamp())
 
 
@@ -194,7 +195,7 @@ class TestStarFile:
             st.tuples(
                 st.sampled_from(["o/r", "o/s"]),
                 st.integers(1, 6),
-                st.datetimes(datetime(2015, 1, 1), datetime(2015, 1, 2)),
+                st.datetimes(FROM, FROM + timedelta(days=1)),
             ),
             max_size=30,
         ),

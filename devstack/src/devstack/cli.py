@@ -49,7 +49,7 @@ def status(root: Root = CHECKOUT) -> None:
     rows = _stack(root).status()
     table = Table("service", "state", "where", "pid", "log", box=None)
     for row in rows:
-        here = row.log.removeprefix(f"{os.getcwd()}/")
+        here = row.log.removeprefix(f"{Path.cwd()}/")
         table.add_row(row.service, row.state, row.where, row.pid, here)
     # Wide enough for every column when the output goes into a file.
     console = Console()

@@ -26,7 +26,6 @@ import hashlib
 import hmac
 import json
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,18 +38,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from devstack.github_faults import Faults
-from devstack.stars import Star, Stars
+from devstack.github_shapes import repository_body, repository_number, star_with_time, user
+from devstack.stars import Stars
 
 DEFAULT_RATE_LIMIT = 1_000_000
-GITHUB_RATE_LIMIT = 5_000
-GITHUB_PAGE_CAP = 400
 ANONYMOUS_RATE_LIMIT = 60
 WINDOW_SECONDS = 3600
 DEFAULT_PAGE_SIZE = 30
 BIGGEST_PAGE_SIZE = 100
 
 _DOCUMENTATION = "https://docs.github.com/rest"
-_API = "https://api.github.com"
 
 
 @dataclass
@@ -147,7 +144,7 @@ class GitHub:
 
     def _get_repository(self, request: Request) -> tuple[Any, dict[str, str]]:
         name = self._named(request)
-        return _repository_body(name, self._stars.of(name, self._clock())), {}
+        return repository_body(name, self._stars.of(name, self._clock())), {}
 
     def _list_stargazers(self, request: Request) -> tuple[Any, dict[str, str]]:
         name = self._named(request)
@@ -168,9 +165,9 @@ class GitHub:
                     "see how far back you can traverse.",
                 )
         shown = stars[(page - 1) * size : page * size]
-        body = [_with_time(star) if with_time else _user(star) for star in shown]
+        body = [star_with_time(star) if with_time else user(star) for star in shown]
         headers = {"X-GitHub-Media-Type": f"github.v3{'; param=star' * with_time}; format=json"}
-        base = f"{request.base_url}repositories/{_number(name)}/stargazers"
+        base = f"{request.base_url}repositories/{repository_number(name)}/stargazers"
         if link := _link(base, dict(request.query_params), page, last):
             headers["Link"] = link
         return body, headers
@@ -183,14 +180,12 @@ class GitHub:
         async def endpoint(request: Request) -> Response:
             quota = self._quota(request)
             if quota.remaining == 0:
-                return _failure(
-                    request, 403, "API rate limit exceeded for user ID 1.", quota.headers()
-                )
+                return _failure(403, "API rate limit exceeded for user ID 1.", quota.headers())
             try:
                 body, headers = answer(request)
             except HTTPException as error:
                 quota.used += 1
-                return _failure(request, error.status_code, error.detail, quota.headers())
+                return _failure(error.status_code, error.detail, quota.headers())
             return self._json(request, body, quota, headers, costs=1)
 
         return endpoint
@@ -223,15 +218,16 @@ class GitHub:
             return Response(status_code=304, headers=all_headers)
         return Response(content, headers=all_headers, media_type="application/json; charset=utf-8")
 
-    async def _error(self, request: Request, error: Exception) -> Response:
+    async def _error(self, _: Request, error: Exception) -> Response:
         """What is raised outside an endpoint: an unknown path or method, bad credentials."""
-        assert isinstance(error, HTTPException)
+        if not isinstance(error, HTTPException):
+            raise error
         details = {404: "Not Found", 405: "Not Found"}
         status = 404 if error.status_code == 405 else error.status_code
-        return _failure(request, status, details.get(error.status_code, error.detail), {})
+        return _failure(status, details.get(error.status_code, error.detail), {})
 
-    async def _crash(self, request: Request, _: Exception) -> Response:
-        return _failure(request, 500, "Server Error", {})
+    async def _crash(self, _: Request, __: Exception) -> Response:
+        return _failure(500, "Server Error", {})
 
     def _quota(self, request: Request) -> Quota:
         quota = self._quotas[self._is_authenticated(request)]
@@ -264,7 +260,7 @@ class GitHub:
         names = [*self._stars.repositories(), *([self._repository] if self._repository else [])]
         number = request.path_params.get("number")
         if number is not None:
-            found = [name for name in names if _number(name) == number]
+            found = [name for name in names if repository_number(name) == number]
         else:
             wanted = f"{request.path_params['owner']}/{request.path_params['repo']}".lower()
             found = [name for name in names if name.lower() == wanted]
@@ -273,7 +269,7 @@ class GitHub:
         return found[0]
 
 
-def _failure(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
+def _failure(status: int, message: str, headers: Mapping[str, str]) -> Response:
     body = {"message": message, "documentation_url": _DOCUMENTATION, "status": str(status)}
     return Response(
         json.dumps(body).encode(),
@@ -331,93 +327,3 @@ def _link(base: str, query: Mapping[str, str], page: int, last: int) -> str:
         f'<{base}?{urlencode({**query, "page": number})}>; rel="{name}"'
         for name, number in pages.items()
     )
-
-
-def _number(name: str) -> int:
-    """A repository's number: any, as long as it stays the same."""
-    return zlib.crc32(name.lower().encode()) + 1
-
-
-def _timestamp(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _with_time(star: Star) -> dict[str, Any]:
-    return {"starred_at": _timestamp(star.starred_at), "user": _user(star)}
-
-
-def _user(star: Star) -> dict[str, Any]:
-    return _account(star.user_id, star.login, "User")
-
-
-def _account(number: int, login: str, kind: str) -> dict[str, Any]:
-    """A simple user. The links are GitHub's own, so that rows do not depend on where we run."""
-    url = f"{_API}/users/{login}"
-    node = base64.b64encode(f"0{len(kind)}:{kind}{number}".encode()).decode()
-    return {
-        "login": login,
-        "id": number,
-        "node_id": node,
-        "avatar_url": f"https://avatars.githubusercontent.com/u/{number}?v=4",
-        "gravatar_id": "",
-        "url": url,
-        "html_url": f"https://github.com/{login}",
-        "followers_url": f"{url}/followers",
-        "following_url": f"{url}/following{{/other_user}}",
-        "gists_url": f"{url}/gists{{/gist_id}}",
-        "starred_url": f"{url}/starred{{/owner}}{{/repo}}",
-        "subscriptions_url": f"{url}/subscriptions",
-        "organizations_url": f"{url}/orgs",
-        "repos_url": f"{url}/repos",
-        "events_url": f"{url}/events{{/privacy}}",
-        "received_events_url": f"{url}/received_events",
-        "type": kind,
-        "user_view_type": "public",
-        "site_admin": False,
-    }
-
-
-def _repository_body(name: str, stars: Any) -> dict[str, Any]:
-    owner, _, short = name.partition("/")
-    url = f"{_API}/repos/{name}"
-    number = _number(name)
-    created = _timestamp(stars[0].starred_at if stars else 0)
-    changed = _timestamp(stars[-1].starred_at if stars else 0)
-    return {
-        "id": number,
-        "node_id": base64.b64encode(f"010:Repository{number}".encode()).decode(),
-        "name": short,
-        "full_name": name,
-        "private": False,
-        "owner": _account(_number(owner), owner, "Organization"),
-        "html_url": f"https://github.com/{name}",
-        "description": None,
-        "fork": False,
-        "url": url,
-        "stargazers_url": f"{url}/stargazers",
-        "created_at": created,
-        "updated_at": changed,
-        "pushed_at": changed,
-        "homepage": None,
-        "size": 0,
-        "stargazers_count": len(stars),
-        "watchers_count": len(stars),
-        "watchers": len(stars),
-        "language": None,
-        "has_issues": True,
-        "has_projects": True,
-        "has_wiki": True,
-        "has_pages": False,
-        "has_discussions": False,
-        "forks_count": 0,
-        "forks": 0,
-        "archived": False,
-        "disabled": False,
-        "open_issues_count": 0,
-        "open_issues": 0,
-        "license": None,
-        "topics": [],
-        "visibility": "public",
-        "default_branch": "main",
-        "organization": _account(_number(owner), owner, "Organization"),
-    }

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import importlib.util
-import os
 import secrets
 import shutil
 import signal
@@ -26,6 +25,7 @@ import psutil
 import psycopg
 
 from devstack.accounts import choose_account
+from devstack.environment import write_private
 from devstack.errors import DevstackError
 from devstack.kernel import die_with_parent
 from devstack.ports import LOOPBACK, busy_port_message, claim_port
@@ -93,7 +93,7 @@ class PostgresServer:
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> PostgresServer:
+    def __enter__(self) -> PostgresServer:  # noqa: PYI034 - Self is newer than Python 3.10
         try:
             self._prepare()
             self._start()
@@ -111,7 +111,8 @@ class PostgresServer:
 
     def wait(self, seconds: float | None = None) -> int | None:
         """The exit code once Postgres has ended; None when it still runs after so many seconds."""
-        assert self._process is not None
+        if self._process is None:
+            return 0
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -161,8 +162,7 @@ class PostgresServer:
                 "Delete the data with `devstack reset`, or put the file back."
             )
         password = secrets.token_urlsafe(24)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(password + "\n")
+        write_private(path, password + "\n")
         return password
 
     def _remove_half_made_clusters(self) -> None:
@@ -197,7 +197,7 @@ class PostgresServer:
             # Syncing a thousand files takes long on a busy disk, and there is nothing to lose yet.
             "--no-sync",
         ]
-        with open(self._log, "ab") as log:
+        with self._log.open("ab") as log:
             done = subprocess.run(
                 self._account.command(arguments),
                 cwd=self._home,
@@ -237,8 +237,8 @@ class PostgresServer:
         for attempt in range(5):
             port = claim_port(self._port, purpose="postgres")
             size = self._log.stat().st_size
-            self._launch(port)
-            if self._await_ready(port):
+            self._process = self._launch(port)
+            if self._await_ready(self._process, port):
                 self._port = port
                 return
             written = _text_from(self._log, size)
@@ -249,13 +249,13 @@ class PostgresServer:
                 raise DevstackError(busy_port_message(port, purpose="postgres"))
         raise self._failure("did not start")
 
-    def _launch(self, port: int) -> None:
+    def _launch(self, port: int) -> subprocess.Popen[bytes]:
         settings = {**_SETTINGS, **(_THROWAWAY_SETTINGS if self._throwaway else {})}
         arguments: list[str | Path] = [self._postgres, "-D", self._cluster, "-p", str(port)]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
-        with open(self._log, "ab") as log:
-            self._process = subprocess.Popen(
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
                 self._account.command(arguments),
                 cwd=self._home,
                 stdin=subprocess.DEVNULL,
@@ -267,14 +267,13 @@ class PostgresServer:
                 **self._account.popen_options(),
             )
 
-    def _await_ready(self, port: int) -> bool:
+    def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
         """Wait for the first connection; false when Postgres ended instead."""
-        assert self._process is not None
         address = Address(LOOPBACK, port, SUPERUSER, self._password, "postgres")
         deadline = time.monotonic() + START_SECONDS
         reason = ""
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if process.poll() is not None:
                 return False
             try:
                 psycopg.connect(address.conninfo, connect_timeout=5).close()
@@ -307,7 +306,7 @@ def _binaries() -> Path:
 
 
 def _locked(home: Path) -> IO[str]:
-    file = open(home / "lock", "a+")  # noqa: SIM115 - held for as long as the server runs
+    file = (home / "lock").open("a+")  # held for as long as the server runs
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -341,7 +340,7 @@ def _stop_postmaster(process: psutil.Process | subprocess.Popen[bytes], *, immed
 
 
 def _text_from(path: Path, offset: int) -> str:
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         file.seek(offset)
         return file.read().decode(errors="replace")
 

@@ -136,7 +136,7 @@ def serve_airbyte(
         typer.Option(
             envvar="DEVSTACK_AIRBYTE_DATABASE_URL",
             show_envvar=True,
-            help="Database of its connections and jobs; by environment to keep its password secret.",
+            help="Database of its connections and jobs; in the environment nobody else sees it.",
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder for credentials and logs; made when missing.")],
