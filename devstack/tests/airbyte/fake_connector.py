@@ -43,7 +43,7 @@ class Source:
         if "stderr" in self.config:
             print(self.config["stderr"], file=sys.stderr)
         print("a stray line of some library")
-        say("LOG", {"level": "WARN", "message": "reading"})
+        say("LOG", {"level": "WARN", "message": self.config.get("log", "reading")})
         for configured in self.catalog["streams"]:
             name = configured["stream"]["name"]
             getattr(self, f"read_{name}")(configured["sync_mode"] == "incremental")

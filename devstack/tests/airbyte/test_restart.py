@@ -85,17 +85,21 @@ class TestRestart:
     def test_secrets_are_not_logged(self, running: Any, database: Any) -> None:
         """Neither by the server nor in a job's log, not even when the job fails."""
         airbyte = running.airbyte
+        said = "the token is hunter2"
         source = airbyte.new_source(
-            rows=9, fail_after=5, ending="exit", token="hunter2", stderr="the end"
+            rows=9, fail_after=5, ending="exit", token="hunter2", stderr=said, log=said
         )
         destination = airbyte.new_destination(database.dsn)
-        airbyte.sync(airbyte.new_connection(source, destination, DEDUP))
+        job = airbyte.sync(airbyte.new_connection(source, destination, DEDUP))
+        reason = airbyte.failure(job["jobId"])
+        shown = airbyte.internal("jobs/get", id=job["jobId"])["attempts"][0]["logs"]["logLines"]
         logs = "".join(
             file.read_text() for file in (running._options["data"] / "logs").glob("*.log")
         )
 
-        assert "connector WARN: reading" in logs
-        for text in (logs, running.program.log):
+        assert "connector WARN: the token is **********" in shown
+        assert "the token is **********" in reason["internalMessage"]
+        for text in (logs, running.program.log, str(reason)):
             assert "hunter2" not in text
             assert database.password not in text
 

@@ -14,8 +14,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from devstack.airbyte.errors import unprocessable
-
-MASK = "**********"
+from devstack.airbyte.protocol import MASK
 
 
 def check(specification: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
@@ -43,6 +42,12 @@ def masked(specification: Mapping[str, Any], configuration: Any) -> Any:
         items = [one for one in _branches(specification) if isinstance(one.get("items"), Mapping)]
         return [_masked_by_all([one["items"] for one in items], value) for value in configuration]
     return configuration
+
+
+def secrets_of(specification: Mapping[str, Any], configuration: Any) -> list[str]:
+    """Every secret in the configuration, longest first: what no log may repeat."""
+    found = _differing(configuration, masked(specification, configuration))
+    return sorted({text for text in found if text}, key=len, reverse=True)
 
 
 def unmasked(new: Any, old: Any) -> Any:
@@ -84,6 +89,18 @@ def without_nulls(value: Any) -> Any:
     if isinstance(value, list):
         return [without_nulls(one) for one in value]
     return value
+
+
+def _differing(original: Any, hidden: Any) -> Iterator[str]:
+    """The texts of the original where the other one has a mask."""
+    if hidden == MASK:
+        yield original if isinstance(original, str) else str(original)
+    elif isinstance(hidden, Mapping):
+        for name, value in hidden.items():
+            yield from _differing(original[name], value)
+    elif isinstance(hidden, list):
+        for one, value in zip(original, hidden, strict=True):
+            yield from _differing(one, value)
 
 
 def _masked_by_all(schemas: list[Mapping[str, Any]], value: Any) -> Any:

@@ -22,6 +22,7 @@ from uuid import UUID
 import psycopg
 
 from devstack.airbyte import catalog
+from devstack.airbyte.configuration import secrets_of
 from devstack.airbyte.errors import conflict, not_found, unprocessable
 from devstack.airbyte.faults import Switchboard
 from devstack.airbyte.registry import Connector, Registry
@@ -122,10 +123,9 @@ class JobRunner:
                     outcome = line
                 else:
                     self._note(sync.job_id, line)
-            code = sync.wait()
+            code = sync.finish()
             if not outcome:
                 outcome = {"outcome": "failed", "failure": _death(code)}
-            sync.kill()
             self._end(sync.job_id, outcome["outcome"], outcome.get("failure"))
         finally:
             with self._lock:
@@ -163,6 +163,7 @@ class JobRunner:
             "connection_id": str(connection.id),
             "command": command,
             "source": source.configuration,
+            "secrets": secrets_of(source_connector.specification, source.configuration),
             "destination": destination.configuration,
             "streams": catalog.ordered_streams(
                 source_connector, connection.settings, destination.configuration["schema"]
@@ -222,20 +223,25 @@ class _Sync:
         for line in self._process.stdout:
             yield json.loads(line)
 
-    def wait(self) -> int:
-        return self._process.wait()
+    def finish(self) -> int:
+        """Wait for the worker's end, and end with it whatever it has left behind."""
+        # Without reaping it: until then its id, which is the group's, cannot go to another.
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            self._kill_group()
+            return int(self._process.wait())
 
     def kill(self) -> None:
         """End the worker and its connector now, whatever they are doing."""
         with self._lock:
             self._killed = True
-            process = self._process
-        if process is None:
-            return
-        # The group's id is the worker's: it stays taken while any of the group lives, and the
-        # worker itself is not reaped before the thread has read its last line.
+            if self._process is not None and self._process.returncode is None:
+                self._kill_group()
+
+    def _kill_group(self) -> None:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def join(self) -> None:
         thread = self._thread

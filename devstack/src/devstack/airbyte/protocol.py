@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+MASK = "**********"
 # What the connector writes to standard error that is worth repeating when it dies wordlessly.
 _STDERR_TAIL_BYTES = 2000
 
@@ -49,6 +50,8 @@ class Reading:
     catalog: dict[str, Any]
     state: list[dict[str, Any]]
     environment: dict[str, str]
+    # What neither the log nor a failure may repeat, should the connector say it.
+    secrets: list[str] = field(default_factory=list)
     # Airbyte's own default: sources may have to wait an hour for a rate limit.
     heartbeat_seconds: float = 5400
     _failures: list[Failure] = field(default_factory=list)
@@ -88,7 +91,7 @@ class Reading:
             if code != 0:
                 err.seek(0, 2)
                 err.seek(max(0, err.tell() - _STDERR_TAIL_BYTES))
-                tail = err.read().decode(errors="replace")
+                tail = self._discreet(err.read().decode(errors="replace"))
                 raise ConnectorError(Failure(_ending(code), internal_message=tail))
 
     def _start(self, folder: Path, errors: Any) -> subprocess.Popen[bytes]:
@@ -121,10 +124,10 @@ class Reading:
             error = trace.get("error") or {}
             self._failures.append(
                 Failure(
-                    message=error.get("message") or "Something went wrong in the connector.",
-                    internal_message=error.get("internal_message") or "",
+                    message=self._discreet(error.get("message") or "The connector failed."),
+                    internal_message=self._discreet(error.get("internal_message") or ""),
                     failure_type=error.get("failure_type") or "system_error",
-                    stacktrace=error.get("stack_trace") or "",
+                    stacktrace=self._discreet(error.get("stack_trace") or ""),
                 )
             )
         status = trace.get("stream_status") or {}
@@ -133,7 +136,13 @@ class Reading:
             self._incomplete.append(Failure(f"The stream {name} was not read to its end."))
         log = message.get("log") or {}
         if log and log.get("level") not in ("DEBUG", "TRACE"):
-            print(f"connector {log.get('level')}: {log.get('message')}", file=sys.stderr)
+            text = self._discreet(f"{log.get('level')}: {log.get('message')}")
+            print(f"connector {text}", file=sys.stderr, flush=True)
+
+    def _discreet(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, MASK)
+        return text
 
 
 class _Watchdog:

@@ -68,6 +68,7 @@ def run(order: dict[str, Any]) -> None:
             catalog={"streams": [_configured(one, order["job_id"]) for one in order["streams"]]},
             state=state,
             environment=_environment(),
+            secrets=order["secrets"],
         )
         _Pump(destination, _Fault(**order.get("fault", {}))).run(reading)
     finally:
