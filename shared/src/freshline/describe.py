@@ -181,13 +181,43 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
 
 def _uses(node: Node) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     uses = _plain(node.metadata.get(USES))
-    for dep, columns in (uses or {}).items():
+    if uses is None:
+        uses = {
+            key: [
+                {"name": column.get("name", name), "type": column.get("data_type")}
+                for name, column in (source.get("columns") or {}).items()
+            ]
+            for key, source in _dbt_sources(node)
+        }
+    for dep, columns in uses.items():
         yield dep, [(column["name"], column.get("type") or "") for column in columns]
 
 
 def _outside(node: Node) -> list[str]:
     keys = _plain(node.metadata.get(OUTSIDE))
-    return [str(key) for key in keys] if isinstance(keys, (list, tuple)) else []
+    if isinstance(keys, (list, tuple)):
+        return [str(key) for key in keys]
+    return [
+        key
+        for key, source in _dbt_sources(node)
+        for meta in (source.get("meta") or {}, (source.get("config") or {}).get("meta") or {})
+        if (meta.get("freshline") or {}).get("outside") is True
+    ]
+
+
+def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The dbt sources that a model reads, by asset key, as the manifest has them.
+
+    For projects under Dagster's own translator; freshline's writes its own metadata.
+    """
+    manifest = getattr(node.metadata.get("dagster_dbt/manifest"), "manifest", None) or {}
+    translator = node.metadata.get("dagster_dbt/dagster_dbt_translator")
+    model = manifest.get("nodes", {}).get(_plain(node.metadata.get("dagster_dbt/unique_id")))
+    if model and translator:
+        for parent in model.get("depends_on", {}).get("nodes", ()):
+            source = manifest.get("sources", {}).get(parent)
+            if source:
+                yield translator.get_asset_key(source).to_user_string(), source
 
 
 def _columns(node: Node) -> list[dict[str, Any]] | None:
