@@ -40,13 +40,13 @@ def run(fake, env, database, monkeypatch, tmp_path):
 
 CREATION = """\
 + source github
+    + type: "github"
     + configuration
         + api_url: "http://127.0.0.1:9"
+        + repositories: ["acme/rocket"]
         + credentials
             + option_title: "PAT Credentials"
             + personal_access_token: (secret)
-        + repositories: ["acme/rocket"]
-    + type: "github"
 """
 
 UPDATE = """\

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timezone
 from pathlib import Path
 
 import dagster as dg
 import psycopg
 import pytest
+from ingestion.declaration import connector_spec, stream_schema
 from ingestion.definitions import defs
 
 STARS = """repository,user_id,login,starred_at
@@ -78,3 +80,14 @@ def test_the_real_connector_fills_both_assets(stack):
         users
     )
     assert [(5, first), (7, second), (9, second)] == stars
+
+
+def test_the_recorded_connector_is_the_one_in_use():
+    """After an update of the connector: `ingestion record source-github`."""
+    connector = Path(__file__).parents[2] / "devstack/connectors/source-github"
+    spec = json.loads((connector / "spec.json").read_text())["connectionSpecification"]
+    catalog = json.loads((connector / "catalog.json").read_text())
+    schemas = {one["name"]: one["json_schema"] for one in catalog["streams"]}
+
+    assert spec == connector_spec("source-github")
+    assert schemas["stargazers"] == stream_schema("source-github", "stargazers")

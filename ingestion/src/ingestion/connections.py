@@ -30,42 +30,50 @@ warehouse = Destination(
     },
 )
 
-fetch_stargazer = Connection(
-    name="fetch_stargazer",
-    source=Source(
-        name="github",
+
+def github(name: str, repository: str | Env) -> Source:
+    """A source of one repository.
+
+    One, because the key of a star is the user alone: two repositories in one connection would
+    collapse a person who starred both into one row.
+    """
+    return Source(
+        name=name,
         type="github",
         configuration={
             "api_url": Env("GITHUB_API_URL", default="https://api.github.com/"),
-            # One repository a connection: the stream's primary key is the user alone, so two
-            # repositories would collapse a person who starred both into one row.
-            "repositories": [Env("GITHUB_REPOSITORY")],
+            "repositories": [repository],
             "credentials": {
                 "option_title": "PAT Credentials",
                 "personal_access_token": Secret("GITHUB_TOKEN"),
             },
         },
-    ),
-    destination=warehouse,
-    namespace="postgres",
-    streams=(
-        Stream(
-            name="stargazers",
-            sync_mode="incremental_deduped_history",
-            cursor="starred_at",
-            primary_key=("user_id",),
-            fields=("repository", "user_id", "starred_at", "user"),
-            description="Who starred the repository, and when: one row a person.",
-            nested=(
-                Nested(
-                    name="stargazers_user",
-                    column="user",
-                    keep=("repository", "user_id"),
-                    description="The GitHub account of every stargazer: one row a person.",
-                ),
-            ),
+    )
+
+
+stargazers = Stream(
+    name="stargazers",
+    sync_mode="incremental_deduped_history",
+    cursor="starred_at",
+    primary_key=("user_id",),
+    fields=("repository", "user_id", "starred_at", "user"),
+    description="Who starred the repository, and when: one row a person.",
+    nested=(
+        Nested(
+            name="stargazers_user",
+            column="user",
+            keep=("repository", "user_id"),
+            description="The GitHub account of every stargazer: one row a person.",
         ),
     ),
+)
+
+fetch_stargazer = Connection(
+    name="fetch_stargazer",
+    source=github("github", Env("GITHUB_REPOSITORY")),
+    destination=warehouse,
+    namespace="postgres",
+    streams=(stargazers,),
     sync_every_minutes=30,
     group="github",
     owners=("team:ingestion",),

@@ -33,7 +33,9 @@ def lines_of(plan: ObjectPlan) -> Iterator[Text]:
     operation = "+" if plan.id is None else "~"
     yield _line(0, operation, f"{plan.kind} {plan.name}")
     shown: tuple[str, ...] = ()
-    for change in sorted(plan.changes, key=lambda one: one.path):
+    # What is new comes as declared; differences come from several looks and are brought together.
+    changes = plan.changes if plan.id is None else sorted(plan.changes, key=lambda one: one.path)
+    for change in changes:
         outer, name = change.path[:-1], change.path[-1]
         common = 0
         while common < min(len(outer), len(shown)) and outer[common] == shown[common]:
