@@ -31,6 +31,8 @@ class Claim(NamedTuple):
     """That path's allowance, in seconds; 0 while on its way upstream."""
     advance: float
     """Seconds by which to start even earlier, to be in time for a run that others need."""
+    busy: float
+    """Seconds that the slowest asset on the path takes; it cannot start again before."""
 
     def latest_start(self, data: float) -> float:
         """When the successor of a version of that data time must start for this target."""
@@ -77,7 +79,7 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             policy = lineage.policies.get(key)
             if policy:
                 able = feasible(facts, key, policy)
-                found.append(Claim(key, policy, able, 0.0, 0.0, 0.0, 0.0))
+                found.append(Claim(key, policy, able, 0.0, 0.0, 0.0, 0.0, 0.0))
             stage = facts.stages[key]
             kept = _most_urgent(found)
             claims[key] = tuple([_allowed(_extended(claim, stage.run)) for claim in kept])
@@ -97,13 +99,14 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
 
 
 def _extended(claim: Claim, span: Span) -> Claim:
-    target, policy, able, mean, variance, _, advance = claim
-    return Claim(target, policy, able, mean + span.mean, variance + span.variance, 0.0, advance)
+    target, policy, able, mean, variance, _, advance, busy = claim
+    mean += span.mean
+    variance += span.variance
+    return Claim(target, policy, able, mean, variance, 0.0, advance, max(busy, span.mean))
 
 
 def _allowed(claim: Claim) -> Claim:
-    target, policy, able, mean, variance, _, advance = claim
-    return Claim(target, policy, able, mean, variance, allowance(Span(mean, variance)), advance)
+    return claim._replace(allowed=allowance(Span(claim.mean, claim.variance)))
 
 
 def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> list[Claim]:
@@ -126,18 +129,18 @@ def _advance(
     """How much sooner `name` must be there than its own age asks for (seconds).
 
     An asset never overlaps with itself. Where an input's next version would be needed while
-    the consumer is still busy with the run that another input asks for, it has to be in time
-    for that run instead.
+    the consumer, or one further down, is still busy with the run that another input asks for,
+    it has to be in time for that run instead.
     """
     taken, data = facts.taken[consumer], facts.data[name]
     if taken is None or data is None or data <= taken:
         return 0.0
-    next_run = urgency(claims, taken).latest_start
-    needed = urgency(claims, data).latest_start
-    busy = allowance(facts.stages[consumer].run)
-    if not next_run < needed < next_run + busy + tick:
+    next_run = urgency(claims, taken)
+    if next_run.claim is None:
         return 0.0
-    return needed - next_run + tick + MARGIN
+    later = urgency(claims, data).latest_start - next_run.latest_start
+    busy = next_run.claim.busy + tick + MARGIN
+    return later + tick + MARGIN if 0.0 < later < busy else 0.0
 
 
 def _most_urgent(claims: list[Claim]) -> list[Claim]:
