@@ -26,7 +26,8 @@ __all__ = ["History"]
 _FIRST_LOOK: Final = 5_000  # newest materializations read when nothing is known yet
 _LATE: Final = 10.0  # seconds in which an insert with a lower id may still be committed
 _MARKS: Final = 64  # reads that fit into those seconds, and more
-_VERIFIED: Final = 10  # assets compared with the instance's own records at each read
+_VERIFY_EVERY: Final = 30.0  # seconds between comparisons with the instance's own records,
+_VERIFIED: Final = 50  # of so many assets at a time
 _NEVER_RUN: Final = AssetState()
 _TICK: Final = 5.0  # seconds between two plans of a location that does not say
 
@@ -43,6 +44,7 @@ class History:
         self._wipes: str | None = None
         self._known: set[str] = set()
         self._rota: deque[str] = deque()
+        self._verified_at = 0.0
 
     def read(self, graph: Graph, now: float, seen: Mapping[str, float] | None = None) -> Snapshot:
         """The state at `now` of every asset in `graph`. Raises what the storage raises; the
@@ -52,7 +54,7 @@ class History:
         self._read_materializations(now)
         self._read_wipes()
         self._meet(graph.assets.keys() - self._known, now)
-        self._verify(graph)
+        self._verify(graph, now)
         self._learn(graph)
         snapshot = Snapshot(self._states(graph, now), dict(seen or {}))
         self._versions.forget_old(len(graph.assets))
@@ -104,8 +106,11 @@ class History:
             self._runs.remember_last_run(key, run_id)
         self._known |= keys
 
-    def _verify(self, graph: Graph) -> None:
-        """A few assets in turn: what no event tells of (a deleted run) is noticed in the end."""
+    def _verify(self, graph: Graph, now: float) -> None:
+        """Some assets in turn: what no event told of is noticed in the end."""
+        if now - self._verified_at < _VERIFY_EVERY:
+            return
+        self._verified_at = now
         if not self._rota:
             self._rota.extend(sorted(graph.assets))
         turn = [self._rota.popleft() for _ in range(min(_VERIFIED, len(self._rota)))]

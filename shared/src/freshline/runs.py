@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Failures", "Run", "Runs"]
 
-_FIRST_LOOK: Final = 300  # newest runs read when nothing is known yet
+_FIRST_LOOK: Final = 300  # newest runs read when nothing is known yet,
+_FIRST_ASSETS: Final = 5_000  # and of those the newest that were to make so many assets
 _PAGE: Final = 25
 _BATCH: Final = 200
 _SETTLED: Final = 5_000  # run ids remembered, so that no run is judged twice
@@ -105,6 +106,7 @@ class Runs:
         """Queued, in progress, or failed with a retry to come."""
         self._ended: dict[str, Run] = {}
         self._settled: OrderedDict[str, int] = OrderedDict()
+        self._passed_over: set[str] = set()
         self._newest: int | None = None
         self._failures: defaultdict[str, dict[str, _Failure]] = defaultdict(dict)
         self._last: dict[str, tuple[int, str]] = {}
@@ -120,9 +122,7 @@ class Runs:
         }
         for deleted in self.active.keys() - records.keys():
             del self.active[deleted]
-        for record in sorted(records.values(), key=lambda record: record.storage_id):
-            if record.dagster_run.run_id not in self._settled:
-                self._follow(instance, record, now)
+        self._follow_all(instance, records.values(), now)
         # Last: should the storage fail half-way, the next read begins where this one did.
         self._newest = max((record.storage_id for record in newest), default=self._newest or 0)
 
@@ -158,7 +158,20 @@ class Runs:
             for record in instance.get_run_records(RunsFilter(run_ids=ids[start : start + _BATCH]))
         ]
 
-    def _follow(self, instance: DagsterInstance, record: RunRecord, now: float) -> None:
+    def _follow_all(
+        self, instance: DagsterInstance, records: Iterable[RunRecord], now: float
+    ) -> None:
+        """Newest first: at the first look there is an end to what is worth reading."""
+        assets = 0
+        for record in sorted(records, key=lambda record: -record.storage_id):
+            run_id = record.dagster_run.run_id
+            finished = record.dagster_run.status in _FINISHED
+            if self._newest is None and finished and assets >= _FIRST_ASSETS:
+                self._passed_over.add(run_id)
+            elif run_id not in self._settled and run_id not in self._passed_over:
+                assets += len(self._follow(instance, record, now).to_make())
+
+    def _follow(self, instance: DagsterInstance, record: RunRecord, now: float) -> Run:
         run = self.active.get(record.dagster_run.run_id) or _new_run(record)
         status = record.dagster_run.status
         if status in _FINISHED:
@@ -174,6 +187,7 @@ class Runs:
         self.active[run.id] = run
         for key in run.to_make():
             self._last[key] = max(self._last.get(key, (0, "")), (run.order, run.id))
+        return run
 
     # --- judging --------------------------------------------------------------------------
 
@@ -193,11 +207,12 @@ class Runs:
                 # Rare, and worth a question: its materializations may be older than what was
                 # read at first, or wiped.
                 run.made = frozenset(made_by_run(instance, run.id))
-        for run in self.active.values():
+        for run in sorted(self.active.values(), key=lambda run: run.order):
             for key, failure in _failures_of(run):
                 if not self._is_over(run, failure, current(key)):
                     self._count(key, run, failure)
         ended = [run for run in self._ended.values() if not run.retry_promised]
+        ended.sort(key=lambda run: run.order)
         self._ended.clear()
         for run in ended:
             self.active.pop(run.id, None)
