@@ -118,6 +118,19 @@ class TestUnknownImport:
         assert Severity.NOTE is finding.severity
         assert "freshline/outside" in finding.fix
 
+    def test_what_another_location_declares_as_external_is_a_note_too(self) -> None:
+        catalog = Contract(location="catalog", declares=("crm/people",))
+
+        finding = only(found(ingestion(), core(), marts(needs(key="crm/people")), catalog))
+
+        assert Severity.NOTE is finding.severity
+        assert "`catalog` declares it as external, and no location makes it." in finding.message
+
+    def test_what_another_location_declares_as_outside_is_nobody_s_fault(self) -> None:
+        catalog = Contract(location="catalog", outside=("crm/people",))
+
+        assert [] == found(ingestion(), core(), marts(needs(key="crm/people")), catalog)
+
     @pytest.mark.parametrize("key", ["mart/star", "mart/Stars", "mart/starz"])
     def test_an_external_definition_that_is_spelled_nearly_alike_is_a_finding(
         self, key: str

@@ -147,7 +147,10 @@ class TestFromDefinitions:
     def test_outside_comes_from_consumers_and_from_external_definitions(self) -> None:
         elsewhere = dg.AssetSpec(["crm", "customers"], metadata={"freshline/outside": True})
 
-        assert ("crm/customers", "rates/daily") == contract_of(load, revenue, elsewhere).outside
+        contract = contract_of(load, revenue, elsewhere)
+
+        assert ("crm/customers", "rates/daily") == contract.outside
+        assert ("crm/customers",) == contract.declares
 
     def test_what_it_makes_is_not_outside(self) -> None:
         rates = dg.asset(key=["rates", "daily"])(lambda: None)

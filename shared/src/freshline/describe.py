@@ -101,6 +101,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
         **about,
         "exports": [_export(made[key]) for key in sorted(made)],
         "imports": _imports(made, external),
+        "declares": sorted(set(external) - set(made)),
         "outside": sorted(outside - set(made)),
     }
 

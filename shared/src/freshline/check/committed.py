@@ -82,7 +82,7 @@ def differences(committed: Contract, current: Contract) -> list[str]:
             found.append(f"import `{key}`: new")
         else:
             found.extend(f"import `{key}`: {text}" for text in _import(before[key], after[key]))
-    for name in ("location", "published_as", "tick_seconds", "outside"):
+    for name in ("location", "published_as", "tick_seconds", "declares", "outside"):
         old, new = getattr(committed, name), getattr(current, name)
         if old != new:
             found.append(f"{name}: {old or 'none'} -> {new or 'none'}")

@@ -69,13 +69,17 @@ class Subject:
     """What its committed file says, where the code was asked too."""
     folder: Path | None = None
     contract_file: Path | None = None
+    source: Path | None = None
+    """The file that the workspace loads, if it names one."""
 
     def file_of(self, export: Export | None) -> str | None:
         """The file that declares `export`, for people and annotations."""
         if export and export.file and self.folder:
             return shown(self.folder / export.file)
-        found = self.contract_file and self.contract_file.exists()
-        return shown(self.contract_file) if found and self.contract_file else None
+        for path in (self.contract_file, self.source):
+            if path and path.exists():
+                return shown(path)
+        return None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,20 @@ class Workspace:
             for export in subject.contract.exports if subject.contract else ():
                 makers.setdefault(export.key, []).append(subject)
         return makers
+
+    @cached_property
+    def outside(self) -> frozenset[str]:
+        """Keys that some location declares to be made outside the workspace, on purpose."""
+        return frozenset(key for contract in self.contracts for key in contract.outside)
+
+    def declaring(self, key: str) -> list[str]:
+        """Locations that have an external definition of `key`."""
+        return [
+            contract.location
+            for contract in self.contracts
+            if key in contract.declares
+            or any(needed.key == key and needed.declared for needed in contract.imports)
+        ]
 
     @cached_property
     def silent(self) -> list[str]:

@@ -38,6 +38,7 @@ def from_code(workspace: Path, *, seconds: float) -> list[Subject]:
                 committed=committed,
                 folder=entry.folder,
                 contract_file=entry.contract_file,
+                source=Path(entry.target) if entry.kind == "python_file" else None,
             )
         )
     return subjects

@@ -19,7 +19,7 @@ def check_imports(workspace: Workspace) -> Iterator[Finding]:
             made = workspace.export(needed.key)
             if made:
                 yield from _columns(subject, needed, *made)
-            elif subject.contract and needed.key not in subject.contract.outside:
+            elif subject.contract and needed.key not in workspace.outside:
                 yield _unknown(workspace, subject, subject.contract, needed)
         yield from _outside_but_made(workspace, subject)
 
@@ -50,13 +50,13 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
             file=file,
             severity=Severity.NOTE,
         )
-    if needed.declared and not any(
-        same_but_for_spelling(needed.key, key) for key in workspace.makers
-    ):
+    declaring = workspace.declaring(needed.key)
+    if declaring and not any(same_but_for_spelling(needed.key, key) for key in workspace.makers):
+        whose = "it" if subject.location in declaring else f"`{declaring[0]}`"
         return Finding(
             Rule.UNKNOWN_IMPORT,
             subject.location,
-            message + "it declares it as external, and no location makes it.",
+            message + f"{whose} declares it as external, and no location makes it.",
             'If that is so on purpose, say so with metadata {"freshline/outside": True} on its '
             "definition.",
             key=needed.key,

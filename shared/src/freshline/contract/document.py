@@ -143,6 +143,9 @@ class Contract(_Value):
     tick_seconds: float | None = Field(None, description="Seconds between two plans.")
     exports: tuple[Export, ...] = ()
     imports: tuple[Import, ...] = ()
+    declares: tuple[str, ...] = Field(
+        (), description="Keys that it has an external definition of, and does not make."
+    )
     outside: tuple[str, ...] = Field(
         (), description="Keys that are made outside the workspace, on purpose."
     )

@@ -11,4 +11,6 @@ def orders(): ...
 def visits(): ...
 
 
-defs = dg.Definitions(assets=[orders, visits])
+people = dg.AssetSpec(["crm", "people"])  # for everybody's information
+
+defs = dg.Definitions(assets=[orders, visits, people])

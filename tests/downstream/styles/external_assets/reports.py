@@ -13,7 +13,7 @@ def files():
     return dg.DataVersion("1")
 
 
-@dg.asset(deps=[orders, visit, exchange_rates, weather, files])
+@dg.asset(deps=[orders, visit, exchange_rates, weather, files, ["crm", "people"]])
 def report(): ...
 
 
