@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import json
 import random
+import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
+from devstack.airbyte.protocol import Reading
 from devstack.airbyte.registry import load_registry
+from devstack.airbyte.worker import connector_environment
 from helpers_airbyte import Airbyte
 
 STREAM = {"name": "stargazers", "syncMode": "incremental_deduped_history"}
@@ -71,6 +76,65 @@ class TestDescription:
         wanted = (connector.folder / "source-github/requirements.in").read_text()
 
         assert f"airbyte-source-github=={connector.dockerImageTag}" in wanted.split()
+
+    def test_is_what_the_connector_says(self) -> None:
+        """The specification kept on disk is not stale: `describe` would write the same."""
+        connector = load_registry().find("source", type="github")
+        done = subprocess.run(
+            [*connector.command_line(), "spec"], stdout=subprocess.PIPE, text=True, check=True
+        )
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        (spec,) = [message["spec"] for message in said if message["type"] == "SPEC"]
+
+        assert connector.specification == spec["connectionSpecification"]
+
+
+class TestQuiet:
+    WATCH = """
+import os, socket
+
+def watched(original, place):
+    def call(*arguments, **options):
+        with open(os.environ["CONNECTIONS"], "a") as log:
+            print(place(*arguments), file=log)
+        return original(*arguments, **options)
+    return call
+
+socket.socket.connect = watched(socket.socket.connect, lambda _, address: address[:2])
+socket.getaddrinfo = watched(socket.getaddrinfo, lambda host, port, *_: (host, port))
+"""
+
+    def test_talks_to_github_alone(self, github_server: Any, tmp_path: Path) -> None:
+        """No telemetry, no other host: every address looked up or connected to is written down."""
+        write_stars(tmp_path / "stars.csv", 250)
+        github = github_server(stars=tmp_path / "stars.csv")
+        (tmp_path / "sitecustomize.py").write_text(self.WATCH)
+        connector = load_registry().find("source", type="github")
+        stream = connector.streams["stargazers"]
+        reading = Reading(
+            command=connector.command_line(),
+            configuration=source_of(github),
+            catalog={
+                "streams": [
+                    {
+                        "stream": stream,
+                        "sync_mode": "full_refresh",
+                        "destination_sync_mode": "append",
+                    }
+                ]
+            },
+            state=[],
+            environment={
+                **connector_environment(),
+                "PYTHONPATH": str(tmp_path),
+                "CONNECTIONS": str(tmp_path / "connections"),
+            },
+        )
+        kinds = [kind for kind, _, _ in reading.messages()]
+        called = set((tmp_path / "connections").read_text().splitlines())
+
+        assert 250 == kinds.count("RECORD")
+        assert {str(("127.0.0.1", urlsplit(github.url).port))} == called
 
 
 class TestSync:

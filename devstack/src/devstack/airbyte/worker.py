@@ -67,7 +67,7 @@ def run(order: dict[str, Any]) -> None:
             configuration=order["source"],
             catalog={"streams": [_configured(one, order["job_id"]) for one in order["streams"]]},
             state=state,
-            environment=_environment(),
+            environment=connector_environment(),
             secrets=order["secrets"],
         )
         _Pump(destination, _Fault(**order.get("fault", {}))).run(reading)
@@ -153,7 +153,8 @@ def _stream_of(state: dict[str, Any]) -> str:
     return ""
 
 
-def _environment() -> dict[str, str]:
+def connector_environment() -> dict[str, str]:
+    """What a connector is told of this process' environment, and that it may not be tracked."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {**kept, "DO_NOT_TRACK": "1"}
 
