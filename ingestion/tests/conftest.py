@@ -62,6 +62,7 @@ def env() -> dict[str, str]:
 def fake() -> Iterator[FakeAirbyte]:
     with FakeAirbyte() as server:
         yield server
+        assert [] == server.violations
 
 
 @pytest.fixture(scope="session")

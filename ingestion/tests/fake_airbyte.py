@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 from ingestion.declaration import connector_spec
 from ingestion.settings import AirbyteSettings
 from ingestion.specification import secret_paths
+from openapi import check_request
 from typing_extensions import Self
 
 MASK = "**********"
@@ -80,6 +81,8 @@ class FakeAirbyte:
         self.requests: list[str] = []
         """Every request, "POST /jobs", in order."""
         self.bodies: list[tuple[str, Any]] = []
+        self.violations: list[str] = []
+        """Requests, of whatever client, that Airbyte's description does not allow."""
         self._lock = threading.RLock()
         self._uses: dict[str, int] = {}
         fake = self
@@ -156,6 +159,8 @@ class FakeAirbyte:
         path = parts.path if internal else parts.path.removeprefix(BASE)
         name = f"{request.command} {path}"
         body = json.loads(raw) if raw else None
+        if not internal:
+            self._hold_to_description(request.command, path, parts.query, body)
         with self._lock:
             self.requests.append(name)
             self.bodies.append((name, body))
@@ -189,6 +194,12 @@ class FakeAirbyte:
                 return
         data = b"" if answer is None else json.dumps(answer).encode()
         self._write(request, status, data, "application/json", {})
+
+    def _hold_to_description(self, method: str, path: str, query: str, body: Any) -> None:
+        try:
+            check_request(method, path, query, body)
+        except AssertionError as error:
+            self.violations.append(f"{method} {path}: {error}")
 
     def _write(
         self, request: BaseHTTPRequestHandler, status: int, data: bytes, kind: str, headers: Body

@@ -28,12 +28,10 @@ class CheckedTransport(httpx.BaseTransport):
         path = request.url.path
         if not path.startswith(BASE):
             return self._inner.handle_request(request)
-        template, operation = operation_of(request.method, path.removeprefix(BASE))
-        known = set(operation.get("parameters", ()))
-        sent = {name for name, _ in parse_qsl(request.url.query.decode())}
-        assert set() == sent - known, f"{request.method} {template} knows no {sent - known}"
-        if "requestBody" in operation:
-            conform(operation["requestBody"], json.loads(request.content), "request")
+        body = json.loads(request.content) if request.content else None
+        template, operation = check_request(
+            request.method, path.removeprefix(BASE), request.url.query.decode(), body
+        )
         response = self._inner.handle_request(request)
         response.read()
         self.exchanges.append(f"{request.method} {template} {response.status_code}")
@@ -49,6 +47,16 @@ class CheckedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         self._inner.close()
+
+
+def check_request(method: str, path: str, query: str, body: Any) -> tuple[str, dict[str, Any]]:
+    """The path's template and the operation; AssertionError for what it does not allow."""
+    template, operation = operation_of(method, path)
+    unknown = {name for name, _ in parse_qsl(query)} - set(operation.get("parameters", ()))
+    assert set() == unknown, f"{method} {template} knows no {unknown}"
+    if "requestBody" in operation:
+        conform(operation["requestBody"], body, "request")
+    return template, operation
 
 
 def operation_of(method: str, path: str) -> tuple[str, dict[str, Any]]:

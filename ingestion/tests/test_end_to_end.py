@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psycopg
 import pytest
+from devstack_fixtures import Database
 from ingestion.declaration import connector_spec, stream_schema
 from ingestion.definitions import defs
 
@@ -50,36 +52,57 @@ def materialize(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 
 # A server with the public API alone, as Airbyte's own have been since 1.7.
 @pytest.mark.parametrize("stack", [{"no_internal_api": True}], indirect=True)
-def test_the_real_connector_fills_both_assets(stack):
-    before = datetime.now(timezone.utc)
+def test_the_real_connector_fills_both_assets(stack, tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
+        before = datetime.now(timezone.utc)
         result = materialize(instance)
         after = datetime.now(timezone.utc)
-        again = materialize(instance)
+        events = result.get_asset_materialization_events()
+        metadata = events[0].materialization.metadata
+        users = latest(instance, "stargazers_user")
 
-    assert result.success
-    events = {e.asset_key.to_user_string(): e for e in result.get_asset_materialization_events()}
-    assert ["postgres/stargazers", "postgres/stargazers_user"] == list(events)
-    landed = events["postgres/stargazers"].materialization.metadata
-    assert 3 == landed["dagster/row_count"].value
-    assert 3 == landed["airbyte/rows_synced"].value
-    assert landed["airbyte/bytes_synced"].value > 0
-    assert landed["airbyte/job"].value.endswith(f"jobId={landed['airbyte/job_id'].value}")
-    data_time = landed["freshline/data_time"].value
-    assert before.timestamp() <= data_time < after.timestamp()
-    assert again.success
-    with psycopg.connect(stack.dsn) as connection:
-        users = connection.execute(
-            "select repository, user_id, login from postgres.stargazers_user order by user_id"
-        ).fetchall()
-        stars = connection.execute(
-            "select user_id, starred_at from postgres.stargazers order by user_id"
-        ).fetchall()
+        assert ["stargazers", "stargazers_user"] == [one.asset_key.path[-1] for one in events]
+        assert 3 == metadata["dagster/row_count"].value
+        assert 3 == metadata["airbyte/rows_synced"].value
+        assert metadata["airbyte/bytes_synced"].value > 0
+        job_id = metadata["airbyte/job_id"].value
+        assert metadata["airbyte/job"].value.endswith(f"jobId={job_id}")
+        data_time = metadata["freshline/data_time"].value
+        assert before.timestamp() <= data_time < after.timestamp()
+        # The view's data time follows from this very version of the table.
+        pointer = users.asset_materialization.tags[
+            "dagster/input_event_pointer/postgres/stargazers"
+        ]
+        assert str(latest(instance, "stargazers").storage_id) == pointer
+        assert [
+            ("acme/rocket", 5, "ada"),
+            ("acme/rocket", 7, "grace"),
+            ("acme/rocket", 9, "alan"),
+        ] == (
+            query(
+                stack, "select repository, user_id, login from postgres.stargazers_user order by 2"
+            )
+        )
+
+        # A new star, then the same again: it adds one row.
+        with (tmp_path / "stars.csv").open("a") as stars:
+            stars.write("acme/rocket,3,edsger,2024-03-02T10:00:00Z\n")
+        assert materialize(instance).success
+
     first, second = (datetime(2024, 3, day, 10, tzinfo=timezone.utc) for day in (1, 2))
-    assert [("acme/rocket", 5, "ada"), ("acme/rocket", 7, "grace"), ("acme/rocket", 9, "alan")] == (
-        users
+    assert [(3, second), (5, first), (7, second), (9, second)] == query(
+        stack, "select user_id, starred_at from postgres.stargazers order by 1"
     )
-    assert [(5, first), (7, second), (9, second)] == stars
+
+
+def latest(instance: dg.DagsterInstance, table: str) -> dg.EventLogRecord:
+    (record,) = instance.fetch_materializations(dg.AssetKey(["postgres", table]), limit=1).records
+    return record
+
+
+def query(database: Database, sql: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database.dsn) as connection:
+        return connection.execute(sql).fetchall()
 
 
 def test_the_recorded_connector_is_the_one_in_use():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +20,7 @@ from ingestion.apply import apply as apply_connections
 from ingestion.apply import destroy as destroy_connections
 from ingestion.client import AirbyteApi, AirbyteError, Kind
 from ingestion.configuration import secret_values
-from ingestion.declaration import DeclarationError
+from ingestion.declaration import Connection, DeclarationError
 from ingestion.plan import ObjectPlan, PlanError, make_plan
 from ingestion.record import record_messages
 from ingestion.secrets import Redactor, WarehouseDigests
@@ -105,28 +106,28 @@ def record(
             _out().print(line)
 
 
+@dataclass(frozen=True)
 class _Session:
-    def __init__(self, api: AirbyteApi, env: Mapping[str, str]) -> None:
-        from ingestion.connections import CONNECTIONS
-
-        self.api = api
-        self.env = env
-        self.connections = CONNECTIONS
-        self.digests = WarehouseDigests(warehouse_conninfo(env))
+    api: AirbyteApi
+    connections: tuple[Connection, ...]
+    env: Mapping[str, str]
+    digests: WarehouseDigests
 
 
 @contextmanager
 def _session() -> Iterator[_Session]:
     redact = Redactor()
     with _faults(redact):
+        # Imported here, where a declaration that is refused ends as one line.
         from ingestion.connections import CONNECTIONS
 
         env = environment()
         for connection in CONNECTIONS:
             for actor in (connection.source, connection.destination):
                 redact.hide(*secret_values(actor.configuration, env))
+        digests = WarehouseDigests(warehouse_conninfo(env))
         with AirbyteApi(AirbyteSettings.from_environment(env), redact=redact) as api:
-            yield _Session(api, env)
+            yield _Session(api, CONNECTIONS, env, digests)
 
 
 @contextmanager
