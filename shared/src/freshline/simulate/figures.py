@@ -68,7 +68,8 @@ def _lateness(
         data_time = -inf if data is None else data
         if policy.cron is None:
             total = ceil(last) - ceil(first)
-            good = floor(data_time + policy.minutes * 60.0 + 1e-6) + 1 if data else ceil(first)
+            limit = data_time + policy.minutes * 60.0 + 1e-6
+            good = ceil(first) if data is None else floor(limit) + 1
             late += min(total, max(0, ceil(last) - max(good, ceil(first))))
             samples += total
             longest = max(longest, last - data_time)
