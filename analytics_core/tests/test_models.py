@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -106,7 +107,8 @@ def test_a_failing_dbt_test_is_a_failed_check(warehouse: Any, build: Any) -> Non
 
 
 def test_the_table_is_replaced_at_once_or_not_at_all(warehouse: Any, build: Any) -> None:
-    empty = build(dbt_models, dbt)
+    with another_team_creating_the_layer(warehouse.dsn):
+        empty = build(dbt_models, dbt)
     assert {MART: 0} == empty.row_counts
     assert dict.fromkeys(CHECKS, True) == empty.checks
 
@@ -121,6 +123,34 @@ def test_the_table_is_replaced_at_once_or_not_at_all(warehouse: Any, build: Any)
     assert {} == broken.metadata, "nothing was materialized"
     assert 'null value in column "starred_at"' in broken.error
     assert [("acme/tools", 10, "ada", utc("2020-01-01"))] == stars_of(warehouse)
+
+
+@contextmanager
+def another_team_creating_the_layer(dsn: str) -> Iterator[None]:
+    """At once with us, and first: its transaction ends when we wait for it."""
+
+    def create() -> None:
+        with psycopg.connect(dsn) as other, psycopg.connect(dsn, autocommit=True) as observer:
+            other.execute("select pg_advisory_xact_lock(hashtext('freshline: create schema'))")
+            other.execute("create schema mart")
+            created.set()
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline and not over.wait(0.05):
+                waiting = "select from pg_locks where locktype = 'advisory' and not granted"
+                if observer.execute(waiting).fetchone() is not None:
+                    met.set()
+                    return
+
+    created, met, over = threading.Event(), threading.Event(), threading.Event()
+    team = threading.Thread(target=create)
+    team.start()
+    try:
+        assert created.wait(60)
+        yield
+    finally:
+        over.set()
+        team.join()
+    assert met.is_set(), "dbt never waited for the other team"
 
 
 @contextmanager

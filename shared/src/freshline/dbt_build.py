@@ -81,24 +81,29 @@ def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[An
     target = runs / context.run.run_id
     _forget_old(runs)
     invocation = dbt.cli(["build"], context=context, target_path=target)
-    events = DbtEventIterator(_as_run(invocation), invocation)
-    yield from events.fetch_row_counts().fetch_column_metadata()
+    yield from _with_metadata(invocation)
     _keep_parsed(target)
     shutil.rmtree(target, ignore_errors=True)
 
 
-def _as_run(invocation: DbtCliInvocation) -> Iterator[Any]:
-    """The events of a dbt invocation, whose manifest becomes the one of this very run.
+def _with_metadata(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """The events of a dbt invocation; with row counts, columns and lineage of what it made.
 
-    The manifest that the location was loaded with was parsed at set-up, maybe for another
-    database or schema; row counts and columns are to come from the relations just built.
+    Fetched for one model at a time. On the whole stream, dagster-dbt spins on the processor
+    until dbt has finished, passes no interruption on to dbt, and asks for columns of tests too.
     """
-    events = invocation.stream()
-    first = next(events, None)
-    if first is not None:
-        invocation.manifest = invocation.get_artifact("manifest.json")
-        yield first
-    yield from events
+    described = False
+    for event in invocation.stream():
+        if not isinstance(event, dg.Output):
+            yield event
+            continue
+        if not described:
+            # The manifest that the location was loaded with was parsed at set-up, maybe for
+            # another database or schema; these are the relations just built.
+            invocation.manifest = invocation.get_artifact("manifest.json")
+            described = True
+        model = DbtEventIterator(iter([event]), invocation)
+        yield from model.fetch_row_counts().fetch_column_metadata()
 
 
 def _keep_parsed(target: Path) -> None:

@@ -69,7 +69,7 @@ def _dbt(project: Path, command: str) -> bool:
     # In this process: dbt takes three seconds to start.
     from dbt.cli.main import dbtRunner  # type: ignore[import-not-found]
 
-    flags = ["--quiet", "--no-version-check", "--log-path", str(project / "target")]
+    flags = ["--quiet", "--log-path", str(project / "target")]
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]
     return bool(dbtRunner().invoke([*flags, command, *folders]).success)
 

@@ -1,0 +1,79 @@
+"""freshline.dbt_prepare, and what a location says of a project that is not prepared."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster_dbt import DbtProject
+from freshline.dbt_build import ManifestMissingError, manifest_of
+from freshline.dbt_prepare import changed, main
+
+
+@pytest.fixture
+def copied(project: DbtProject, tmp_path: Path) -> Path:
+    """The prepared project, the test's own."""
+    folder = tmp_path / project.project_dir.name
+    shutil.copytree(project.project_dir, folder)
+    # Where a project lies counts: dbt links local packages by absolute path.
+    subprocess.run([sys.executable, "-m", "freshline.dbt_prepare", str(folder)], check=True)
+    return folder
+
+
+def test_what_has_not_changed_is_left_alone(copied: Path) -> None:
+    before = (copied / "target" / "manifest.json").stat().st_mtime_ns
+
+    assert 0 == main([str(copied)])
+
+    assert before == (copied / "target" / "manifest.json").stat().st_mtime_ns
+
+
+def test_a_change_is_noticed_and_said_at_load(
+    copied: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = DbtProject(copied)
+    # Dagster's loggers keep their messages from pytest's.
+    monkeypatch.setattr(logging.getLogger("dagster"), "propagate", True)
+    manifest_of(project)
+    assert [] == caplog.messages
+    assert not changed(copied)
+
+    (copied / "models" / "new.sql").write_text("select 1 as one")
+
+    assert changed(copied)
+    assert project.manifest_path == manifest_of(project)
+    (message,) = caplog.messages
+    assert "shop has changed since it was prepared" in message
+    assert f"-m freshline.dbt_prepare {copied}" in message
+
+
+def test_a_project_that_was_never_prepared_is_refused_with_the_command(copied: Path) -> None:
+    shutil.rmtree(copied / "target")
+
+    with pytest.raises(ManifestMissingError, match=f"-m freshline.dbt_prepare {copied}"):
+        manifest_of(DbtProject(copied))
+
+
+def test_a_project_that_dbt_refuses(copied: Path) -> None:
+    (copied / "models" / "new.sql").write_text("select * from {{ ref('nothing') }}")
+
+    command = [sys.executable, "-m", "freshline.dbt_prepare", str(copied)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert 1 == done.returncode
+    assert "'nothing' which was not found" in done.stdout
+    assert f"{copied} could not be prepared" in done.stderr
+    assert changed(copied) is False, "never prepared: the next try is a whole one"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], "usage: "), (["no/such/folder"], "no/such/folder is not a dbt project")],
+)
+def test_no_project(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == main(arguments)
+    assert message in capsys.readouterr().err
