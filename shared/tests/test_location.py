@@ -117,15 +117,8 @@ class TestWithFreshline:
 
         assert timedelta(minutes=5) == window(with_freshline(merged, location="here"), "mart")
 
-    def test_a_location_without_assets(self) -> None:
-        repository = with_freshline(dg.Definitions(), location="idle").get_repository_def()
-        with (
-            dg.DagsterInstance.ephemeral() as instance,
-            dg.build_sensor_context(
-                instance=instance, repository_def=repository, sensor_name="update_sensor"
-            ) as context,
-        ):
-            result = repository.get_sensor_def("update_sensor").evaluate_tick(context)
+    def test_a_location_without_assets(self, memory: dg.DagsterInstance) -> None:
+        result = _tick(memory, with_freshline(dg.Definitions(), location="idle"))
 
         assert "no policy needs anything here" in (result.skip_message or "")
 
@@ -139,6 +132,23 @@ class TestWithFreshline:
 
         assert timedelta(minutes=5) == window(definitions, "mart")
         assert {"old_style", "new_style"} <= set(specs(definitions))
+
+    def test_partitioned_assets_beside_a_target_are_left_alone(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        days = dg.DailyPartitionsDefinition("2026-01-01")
+        hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00")
+
+        @dg.asset(partitions_def=days)
+        def daily() -> None: ...
+
+        @dg.asset(partitions_def=hours)
+        def hourly() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[mart, daily, hourly]), location="here")
+        result = _tick(memory, definitions)
+
+        assert [[mart.key]] == [request.asset_selection for request in result.run_requests or ()]
 
     def test_models_of_one_subsettable_step(self) -> None:
         @dg.multi_asset(
@@ -191,13 +201,16 @@ class TestChecksByHand:
         assert "nowhere" in (result.description or "")
 
 
-def _publish(instance: dg.DagsterInstance, definitions: dg.Definitions) -> None:
+def _tick(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Any:
     repository = definitions.get_repository_def()
     with dg.build_sensor_context(
         instance=instance, repository_def=repository, sensor_name="update_sensor"
     ) as context:
-        result = repository.get_sensor_def("update_sensor").evaluate_tick(context)
-    for event in result.asset_events:
+        return repository.get_sensor_def("update_sensor").evaluate_tick(context)
+
+
+def _publish(instance: dg.DagsterInstance, definitions: dg.Definitions) -> None:
+    for event in _tick(instance, definitions).asset_events:
         instance.report_runless_asset_event(event)
 
 

@@ -97,7 +97,7 @@ class _Planner:
         self._location = location
         self._tick_seconds = tick_seconds
         self._observer = Observer()
-        self._own: tuple[RepositoryDefinition, Contract] | None = None
+        self._own: tuple[RepositoryDefinition, Contract, list[AssetCheckKey]] | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         now = time.time()
@@ -105,10 +105,10 @@ class _Planner:
         repository = context.repository_def
         if repository is None:
             raise RuntimeError("the freshness sensor needs its repository in the context")
-        own = self._own_contract(repository)
+        own, checks = self._own_part(repository)
         outlook = self._observer.look(context.instance, now, own)
         events: list[Any] = []
-        if _is_due(outlook.published.get(self._location), own, now):
+        if self._is_due(outlook.published.get(self._location), own, now):
             events.append(contract_materialization(own))
         events += self._verdicts(outlook.plan, said)
         events += self._checked_contracts(outlook, said)
@@ -118,7 +118,7 @@ class _Planner:
                 outlook.graph,
                 outlook.snapshot,
                 self._location,
-                _checks(repository),
+                checks,
             )
         )
         idle = tick_message(outlook.plan, outlook.graph, self._location, outlook.problems)
@@ -129,13 +129,20 @@ class _Planner:
             cursor=said.cursor(),
         )
 
-    def _own_contract(self, repository: RepositoryDefinition) -> Contract:
+    def _own_part(self, repository: RepositoryDefinition) -> tuple[Contract, list[AssetCheckKey]]:
+        """The location's contract and the checks of its assets, from its own definitions."""
         if self._own is None or self._own[0] is not repository:
             contract = Contract.from_definitions(
                 repository, self._location, tick_seconds=self._tick_seconds
             )
-            self._own = repository, contract
-        return self._own[1]
+            self._own = repository, contract, _checks(repository)
+        return self._own[1:]
+
+    def _is_due(self, last: PublishedContract | None, own: Contract, now: float) -> bool:
+        """Publish on change, and before the heartbeat is due."""
+        if last is None or last.digest != digest(own):
+            return True
+        return now - last.published_at >= HEARTBEAT - self._tick_seconds
 
     def _verdicts(self, plan: Plan, said: _Said) -> list[Any]:
         """What to record about this location's targets: only what has changed."""
@@ -160,11 +167,6 @@ class _Planner:
         said.contracts = outlook.digest
         measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
         return list(contract_evaluations(outlook.contracts, self._location, measured))
-
-
-def _is_due(last: PublishedContract | None, own: Contract, now: float) -> bool:
-    """Publish on change, and at every heartbeat."""
-    return last is None or last.digest != digest(own) or now - last.published_at >= HEARTBEAT
 
 
 def _in_grace(target: TargetPlan, now: float) -> bool:
