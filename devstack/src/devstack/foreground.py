@@ -22,6 +22,8 @@ from devstack.stack import Stack
 
 # How long a command may take to stop once told: runs under way are brought to an end first.
 GRACE_SECONDS = 40.0
+# And how long what has not stopped by then, or was left behind, may take.
+STUBBORN_SECONDS = 5.0
 # Between looks at the services and at orphans that have ended.
 WATCH_SECONDS = 2.0
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -101,9 +103,22 @@ class _Run:
         try:
             self._wait()
         finally:
-            end_all(self._leftovers(), grace_seconds=5.0)
-            code = self._process.wait()
+            code = self._end()
+            end_all(self._leftovers(), grace_seconds=STUBBORN_SECONDS)
         return code if code >= 0 else 128 - code
+
+    def _end(self) -> int:
+        """The command's exit code; stops it if it still runs.
+
+        Not left to ``end_all``: that would take the exit code away from us.
+        """
+        if self._process.poll() is None:
+            self._process.terminate()
+        try:
+            return self._process.wait(STUBBORN_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _watch(self) -> None:
         self._process.wait()
@@ -141,8 +156,8 @@ class _Run:
             )
 
     def _leftovers(self) -> list[psutil.Process]:
-        """What the command has started and not ended, itself included; not the stack."""
-        services = set()
+        """What the command has started and not ended; not the stack."""
+        services = {self._process.pid}
         for pid in self._stack.keeper.pids():
             services |= {pid, *(process.pid for process in descendants(pid))}
         return [process for process in descendants(os.getpid()) if process.pid not in services]
