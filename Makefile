@@ -18,6 +18,7 @@ demo: setup  ## one full pass without a browser: lineage, first rows of each mar
 
 up: setup  ## the stack alone (Postgres, Airbyte, GitHub), in the background
 	@$(DEVSTACK) up
+	@.venv/bin/python tools/limits.py
 
 down:  ## stop the stack
 	@$(DEVSTACK) down

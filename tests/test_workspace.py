@@ -83,6 +83,8 @@ class Workspace:
             # The copy comes before the installed one, which is a link to the checkout.
             "PYTHONPATH": str(root / "analytics_core" / "src"),
         }
+        limits = [HOST_BIN / "python", ROOT / "tools" / "limits.py"]
+        subprocess.run(limits, env={**self.environment, "DAGSTER_HOME": str(root)}, check=True)
         self.dagster = Daemon(
             [HOST_BIN / "dagster", "dev", "-w", "workspace.yaml", "-p", str(port)],
             cwd=root,

@@ -74,6 +74,7 @@ def make_one_pass() -> int:
     began = time.time()
     shutil.copy(ROOT / "dagster.yaml", STATE)
     os.environ["DAGSTER_HOME"] = str(STATE)
+    subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
     with dagster_dev() as dagster, dg.DagsterInstance.get() as instance:
         say("three code locations are loading; their sensors start the rest")
         graph = await_graph(instance, dagster, began)

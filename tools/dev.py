@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("DAGSTER_PORT", "3000"))
-WAREHOUSE_RUNS = 4
-"""How many runs may write to the warehouse at once; the limit of the pool `warehouse`."""
 STARTUP_SECONDS = 180
 
 
@@ -26,10 +24,8 @@ def main() -> int:
     if not port_is_free():
         sys.exit(f"Port {PORT} is taken. Free it, or choose another: DAGSTER_PORT=3001 make dev")
     environment = {**os.environ, "DAGSTER_HOME": str(ROOT)}
-    limit = ["instance", "concurrency", "set", "warehouse", str(WAREHOUSE_RUNS)]
-    subprocess.run(
-        [BIN / "dagster", *limit], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL
-    )
+    limits = [sys.executable, ROOT / "tools" / "limits.py"]
+    subprocess.run(limits, env=environment, check=True)
     command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(PORT)]
     # Its warnings are enough here: every tick is in the UI.
     command += ["--log-level", "warning", "--code-server-log-level", "warning"]
