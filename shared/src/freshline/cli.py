@@ -13,6 +13,7 @@ from dotenv import load_dotenv
 from freshline.check.command import check_command
 from freshline.contract.command import retire_command, show_command, write_command
 from freshline.impact import impact_command
+from freshline.simulate.command import simulate_command
 from freshline.sources import sources_command
 
 __all__ = ["app"]
@@ -39,6 +40,7 @@ contract = typer.Typer(help="What a location makes and needs.", no_args_is_help=
 app.add_typer(contract, name="contract")
 app.command("check")(check_command)
 app.command("impact")(impact_command)
+app.command("simulate")(simulate_command)
 app.command("sources")(sources_command)
 app.command("retire")(retire_command)
 contract.command("write")(write_command)

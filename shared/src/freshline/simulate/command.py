@@ -1,0 +1,191 @@
+"""``freshline simulate``: what the policies cost, whether they hold, and what if they changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import log1p, sqrt
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from freshline.check.command import WorkspaceOption, stop
+from freshline.inspection.workspace import WorkspaceError
+from freshline.model import Durations, Graph, TargetStatus
+from freshline.planner import plan
+from freshline.planner.words import span
+from freshline.simulate.figures import Figures, figures
+from freshline.simulate.what_if import WhatIfError, changed
+from freshline.simulate.world import Duration, Scenario, simulate
+
+if TYPE_CHECKING:
+    from freshline.check.finding import Subject
+
+__all__ = ["Forecast", "forecast", "simulate_command"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a graph's policies would cost, and whether they would hold."""
+
+    figures: Figures
+    maximum: Mapping[str, float]
+    """What each target asks for, in seconds."""
+    shortest: Mapping[str, float]
+    """What each target's path could hold at best, in seconds."""
+    infeasible: frozenset[str]
+
+
+def forecast(scenario: Scenario, hours: float) -> Forecast:
+    """Simulate `scenario` for `hours`, after a warm-up as long as the slowest policy needs."""
+    policies = [asset.policy for asset in scenario.graph.assets.values() if asset.policy]
+    warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
+    end = warm_up + hours * 3600.0
+    world = simulate(scenario, end)
+    targets = plan(world.graph, world.snapshot(), world.now).targets
+    return Forecast(
+        figures=figures(world, warm_up, end),
+        maximum={key: target.maximum for key, target in targets.items()},
+        shortest={key: target.shortest or 0.0 for key, target in targets.items()},
+        infeasible=frozenset(
+            key for key, target in targets.items() if target.status is TargetStatus.INFEASIBLE
+        ),
+    )
+
+
+def simulate_command(
+    workspace: WorkspaceOption = Path("workspace.yaml"),
+    committed: Annotated[
+        bool, typer.Option("--committed", help="Take the committed contracts; load no code.")
+    ] = False,
+    what_if: Annotated[
+        list[str] | None,
+        typer.Option("--what-if", help="LOCATION:KEY=2m, or =none; may be repeated."),
+    ] = None,
+    measured: Annotated[
+        bool, typer.Option("--measured", help="Take durations from the Dagster instance.")
+    ] = False,
+    durations: Annotated[
+        Path | None, typer.Option(help="Take durations from this JSON object of seconds by key.")
+    ] = None,
+    default: Annotated[
+        float, typer.Option(help="Seconds of an asset of which nothing is known.", min=0.0)
+    ] = 15.0,
+    launch: Annotated[
+        float, typer.Option(help="Seconds to launch a run, unless measured.", min=0.0)
+    ] = 8.0,
+    sigma: Annotated[
+        float, typer.Option(help="How much durations vary, unless measured.", min=0.0, max=2.0)
+    ] = 0.3,
+    hours: Annotated[float, typer.Option(help="Hours to simulate.", min=0.1)] = 24.0,
+    seed: Annotated[int, typer.Option(help="Of the random durations.")] = 0,
+) -> None:
+    """Show what the current policies cost and whether they hold, on a virtual clock.
+
+    Exit status: 0 shown, 2 could not run.
+    """
+    from freshline.check.gather import DurationsError, from_code, from_files, read_seconds
+    from freshline.contract.graph import graph_of
+    from freshline.instance import InstanceError
+
+    try:
+        subjects = from_files(workspace) if committed else from_code(workspace, seconds=60.0)
+        _complain(subjects)
+        contracts = [subject.contract for subject in subjects if subject.contract]
+        graph = graph_of(contracts)
+        after = changed(graph, what_if or ())
+        given = {
+            export.key: export.expected_seconds
+            for contract in contracts
+            for export in contract.exports
+            if export.expected_seconds is not None
+        }
+        given.update(read_seconds(durations) if durations else {})
+        known = _measured(graph) if measured else {}
+    except (WorkspaceError, DurationsError, InstanceError, WhatIfError) as error:
+        raise stop(str(error)) from None
+    if not any(asset.policy for asset in after.assets.values()):
+        raise stop("no asset has a policy, so nothing would run.")
+    lasting = {
+        key: _lasting(known.get(key), given.get(key, default), sigma) for key in graph.assets
+    }
+    starting = Duration(_launch(known.values(), launch), sigma)
+    before = forecast(Scenario(graph, lasting, starting, seed=seed), hours)
+    then = forecast(Scenario(after, lasting, starting, seed=seed), hours) if what_if else None
+    _print(before, then, hours)
+
+
+def _complain(subjects: list[Subject]) -> None:
+    for subject in subjects:
+        if subject.error and subject.contract is None:
+            typer.echo(f"freshline: left out {subject.location}: {subject.error}", err=True)
+
+
+def _measured(graph: Graph) -> Mapping[str, Durations]:
+    """What the recent runs of every asset took. Needs the instance."""
+    import time
+
+    from freshline.history import History
+    from freshline.instance import open_instance
+
+    with open_instance() as instance:
+        snapshot = History(instance).read(graph, time.time())
+    return {key: state.durations for key, state in snapshot.assets.items()}
+
+
+def _lasting(measured: Durations | None, seconds: float, sigma: float) -> Duration:
+    execution = measured.execution if measured else None
+    if execution is None or execution.mean <= 0:
+        return Duration(seconds, sigma)
+    return Duration(execution.mean, sqrt(log1p(execution.variance / execution.mean**2)))
+
+
+def _launch(measured: Iterable[Durations], default: float) -> float:
+    """The mean time from request to first step, over all assets that were measured."""
+    launches = [
+        durations.queue.mean + durations.start.mean
+        for durations in measured
+        if durations.queue and durations.start
+    ]
+    return sum(launches) / len(launches) if launches else default
+
+
+def _print(before: Forecast, after: Forecast | None, hours: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = [before] if after is None else [before, after]
+    heads = [""] if after is None else ["before", "after"]
+    cost = Table(title=f"Cost over {hours:g} simulated hours", title_justify="left")
+    cost.add_column("")
+    for head in heads:
+        cost.add_column(head, justify="right")
+    cost.add_row("root syncs an hour", *(f"{one.figures.root_syncs:.1f}" for one in shown))
+    cost.add_row(
+        "materializations an hour", *(f"{one.figures.materializations:.1f}" for one in shown)
+    )
+    targets = Table(title="Targets", title_justify="left")
+    targets.add_column("target", overflow="fold")
+    if after:
+        targets.add_column("")
+    for head in ("asked", "possible", "late"):
+        targets.add_column(head, justify="right", no_wrap=True)
+    targets.add_column("holds", no_wrap=True)
+    for key in sorted({key for one in shown for key in one.maximum}):
+        for head, one in zip(heads, shown, strict=True):
+            name = key if one is before or key not in before.maximum else ""
+            if key in one.maximum:
+                targets.add_row(name, *([head] if after else []), *_cells(one, key))
+    console = Console()
+    console.print(cost)
+    console.print(targets)
+
+
+def _cells(one: Forecast, key: str) -> tuple[str, str, str, str]:
+    share = one.figures.targets[key].share
+    if key in one.infeasible:
+        verdict = "[red]impossible[/red]"
+    else:
+        verdict = "[green]yes[/green]" if share <= 0.001 else "[yellow]not always[/yellow]"
+    return span(one.maximum[key]), span(one.shortest[key]), f"{share:.2%}", verdict
