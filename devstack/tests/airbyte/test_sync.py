@@ -248,6 +248,38 @@ class TestState:
         assert {"next": 100} == json.loads(text)["stream"]["stream_state"]
         assert [(200, 200)] == warehouse.execute(lines).fetchall()
 
+    @pytest.mark.parametrize("table", ["log", "airbyte_internal.state"])
+    def test_rows_and_state_stand_or_fall_together(
+        self, airbyte: Airbyte, database: Any, warehouse: Any, table: str
+    ) -> None:
+        """When either cannot be written, neither is."""
+        wiring = Wiring(
+            airbyte, database.dsn, {"name": "log", "syncMode": "incremental_append"}, rows=100
+        )
+        wiring.sync()
+        warehouse.execute(
+            "create function refuse() returns trigger language plpgsql as"
+            " $$ begin raise 'refused'; end $$"
+        )
+        warehouse.execute(
+            f"create trigger refuse before insert or update on {table}"
+            " for each row execute function refuse()"
+        )
+        wiring.configure(rows=200)
+        refused = wiring.sync()
+        rows = warehouse.execute("select count(*) from log").fetchone()
+        (text,) = warehouse.execute("select state from airbyte_internal.state").fetchone()
+        warehouse.execute(f"drop trigger refuse on {table}")
+        wiring.sync()
+
+        assert "failed" == refused["status"]
+        assert "refused" in airbyte.failure(refused["jobId"])["externalMessage"]
+        assert (100,) == rows
+        assert {"next": 100} == json.loads(text)["stream"]["stream_state"]
+        assert [(200, 200)] == warehouse.execute(
+            "select count(*), count(distinct line) from log"
+        ).fetchall()
+
     def test_dropped_table_is_read_again(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:

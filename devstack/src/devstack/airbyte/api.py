@@ -43,7 +43,14 @@ def create_app(
     internal_api: bool = True,
 ) -> FastAPI:
     """The application over its parts."""
-    app = FastAPI(title="Embedded Airbyte", version="1", docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Embedded Airbyte",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        # A redirect is no JSON, and some clients repeat a POST as a GET after one.
+        redirect_slashes=False,
+    )
     install_handlers(app)
     app.include_router(_open_router(gate), prefix=_PUBLIC)
     closed = [Depends(gate.admit)]

@@ -110,6 +110,12 @@ def install_handlers(app: FastAPI) -> None:
     def too_deep(*_: object) -> JSONResponse:
         return unprocessable("the document is nested too deeply").response()
 
+    # Whatever is left is a defect of this server; Starlette logs it with its traceback.
+    @app.exception_handler(Exception)
+    def defect(*_: object) -> JSONResponse:
+        detail = "An unexpected problem has occurred."
+        return Problem(500, "unexpected-problem", detail).response()
+
     @app.exception_handler(psycopg.OperationalError)
     @app.exception_handler(psycopg_pool.PoolTimeout)
     def database_away(_: Request, error: Exception) -> JSONResponse:

@@ -63,16 +63,19 @@ class JobRunner:
         if connection.settings["status"] != "active":
             raise conflict("The connection is not active.")
         order = self._order(connection)
-        job = self._store.add_job(connection.id, connection.workspace_id, "sync")
-        if job is None:
-            raise conflict("A sync is already running for this connection.")
-        sync = _Sync(job.id, self._logs / f"job-{job.id}.log")
+        # Under the lock: whoever cancels the job finds its sync, be it started yet or not.
         with self._lock:
-            self._syncs[job.id] = sync
+            job = self._store.add_job(connection.id, connection.workspace_id, "sync")
+            if job is None:
+                raise conflict("A sync is already running for this connection.")
+            sync = self._syncs[job.id] = _Sync(job.id, self._logs / f"job-{job.id}.log")
+        started = False
         try:
-            sync.start({**order, "job_id": job.id}, lambda: self._watch(sync))
+            started = sync.start({**order, "job_id": job.id}, lambda: self._watch(sync))
         except OSError as error:
             self._end(job.id, "failed", {"message": f"The worker did not start: {error}"})
+        if not started:
+            self._forget(sync)
         self._forget_old_logs()
         return job
 
@@ -128,8 +131,7 @@ class JobRunner:
                 outcome = {"outcome": "failed", "failure": _death(code)}
             self._end(sync.job_id, outcome["outcome"], outcome.get("failure"))
         finally:
-            with self._lock:
-                self._syncs.pop(sync.job_id, None)
+            self._forget(sync)
 
     def _note(self, job_id: int, line: dict[str, Any]) -> None:
         try:
@@ -180,6 +182,10 @@ class JobRunner:
             raise unprocessable(f"this server has no {kind} of type {actor.type!r}")
         return actor, connector
 
+    def _forget(self, sync: _Sync) -> None:
+        with self._lock:
+            self._syncs.pop(sync.job_id, None)
+
     def _forget_old_logs(self) -> None:
         logs = sorted(self._logs.glob("job-*.log"), key=lambda file: file.stat().st_mtime)
         for file in logs[:-_LOGS_KEPT]:
@@ -197,10 +203,11 @@ class _Sync:
         self._lock = threading.Lock()
         self._killed = False
 
-    def start(self, order: dict[str, Any], watch: Callable[[], None]) -> None:
+    def start(self, order: dict[str, Any], watch: Callable[[], None]) -> bool:
+        """Start the worker; false when the job has been cancelled in the meantime."""
         with self._lock:
             if self._killed:
-                return
+                return False
             self._log.touch(mode=0o600)
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -217,6 +224,7 @@ class _Sync:
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
         self._thread.start()
+        return True
 
     def reports(self) -> Iterator[dict[str, Any]]:
         """The worker's lines, until it ends."""
@@ -230,6 +238,9 @@ class _Sync:
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             self._kill_group()
+            for pipe in (self._process.stdin, self._process.stdout):
+                with suppress(OSError):
+                    pipe.close()
             return int(self._process.wait())
 
     def kill(self) -> None:
