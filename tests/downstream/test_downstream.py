@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.versions import python_with
 from support.waiting import wait_until
 
 HERE = Path(__file__).parent
@@ -148,6 +149,24 @@ def test_what_a_location_starts_ends_with_it(tmp_path: Path) -> None:
 
     running = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert f"sleep\0{marker}\0".encode() not in running
+
+
+def test_each_location_by_its_own_python(tmp_path: Path) -> None:
+    """Three Dagster versions in one workspace, two of them older than the gate's own."""
+    recipe(HERE / "rows" / "clean", tmp_path)
+    workspace = tmp_path / "workspace.yaml"
+    pythons = {"core": python_with("1.12.9"), "marts": python_with("1.13.4")}
+    for location, python in pythons.items():
+        entry = f"relative_path: {location}/definitions.py"
+        chosen = f"{entry}, executable_path: {python}"
+        workspace.write_text(workspace.read_text().replace(entry, chosen))
+
+    assert [] == found(check(tmp_path)[1])
+
+    written = subprocess.run([FRESHLINE, "contract", "write"], cwd=tmp_path, check=False)
+    assert 0 == written.returncode
+    contract = json.loads((tmp_path / "core" / "contract.json").read_text())
+    assert "1.12.9" == contract["dagster_version"]
 
 
 LOCATION = """\
