@@ -46,7 +46,9 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
-    # Parallel workers share memory through /dev/shm, of which containers often have 64 MB.
+    # In the data directory, not in /dev/shm: of that containers often have 64 MB only, and what a
+    # killed server leaves there stays until the next boot.
+    "dynamic_shared_memory_type": "mmap",
     "max_parallel_workers_per_gather": "0",
     "max_parallel_maintenance_workers": "0",
 }
