@@ -89,6 +89,9 @@ class FakeAirbyte:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Headers and body in one packet: in two, each answer waits 40 ms for the kernel.
+            wbufsize = -1
+            disable_nagle_algorithm = True
 
             def handle_method(self) -> None:
                 fake._serve(self)
@@ -251,29 +254,39 @@ class FakeAirbyte:
         kind = collection.removesuffix("s")
         if kind == "job":
             return self._job(method, rest, query, body)
+        if rest:
+            return self._one(method, kind, rest[0], body)
+        if method == "POST":
+            return self._created(kind, deepcopy(body))
+        shown = [self._shown(kind, one) for one in self.objects[kind].values()]
+        return 200, page(collection, shown, query)
+
+    def _created(self, kind: str, body: Body) -> tuple[int, Any]:
+        for end in ("source", "destination") if kind == "connection" else ():
+            if body[f"{end}Id"] not in self.objects[end]:
+                return problem(422, f"The {end} does not exist.")
+        made = self.add(kind, **body)
+        if kind != "connection":
+            made[f"{kind}Type"] = made["configuration"].pop(f"{kind}Type")
+        return 200, self._shown(kind, made)
+
+    def _one(self, method: str, kind: str, id_: str, body: Any) -> tuple[int, Any]:
         objects = self.objects[kind]
-        if not rest:
-            if method == "GET":
-                return 200, page(
-                    collection, [self._shown(kind, o) for o in objects.values()], query
-                )
-            made = self.add(kind, **deepcopy(body))
-            if kind != "connection":
-                made[f"{kind}Type"] = made["configuration"].pop(f"{kind}Type")
-            return 200, self._shown(kind, made)
-        (id_,) = rest
         if id_ not in objects:
             return problem(404, "The requested resource could not be found.")
         if method == "DELETE":
             del objects[id_]
+            connections = self.objects["connection"]
+            for name, one in list(connections.items()):
+                if one.get(f"{kind}Id") == id_:  # a connection goes with either of its ends
+                    connections.pop(name, None)
             return 204, None
         if method in ("PATCH", "PUT"):
             change = deepcopy(body)
             change.get("configuration", {}).pop(f"{kind}Type", None)
             if method == "PATCH" and "configuration" in change:
-                change["configuration"] = merged(
-                    objects[id_]["configuration"], change["configuration"]
-                )
+                before = objects[id_]["configuration"]
+                change["configuration"] = merged(before, change["configuration"])
             objects[id_].update(change)
         return 200, self._shown(kind, objects[id_])
 
