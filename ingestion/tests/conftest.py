@@ -10,6 +10,7 @@ from ingestion.client import AirbyteApi
 from ingestion.secrets import Digests
 from ingestion.settings import AirbyteSettings
 from openapi import CheckedTransport
+from workspace import Workspace
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -122,3 +123,20 @@ def airbyte(request: pytest.FixtureRequest, new_api: Callable[..., AirbyteApi]) 
         for entry in list(api.every(kind)):
             api.delete(kind, entry[f"{kind}Id"])
     return api
+
+
+@pytest.fixture
+def workspace(airbyte, env, digests) -> Workspace:
+    return Workspace(airbyte, env, digests)
+
+
+@pytest.fixture
+def applied(workspace) -> Workspace:
+    workspace.apply()
+    return workspace
+
+
+@pytest.fixture
+def faulty(api, env, digests) -> Workspace:
+    """A workspace on the faulty Airbyte alone."""
+    return Workspace(api, env, digests)

@@ -1,0 +1,255 @@
+"""What check finds, against a faulty Airbyte and the embedded one alike."""
+
+from __future__ import annotations
+
+import pytest
+from ingestion.apply import apply
+from ingestion.client import AirbyteApi
+from ingestion.connections import fetch_stargazer
+from ingestion.declaration import DeclarationError
+from ingestion.plan import PlanError, make_plan
+from ingestion.settings import SettingsError
+
+# By hand in Airbyte, what the plan then says, and whether it was in a configuration.
+DRIFT = [
+    ("connection", {"prefix": "gh_"}, {"connection.prefix": ("~", "gh_", "")}),
+    ("connection", {"status": "inactive"}, {"connection.status": ("~", "inactive", "active")}),
+    (
+        "connection",
+        {"schedule": {"scheduleType": "cron", "cronExpression": "0 0 * * * ? UTC"}},
+        {"connection.schedule": ("~", "cron", "manual")},
+    ),
+    (
+        "connection",
+        {"namespaceDefinition": "destination"},
+        {"connection.namespace": ("~", "<the destination's>", "postgres")},
+    ),
+    (
+        "connection",
+        {
+            "configurations": {
+                "streams": [{"name": "stargazers", "syncMode": "full_refresh_append"}]
+            }
+        },
+        {
+            "connection.streams.stargazers.sync_mode": (
+                "~",
+                "full_refresh_append",
+                "incremental_deduped_history",
+            )
+        },
+    ),
+    (
+        "source",
+        {"configuration": {"repositories": ["acme/other"]}},
+        {"source.configuration.repositories": ("~", ["acme/other"], ["acme/rocket"])},
+    ),
+    (
+        "source",
+        {"configuration": {"num_workers": 7}},
+        {"source.configuration.num_workers": ("-", 7, None)},
+    ),
+    (
+        "destination",
+        {"configuration": {"port": 6543}},
+        {"destination.configuration.port": ("~", 6543, 5432)},
+    ),
+]
+
+
+class TestDrift:
+    @pytest.mark.parametrize(("kind", "by_hand", "expected"), DRIFT)
+    def test_is_shown_and_put_right(self, applied, kind, by_hand, expected):
+        ids = [applied.one(one)[f"{one}Id"] for one in ("source", "destination", "connection")]
+        applied.edit(kind, **by_hand)
+
+        assert expected.items() <= applied.changes().items()
+        assert {kind} == {place.split(".")[0] for place in applied.changes()}
+        assert [kind] == applied.apply()
+        assert {} == applied.changes()
+        assert ids == [
+            applied.one(one)[f"{one}Id"] for one in ("source", "destination", "connection")
+        ]
+
+    def test_a_stream_added_by_hand_is_taken_out(self, faulty, fake):
+        faulty.apply()
+        fake.only("connection")["configurations"]["streams"].append(
+            {"name": "issues", "syncMode": "full_refresh_append"}
+        )
+
+        assert {"connection.streams.issues": ("-", "full_refresh_append", None)} == faulty.changes()
+        faulty.apply()
+        assert {} == faulty.changes()
+
+    def test_a_stream_that_the_source_newly_offers_is_not_drift(self, faulty, fake):
+        faulty.apply()
+        fake.only("connection")["configurations"]["streams"].append(
+            {"name": "issues", "syncMode": "full_refresh_append", "selected": False}
+        )
+
+        assert {} == faulty.changes()
+
+    @pytest.mark.parametrize("value", [None, "", [], {}])
+    def test_an_empty_value_is_not_drift(self, faulty, fake, value):
+        faulty.apply()
+        fake.only("destination")["configuration"]["jdbc_url_params"] = value
+
+        # The description forbids nulls in answers; some servers send them all the same.
+        with AirbyteApi(fake.settings()) as faulty.api:
+            assert {} == faulty.changes()
+
+    def test_a_default_that_the_server_fills_in_is_not_drift(self, faulty, fake):
+        faulty.apply()
+        fake.only("destination")["configuration"]["tunnel_method"] = {"tunnel_method": "NO_TUNNEL"}
+
+        assert {} == faulty.changes()
+
+    def test_other_peoples_objects_are_left_alone(self, applied):
+        body = {"name": "theirs", "workspaceId": applied.api.workspace_id}
+        configuration = {**applied.one("source")["configuration"], "sourceType": "github"}
+        configuration["credentials"]["personal_access_token"] = "another-secret"
+        applied.api.create("source", {**body, "configuration": configuration})
+
+        assert {} == applied.changes()
+
+
+class TestUpdate:
+    def test_keeps_ids_and_so_the_sync_state(self, applied):
+        before = {kind: applied.one(kind)[f"{kind}Id"] for kind in ("source", "connection")}
+        applied.env["GITHUB_REPOSITORY"] = "acme/moonshot"
+        applied.declare(prefix="gh_")
+        applied.declare_stream(sync_mode="incremental_append")
+
+        assert ["source", "connection"] == applied.apply()
+        assert {} == applied.changes()
+        assert before == {kind: applied.one(kind)[f"{kind}Id"] for kind in before}
+
+    def test_removes_what_is_no_longer_declared(self, workspace):
+        workspace.configure("source", num_workers=9)
+        workspace.apply()
+        workspace.connection = fetch_stargazer
+
+        assert {"source.configuration.num_workers": ("-", 9, None)} == workspace.changes()
+        workspace.apply()
+        assert {} == workspace.changes()
+        assert workspace.one("source")["configuration"].get("num_workers") in (None, 4)
+
+    def test_another_source_for_a_connection_is_refused(self, applied):
+        source = applied.connection.source.model_copy(update={"name": "github-2"})
+        applied.declare(source=source)
+
+        with pytest.raises(PlanError, match="keeps its source and destination for life"):
+            applied.plan()
+
+    def test_another_type_of_source_is_refused(self, applied):
+        source = applied.connection.source.model_copy(update={"type": "gitlab"})
+        applied.declare(source=source)
+
+        with pytest.raises(PlanError, match="a type cannot be changed"):
+            applied.plan()
+
+
+class TestNames:
+    def test_two_sources_of_one_name_are_reported(self, applied):
+        configuration = {**applied.one("source")["configuration"], "sourceType": "github"}
+        configuration["credentials"]["personal_access_token"] = "another-secret"
+        body = {
+            "name": "github",
+            "workspaceId": applied.api.workspace_id,
+            "configuration": configuration,
+        }
+        applied.api.create("source", body)
+
+        with pytest.raises(PlanError, match="2 sources named 'github'"):
+            applied.plan()
+        with pytest.raises(PlanError, match="2 sources named 'github'"):
+            applied.apply()
+
+    def test_two_connections_share_their_destination(self, workspace):
+        second = fetch_stargazer.model_copy(
+            update={
+                "name": "fetch_other",
+                "source": fetch_stargazer.source.model_copy(update={"name": "github-other"}),
+                "prefix": "other_",
+            }
+        )
+        both = [fetch_stargazer, second]
+        apply(workspace.api, both, workspace.env, workspace.digests)
+
+        assert 2 == len(list(workspace.api.every("source")))
+        assert 1 == len(list(workspace.api.every("destination")))
+        assert make_plan(workspace.api, both, workspace.env, workspace.digests).empty
+
+
+class TestSecrets:
+    def test_a_rotated_one_is_noticed_and_set(self, applied):
+        applied.env["GITHUB_TOKEN"] = "github-secret-2"
+
+        (place,) = applied.changes()
+        assert "source.configuration.credentials.personal_access_token" == place
+        assert ["source"] == applied.apply()
+        assert {} == applied.changes()
+
+    def test_an_unknown_one_is_set_once(self, applied):
+        applied.digests.known.clear()
+
+        assert {
+            "source.configuration.credentials.personal_access_token": ("~", "unknown", "set"),
+            "destination.configuration.password": ("~", "unknown", "set"),
+        } == applied.changes()
+        assert ["source", "destination"] == applied.apply()
+        assert {} == applied.changes()
+
+    def test_what_is_kept_of_them_gives_nothing_away(self, applied):
+        kept = str(applied.digests.known)
+
+        assert "github-secret-1" not in kept
+        assert "warehouse-secret-1" not in kept
+
+    def test_they_arrive(self, faulty, fake):
+        faulty.apply()
+
+        stored = fake.only("source")["configuration"]["credentials"]
+        assert "github-secret-1" == stored["personal_access_token"]
+
+    def test_spelled_out_they_are_refused(self, workspace):
+        workspace.configure("source", credentials={"personal_access_token": "in-the-clear"})
+
+        with pytest.raises(DeclarationError, match=r"is a secret: write Secret") as caught:
+            workspace.plan()
+        assert "in-the-clear" not in str(caught.value)
+
+    def test_a_missing_one_is_named(self, workspace):
+        del workspace.env["GITHUB_TOKEN"]
+
+        with pytest.raises(SettingsError, match="GITHUB_TOKEN is not set"):
+            workspace.plan()
+
+
+class TestConfiguration:
+    @pytest.mark.parametrize(
+        ("actor", "changes", "message"),
+        [
+            ("source", {"repositories": []}, "repositories breaks the connector's rule: minItems"),
+            ("source", {"repositories": ["no-owner"]}, "repositories.0 breaks .* pattern"),
+            ("source", {"num_workers": "many"}, "num_workers breaks .* type integer"),
+            ("destination", {"port": "5432"}, "port breaks .* type integer"),
+        ],
+    )
+    def test_is_held_to_the_connectors_own_specification(
+        self, workspace, transport, actor, changes, message
+    ):
+        workspace.configure(actor, **changes)
+        transport.exchanges.clear()
+
+        with pytest.raises(DeclarationError, match=message):
+            workspace.apply()
+        assert [] == [one for one in transport.exchanges if not one.startswith("GET")]
+
+    def test_an_unknown_connector_is_left_to_airbyte(self, faulty):
+        changed = faulty.connection.destination.model_copy(update={"type": "unheard-of"})
+        faulty.declare(destination=changed)
+
+        assert [
+            "no specification of destination-unheard-of is committed: Airbyte alone will check it"
+        ] == [note for one in faulty.plan().objects for note in one.notes]

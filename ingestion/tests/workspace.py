@@ -1,0 +1,63 @@
+"""One connection declared, an Airbyte, and what is remembered between applies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingestion.apply import apply
+from ingestion.client import AirbyteApi
+from ingestion.connections import fetch_stargazer
+from ingestion.plan import Plan, make_plan
+
+
+class Workspace:
+    """Plans and applies the declaration, changes it, and changes Airbyte by hand."""
+
+    def __init__(self, api: AirbyteApi, env: dict[str, str], digests: Any) -> None:
+        self.api = api
+        self.env = env
+        self.digests = digests
+        self.connection = fetch_stargazer
+
+    def plan(self) -> Plan:
+        return make_plan(self.api, [self.connection], self.env, self.digests)
+
+    def apply(self) -> list[str]:
+        """The kinds of objects that were changed."""
+        changed: list[str] = []
+        apply(
+            self.api,
+            [self.connection],
+            self.env,
+            self.digests,
+            lambda plan: changed.append(plan.kind),
+        )
+        return changed
+
+    def changes(self) -> dict[str, tuple[str, Any, Any]]:
+        """What the plan would change, by place: operation, old, new."""
+        return {
+            f"{one.kind}.{'.'.join(change.path)}": (change.operation, change.old, change.new)
+            for one in self.plan().objects
+            for change in one.changes
+        }
+
+    def one(self, kind: str) -> dict[str, Any]:
+        (entry,) = self.api.every(kind)
+        return entry
+
+    def edit(self, kind: str, **fields: Any) -> None:
+        """Change something by hand, as in Airbyte's UI."""
+        self.api.update(kind, self.one(kind)[f"{kind}Id"], fields)
+
+    def declare(self, **changes: Any) -> None:
+        self.connection = self.connection.model_copy(update=changes)
+
+    def configure(self, actor: str, **changes: Any) -> None:
+        declared = getattr(self.connection, actor)
+        configuration = {**declared.configuration, **changes}
+        self.declare(**{actor: declared.model_copy(update={"configuration": configuration})})
+
+    def declare_stream(self, **changes: Any) -> None:
+        (stream,) = self.connection.streams
+        self.declare(streams=(stream.model_copy(update=changes),))
