@@ -14,13 +14,13 @@ from enum import Enum
 from freshline.policy import MaxLag
 
 __all__ = [
+    "HEARTBEAT",
     "Asset",
     "AssetPlan",
     "AssetState",
     "Blame",
     "Durations",
     "Graph",
-    "HEARTBEAT",
     "Moments",
     "Pending",
     "Phase",
