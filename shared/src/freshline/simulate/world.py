@@ -268,11 +268,8 @@ class World:
             self._update(
                 key, pending=Pending(run.id, run.requested_at, self.now, run.data_times[key])
             )
-        seconds = max(
-            self.scenario.durations[key].sample(self._random)
-            for key in unit
-            if key in self.scenario.durations
-        )
+        slowest = max((self.scenario.durations[key] for key in unit), key=lambda one: one.mean)
+        seconds = slowest.sample(self._random)
         self._at(self.now + seconds, partial(self._end, run, unit, ready))
 
     def _read_inputs(self, key: str) -> tuple[float | None, float | None]:

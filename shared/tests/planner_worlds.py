@@ -1,0 +1,69 @@
+"""Random workspaces for the planner's properties: graphs, policies, durations, faults."""
+
+from __future__ import annotations
+
+from random import Random
+
+from freshline.model import Asset, Graph
+from freshline.policy import MaxLag
+from freshline.simulate import Duration, Fault, Outage, Scenario
+
+TICK = 5.0
+DAY = 24 * 60.0
+
+
+def random_scenario(
+    seed: int, *, sigma: float = 0.0, spare: float = 1.25, troubles: bool = False
+) -> Scenario:
+    """Up to nine assets in up to four locations, with up to four policies.
+
+    Every policy asks for at least `spare` times what its path could hold at best with the
+    longest of waits, and for a day at most.
+    """
+    random = Random(seed)
+    size, places = random.randint(2, 9), random.randint(1, 4)
+    launch = random.choice((0.0, 5.0))
+    assets: dict[str, Asset] = {}
+    seconds: dict[str, float] = {}
+    path: dict[str, float] = {}
+    slowest: dict[str, float] = {}
+    for number in range(size):
+        key = f"asset_{number}"
+        count = random.randint(0, min(number, 3))
+        deps = tuple(f"asset_{other}" for other in sorted(random.sample(range(number), count)))
+        assets[key] = Asset(key, f"place_{random.randrange(places)}", deps)
+        seconds[key] = float(random.choice((2, 5, 15, 40, 90)))
+        stage = launch + seconds[key] + TICK
+        path[key] = max([path[dep] + stage for dep in deps], default=seconds[key])
+        slowest[key] = max([stage, *(slowest[dep] for dep in deps)])
+    for key in random.sample(sorted(assets), random.randint(1, min(4, size))):
+        least = (path[key] + slowest[key]) / 60.0
+        minutes = least * spare * random.choice((1.0, 1.2, 1.6, 3.0, 8.0, 200.0))
+        asset = assets[key]
+        policy = MaxLag(min(DAY, max(1.0, minutes)))
+        assets[key] = Asset(asset.key, asset.location, asset.deps, policy)
+    locations = sorted({asset.location for asset in assets.values()})
+    return Scenario(
+        graph=Graph(assets, dict.fromkeys(locations, TICK)),
+        durations={key: Duration(value, sigma) for key, value in seconds.items()},
+        launch=Duration(launch, sigma),
+        phases={name: random.choice((0.0, random.random() * TICK)) for name in locations},
+        outages=_outages(random, locations) if troubles else (),
+        faults=_faults(random, sorted(assets)) if troubles else (),
+        failure_rate=random.choice((0.0, 0.05, 0.3)) if troubles else 0.0,
+        seed=seed,
+    )
+
+
+def _outages(random: Random, locations: list[str]) -> tuple[Outage, ...]:
+    return tuple(
+        Outage(random.choice(locations), begin, begin + random.choice((60.0, 600.0, 3000.0)))
+        for begin in (random.uniform(0.0, 9000.0) for _ in range(random.randint(0, 3)))
+    )
+
+
+def _faults(random: Random, keys: list[str]) -> tuple[Fault, ...]:
+    return tuple(
+        Fault(random.choice(keys), begin, begin + random.choice((120.0, 3600.0)))
+        for begin in (random.uniform(0.0, 9000.0) for _ in range(random.randint(0, 3)))
+    )

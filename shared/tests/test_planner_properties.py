@@ -1,0 +1,165 @@
+"""What holds for every workspace: random graphs, policies, durations, failures and outages."""
+
+from __future__ import annotations
+
+import pytest
+from freshline.model import Asset, Graph, TargetStatus
+from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, plan
+from freshline.policy import MaxLag
+from freshline.simulate import Duration, Fault, Outage, Scenario, World, figures, simulate
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from planner_worlds import random_scenario
+
+SEEDS = st.integers(min_value=0, max_value=10**6)
+COMMON = settings(
+    max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+
+
+def in_trouble(seed: int) -> World:
+    return simulate(random_scenario(seed, sigma=0.3, troubles=True), until=3 * 3600.0)
+
+
+@COMMON
+@given(SEEDS)
+@example(15)
+@example(33)
+@example(105)
+def test_the_bound_holds_whenever_it_is_feasible(seed: int) -> None:
+    scenario = random_scenario(seed)
+    slowest = max(asset.policy.minutes for asset in scenario.graph.assets.values() if asset.policy)
+    warm_up = min(6 * 3600.0, max(3600.0, slowest * 60 * 6))
+
+    end = warm_up + 3600.0
+    found = figures(simulate(scenario, end), warm_up, end)
+
+    assert {} == {key: late for key, late in found.targets.items() if late.share > 0}
+
+
+@COMMON
+@given(SEEDS)
+def test_no_asset_ever_overlaps_with_itself(seed: int) -> None:
+    assert [] == in_trouble(seed).overlaps
+
+
+@COMMON
+@given(SEEDS)
+def test_nothing_is_made_from_inputs_that_did_not_change(seed: int) -> None:
+    world = in_trouble(seed)
+
+    assert [] == [
+        (run.requested_at, key)
+        for run in world.runs
+        for key, improved in run.improved.items()
+        if not improved
+    ]
+
+
+@COMMON
+@given(SEEDS)
+def test_the_backoff_holds(seed: int) -> None:
+    world = in_trouble(seed)
+    failures: dict[str, list[float]] = {}
+    for run in world.runs:
+        for key in run.keys:
+            row = failures.get(key, [])
+            if row:
+                pause = min(RETRY_CEILING, RETRY_FIRST * 2 ** (len(row) - 1))
+                assert row[-1] + pause <= run.requested_at + 1e-6
+        for key, at in run.failed.items():
+            if key in run.started:
+                failures.setdefault(key, []).append(at)
+        for key in run.ended:
+            failures.pop(key, None)
+
+
+@COMMON
+@given(SEEDS)
+def test_the_same_inputs_give_the_same_plan(seed: int) -> None:
+    world = in_trouble(seed)
+    shuffled = Graph(
+        dict(reversed(world.graph.assets.items())), world.graph.ticks, world.graph.outside
+    )
+
+    first = plan(world.graph, world.snapshot(), world.now)
+    second = plan(shuffled, world.snapshot(), world.now)
+
+    assert first == second
+
+
+@COMMON
+@given(SEEDS, st.integers(0, 3))
+def test_a_location_that_cannot_be_reached_never_looks_fresh(seed: int, place: int) -> None:
+    scenario = random_scenario(seed, sigma=0.3)
+    locations = sorted({asset.location for asset in scenario.graph.assets.values()})
+    lost = locations[place % len(locations)]
+    scenario = Scenario(
+        graph=scenario.graph,
+        durations=scenario.durations,
+        outages=(Outage(lost, 1800.0),),
+        seed=seed,
+    )
+    world = simulate(scenario, 1800.0 + SILENT_AFTER + 10.0)
+
+    targets = plan(world.graph, world.snapshot(), world.now).targets
+
+    assert set() == {
+        key
+        for key, target in targets.items()
+        if target.location == lost and target.status is not TargetStatus.BLOCKED
+    }
+
+
+@COMMON
+@given(SEEDS)
+def test_everything_recovers_once_the_trouble_is_over(seed: int) -> None:
+    calm = random_scenario(seed, spare=2.0)
+    keys = sorted(calm.graph.assets)
+    scenario = Scenario(
+        graph=calm.graph,
+        durations=calm.durations,
+        launch=calm.launch,
+        phases=calm.phases,
+        faults=(Fault(keys[seed % len(keys)], 3600.0, 5400.0),),
+        outages=(Outage(calm.graph.assets[keys[0]].location, 4000.0, 6000.0),),
+    )
+    world = simulate(scenario, 6000.0 + 3600.0)
+
+    statuses = plan(world.graph, world.snapshot(), world.now).targets.values()
+    assert {TargetStatus.FRESH} == {target.status for target in statuses}
+
+
+def test_jitter_costs_a_tenth_of_a_percent_at_most() -> None:
+    graph = Graph(
+        {
+            "source": Asset("source", "one"),
+            "mart": Asset("mart", "two", ("source",), MaxLag(5)),
+        },
+        {"one": 5.0, "two": 5.0},
+    )
+    durations = {"source": Duration(60.0, 0.3), "mart": Duration(15.0, 0.3)}
+    world = simulate(Scenario(graph, durations, phases={"two": 2.0}), 25 * 3600.0)
+
+    found = figures(world, 3600.0, 25 * 3600.0)
+
+    assert found.targets["mart"].share <= 0.001
+    assert found.root_syncs <= 22.0
+
+
+@pytest.mark.parametrize("tick", [5.0, 30.0])
+def test_steady_durations_cost_hardly_more_than_the_minimum(tick: float) -> None:
+    graph = Graph(
+        {
+            "source": Asset("source", "one"),
+            "mart": Asset("mart", "two", ("source",), MaxLag(5)),
+        },
+        {"one": tick, "two": tick},
+    )
+    durations = {"source": Duration(60.0), "mart": Duration(15.0)}
+    world = simulate(Scenario(graph, durations), 13 * 3600.0)
+
+    found = figures(world, 3600.0, 13 * 3600.0)
+
+    assert 0.0 == found.targets["mart"].share
+    assert found.root_syncs <= {5.0: 16.5, 30.0: 17.2}[tick]
