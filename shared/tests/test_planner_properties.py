@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import pytest
 from freshline.model import Asset, Graph, TargetStatus
 from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, plan
@@ -12,13 +14,17 @@ from hypothesis import strategies as st
 from planner_worlds import random_scenario
 
 SEEDS = st.integers(min_value=0, max_value=10**6)
+TROUBLES = st.integers(min_value=0, max_value=11)
+"""Few, so that one simulated world serves several properties."""
+
 COMMON = settings(
-    max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
+@lru_cache(maxsize=16)
 def in_trouble(seed: int) -> World:
-    return simulate(random_scenario(seed, sigma=0.3, troubles=True), until=3 * 3600.0)
+    return simulate(random_scenario(seed, sigma=0.3, troubles=True), until=2 * 3600.0)
 
 
 @COMMON
@@ -29,7 +35,7 @@ def in_trouble(seed: int) -> World:
 def test_the_bound_holds_whenever_it_is_feasible(seed: int) -> None:
     scenario = random_scenario(seed)
     slowest = max(asset.policy.minutes for asset in scenario.graph.assets.values() if asset.policy)
-    warm_up = min(6 * 3600.0, max(3600.0, slowest * 60 * 6))
+    warm_up = min(4 * 3600.0, max(3600.0, slowest * 60 * 6))
 
     end = warm_up + 3600.0
     found = figures(simulate(scenario, end), warm_up, end)
@@ -38,13 +44,13 @@ def test_the_bound_holds_whenever_it_is_feasible(seed: int) -> None:
 
 
 @COMMON
-@given(SEEDS)
+@given(TROUBLES)
 def test_no_asset_ever_overlaps_with_itself(seed: int) -> None:
     assert [] == in_trouble(seed).overlaps
 
 
 @COMMON
-@given(SEEDS)
+@given(TROUBLES)
 def test_nothing_is_made_from_inputs_that_did_not_change(seed: int) -> None:
     world = in_trouble(seed)
 
@@ -57,7 +63,7 @@ def test_nothing_is_made_from_inputs_that_did_not_change(seed: int) -> None:
 
 
 @COMMON
-@given(SEEDS)
+@given(TROUBLES)
 def test_the_backoff_holds(seed: int) -> None:
     world = in_trouble(seed)
     failures: dict[str, list[float]] = {}
@@ -75,7 +81,7 @@ def test_the_backoff_holds(seed: int) -> None:
 
 
 @COMMON
-@given(SEEDS)
+@given(TROUBLES)
 def test_the_same_inputs_give_the_same_plan(seed: int) -> None:
     world = in_trouble(seed)
     shuffled = Graph(
@@ -139,9 +145,9 @@ def test_jitter_costs_a_tenth_of_a_percent_at_most() -> None:
         {"one": 5.0, "two": 5.0},
     )
     durations = {"source": Duration(60.0, 0.3), "mart": Duration(15.0, 0.3)}
-    world = simulate(Scenario(graph, durations, phases={"two": 2.0}), 25 * 3600.0)
+    world = simulate(Scenario(graph, durations, phases={"two": 2.0}), 13 * 3600.0)
 
-    found = figures(world, 3600.0, 25 * 3600.0)
+    found = figures(world, 3600.0, 13 * 3600.0)
 
     assert found.targets["mart"].share <= 0.001
     assert found.root_syncs <= 22.0
@@ -157,9 +163,9 @@ def test_steady_durations_cost_hardly_more_than_the_minimum(tick: float) -> None
         {"one": tick, "two": tick},
     )
     durations = {"source": Duration(60.0), "mart": Duration(15.0)}
-    world = simulate(Scenario(graph, durations), 13 * 3600.0)
+    world = simulate(Scenario(graph, durations), 9 * 3600.0)
 
-    found = figures(world, 3600.0, 13 * 3600.0)
+    found = figures(world, 3600.0, 9 * 3600.0)
 
     assert 0.0 == found.targets["mart"].share
     assert found.root_syncs <= {5.0: 16.5, 30.0: 17.2}[tick]
