@@ -8,6 +8,7 @@ they name things that exist.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from devstack.airbyte.faults import Switchboard
 from devstack.airbyte.registry import Registry
 from helpers_airbyte import FAKE_ID, Airbyte, register_fake
 from hypothesis.errors import Unsatisfiable
+from jsonschema import Draft7Validator
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -107,7 +109,24 @@ class Described:
         )
         case.validate_response(answer, checks=CHECKS)
         if answer.status_code != 204:
-            json.loads(answer.text)
+            conform(case.operation.schema.raw_schema, case.operation, answer)
+
+
+def conform(description: dict[str, Any], operation: Any, answer: Any) -> None:
+    """Hold an answer to its schema to the letter.
+
+    Schemathesis' own check lets fields pass that ``additionalProperties: false`` forbids.
+    """
+    documented = operation.definition.raw["responses"]
+    response = documented.get(str(answer.status_code), documented.get("default"))
+    for name in response.get("$ref", "").split("/")[3:]:
+        response = description["components"]["responses"][name]
+    schema = response["content"]["application/json"]["schema"]
+    whole = {**schema, "components": description["components"]}
+    body = json.loads(answer.text)
+    assert [] == [error.message for error in Draft7Validator(whole).iter_errors(body)]
+    # No member is null, texts that hold the word aside; a list of the client's may hold one.
+    assert ":null" not in re.sub(r'"(\\.|[^"\\])*"', "", answer.text)
 
 
 @pytest.fixture(scope="module")
