@@ -1,0 +1,125 @@
+"""Change one rule of the planner at a time, and see whether a story notices.
+
+Each mutation is put into a copy of freshline, against which `test_planner.py` runs. Exits with
+status 1 when one survives. Run it with `.venv/bin/python bench/planner_mutations.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Mutation(NamedTuple):
+    rule: str
+    file: str
+    old: str
+    new: str
+
+
+MUTATIONS = (
+    Mutation(
+        "a root starts at the last tick before its latest start",
+        "decisions.py",
+        "if self.now + unit.tick > latest:\n                return",
+        "if self.now > latest:\n                return",
+    ),
+    Mutation(
+        "nothing runs on inputs that would not improve it",
+        "decisions.py",
+        "return lowest > (own.data_time or 0.0)",
+        "return lowest >= (own.data_time or 0.0)",
+    ),
+    Mutation(
+        "a slower target waits for the last sync that is in time",
+        "decisions.py",
+        "return arrival if arrival <= in_time else None",
+        "return None",
+    ),
+    Mutation(
+        "nothing is requested that is already in the making",
+        "decisions.py",
+        "if pending:\n            for key",
+        "if False:\n            for key",
+    ),
+    Mutation(
+        "a failed asset is left alone for a while",
+        "decisions.py",
+        "if leader is not None and retry_at <= self.now:",
+        "if leader is not None:",
+    ),
+    Mutation(
+        "work that nobody can use is not asked for again",
+        "claims.py",
+        "if consumer in facts.held:\n        return []",
+        "if consumer in facts.held:\n        return claims",
+    ),
+    Mutation(
+        "what an outage leaves behind is not worth a run of its own",
+        "decisions.py",
+        "if self.now < arrival < inf and self._rescued(key, unit, limiting, arrival):",
+        "if False:",
+    ),
+    Mutation(
+        "an unknown dependency stops what is downstream of it",
+        "lineage.py",
+        "yield _unit(graph, keys, _unknown_obstacle(keys, unknown))",
+        'yield _unit(graph, keys, "")',
+    ),
+    Mutation(
+        "estimates are quantiles, not means",
+        "estimate.py",
+        "if variance <= 0.0 or mean <= 0.0:",
+        "if True:",
+    ),
+    Mutation(
+        "a location that is silent does not look fresh",
+        "report.py",
+        'if hold and (late or hold.phase in ("silent", "unknown")):',
+        "if hold and late:",
+    ),
+)
+
+
+def caught_by(mutation: Mutation) -> str | None:
+    """The first story that fails, or None when the mutation survives."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "freshline")
+        shutil.copytree(ROOT / "shared/src/freshline", copy)
+        path = copy / "planner" / mutation.file
+        text = path.read_text()
+        if text.count(mutation.old) != 1:
+            sys.exit(f"{mutation.file} no longer has exactly one: {mutation.old}")
+        path.write_text(text.replace(mutation.old, mutation.new))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "shared/tests/test_planner.py", "-x", "-q"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    failed = re.search(r"^FAILED \S+::(\w+)", done.stdout, re.MULTILINE)
+    return failed[1] if failed else None
+
+
+def main() -> int:
+    survivors = 0
+    print("| rule taken away | caught by |\n| --- | --- |")
+    for mutation in MUTATIONS:
+        story = caught_by(mutation)
+        survivors += story is None
+        print(f"| {mutation.rule} | {story or '**nothing**'} |", flush=True)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
