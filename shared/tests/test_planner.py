@@ -262,6 +262,13 @@ class TestNoHammering:
 
         assert {STARGAZER} == story.at(5000).requested
 
+    def test_not_even_while_it_is_tried_again(self) -> None:
+        story = workspace().at(280).made(SYNC, USERS, data=220).failed(CUMULATIVE)
+        story = story.at(1000).queued(CUMULATIVE).at(1005)
+        story = story.made(STARGAZER, data=220)
+
+        assert SYNC not in story.requested
+
 
 class TestOutages:
     def silent(self, location: str, heard: float) -> Story:

@@ -75,8 +75,12 @@ class Facts:
         return allowance(route.path.then(route.slowest))
 
     def waits_unused(self, key: str, consumer: str) -> bool:
-        """Whether `key` has a version that `consumer` has not begun to use."""
-        data, taken = self.data[key], self.taken[consumer]
+        """Whether `key` has a version that `consumer` has not begun to use.
+
+        A consumer that keeps failing has used nothing before it succeeds.
+        """
+        data = self.data[key]
+        taken = self.data[consumer] if consumer in self.stuck else self.taken[consumer]
         return data is not None and (taken is None or data > taken)
 
 

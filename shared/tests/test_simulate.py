@@ -1,0 +1,273 @@
+"""The simulated workspace, its figures, and the command that shows them."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from freshline.cli import app
+from freshline.contract import Contract, Export
+from freshline.model import Asset, Graph
+from freshline.policy import MaxLag
+from freshline.simulate import (
+    Duration,
+    Fault,
+    Outage,
+    Scenario,
+    World,
+    figures,
+    simulate,
+)
+from freshline.simulate.what_if import WhatIfError, changed
+from typer.testing import CliRunner
+
+HOUR = 3600.0
+
+
+def graph_of(minutes: float = 5, *, slower: float | None = None) -> Graph:
+    """A source in one location (60 s), a mart in another (15 s), and perhaps a slower one."""
+    assets = {
+        "source": Asset("source", "ingestion"),
+        "mart": Asset("mart", "marts", ("source",), MaxLag(minutes)),
+    }
+    if slower:
+        assets["report"] = Asset("report", "reports", ("mart",), MaxLag(slower))
+    return Graph(assets, {asset.location: 5.0 for asset in assets.values()})
+
+
+SECONDS = {"source": Duration(60.0), "mart": Duration(15.0), "report": Duration(15.0)}
+
+
+def starts(world: World, key: str, begin: float = 0.0, end: float = float("inf")) -> list[float]:
+    return [
+        run.requested_at
+        for run in world.runs
+        if key in run.keys and begin <= run.requested_at < end
+    ]
+
+
+class TestWorld:
+    def test_a_run_carries_the_data_time_of_what_it_read(self) -> None:
+        world = simulate(Scenario(graph_of(), SECONDS), until=100.0)
+
+        assert [(60.0, 0.0)] == world.versions["source"]
+        assert [(75.0, 0.0)] == world.versions["mart"]
+
+    def test_the_same_seed_tells_the_same_story(self) -> None:
+        durations = {key: Duration(one.mean, 0.3) for key, one in SECONDS.items()}
+        scenario = Scenario(graph_of(), durations, failure_rate=0.1, seed=7)
+
+        assert simulate(scenario, HOUR).versions == simulate(scenario, HOUR).versions
+
+    def test_a_mean_is_kept_however_much_durations_vary(self) -> None:
+        durations = {key: Duration(one.mean, 0.5) for key, one in SECONDS.items()}
+        world = simulate(Scenario(graph_of(), durations), 24 * HOUR)
+        took = [
+            run.ended["source"] - run.started["source"]
+            for run in world.runs
+            if "source" in run.ended
+        ]
+
+        assert 60.0 == pytest.approx(sum(took) / len(took), rel=0.06)
+
+    def test_what_fails_is_counted_and_forgotten_after_a_success(self) -> None:
+        scenario = Scenario(graph_of(), SECONDS, faults=(Fault("mart", 0.0, 300.0),))
+
+        failing = simulate(scenario, 200.0).states["mart"]
+        healed = simulate(scenario, 600.0).states["mart"]
+
+        assert (True, "simulated failure") == (failing.failures > 0, failing.error)
+        assert (0, None) == (healed.failures, healed.error)
+
+
+class TestStories:
+    def test_a_reload_of_one_location_changes_the_cadence_of_another(self) -> None:
+        # From 10 minutes to 4 at half past: the source, which is not touched, speeds up.
+        scenario = Scenario(graph_of(10), SECONDS, deployments=((1.5 * HOUR, graph_of(4)),))
+        world = simulate(scenario, 4 * HOUR)
+
+        slow = figures(world, 0.5 * HOUR, 1.5 * HOUR)
+        fast = figures(world, 2.0 * HOUR, 4.0 * HOUR)
+
+        assert 7.0 == pytest.approx(slow.root_syncs, abs=0.5)
+        assert 22.5 == pytest.approx(fast.root_syncs, abs=0.5)
+        assert 0.0 == fast.targets["mart"].share
+
+    def test_a_location_that_comes_back_catches_up_with_one_run_an_asset(self) -> None:
+        outage = Outage("marts", HOUR, 2 * HOUR)
+        world = simulate(Scenario(graph_of(), SECONDS, outages=(outage,)), 3 * HOUR)
+
+        # While it is gone the source is synced as usual until silence is noticed, and then once.
+        assert 2 >= len(starts(world, "source", HOUR, 2 * HOUR))
+        # Back again: a sync, then the mart, both once, and the old rhythm. The source's
+        # location ticked just before the marts were heard of.
+        back = 2 * HOUR
+        assert [back + 5] == starts(world, "source", back, back + 150)
+        assert 1 == len(starts(world, "mart", back, back + 150))
+        assert 0.0 == figures(world, back + 300, 3 * HOUR).targets["mart"].share
+
+    def test_the_others_are_served_while_one_is_down(self) -> None:
+        outage = Outage("reports", HOUR, 2 * HOUR)
+        scenario = Scenario(graph_of(slower=10), SECONDS, outages=(outage,))
+        world = simulate(scenario, 3 * HOUR)
+
+        assert 0.0 == figures(world, HOUR, 2 * HOUR).targets["mart"].share
+        assert [] == starts(world, "report", HOUR, 2 * HOUR)
+
+    def test_a_failing_mart_is_tried_ever_less_often(self) -> None:
+        fault = Fault("mart", HOUR, 3 * HOUR)
+        world = simulate(Scenario(graph_of(), SECONDS, faults=(fault,)), 3 * HOUR)
+
+        tries = starts(world, "mart", HOUR, 3 * HOUR)
+        pauses = [after - before for before, after in pairwise(tries)]
+
+        assert sorted(pauses) == pauses
+        assert len(tries) < 15
+        # One version waits for it; no more are made for nothing.
+        assert 2 >= len(starts(world, "source", HOUR, 3 * HOUR))
+
+    def test_a_policy_that_cannot_be_held_fills_no_queue(self) -> None:
+        world = simulate(Scenario(graph_of(1), SECONDS), 3 * HOUR)
+
+        assert [] == world.overlaps
+        assert len(starts(world, "mart")) <= 3 * HOUR / 60
+        assert len(starts(world, "source")) <= len(starts(world, "mart")) + 2
+
+    def test_a_sync_by_hand_postpones_the_next_one(self) -> None:
+        usual = simulate(Scenario(graph_of(), SECONDS), 2 * HOUR)
+        before = starts(usual, "source", HOUR)[0]
+        scenario = Scenario(graph_of(), SECONDS, by_hand=((before - 60.0, "source"),))
+        world = simulate(scenario, 2 * HOUR)
+
+        assert [before - 60.0, before + 160.0] == starts(
+            world, "source", before - 60.0, before + 200.0
+        )
+
+
+class TestFigures:
+    def test_lag_is_sampled_every_second(self) -> None:
+        world = simulate(Scenario(graph_of(), SECONDS), 10.0)
+        world.versions["mart"] = [(0.0, 0.0), (400.0, 300.0)]
+
+        found = figures(world, 0.0, 1000.0).targets["mart"]
+
+        # Late from 301 to 399, and from 601 to 999.
+        assert (99 + 399) / 1000 == found.share
+        assert 700.0 == found.longest
+
+    def test_with_a_cron_only_its_ticks_count(self) -> None:
+        graph = graph_of()
+        hourly = Asset("mart", "marts", ("source",), MaxLag(5, cron="0 * * * *"))
+        graph = Graph({**graph.assets, "mart": hourly}, graph.ticks)
+        world = simulate(Scenario(graph, SECONDS), 10.0)
+        world.versions["mart"] = [(10.0, 0.0), (3590.0, 3500.0)]
+
+        found = figures(world, 0.0, 3 * HOUR).targets["mart"]
+
+        # Ticks at 0 (no version yet), 3600 (100 s old) and 7200 (3700 s old).
+        assert 2 / 3 == found.share
+
+    def test_what_is_made_together_is_one_sync(self) -> None:
+        assets = {
+            "table": Asset("table", "one", unit="sync"),
+            "view": Asset("view", "one", ("table",), MaxLag(5), unit="sync"),
+        }
+        world = simulate(
+            Scenario(
+                Graph(assets, {"one": 5.0}), {"table": Duration(60.0), "view": Duration(60.0)}
+            ),
+            HOUR,
+        )
+        found = figures(world, 0.0, HOUR)
+
+        assert 2 * found.root_syncs == found.materializations
+
+
+class TestWhatIf:
+    def test_a_question_changes_one_policy(self) -> None:
+        after = changed(graph_of(), ["marts:mart=2m"])
+
+        assert MaxLag(2) == after.assets["mart"].policy
+        assert MaxLag(5) == graph_of().assets["mart"].policy
+
+    @pytest.mark.parametrize(
+        ("question", "minutes"), [("mart=90s", 1.5), ("marts:mart=1.5h", 90.0)]
+    )
+    def test_units(self, question: str, minutes: float) -> None:
+        assert MaxLag(minutes) == changed(graph_of(), [question]).assets["mart"].policy
+
+    def test_none_takes_it_away(self) -> None:
+        assert changed(graph_of(), ["marts:mart=none"]).assets["mart"].policy is None
+
+    @pytest.mark.parametrize(
+        ("question", "said"),
+        [
+            ("mart", "write LOCATION:KEY=2m"),
+            ("marts:mart=2", "write LOCATION:KEY=2m"),
+            ("marts:mrt=2m", "did you mean marts:mart?"),
+            ("ingestion:mart=2m", "there is no such asset"),
+            ("marts:mart=0m", "above zero"),
+        ],
+    )
+    def test_a_question_that_cannot_be_asked(self, question: str, said: str) -> None:
+        with pytest.raises(WhatIfError, match=said.replace("?", r"\?")):
+            changed(graph_of(), [question])
+
+
+class TestCommand:
+    @pytest.fixture(autouse=True)
+    def workspace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        contracts = (
+            Contract(location="ingestion", exports=(Export(key="raw/stars"),)),
+            Contract(
+                location="marts",
+                exports=(Export(key="mart/join", deps=("raw/stars",), policy=MaxLag(10)),),
+            ),
+        )
+        entries = []
+        for contract in contracts:
+            folder = tmp_path / contract.location
+            folder.mkdir()
+            (folder / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+            entries.append(
+                f"  - python_module:\n      module_name: {contract.location}.definitions\n"
+                f"      location_name: {contract.location}\n"
+                f"      working_directory: {contract.location}\n"
+            )
+        (tmp_path / "workspace.yaml").write_text("load_from:\n" + "".join(entries))
+        monkeypatch.chdir(tmp_path)
+
+    def run(self, *arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["simulate", "--committed", "--hours", "2", *arguments])
+        return result.exit_code, result.output
+
+    def test_it_shows_the_cost_and_what_holds(self) -> None:
+        status, shown = self.run()
+
+        assert 0 == status
+        assert "root syncs an hour" in shown
+        assert "mart/join" in shown
+        assert "yes" in shown
+
+    def test_it_compares_before_and_after(self) -> None:
+        status, shown = self.run("--what-if", "marts:mart/join=20s")
+
+        assert 0 == status
+        assert "before" in shown
+        assert "after" in shown
+        assert "impossible" in shown
+
+    def test_it_takes_durations_from_a_file(self) -> None:
+        Path("seconds.json").write_text(json.dumps({"raw/stars": 900}))
+        status, shown = self.run("--durations", "seconds.json")
+
+        assert 0 == status
+        assert "impossible" in shown
+
+    def test_a_bad_question_is_one_line_and_status_2(self) -> None:
+        status, shown = self.run("--what-if", "marts:mart/jion=2m")
+
+        assert 2 == status
+        assert "did you mean marts:mart/join?" in shown
