@@ -75,7 +75,6 @@ fetch_stargazer = Connection(
     namespace="postgres",
     streams=(stargazers,),
     sync_every_minutes=30,
-    group="github",
     owners=("team:ingestion",),
 )
 
