@@ -198,7 +198,7 @@ def play_first_pass(workspace: Workspace, story: Story) -> None:
     picture = Path(os.environ.get("LINEAGE_PICTURE", workspace.root / "lineage.png")).resolve()
     if chromium() is not None:
         wanted = [key.rpartition("/")[2] for key in LINEAGE]
-        story.picture = look_at_lineage(workspace.graphql.url, wanted, picture)
+        story.picture = look_at_lineage(workspace.graphql.url, LOCATION_NAMES, wanted, picture)
 
 
 def play_second_pass(workspace: Workspace, story: Story) -> None:

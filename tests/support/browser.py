@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from playwright.sync_api import sync_playwright
 
@@ -33,14 +35,18 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-def look_at_lineage(url: str, wanted: list[str], picture: Path) -> Lineage:
+def look_at_lineage(
+    url: str, groups: Sequence[str], wanted: Sequence[str], picture: Path
+) -> Lineage:
     """Open the lineage of all locations, wait until every wanted name shows, take a picture."""
     executable = chromium()
     assert executable is not None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
-        page = browser.new_page(viewport={"width": 1600, "height": 900})
-        page.goto(f"{url}/asset-groups")
+        page = browser.new_page(viewport={"width": 2200, "height": 1100})
+        # Groups are drawn folded unless the address unfolds them.
+        unfolded = ",".join(f"global@global:{group}" for group in groups)
+        page.goto(f"{url}/asset-groups?expanded={quote(unfolded)}")
         for name in wanted:
             page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
         page.screenshot(path=picture)
