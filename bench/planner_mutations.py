@@ -1,6 +1,6 @@
 """Change one rule of the planner at a time, and see whether a story notices.
 
-Each mutation is put into a copy of freshline, against which `test_planner.py` runs. Exits with
+Each mutation is put into a copy of freshline, against which the stories run. Exits with
 status 1 when one survives. Run it with `.venv/bin/python bench/planner_mutations.py`.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+STORIES = ("shared/tests/test_planner.py", "shared/tests/test_planner_troubles.py")
 
 
 class Mutation(NamedTuple):
@@ -100,7 +101,7 @@ def caught_by(mutation: Mutation) -> str | None:
             sys.exit(f"{mutation.file} no longer has exactly one: {mutation.old}")
         path.write_text(text.replace(mutation.old, mutation.new))
         done = subprocess.run(
-            [sys.executable, "-m", "pytest", "shared/tests/test_planner.py", "-x", "-q"],
+            [sys.executable, "-m", "pytest", *STORIES, "-x", "-q"],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,

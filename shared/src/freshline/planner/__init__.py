@@ -3,6 +3,19 @@
 A pure function of the graph (what the contracts say), a snapshot (what the event log says)
 and the time. The same three give the same plan, whichever location works it out.
 
+What happens when something cannot run:
+
+- A failed asset is tried again after 30 s, 60 s, ... 15 min. What does not need it goes on.
+- A location that was not heard of for three heartbeats is silent: its targets are blocked, and
+  nothing of it is expected. Its policies pull upstream work until every input that waits for it
+  has one unused version, and then no more, however long the outage. When it is back, inputs
+  that are still good enough are used at once; otherwise they are renewed first, so that there is
+  one run an asset. `freshline retire` takes a location that is gone for good out of the graph.
+- A policy that cannot be held is reported with the figure that could be, and served as fast as
+  the slowest asset on its path allows, one version ahead at most.
+- A dependency that nobody explains blocks what is downstream of it, and is called dangling
+  five minutes after its consumer's contract appeared.
+
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
 `claims` (what targets ask of their sources), `decisions` (who starts now), `report` (words).
 """

@@ -1,0 +1,56 @@
+"""The schedulers that `freshness.py` compares freshline with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from freshline.simulate import World
+
+
+class CronJob:
+    """The whole graph as one job, every so many minutes."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = minutes * 60.0
+
+    def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
+        first = min(asset.location for asset in world.graph.assets.values())
+        due = location == first and world.now % self._seconds < 1e-6
+        return [tuple(world.graph.assets)] if due else []
+
+
+class OnCronAndEager:
+    """Roots `on_cron`, the rest `eager`: when an input is newer, or requested in the same tick
+    by the same location, and none of them is missing or in progress."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = minutes * 60.0
+        self._handled: dict[str, int] = {}
+
+    def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
+        requested: list[str] = []
+        for key, asset in world.graph.assets.items():
+            if asset.location == location and self._wanted(world, key, requested):
+                requested.append(key)
+        return [tuple(requested)] if requested else []
+
+    def _wanted(self, world: World, key: str, requested: Iterable[str]) -> bool:
+        asset = world.graph.assets[key]
+        outer = [dep for dep in asset.deps if world.graph.assets[dep].unit != asset.unit]
+        if not asset.unit:
+            outer = list(asset.deps)
+        if not outer:
+            return world.now % self._seconds < 1e-6
+        states = [world.states.get(dep) for dep in outer]
+        mine = world.states.get(key)
+        if any(state is None or state.version is None for state in states) or (
+            mine and mine.pending
+        ):
+            return False
+        if any(s and s.pending and s.pending.requested_at < world.now for s in states):
+            return False
+        newest = max(state.version.id for state in states if state and state.version)
+        if newest > self._handled.get(key, 0) or set(outer) & set(requested):
+            self._handled[key] = newest
+            return True
+        return False

@@ -1,0 +1,248 @@
+"""What the planner does when things fail, are silent, impossible or unknown."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from freshline.model import Asset, AssetState, TargetStatus
+from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER
+from freshline.policy import MaxLag
+from planner_stories import (
+    CUMULATIVE,
+    JOIN,
+    NOON,
+    STARGAZER,
+    SYNC,
+    TICK,
+    USERS,
+    WORKSPACE,
+    Story,
+    graph_of,
+    workspace,
+)
+
+
+class TestNoHammering:
+    def test_each_failure_doubles_the_pause_up_to_a_ceiling(self) -> None:
+        story = workspace().at(220)
+        for failures in range(1, 8):
+            story = story.failed(SYNC)
+            pause = min(RETRY_CEILING, RETRY_FIRST * 2 ** (failures - 1))
+
+            assert set() == story.after(pause - 1).requested
+            assert {SYNC, USERS} == story.after(pause).requested
+            story = story.after(pause)
+
+    def test_one_success_resets_it(self) -> None:
+        story = workspace().at(220).failed(SYNC).after(30).failed(SYNC).after(60)
+        story = story.made(SYNC, USERS, CUMULATIVE, data=310).at(500).failed(SYNC)
+
+        assert SYNC not in story.at(529).requested
+        assert {SYNC, USERS} <= story.at(530).requested
+
+    def test_a_failure_stops_nothing_that_does_not_depend_on_it(self) -> None:
+        story = workspace().at(500).made(SYNC, USERS, data=440).failed(STARGAZER)
+
+        assert {CUMULATIVE} == story.requested
+
+    def test_the_target_names_who_holds_it_up(self) -> None:
+        story = workspace().at(500).failed(STARGAZER, "relation does not exist").at(700)
+        target = story.plan.targets[JOIN]
+
+        assert TargetStatus.BLOCKED is target.status
+        assert target.blame is not None
+        assert ("analytics_core", STARGAZER, "failing", NOON + 500) == (
+            target.blame.location,
+            target.blame.asset,
+            target.blame.phase,
+            target.blame.since,
+        )
+        assert "relation does not exist" in target.reason
+
+    def test_a_target_that_is_still_in_time_is_fresh_and_warns(self) -> None:
+        target = workspace().at(500).failed(STARGAZER).plan.targets[JOIN]
+
+        assert TargetStatus.FRESH is target.status
+        assert STARGAZER in target.reason
+
+    def test_a_failing_model_does_not_pull_its_source_again_and_again(self) -> None:
+        without_cumulative = [
+            replace(asset, policy=None) if asset.key == CUMULATIVE else asset for asset in WORKSPACE
+        ]
+        story = replace(workspace(), graph=graph_of(*without_cumulative))
+        story = story.at(520).made(SYNC, USERS, CUMULATIVE, data=460).failed(STARGAZER)
+
+        assert {STARGAZER} == story.at(5000).requested
+
+    def test_not_even_while_it_is_tried_again(self) -> None:
+        story = workspace().at(280).made(SYNC, USERS, data=220).failed(CUMULATIVE)
+        story = story.at(1000).queued(CUMULATIVE).at(1005)
+        story = story.made(STARGAZER, data=220)
+
+        assert SYNC not in story.requested
+
+
+class TestOutages:
+    def silent(self, location: str, heard: float) -> Story:
+        story = workspace()
+        for asset in WORKSPACE:
+            story = story.last_heard(asset.location, 10_000)
+        return story.last_heard(location, heard)
+
+    def test_the_others_go_on(self) -> None:
+        story = self.silent("analytics_core", heard=0).at(220 + SILENT_AFTER)
+
+        assert {SYNC, USERS} == story.requested
+
+    def test_a_location_that_is_not_heard_of_never_looks_fresh(self) -> None:
+        story = self.silent("analytics_core", heard=0)
+        before = story.at(SILENT_AFTER).plan.targets
+        after = story.at(SILENT_AFTER + 1).plan.targets
+
+        assert TargetStatus.FRESH is before[JOIN].status
+        assert TargetStatus.BLOCKED is after[JOIN].status
+        assert after[JOIN].blame is not None
+        assert "silent" == after[JOIN].blame.phase
+        assert TargetStatus.FRESH is after[CUMULATIVE].status
+
+    def test_its_policies_pull_one_more_version_and_then_no_more(self) -> None:
+        story = self.silent("analytics_marts", heard=0).at(300)
+        assert {SYNC, USERS} == story.requested
+
+        story = story.at(360).made(SYNC, USERS, data=300)
+        # The core's model has a use once, too: then both versions wait for the marts.
+        assert {STARGAZER} == story.requested
+        story = story.at(375).made(STARGAZER, data=300)
+        assert set() == story.at(50_000).requested
+
+    def test_when_it_is_back_there_is_one_run_an_asset(self) -> None:
+        story = self.silent("analytics_marts", heard=0).at(360).made(SYNC, USERS, data=300)
+        story = story.at(5000).last_heard("analytics_marts", 5000)
+        for asset in WORKSPACE:
+            story = story.last_heard(asset.location, 5000)
+
+        # What waits is too old by now: a new sync first, and one run of each model after it.
+        assert {SYNC, USERS} == story.requested
+        story = story.started(SYNC, USERS).after(TICK)
+        assert set() == story.requested
+        story = story.after(55).made(SYNC, USERS, data=5000)
+        assert {CUMULATIVE, STARGAZER} == story.requested
+
+    def test_after_a_short_outage_the_version_that_waits_is_used(self) -> None:
+        story = self.silent("analytics_marts", heard=0).at(360).made(SYNC, USERS, data=300)
+        story = story.at(400).last_heard("analytics_marts", 400)
+
+        assert CUMULATIVE in story.requested
+
+
+class TestImpossiblePolicies:
+    def impossible(self) -> Story:
+        tight = [
+            replace(asset, policy=MaxLag(1)) if asset.key == CUMULATIVE else asset
+            for asset in WORKSPACE
+        ]
+        return replace(workspace(), graph=graph_of(*tight))
+
+    def test_it_is_said_with_the_figures(self) -> None:
+        target = self.impossible().plan.targets[CUMULATIVE]
+
+        # 75 s of path, 65 s between two syncs (60 s and a tick), 2 s of margin.
+        assert TargetStatus.INFEASIBLE is target.status
+        assert 142.0 == target.shortest
+        assert "at most 1 min asked, but its path can hold 2 min 22 s at best" == target.reason
+
+    def test_it_is_not_said_before_everything_was_measured(self) -> None:
+        story = self.impossible()
+        unmeasured = replace(story.states[SYNC], durations=AssetState().durations)
+        story = replace(story, states={**story.states, SYNC: unmeasured, USERS: unmeasured})
+
+        assert TargetStatus.INFEASIBLE is not story.plan.targets[CUMULATIVE].status
+
+    def test_its_assets_run_back_to_back_at_most(self) -> None:
+        story = self.impossible()
+        assert {SYNC, USERS} == story.requested
+        story = story.at(60).made(SYNC, USERS, data=0)
+        story = story.at(65).queued(SYNC).at(125).made(SYNC, USERS, data=65)
+        assert CUMULATIVE in story.requested
+
+        # One version waits already; another one would have no use yet.
+        assert {SYNC, USERS}.isdisjoint(story.requested)
+        # As soon as that one is taken, it has.
+        assert {SYNC, USERS} <= story.queued(CUMULATIVE).requested
+
+    def test_the_policies_beside_it_are_held(self) -> None:
+        target = self.impossible().plan.targets[JOIN]
+
+        assert TargetStatus.FRESH is target.status
+
+
+class TestUnknown:
+    def orphan(self) -> Story:
+        mart = Asset("mart", "marts", ("nowhere", "source"), MaxLag(5))
+        return Story(graph_of(Asset("source", "ingestion"), mart)).made("source", data=0)
+
+    def test_nothing_is_requested_on_a_guess(self) -> None:
+        story = self.orphan()
+
+        assert set() == story.requested
+        assert TargetStatus.BLOCKED is story.plan.targets["mart"].status
+
+    def test_it_runs_as_soon_as_its_source_has_spoken(self) -> None:
+        story = self.orphan().with_asset(Asset("nowhere", "elsewhere")).made("nowhere", data=0)
+
+        assert "mart" in story.requested
+
+    def test_after_a_grace_it_is_called_dangling(self) -> None:
+        story = replace(self.orphan(), since={"marts": NOON})
+
+        assert "dangling unless it is explained by 12:05:00" in story.plan.targets["mart"].reason
+        assert story.at(301).plan.targets["mart"].reason.endswith(": dangling")
+
+    def test_what_is_declared_to_be_outside_is_not_waited_for(self) -> None:
+        mart = Asset("mart", "marts", ("vendor/table",), MaxLag(5))
+        story = Story(graph_of(mart, outside=frozenset({"vendor/table"})))
+
+        assert {"mart"} == story.requested
+
+    def test_an_unknown_data_time_is_never_fresh(self) -> None:
+        story = workspace().at(10).made(CUMULATIVE, data=None)
+        target = story.plan.targets[CUMULATIVE]
+
+        assert TargetStatus.LATE is target.status
+        assert target.lag is None
+        assert "unknown" in target.reason
+
+    def test_nor_is_it_a_reason_to_run_again_and_again(self) -> None:
+        story = workspace().at(10).made(CUMULATIVE, data=None)
+        assert CUMULATIVE not in story.at(200).requested
+
+        story = story.at(280).made(SYNC, USERS, data=220)
+        assert CUMULATIVE in story.requested
+        assert CUMULATIVE not in story.made(CUMULATIVE, data=None).at(290).requested
+
+    def test_a_circle_is_reported_and_left_alone(self) -> None:
+        story = Story(
+            graph_of(Asset("egg", "one", ("hen",)), Asset("hen", "two", ("egg",), MaxLag(5)))
+        )
+
+        assert set() == story.requested
+        assert "in the end, on itself" in story.plan.targets["hen"].reason
+
+    def test_a_partitioned_asset_is_somebody_elses_business(self) -> None:
+        story = Story(
+            graph_of(
+                Asset("source", "ingestion"),
+                Asset("daily", "core", ("source",), schedulable=False),
+                Asset("mart", "marts", ("daily",), MaxLag(5)),
+            )
+        ).made("source", "daily", "mart", data=0)
+
+        assert set() == story.at(5000).requested
+        assert TargetStatus.BLOCKED is story.at(5000).plan.targets["mart"].status
+        assert {"mart"} == story.at(5000).made("daily", data=4900).requested
+
+    def test_a_clock_that_is_ahead_breaks_nothing(self) -> None:
+        story = workspace().made(SYNC, USERS, CUMULATIVE, data=30)
+
+        assert 0.0 == story.plan.targets[CUMULATIVE].lag
+        assert 250 == story.first_request(SYNC, within=300)
