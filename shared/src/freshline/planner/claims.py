@@ -88,7 +88,7 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             passed_on = [_extended(claim, stage.wait) for claim in claims[key]]
             for name in lineage.inputs[key]:
                 carried = _carried(facts, passed_on, name, key)
-                advance = _advance(facts, claims[key], name, key, unit.tick)
+                advance = _advance(facts, claims[key], name, key, unit.tick) if carried else 0.0
                 if advance:
                     carried = [claim._replace(advance=claim.advance + advance) for claim in carried]
                 if name in asked:
@@ -135,11 +135,11 @@ def _advance(
     taken, data = facts.taken[consumer], facts.data[name]
     if taken is None or data is None or data <= taken:
         return 0.0
-    next_run = urgency(claims, taken)
-    if next_run.claim is None:
-        return 0.0
-    later = urgency(claims, data).latest_start - next_run.latest_start
-    busy = next_run.claim.busy + tick + MARGIN
+    busy = max([claim.busy for claim in claims]) + tick + MARGIN
+    if any(claim.policy.cron for claim in claims):
+        later = urgency(claims, data).latest_start - urgency(claims, taken).latest_start
+    else:
+        later = data - taken
     return later + tick + MARGIN if 0.0 < later < busy else 0.0
 
 
