@@ -12,15 +12,16 @@ REPOSITORY = "octo/lighthouse"
 START = datetime(2026, 1, 20, tzinfo=timezone.utc)
 
 
-def write_stars(path: Path, count: int) -> Counter[str]:
-    """Write `count` events, the same first ones whatever the count; return stars a month.
+def write_stars(path: Path, count: int, later: int = 0) -> Counter[str]:
+    """Write `count` events and `later` ones that came after them all; return stars a month.
 
-    Unsorted, with ties on the second, and with a month (March) in which nobody starred.
+    Unsorted, with ties on the second, and with a month (March) in which nobody starred. The
+    first events are the same whatever comes later.
     """
     chance = random.Random(7)
     rows = []
-    for number in range(1, count + 1):
-        day = chance.choice([*range(40), *range(75, 120)])
+    for number in range(1, count + later + 1):
+        day = chance.choice([*range(40), *range(75, 120)] if number <= count else range(120, 140))
         # Few distinct seconds: about one star in three shares its second with another.
         at = START + timedelta(days=day, seconds=60 * chance.randrange(20))
         rows.append([REPOSITORY, 1000 + number, f"gazer-{number:04}", f"{at:%Y-%m-%dT%H:%M:%SZ}"])
