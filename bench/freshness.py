@@ -30,8 +30,6 @@ BEGIN, END = "<!-- freshness: begin -->", "<!-- freshness: end -->"
 class Result:
     late: dict[str, float]
     """Share of the time, by target; mean over the seeds."""
-    worst: float
-    """The largest share of any target in any seed."""
     syncs: float
     made: float
 
@@ -52,7 +50,6 @@ def measure(
     shares = {key: [f.targets[key].share for f in found] for key in found[0].targets}
     return Result(
         {key: mean(values) for key, values in shares.items()},
-        max(max(values) for values in shares.values()),
         mean(f.root_syncs for f in found),
         mean(f.materializations for f in found),
     )
@@ -144,7 +141,7 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
         )
 
 
-def the_others(report: Report, hours: float) -> None:
+def the_others(report: Report, hours: float, seeds: int) -> None:
     report.say("")
     report.say(
         "| graph and policy | durations | worst target late | root syncs/h | bound "
@@ -157,12 +154,14 @@ def the_others(report: Report, hours: float) -> None:
             ("nominal", {}, 0.0),
             ("lognormal 0.3", {"sigma": 0.3}, 0.002),
         ):
-            result = measure(bench, hours, 1, **settings)  # type: ignore[arg-type]
-            if result.worst > limit:
+            repeats = seeds if settings and len(bench.assets) < 20 else 1
+            result = measure(bench, hours, repeats, **settings)  # type: ignore[arg-type]
+            worst = max(result.late.values())
+            if worst > limit:
                 report.missed.append(f"{name}, {kind}")
             bounds = (f"{syncs:.2f}", f"{made:.1f}") if kind == "nominal" else ("", "")
             report.say(
-                f"| {name} | {kind} | {result.worst:.3%} | {result.syncs:.2f} | {bounds[0]} "
+                f"| {name} | {kind} | {worst:.3%} | {result.syncs:.2f} | {bounds[0]} "
                 f"| {result.made:.1f} | {bounds[1]} |"
             )
 
@@ -189,11 +188,11 @@ def main() -> int:
     report = Report()
     report.say(
         f"{options.hours:g} simulated hours after one hour of warm-up; jittered rows are the mean "
-        f"of {options.seeds} seeds, and a duration's mean is its nominal value."
+        f"of {options.seeds} seeds (one for the fan-out), and a duration's mean is its nominal value."
     )
     report.say("")
     the_table(report, options.hours, options.seeds)
-    the_others(report, options.hours)
+    the_others(report, options.hours, options.seeds)
     report.say("")
     verdict = f"missed: {'; '.join(report.missed)}" if report.missed else "Every figure is kept."
     report.say(f"{verdict} ({time.process_time() - begin:.0f} s of CPU)")

@@ -89,4 +89,6 @@ def _span(measured: Moments | None, default: Moments | None) -> Span:
         return Span(0.0, 0.0)
     doubt = max(0.0, 1.0 - moments.count / _TRUSTED)
     assumed = _ASSUMED_SPREAD * moments.mean
-    return Span(moments.mean, moments.variance + doubt * assumed * assumed)
+    variance = moments.variance + doubt * assumed * assumed
+    unsure = 1.0 + 1.0 / moments.count if moments.count else 1.0  # of the mean itself
+    return Span(moments.mean, variance * unsure)
