@@ -187,8 +187,8 @@ def main() -> int:
     begin = time.process_time()
     report = Report()
     report.say(
-        f"{options.hours:g} simulated hours after one hour of warm-up; jittered rows are the mean "
-        f"of {options.seeds} seeds (one for the fan-out), and a duration's mean is its nominal value."
+        f"{options.hours:g} simulated hours after one hour of warm-up. Jittered rows are the mean "
+        f"of {options.seeds} seeds (one for the fan-out); their durations have the nominal mean."
     )
     report.say("")
     the_table(report, options.hours, options.seeds)
