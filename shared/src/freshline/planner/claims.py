@@ -106,7 +106,9 @@ def _extended(claim: Claim, span: Span) -> Claim:
 
 
 def _allowed(claim: Claim) -> Claim:
-    return claim._replace(allowed=allowance(Span(claim.mean, claim.variance)))
+    target, policy, able, mean, variance, _, advance, busy = claim
+    allowed = allowance(Span(mean, variance))
+    return Claim(target, policy, able, mean, variance, allowed, advance, busy)
 
 
 def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> list[Claim]:

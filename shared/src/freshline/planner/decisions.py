@@ -278,14 +278,13 @@ class _Decisions:
 
     def _request(self, key: str, unit: Unit, reason: str, *, alone: bool) -> None:
         decision = self.decisions[key]
-        run = self.facts.stages[key].run
         joined = self._joined(key, unit) if not alone else {}
         begin = max((self.decisions[name].arrival for name in joined), default=self.now)
         decision.request = True
         decision.alone = alone
         decision.reason = reason
         decision.start = self.now
-        decision.arrival = begin + allowance(run)
+        decision.arrival = begin + self.facts.stages[key].at_most
         decision.promise = self._data_of(key, joined) if self.inputs[key] else self.now
         self.locations[key] = "" if alone else unit.location
 
@@ -297,7 +296,7 @@ class _Decisions:
             min(urgency(self.claims[key], made[key].promise).latest_start for key in made),
         )
         for key, decision in made.items():
-            decision.after = start + allowance(self.facts.stages[key].run)
+            decision.after = start + self.facts.stages[key].at_most
 
     def _await(self, key: str, pending: Pending) -> None:
         """An asset with a run that has still to deliver it."""
@@ -311,7 +310,7 @@ class _Decisions:
         if pending.started_at is not None:
             expected = pending.started_at + allowance(stage.execution)
         else:
-            expected = pending.requested_at + allowance(stage.run)
+            expected = pending.requested_at + stage.at_most
         behind = max((self.decisions[name].arrival for name in together), default=-inf)
         expected = max(expected, behind + allowance(stage.execution))
         decision.start = pending.started_at or pending.requested_at
@@ -331,7 +330,7 @@ class _Decisions:
             return
         stage = self.facts.stages[key]
         if not inputs:
-            decision.arrival = start + allowance(stage.run)
+            decision.arrival = start + stage.at_most
             decision.promise = start
             return
         latest = decision.urgency.latest_start

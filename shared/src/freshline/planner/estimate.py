@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import exp, log1p, sqrt
 from typing import Final, NamedTuple
 
-from freshline.model import AssetState, Durations, Moments
+from freshline.model import Durations, Moments
 
 __all__ = ["DEFAULT_DURATIONS", "MARGIN", "SURE", "Span", "Stage", "allowance", "stage_of"]
 
@@ -51,6 +51,8 @@ class Stage(NamedTuple):
     execution: Span
     run: Span
     """From the request: in the queue, starting, and the execution."""
+    at_most: float
+    """The allowance of `run`, in seconds."""
     measured: bool
 
 
@@ -68,17 +70,32 @@ def allowance(span: Span) -> float:
     return max(mean * exp(SURE * sqrt(squared) - squared / 2), mean + MARGIN)
 
 
-def stage_of(state: AssetState | None, tick: float) -> Stage:
+_MANY = 100_000
+_stages: dict[int, tuple[Durations, float, Stage]] = {}
+"""By the id of the durations, which are the same object until a run adds to them."""
+
+
+def stage_of(durations: Durations, tick: float) -> Stage:
     """The stage of an asset whose location plans every `tick` seconds."""
-    measured = state.durations if state else DEFAULT_DURATIONS
+    known = _stages.get(id(durations))
+    if known is None or known[0] is not durations or known[1] != tick:
+        if len(_stages) >= _MANY:
+            _stages.clear()
+        known = _stages[id(durations)] = durations, tick, _stage_of(durations, tick)
+    return known[2]
+
+
+def _stage_of(measured: Durations, tick: float) -> Stage:
     queue = _span(measured.queue, DEFAULT_DURATIONS.queue)
     start = _span(measured.start, DEFAULT_DURATIONS.start)
     execution = _span(measured.execution, DEFAULT_DURATIONS.execution)
+    run = queue.then(start).then(execution)
     wait = measured.wait
     return Stage(
         wait=Span(min(wait.mean, tick), wait.variance) if wait else Span(tick, 0.0),
         execution=execution,
-        run=queue.then(start).then(execution),
+        run=run,
+        at_most=allowance(run),
         measured=measured.execution is not None and measured.execution.count > 0,
     )
 
