@@ -4,6 +4,7 @@ real connector, nobody clicking. One story is played; each test reads one fact o
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -175,6 +176,9 @@ def story(
             play_second_pass(workspace, story)
             play_reload(workspace, story)
             story.exit_status = workspace.dagster.interrupt()
+            # A code server takes some seconds to end after dagster itself.
+            with contextlib.suppress(TimeoutError):
+                wait_until(lambda: not workspace.dagster.members(), "all is ended", seconds=60)
             story.left_behind = workspace.dagster.members()
             yield story
         finally:
