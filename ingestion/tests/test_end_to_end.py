@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,22 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
     assert [(3, second), (5, first), (7, second), (9, second)] == query(
         stack, "select user_id, starred_at from postgres.stargazers order by 1"
     )
+
+
+def test_a_repository_that_the_connector_skips_is_warned_about(stack, monkeypatch):
+    monkeypatch.setenv("GITHUB_REPOSITORY", "acme/absent")
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = materialize(instance)
+        warnings = [
+            entry.user_message
+            for entry in instance.all_logs(result.run_id)
+            if entry.level == logging.WARNING
+        ]
+
+    assert result.success
+    (warning,) = warnings
+    assert warning.startswith("The sync succeeded, but postgres.stargazers is empty.")
 
 
 def latest(instance: dg.DagsterInstance, table: str) -> dg.EventLogRecord:

@@ -36,15 +36,20 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         done = airbyte.sync(connection, context.log)
         for stream in connection.streams:
+            table = connection.prefix + stream.name
+            count = warehouse.count(connection.namespace, table)
+            if not count:
+                # source-github skips a list that the token may not read, and reports success.
+                context.log.warning(
+                    "The sync succeeded, but %s.%s is empty. Some connectors skip what they may "
+                    "not read or cannot find: see the job's log in Airbyte, and the configuration "
+                    "of the source %r in ingestion/connections.py.",
+                    *(connection.namespace, table, connection.source.name),
+                )
             # The stream before its views: they must point at this very materialization of it.
             yield dg.MaterializeResult(
                 asset_key=key_of(connection, stream.name),
-                metadata={
-                    **done,
-                    "dagster/row_count": warehouse.count(
-                        connection.namespace, connection.prefix + stream.name
-                    ),
-                },
+                metadata={**done, "dagster/row_count": count},
             )
             for nested in stream.nested:
                 view = view_of(connection, stream, nested)
