@@ -1,4 +1,4 @@
-# The commands of a newcomer. Each sets up what it needs first; setting up twice is quick.
+# The commands of a newcomer. All but down, status and reset set up first; doing so twice is quick.
 PYTHON ?= python3
 DEVSTACK := devstack/.venv/bin/devstack
 
@@ -26,14 +26,14 @@ down:  ## stop the stack
 status:  ## what of the stack is running, where, and how it is
 	@$(DEVSTACK) status
 
-reset:  ## delete the stack's data
+reset:  ## stop the stack and delete its data, after asking
 	@$(DEVSTACK) reset
 
-test: setup  ## every location's tests in its own environment, then the end-to-end ones
+test: setup  ## lint, types, each location's tests in its own environment, end-to-end tests
 	@.venv/bin/tox
 
 check: setup  ## the gate: does a deploy break another team's lineage?
 	@.venv/bin/freshline check -w workspace.yaml
 
-lock: setup  ## resolve every project's lock file anew
+lock: setup  ## resolve every project's lock file; pins that still fit stay
 	@.venv/bin/python tools/lock.py
