@@ -151,6 +151,19 @@ class TestImpossiblePolicies:
         assert 142.0 == target.shortest
         assert "at most 1 min asked, but its path can hold 2 min 22 s at best" == target.reason
 
+    def test_a_cron_needs_no_room_for_the_run_before(self) -> None:
+        hourly = [
+            replace(asset, policy=MaxLag(1.5, cron="0 * * * *"))
+            if asset.key == CUMULATIVE
+            else asset
+            for asset in WORKSPACE
+        ]
+        target = replace(workspace(), graph=graph_of(*hourly)).plan.targets[CUMULATIVE]
+
+        # 75 s of path and 2 s of margin; 142 s for a policy that holds at every moment.
+        assert 77.0 == target.shortest
+        assert TargetStatus.INFEASIBLE is not target.status
+
     def test_it_is_not_said_before_everything_was_measured(self) -> None:
         story = self.impossible()
         unmeasured = replace(story.states[SYNC], durations=AssetState().durations)

@@ -145,6 +145,7 @@ class TestAcrossLocations:
 
         assert "mart" == request.tags["freshline/target"]
         assert request.tags["freshline/plan"]
+        assert "there is no version of it yet" == request.tags["freshline/reason"]
 
     def test_an_idle_tick_says_what_is_next_and_when(self, workspace: Workspace) -> None:
         workspace.load("sources", root())

@@ -78,7 +78,7 @@ class AirbyteApi:
 
     @property
     def workspace_id(self) -> str:
-        """The workspace in use: the configured one, or the first that can be seen."""
+        """The workspace in use: the configured one, or the only one that can be seen."""
         if self._workspace is None:
             workspaces = self._get("/workspaces", {"limit": 2}).get("data", [])
             if not workspaces:

@@ -50,7 +50,7 @@ class AirbyteSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     workspace_id: str | None = None
-    """None: the first workspace that the credentials may see."""
+    """None: the only workspace that the credentials may see."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> AirbyteSettings:

@@ -12,12 +12,13 @@ from dagster import AssetCheckKey, AssetKey, RunRequest
 
 from freshline.model import AssetPlan, AssetState, Graph, Plan, Snapshot
 
-__all__ = ["DEADLINE_TAG", "PLAN_TAG", "SLACK_TAG", "TARGET_TAG", "run_requests"]
+__all__ = ["DEADLINE_TAG", "PLAN_TAG", "REASON_TAG", "SLACK_TAG", "TARGET_TAG", "run_requests"]
 
 TARGET_TAG: Final = "freshline/target"
 DEADLINE_TAG: Final = "freshline/deadline"
 SLACK_TAG: Final = "freshline/slack_seconds"
 PLAN_TAG: Final = "freshline/plan"
+REASON_TAG: Final = "freshline/reason"
 
 _NEVER_RUN: Final = AssetState()
 
@@ -63,7 +64,7 @@ def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
 def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     """Why the run exists: the most urgent of the reasons of its assets."""
     urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
-    tags = {PLAN_TAG: plan.id}
+    tags = {PLAN_TAG: plan.id, REASON_TAG: urgent.reason}
     if urgent.target is not None:
         tags[TARGET_TAG] = urgent.target
     if urgent.deadline is not None:

@@ -15,7 +15,7 @@ from freshline.check.finding import Finding, Rule, Severity, Workspace
 from freshline.contract.document import Contract
 from freshline.contract.graph import graph_of
 from freshline.model import AssetState, Durations, Moments, Snapshot
-from freshline.planner.estimate import Span, allowance
+from freshline.planner.estimate import Span
 from freshline.planner.facts import Facts, facts_of
 from freshline.planner.lineage import Lineage, lineage_of
 from freshline.policy import MaxLag, partitioned_message
@@ -146,10 +146,7 @@ def _durations(measured: Durations | None, declared: float | None) -> Durations:
 
 def _miss(lineage: Lineage, facts: Facts, key: str, known: set[str]) -> Infeasible | None:
     policy = lineage.policies[key]
-    route = facts.routes[key]
-    # A cron's ticks are known long before, so that no run before has to be waited for.
-    needed = route.path if policy.cron else route.path.then(route.slowest)
-    seconds = allowance(needed)
+    seconds = facts.shortest(key, policy)
     if seconds <= policy.minutes * 60.0:
         return None
     path = _slowest_path(lineage, facts, key)

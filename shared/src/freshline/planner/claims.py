@@ -66,7 +66,7 @@ def feasible(facts: Facts, target: str, policy: MaxLag) -> bool:
     """Whether the path could hold the policy. Until every asset on it was measured: yes."""
     if not facts.routes[target].measured:
         return True
-    return facts.shortest(target) <= policy.minutes * 60.0
+    return facts.shortest(target, policy) <= policy.minutes * 60.0
 
 
 def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from freshline.model import HEARTBEAT, AssetState, Pending, Snapshot
 from freshline.planner.estimate import Span, Stage, allowance, stage_of
 from freshline.planner.lineage import Lineage, Unit
+from freshline.policy import MaxLag
 
 __all__ = ["Facts", "Hold", "Route", "facts_of"]
 
@@ -65,14 +66,15 @@ class Facts:
     held: dict[str, Hold] = field(default_factory=dict)
     """Assets that are stuck, or made from something that is."""
 
-    def shortest(self, key: str) -> float:
+    def shortest(self, key: str, policy: MaxLag) -> float:
         """The smallest maximum lag (seconds) that this target's path could hold.
 
         Just before a version is replaced its data is as old as the version before it is apart
-        (the slowest stage, as an asset never overlaps with itself), plus the whole path.
+        (the slowest stage, as an asset never overlaps with itself), plus the whole path. A
+        cron's ticks are known long before, so that no run before has to be waited for.
         """
         route = self.routes[key]
-        return allowance(route.path.then(route.slowest))
+        return allowance(route.path if policy.cron else route.path.then(route.slowest))
 
     def waits_unused(self, key: str, consumer: str) -> bool:
         """Whether `key` has a version that `consumer` has not begun to use.

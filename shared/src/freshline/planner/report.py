@@ -83,7 +83,7 @@ def _target_plan(
     lag = None if data is None else max(0.0, facts.now - data)
     late = data is None or overdue(policy, data, facts.now)
     hold = facts.held.get(key)
-    shortest = facts.shortest(key)
+    shortest = facts.shortest(key, policy)
     blame = _blame(hold, facts.now) if hold else None
     if blame is None and late:
         blame = _culprit(key, lineage, facts, decisions)
