@@ -17,7 +17,7 @@ from support.story import Made, Stage, Story
 EVENTS, CLEAN, FAST, SLOW = "raw/events", "core/clean", "mart/fast", "mart/slow"
 DEPS: dict[str, list[str]] = {EVENTS: [], CLEAN: [EVENTS], FAST: [EVENTS], SLOW: [CLEAN, FAST]}
 EASY_MINUTES, FAST_MINUTES, SLOW_MINUTES = 10.0, 1.5, 3.0
-CYCLES = 4
+CYCLES = 6
 
 
 @pytest.fixture(scope="module")
