@@ -129,6 +129,12 @@ class TestServersOfYourOwn:
         assert environment.is_external("airbyte")
         assert not environment.is_external("github")
 
+    def test_an_airbyte_of_the_users_own_gets_no_made_up_client(self, tmp_path: Path) -> None:
+        prepared(tmp_path, {"AIRBYTE_URL": "https://airbyte.example.com"})
+
+        made = set(GENERATED) & set(in_file(tmp_path))
+        assert {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"} == made
+
     def test_later_as_well(self, tmp_path: Path) -> None:
         prepared(tmp_path)
         text = (tmp_path / ".env").read_text()

@@ -71,8 +71,12 @@ class Environment:
         """
         values = self._read()
         additions = {name: value for name, value in FIXED.items() if not self._has(values, name)}
+        # An Airbyte of the user's own knows its own clients, or none but user names.
+        external = self.is_external("airbyte")
         additions |= {
-            name: secrets.token_urlsafe(24) for name in GENERATED if not self._has(values, name)
+            name: secrets.token_urlsafe(24)
+            for name in GENERATED
+            if not self._has(values, name) and not (external and name.startswith("AIRBYTE_"))
         }
         self._write(values, additions)
         derived = {}
