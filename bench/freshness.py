@@ -44,7 +44,7 @@ def measure(
     end = WARM_UP + hours * 3600.0
     found = []
     for seed in range(seeds):
-        world = World(bench.scenario(seed=seed, **settings), scheduler())  # type: ignore[arg-type]
+        world = World(bench.scenario(seed=seed, **settings), scheduler())
         world.advance(end)
         found.append(figures(world, WARM_UP, end))
     shares = {key: [f.targets[key].share for f in found] for key in found[0].targets}
@@ -88,11 +88,11 @@ class Report:
 def the_table(report: Report, hours: float, seeds: int) -> None:
     def nominal(**settings: float | bool) -> Result:
         scheduler = settings.pop("scheduler", ByPlan)
-        return measure(WORKSPACE, hours, 1, scheduler, **settings)  # type: ignore[arg-type]
+        return measure(WORKSPACE, hours, 1, scheduler, **settings)
 
     def jittered(**settings: float | bool) -> Result:
         scheduler = settings.pop("scheduler", ByPlan)
-        return measure(WORKSPACE, hours, seeds, scheduler, sigma=0.3, **settings)  # type: ignore[arg-type]
+        return measure(WORKSPACE, hours, seeds, scheduler, sigma=0.3, **settings)
 
     report.say(
         "| durations, scheduler | 5-minute target late | 10-minute target late "
@@ -108,9 +108,9 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
         "nominal, root `on_cron` */5, all else `eager`, three locations",
         nominal(scheduler=lambda: OnCronAndEager(5)),
         None,
-    )  # type: ignore[arg-type]
-    report.row("nominal, one cron job */5", nominal(scheduler=every[5]), None)  # type: ignore[arg-type]
-    report.row("nominal, one cron job */3", nominal(scheduler=every[3]), None)  # type: ignore[arg-type]
+    )
+    report.row("nominal, one cron job */5", nominal(scheduler=every[5]), None)
+    report.row("nominal, one cron job */3", nominal(scheduler=every[3]), None)
     syncs, made = WORKSPACE.bound()
     report.say(
         f"| nominal, **theoretical minimum for zero violations** | 0 | 0 | {syncs:.2f} "
@@ -127,7 +127,7 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
             nominal(one_location=one, tick=30.0),
             (0, 0, 17.2, 69),
         )
-    report.row("lognormal 0.3, one cron job */3", jittered(scheduler=every[3]), None)  # type: ignore[arg-type]
+    report.row("lognormal 0.3, one cron job */3", jittered(scheduler=every[3]), None)
     for places, one in (("three locations", False), ("one location", True)):
         report.row(
             f"lognormal 0.3, **freshline**, {places}",
@@ -155,7 +155,7 @@ def the_others(report: Report, hours: float, seeds: int) -> None:
             ("lognormal 0.3", {"sigma": 0.3}, 0.002),
         ):
             repeats = seeds if settings and len(bench.assets) < 20 else 1
-            result = measure(bench, hours, repeats, **settings)  # type: ignore[arg-type]
+            result = measure(bench, hours, repeats, **settings)
             worst = max(result.late.values())
             if worst > limit:
                 report.missed.append(f"{name}, {kind}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 import yaml
 from support.dagster import ROOT, free_port
-from support.processes import Daemon
+from support.processes import Daemon, await_port
 from support.waiting import wait_until
 
 SERVE = ROOT / "deploy" / "serve"
@@ -22,13 +21,7 @@ def test_it_serves_a_location_and_ends_on_sigterm(tmp_path: Path) -> None:
         [SERVE, "ingestion", str(port)], cwd=tmp_path, env=os.environ, log=tmp_path / "log"
     )
     try:
-
-        def listens() -> bool:
-            assert server.is_running(), server.output()
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listens, "the location is served", seconds=60)
+        await_port(server, port, seconds=60)
         os.kill(server.pid, signal.SIGTERM)
         wait_until(lambda: not server.is_running(), "it ends on SIGTERM", seconds=30)
         wait_until(lambda: not server.members(), "nothing of it is left", seconds=30)

@@ -102,7 +102,7 @@ class Workspace:
 
     def query(self, sql: str) -> list[Any]:
         with psycopg.connect(self._warehouse.dsn) as connection:
-            return connection.execute(sql).fetchall()  # type: ignore[arg-type]
+            return connection.execute(sql).fetchall()
 
     def await_months(self, months: Mapping[str, int], *, seconds: float) -> None:
         def has_come() -> bool:

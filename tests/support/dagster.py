@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import yaml
 
-from support.processes import Daemon
+from support.processes import Daemon, await_port
 from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,9 +61,9 @@ class GraphQL:
     def assets(self) -> dict[str, dict[str, Any]]:
         """Every node of the global lineage by key."""
         query = """{ assetNodes {
-            assetKey { path } isExecutable hasMaterializePermission
+            assetKey { path } isExecutable
             repository { location { name } } dependencyKeys { path }
-            isAutoCreatedStub metadataEntries { label } } }"""
+            isAutoCreatedStub } }"""
         nodes = self.ask(query)["assetNodes"]
         return {"/".join(node["assetKey"]["path"]): node for node in nodes}
 
@@ -161,14 +161,7 @@ class Dagster:
         self.servers[name] = self.locations[name].serve(cwd=self._home, env=self._env)
 
     def _await_server(self, name: str) -> None:
-        port = self.locations[name].port
-
-        def listens() -> bool:
-            assert self.servers[name].is_running(), self.servers[name].output()
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listens, f"the code server of {name} listens", seconds=120)
+        await_port(self.servers[name], self.locations[name].port, seconds=120)
 
     def stop_webserver(self) -> None:
         """Freshness must not need it."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from support.waiting import wait_until
 
 
 class Daemon:
@@ -59,3 +62,14 @@ class Daemon:
                 if int(fields[3]) == self._process.pid and fields[0] != "Z":
                     found.add(int(folder.name))
         return found
+
+
+def await_port(daemon: Daemon, port: int, *, seconds: float) -> None:
+    """Wait until `daemon` listens on `port`; fail with what it printed if it ends instead."""
+
+    def listens() -> bool:
+        assert daemon.is_running(), daemon.output()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, f"{daemon.log.name} listens on port {port}", seconds=seconds)
