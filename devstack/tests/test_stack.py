@@ -22,11 +22,11 @@ class TestUp:
     def test_databases_and_github_answer_and_no_secret_is_printed(self, checkout: Checkout) -> None:
         said = checkout.run("up")
         values = checkout.settings()
-        secrets = [
-            value
+        secrets = {
+            name: value
             for name, value in values.items()
             if name.endswith(("PASSWORD", "TOKEN", "SECRET"))
-        ]
+        }
         logs = "".join(path.read_text() for path in (checkout.root / ".local/log").iterdir())
 
         assert (
@@ -38,8 +38,9 @@ class TestUp:
         assert (
             checkout.get(f"/repos/{values['GITHUB_REPOSITORY']}").json()["stargazers_count"] >= 3000
         )
-        assert len(secrets) == 4
-        assert [secret for secret in secrets if secret in said + logs] == []
+        # No client is made up for an Airbyte that is not the stack's own.
+        assert set(secrets) == {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"}
+        assert [name for name, secret in secrets.items() if secret in said + logs] == []
 
     def test_a_second_time_is_harmless(self, checkout: Checkout) -> None:
         checkout.run("up")
