@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -44,6 +46,10 @@ class Observer:
     def look(self, instance: DagsterInstance, now: float, own: Contract | None = None) -> Outlook:
         """The outlook at `now`. A location's `own` contract counts as it is in its memory,
         not as it was published. Raises what the instance's storage raises."""
+        with _uncollected():
+            return self._look(instance, now, own)
+
+    def _look(self, instance: DagsterInstance, now: float, own: Contract | None) -> Outlook:
         if self._reader is None or self._history is None:
             self._reader, self._history = ContractReader(instance), History(instance)
         self._reader.instance = self._history.instance = instance
@@ -83,6 +89,20 @@ class Observer:
             for location, contract in contracts.items()
         }
         return {location: since for location, (_, since) in self._since.items()}
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave garbage be for a moment. A look makes many objects and hardly a cycle, and each of
+    the collections that they would set off walks all that is remembered: a third of the time
+    with 10,000 assets."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _digest(contracts: Mapping[str, PublishedContract]) -> str:
