@@ -108,6 +108,35 @@ class TestStories:
         assert 1 == len(starts(world, "mart", back, back + 150))
         assert 0.0 == figures(world, back + 300, 3 * HOUR).targets["mart"].share
 
+    @pytest.mark.parametrize("seed", range(12))
+    def test_nothing_runs_twice_in_a_row_when_a_location_is_back(self, seed: int) -> None:
+        # What waits for it is not useless yet, and what is newer is already on its way.
+        graph = Graph(
+            {
+                "source": Asset("source", "ingestion"),
+                "model": Asset("model", "core", ("source",)),
+                "mart": Asset("mart", "marts", ("source",), MaxLag(1.5)),
+                "report": Asset("report", "marts", ("model", "mart"), MaxLag(3)),
+            },
+            {"ingestion": 5.0, "core": 5.0, "marts": 5.0},
+        )
+        begin = 1800.0 + 11 * seed
+        end = begin + 180.0 + 17 * seed
+        scenario = Scenario(
+            graph,
+            dict.fromkeys(graph.assets, Duration(1.3, 0.25)),
+            launch=Duration(5.0, 0.25),
+            phases={"ingestion": 1.0, "core": 2.5, "marts": seed % 5},
+            outages=(Outage("marts", begin, end),),
+            seed=seed,
+        )
+        world = simulate(scenario, end + 300.0)
+
+        for key in ("mart", "report"):
+            tries = starts(world, key, end)
+            assert [] == [pause for a, b in pairwise(tries) if (pause := b - a) <= 15.0]
+            assert tries[0] < end + 60.0
+
     def test_the_others_are_served_while_one_is_down(self) -> None:
         outage = Outage("reports", HOUR, 2 * HOUR)
         scenario = Scenario(graph_of(slower=10), SECONDS, outages=(outage,))

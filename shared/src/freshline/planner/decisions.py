@@ -137,8 +137,11 @@ class _Decisions:
         else:
             wait = self._next_input(key)
         if joined and self._improves(key, joined) and self._worth_joining(key, joined, unit):
-            names = " and ".join(sorted(joined))
-            return _Verdict(True, f"right after {names}, in the same run")
+            relief = self._rescue(key, unit, joined)
+            if relief is None:
+                names = " and ".join(sorted(joined))
+                return _Verdict(True, f"right after {names}, in the same run")
+            wait = relief
         if wait is None or wait == inf:
             return _Verdict(False, f"its inputs hold nothing new ({self._lowest(inputs)})")
         return _Verdict(
@@ -183,40 +186,65 @@ class _Decisions:
         """When newer inputs will be there that are worth waiting for; None: start now."""
         latest = self.decisions[key].urgency.latest_start
         limiting = self._limiting(key, {})
+        if self.now + unit.tick > latest:
+            return self._rescue(key, unit, {})
         arrival = max(self.decisions[name].arrival for name in limiting)
-        if self.now + unit.tick <= latest:
-            in_time = latest if joined.keys() >= set(limiting) else latest - unit.tick
-            return arrival if arrival <= in_time else None
-        if self.now < arrival < inf and self._rescued(key, unit, limiting, arrival):
-            return arrival
-        return None
+        in_time = latest if joined.keys() >= set(limiting) else latest - unit.tick
+        return arrival if arrival <= in_time else None
 
-    def _rescued(self, key: str, unit: Unit, limiting: list[str], arrival: float) -> bool:
-        """Whether a run now leaves every target that is due late again, and the next one not.
+    def _rescue(self, key: str, unit: Unit, joined: Mapping[str, float]) -> float | None:
+        """When inputs will be there that make a run now superfluous; None: there are none.
 
         An asset is busy while it runs. Is what it could take now so old that its successor
-        would have to start before that run ends, then a run now only prolongs the trouble.
-        This is what outages end with: one run with the data that is already on its way,
-        rather than one with what has gone stale and another one right after it.
+        would have to start before that run ends, then a run now only prolongs the trouble. And
+        a target that has been late for longer than the newer inputs take can wait for them, if
+        they take no longer than two runs. This is what outages end with: one run with the data
+        that is already on its way, not two in a row.
         """
         facts = self.facts
+        limiting = self._limiting(key, joined)
         versions = [facts.states[name].version for name in limiting]
-        arrived = max(version.at for version in versions if version)
-        if self.now - arrived <= 2 * unit.tick:
-            return False  # what has just come in is never passed over
-        lowest = self._data_of(key, {})
-        promises = {name: self.decisions[name].promise or -inf for name in limiting}
-        promised = self._data_of(key, promises)
-        data = facts.data[key]
+        arrived = max((version.at for version in versions if version), default=self.now)
+        if any(name in joined for name in limiting) or self.now - arrived <= 2 * unit.tick:
+            return None  # what has just come in is never passed over
+        data, taken = facts.data[key], self._data_of(key, joined)
+        due = [
+            claim
+            for claim in self.claims[key]
+            if data is None or self.now + unit.tick > claim.latest_start(data)
+        ]
         busy = facts.stages[key].run.mean
-        for claim in self.claims[key]:
-            if data is not None and self.now + unit.tick <= claim.latest_start(data):
-                continue
-            hopeless = claim.latest_start(lowest) < self.now + busy
-            helped = claim.latest_start(promised) >= arrival + unit.tick + busy
-            if not (claim.feasible and hopeless and helped):
-                return False
-        return True
+        arrival = self._relief(key, due, taken, busy + unit.tick) if due else None
+        if arrival is None:
+            return None
+        end = max((self.decisions[name].arrival for name in joined), default=self.now) + busy
+        for claim in due:
+            good_until = claim.latest_start(taken)
+            patient = facts.late_for(claim.target, claim.policy) > arrival - self.now
+            soon = arrival <= end + busy + unit.tick
+            if good_until >= end and not (patient and soon):
+                return None
+        return arrival
+
+    def _relief(self, key: str, due: list[Claim], taken: float, ahead: float) -> float | None:
+        """When inputs newer than `taken` are expected that will serve each of the `due` claims
+        for more than the seconds `ahead`."""
+        if not all(claim.feasible for claim in due):
+            return None
+        arrivals = {
+            self.decisions[name].arrival for name in self.inputs[key] if name not in self.facts.held
+        }
+        for arrival in sorted(moment for moment in arrivals if self.now < moment < inf):
+            there = {
+                name: promise
+                for name in self.inputs[key]
+                if self.decisions[name].arrival <= arrival
+                and (promise := self.decisions[name].promise) is not None
+            }
+            data = self._data_of(key, there)
+            if data > taken and all(claim.latest_start(data) >= arrival + ahead for claim in due):
+                return arrival
+        return None
 
     def _worth_joining(self, key: str, joined: Mapping[str, float], unit: Unit) -> bool:
         """Whether to start in one run with the inputs in `joined`, right after the last of them.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from freshline.model import HEARTBEAT, AssetState, Pending, Snapshot
+from freshline.planner.deadlines import deadline
 from freshline.planner.estimate import Span, Stage, allowance, stage_of
 from freshline.planner.lineage import Lineage, Unit
 from freshline.policy import MaxLag
@@ -75,6 +76,11 @@ class Facts:
         """
         route = self.routes[key]
         return allowance(route.path if policy.cron else route.path.then(route.slowest))
+
+    def late_for(self, target: str, policy: MaxLag) -> float:
+        """Seconds for which `target` has been late; negative: it is good for so long."""
+        data = self.data[target]
+        return 0.0 if data is None else self.now - deadline(policy, data)
 
     def waits_unused(self, key: str, consumer: str) -> bool:
         """Whether `key` has a version that `consumer` has not begun to use.
