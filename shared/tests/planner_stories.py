@@ -93,6 +93,13 @@ class Story:
             story = story._with(key, pending=Pending(run, story.now), last_run_id=run)
         return story
 
+    def launched(self, *keys: str, run: str = "run") -> Story:
+        story = self
+        for key in keys:
+            asked = self._state(key).pending or Pending(run, self.now)
+            story = story._with(key, pending=replace(asked, launched_at=self.now))
+        return story
+
     def started(self, *keys: str, run: str = "run") -> Story:
         story = self
         for key in keys:

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from event_logs import Reader, broken, graph, plain, queue, run, step_started, synced
+from event_logs import Reader, broken, events_of, graph, plain, queue, run, step_started, synced
 from freshline.history import History
 from freshline.model import AssetState, Graph, Pending
 
@@ -72,6 +72,18 @@ class TestPending:
 
         assert pending is not None
         assert (None, NOON.timestamp()) == (pending.started_at, pending.data_time)
+        assert pending.launched_at is None
+
+    def test_a_run_is_launched_before_its_step_starts(self, instance: dg.DagsterInstance) -> None:
+        reader = Reader(instance, graph(root=()))
+        queued = queue(instance, plain("root"))
+        kind = dg.DagsterEventType.RUN_STARTING
+        instance.report_dagster_event(dg.DagsterEvent(kind.value, queued.job_name), queued.run_id)
+        (launched,) = events_of(instance, queued.run_id, kind)
+        pending = reader["root"].pending
+
+        assert pending is not None
+        assert (launched.timestamp, None) == (pending.launched_at, pending.started_at)
 
     def test_nothing_is_known_of_a_mart_whose_input_has_no_version(
         self, memory: dg.DagsterInstance

@@ -244,6 +244,27 @@ class TestExplainable:
         )
         assert f"20 s over its 5 min: {SYNC} has been running for 1 min 10 s" == target.reason
 
+    @pytest.mark.parametrize(
+        ("launched", "phase", "doing"), [(False, "queue", "queued"), (True, "start", "starting")]
+    )
+    def test_a_run_that_has_not_begun_is_queued_or_starting(
+        self, launched: bool, phase: str, doing: str
+    ) -> None:
+        story = workspace().at(250).queued(SYNC, USERS)
+        story = story.launched(SYNC, USERS) if launched else story
+        target = story.at(320).plan.targets[CUMULATIVE]
+
+        assert target.blame is not None
+        assert (SYNC, phase) == (target.blame.asset, target.blame.phase)
+        assert f"{SYNC} has been {doing} for 1 min 10 s" in target.reason
+
+    def test_who_comes_first_in_the_same_run_is_the_one_at_it(self) -> None:
+        story = workspace().at(620).queued(CUMULATIVE, JOIN).started(CUMULATIVE).at(640)
+        target = story.plan.targets[JOIN]
+
+        assert target.blame is not None
+        assert (CUMULATIVE, "execution") == (target.blame.asset, target.blame.phase)
+
     def test_a_lag_is_what_the_policy_allows_until_it_is_more(self) -> None:
         assert TargetStatus.FRESH is workspace().at(300).plan.targets[CUMULATIVE].status
         assert TargetStatus.LATE is workspace().at(301).plan.targets[CUMULATIVE].status

@@ -120,6 +120,8 @@ class Pending:
     """When the asset's step started; None while queued or starting."""
     data_time: float | None = None
     """What the delivered version's data time will be at least; None: not known yet."""
+    launched_at: float | None = None
+    """When the run left the queue; None while queued."""
 
 
 @dataclass(frozen=True, slots=True)

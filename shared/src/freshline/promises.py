@@ -39,6 +39,7 @@ class Promises:
                 requested_at=run.created,
                 started_at=run.step_started(step),
                 data_time=self._data_time(key, run, step),
+                launched_at=run.events.launched,
             )
             if best is None or _newness(pending) > _newness(best):
                 best = pending

@@ -143,8 +143,15 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             message = f"{key} has been running for {span(facts.now - pending.started_at)}"
             return Blame(location, key, Phase.EXECUTION.value, pending.started_at, message)
         if pending:
-            message = f"{key} has been queued for {span(facts.now - pending.requested_at)}"
-            return Blame(location, key, Phase.QUEUE.value, pending.requested_at, message)
+            ahead = [name for name in lineage.inputs[key] if _run_of(name, facts) == pending.run_id]
+            if ahead:  # its turn comes later in the same run
+                key = ahead[0]
+                continue
+            launched = pending.launched_at
+            phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
+            since = launched or pending.requested_at
+            message = f"{key} has been {doing} for {span(facts.now - since)}"
+            return Blame(location, key, phase.value, since, message)
         if decision.request:
             message = f"{key} is requested now: {decision.reason}"
             return Blame(location, key, Phase.WAIT.value, None, message)
@@ -161,6 +168,11 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             message = f"the data time of {key} is unknown until its next run"
             return Blame(location, key, "unknown", version.at, message)
         key = oldest
+
+
+def _run_of(key: str, facts: Facts) -> str | None:
+    pending = facts.pending.get(key)
+    return pending.run_id if pending else None
 
 
 def idle_message(plan: Plan, location: str, graph: Graph) -> str:
