@@ -71,26 +71,31 @@ def allowance(span: Span) -> float:
 
 
 _MANY = 100_000
-_stages: dict[int, tuple[Durations, float, Stage]] = {}
+_stages: dict[int, tuple[Durations, float, int, Stage]] = {}
 """By the id of the durations, which are the same object until a run adds to them."""
 
 
-def stage_of(durations: Durations, tick: float) -> Stage:
-    """The stage of an asset whose location plans every `tick` seconds."""
+def stage_of(durations: Durations, tick: float, feeders: int = 1) -> Stage:
+    """The stage of an asset whose location plans every `tick` seconds.
+
+    What was measured as its wait is the time since the last of its inputs came. With several
+    `feeders` any of them may be the last one next time, so a whole tick is taken for each.
+    """
     known = _stages.get(id(durations))
-    if known is None or known[0] is not durations or known[1] != tick:
+    if known is None or known[0] is not durations or known[1:3] != (tick, feeders):
         if len(_stages) >= _MANY:
             _stages.clear()
-        known = _stages[id(durations)] = durations, tick, _stage_of(durations, tick)
-    return known[2]
+        stage = _stage_of(durations, tick, feeders)
+        known = _stages[id(durations)] = durations, tick, feeders, stage
+    return known[3]
 
 
-def _stage_of(measured: Durations, tick: float) -> Stage:
+def _stage_of(measured: Durations, tick: float, feeders: int) -> Stage:
     queue = _span(measured.queue, DEFAULT_DURATIONS.queue)
     start = _span(measured.start, DEFAULT_DURATIONS.start)
     execution = _span(measured.execution, DEFAULT_DURATIONS.execution)
     run = queue.then(start).then(execution)
-    wait = measured.wait
+    wait = measured.wait if feeders <= 1 else None
     return Stage(
         wait=Span(min(wait.mean, tick), wait.variance) if wait else Span(tick, 0.0),
         execution=execution,

@@ -116,7 +116,7 @@ def _note_state(facts: Facts, unit: Unit, snapshot: Snapshot) -> None:
         state = snapshot.assets.get(key, _NEVER_RUN)
         version = state.version
         facts.states[key] = state
-        facts.stages[key] = stage_of(state.durations, unit.tick)
+        facts.stages[key] = stage_of(state.durations, unit.tick, unit.feeders)
         if version is None:
             facts.data[key] = None
         else:

@@ -27,6 +27,8 @@ class Unit:
     location: str
     tick: float
     schedulable: bool
+    feeders: int
+    """How many other units it reads from."""
     obstacle: str
     """Why it can never be requested as the graph stands; "" when it can."""
 
@@ -151,13 +153,15 @@ def _ordered(
     while ready:
         keys = ready.popleft()
         del missing[keys]
-        yield _unit(graph, keys, _unknown_obstacle(keys, unknown))
+        obstacle = _unknown_obstacle(keys, unknown)
+        yield _unit(graph, keys, len(feeding[keys]), obstacle)
         for consumer in fed[keys]:
             missing[consumer] -= 1
             if missing[consumer] == 0:
                 ready.append(consumer)
     for keys in missing:
-        yield _unit(graph, keys, f"{keys[0]} depends, in the end, on itself")
+        obstacle = f"{keys[0]} depends, in the end, on itself"
+        yield _unit(graph, keys, len(feeding[keys]), obstacle)
 
 
 def _unknown_obstacle(keys: tuple[str, ...], unknown: Mapping[str, tuple[str, ...]]) -> str:
@@ -167,13 +171,14 @@ def _unknown_obstacle(keys: tuple[str, ...], unknown: Mapping[str, tuple[str, ..
     return ""
 
 
-def _unit(graph: Graph, keys: tuple[str, ...], obstacle: str) -> Unit:
+def _unit(graph: Graph, keys: tuple[str, ...], feeders: int, obstacle: str) -> Unit:
     location = graph.assets[keys[0]].location
     return Unit(
         keys=keys,
         location=location,
         tick=graph.ticks.get(location, DEFAULT_TICK),
         schedulable=all(graph.assets[key].schedulable for key in keys),
+        feeders=feeders,
         obstacle=obstacle,
     )
 
