@@ -66,8 +66,14 @@ MUTATIONS = (
     Mutation(
         "what an outage leaves behind is not worth a run of its own",
         "decisions.py",
-        "if self.now < arrival < inf and self._rescued(key, unit, limiting, arrival):",
-        "if False:",
+        "return self._rescue(key, unit, {})",
+        "return None",
+    ),
+    Mutation(
+        "after an outage, what is on its way is waited for",
+        "decisions.py",
+        "soon = arrival <= end + busy + unit.tick",
+        "soon = False",
     ),
     Mutation(
         "an unknown dependency stops what is downstream of it",

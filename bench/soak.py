@@ -1,0 +1,349 @@
+"""An hour of the real workspace: do the policies hold, and what does that cost?
+
+``.venv/bin/python bench/soak.py`` starts what ``make dev`` starts (Postgres, the GitHub stand-in
+with its live stream of stars, the embedded Airbyte with the real connector, ``dagster dev`` over
+the three code locations) on data of its own in ``.local/soak``, lets it run, and prints the
+section "soak" of the README; with ``--write`` it puts that section and ``docs/soak.png`` in place.
+
+Two measures of lag, from two sources: the event log (the age of the data of each mart's current
+version, at every moment) and the warehouse's rows (every five seconds: how long has the oldest
+star that the mart lacks been given?). Fails when either of them exceeds a policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import psycopg
+from freshline.events import data_time_of
+
+ROOT = Path(__file__).resolve().parent.parent
+STATE = ROOT / ".local" / "soak"
+BIN = ROOT / ".venv" / "bin"
+DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
+README = Path(__file__).with_name("README.md")
+PICTURE = ROOT / "docs" / "soak.png"
+BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
+
+ROOT_ASSET = "postgres/stargazers"
+ASSETS = (
+    ROOT_ASSET,
+    "postgres/stargazers_user",
+    "mart/mart_gh_stargazer",
+    "mart/mart_gh_cumulative",
+    "mart/mart_gh_join",
+)
+POLICIES = {"mart/mart_gh_cumulative": 300.0, "mart/mart_gh_join": 600.0}
+COUNTS = {
+    "mart/mart_gh_cumulative": "select sum(stars) from mart.mart_gh_cumulative",
+    "mart/mart_gh_join": "select sum(stars) from mart.mart_gh_join",
+}
+WARM_UP = 300.0  # seconds after every asset exists: the first durations are being learnt
+PATIENCE = 420.0  # seconds for the first pass
+EVERY = 5.0
+
+
+@dataclass(frozen=True)
+class Made:
+    at: float
+    data_time: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How many stars a mart held at a moment."""
+
+    at: float
+    stars: int
+
+
+@dataclass(frozen=True)
+class Soak:
+    """What was seen between two moments (epoch seconds)."""
+
+    begin: float
+    end: float
+    made: dict[str, list[Made]]
+    samples: dict[str, list[Sample]]
+    starred: Sequence[float]
+    """When each star was given, oldest first."""
+    runs: int
+    failed: int
+    busy: float
+    """Share of all cores' time that was spent."""
+
+    @property
+    def hours(self) -> float:
+        return (self.end - self.begin) / 3600
+
+    def rate(self, *keys: str) -> float:
+        """Materializations an hour."""
+        moments = [made.at for key in keys for made in self.made[key]]
+        return sum(self.begin <= at < self.end for at in moments) / self.hours
+
+    def peaks(self, key: str) -> list[tuple[float, float]]:
+        """Just before each new version, and at the end: when, and how old the data was."""
+        ends = [*(made.at for made in self.made[key]), self.end]
+        return [
+            (after, after - before.data_time)
+            for before, after in zip(self.made[key], ends[1:], strict=True)
+            if self.begin <= after <= self.end
+        ]
+
+    def late(self, key: str, maximum: float) -> float:
+        """Share of the time in which the lag was above `maximum` seconds."""
+        ends = [*(made.at for made in self.made[key]), self.end]
+        seconds = 0.0
+        for before, after in zip(self.made[key], ends[1:], strict=True):
+            begin = max(self.begin, before.at, before.data_time + maximum)
+            seconds += max(0.0, min(after, self.end) - begin)
+        return seconds / (self.end - self.begin)
+
+    def missing(self, key: str) -> list[tuple[float, float]]:
+        """At each sample: how long ago the oldest star that the mart lacked had been given."""
+        return [
+            (sample.at, max(0.0, sample.at - self.starred[sample.stars]))
+            if sample.stars < len(self.starred)
+            else (sample.at, 0.0)
+            for sample in self.samples[key]
+            if self.begin <= sample.at <= self.end
+        ]
+
+
+# --- running ------------------------------------------------------------------------------
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=60.0, help="after the warm-up")
+    parser.add_argument("--write", action="store_true", help="README section and picture")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside:
+        return soak(arguments.minutes * 60, write=arguments.write)
+    shutil.rmtree(STATE, ignore_errors=True)
+    STATE.mkdir(parents=True)
+    environment = {**os.environ, "DEVSTACK_ROOT": str(STATE)}
+    for name in ("POSTGRES", "AIRBYTE", "GITHUB"):
+        environment[f"DEVSTACK_{name}_PORT"] = str(free_port())
+    again = [sys.executable, __file__, "--inside", *sys.argv[1:]]
+    return subprocess.run([DEVSTACK, "run", "--", *again], env=environment, check=False).returncode
+
+
+def soak(seconds: float, *, write: bool) -> int:
+    shutil.copy(ROOT / "dagster.yaml", STATE)
+    os.environ["DAGSTER_HOME"] = str(STATE)
+    subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
+    with dagster_dev() as dagster, dg.DagsterInstance.get() as instance:
+        await_first_pass(instance, dagster)
+        wait(WARM_UP, dagster)
+        begin, spent = time.time(), cpu_times()
+        samples = take_samples(begin + seconds, dagster)
+        end = time.time()
+        found = Soak(
+            begin=begin,
+            end=end,
+            made={key: materializations(instance, key) for key in ASSETS},
+            samples=samples,
+            starred=stars(),
+            runs=len(runs(instance, begin, end)),
+            failed=len(runs(instance, begin, end, dg.DagsterRunStatus.FAILURE)),
+            busy=busy_share(spent, cpu_times()),
+        )
+    text = section(found)
+    print(text)
+    if write:
+        draw(found)
+        old = README.read_text()
+        README.write_text(f"{old.partition(BEGIN)[0]}{BEGIN}\n{text}\n{END}{old.partition(END)[2]}")
+    held = all(
+        found.late(key, maximum) == 0.0 and max(lag for _, lag in found.missing(key)) <= maximum
+        for key, maximum in POLICIES.items()
+    )
+    return 0 if held and not found.failed else 1
+
+
+@contextmanager
+def dagster_dev() -> Iterator[subprocess.Popen[bytes]]:
+    command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-p", str(free_port())]
+    with (STATE / "dagster.log").open("wb") as output:
+        dagster = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        yield dagster
+    finally:
+        dagster.send_signal(signal.SIGINT)
+        dagster.wait()
+
+
+def await_first_pass(instance: dg.DagsterInstance, dagster: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not all(materializations(instance, key) for key in ASSETS):
+        if time.monotonic() > deadline:
+            sys.exit(f"soak: no first pass within {PATIENCE:.0f} s; see {STATE / 'dagster.log'}")
+        wait(1.0, dagster)
+
+
+def wait(seconds: float, dagster: subprocess.Popen[bytes]) -> None:
+    try:
+        dagster.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+    sys.exit(f"soak: dagster dev ended; see {STATE / 'dagster.log'}")
+
+
+def take_samples(end: float, dagster: subprocess.Popen[bytes]) -> dict[str, list[Sample]]:
+    samples: dict[str, list[Sample]] = {key: [] for key in COUNTS}
+    with psycopg.connect(
+        host=os.environ["WAREHOUSE_HOST"],
+        port=os.environ["WAREHOUSE_PORT"],
+        user=os.environ["WAREHOUSE_USER"],
+        password=os.environ["WAREHOUSE_PASSWORD"],
+        dbname=os.environ["WAREHOUSE_DATABASE"],
+        autocommit=True,
+    ) as warehouse:
+        while time.time() < end:
+            for key, query in COUNTS.items():
+                at = time.time()
+                row = warehouse.execute(query).fetchone()
+                samples[key].append(Sample(at, int(row[0]) if row else 0))
+            wait(EVERY, dagster)
+    return samples
+
+
+def materializations(instance: dg.DagsterInstance, key: str) -> list[Made]:
+    """Oldest first. Only roots and marts say how old their data is."""
+    records = instance.fetch_materializations(dg.AssetKey(key.split("/")), limit=10_000).records
+    found = []
+    for record in reversed(records):
+        event = record.asset_materialization
+        data_time = data_time_of(event.metadata) if event else None
+        found.append(Made(record.timestamp, nan if data_time is None else data_time))
+    return found
+
+
+def runs(
+    instance: dg.DagsterInstance, begin: float, end: float, *statuses: dg.DagsterRunStatus
+) -> Sequence[Any]:
+    records = instance.get_run_records(dg.RunsFilter(statuses=list(statuses)) if statuses else None)
+    return [record for record in records if begin <= record.create_timestamp.timestamp() < end]
+
+
+def stars() -> list[float]:
+    """When each star was given, as the source itself lists them."""
+    url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/stargazers"
+    headers = {
+        "Accept": "application/vnd.github.star+json",
+        "Authorization": f"token {os.environ['GITHUB_TOKEN']}",
+    }
+    found: list[float] = []
+    page: str | None = f"{url}?per_page=100"
+    with httpx.Client(headers=headers) as client:
+        while page:
+            answer = client.get(page).raise_for_status()
+            found += [seconds_of(star["starred_at"]) for star in answer.json()]
+            page = answer.links.get("next", {}).get("url")
+    return sorted(found)
+
+
+def seconds_of(text: str) -> float:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+
+
+def cpu_times() -> list[int]:
+    return [int(value) for value in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+
+
+def busy_share(before: list[int], after: list[int]) -> float:
+    spent = [late - early for early, late in zip(before, after, strict=True)]
+    idle = spent[3] + spent[4]
+    return 1 - idle / sum(spent[:8])
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+# --- telling ------------------------------------------------------------------------------
+
+
+def section(found: Soak) -> str:
+    summary = (
+        f"{found.hours * 60:.0f} minutes after {WARM_UP / 60:.0f} minutes of warm-up: "
+        f"{found.runs} runs, {found.failed} failed; {found.rate(ROOT_ASSET):.1f} syncs and "
+        f"{found.rate(*ASSETS):.0f} materializations an hour; the cores were busy for "
+        f"{found.busy:.0%} of the time."
+    )
+    columns = "mart | at most behind | longest lag | time late | longest that a star was missing"
+    lines = [
+        summary,
+        "",
+        f"| {columns} | made an hour |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for key, maximum in POLICIES.items():
+        longest = max(lag for _, lag in found.peaks(key))
+        missing = max(lag for _, lag in found.missing(key))
+        lines.append(
+            f"| {key} | {maximum:.0f} s | {longest:.0f} s | {found.late(key, maximum):.2%} "
+            f"| {missing:.0f} s | {found.rate(key):.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def draw(found: Soak) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(len(POLICIES), sharex=True, figsize=(10, 5), layout="constrained")
+    for axis, (key, maximum) in zip(axes, POLICIES.items(), strict=True):
+        ages: list[tuple[float, float]] = []
+        for before, after in pairwise([*found.made[key], Made(found.end, nan)]):
+            ages.append((before.at, before.at - before.data_time))
+            ages.append((after.at, after.at - before.data_time))
+        seen = [(at, age) for at, age in ages if found.begin <= at <= found.end]
+        line(axis, found, seen, "lag of its current version")
+        line(axis, found, found.missing(key), "age of the oldest star that it lacks")
+        axis.axhline(maximum / 60, color="tab:red", linewidth=1, label="the most that is allowed")
+        axis.set_title(f"{key}: at most {maximum / 60:.0f} minutes behind", loc="left")
+        axis.set_ylabel("minutes")
+        axis.set_ylim(0, maximum / 60 * 1.15)
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].legend(loc="lower right", fontsize="small")
+    axes[-1].set_xlabel("minutes since the end of the warm-up")
+    figure.savefig(PICTURE, dpi=110)
+
+
+def line(axis: Any, found: Soak, points: Sequence[tuple[float, float]], label: str) -> None:
+    axis.plot(
+        [(at - found.begin) / 60 for at, _ in points],
+        [age / 60 for _, age in points],
+        linewidth=1,
+        label=label,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
