@@ -18,12 +18,15 @@ BIN = ROOT / ".venv" / "bin"
 HOST = "127.0.0.1"
 PORT = int(os.environ.get("DAGSTER_PORT", "3000"))
 STARTUP_SECONDS = 180
+# `dg dev`, which Dagster recommends instead, wants a workspace of `dg` projects.
+QUIET = "ignore:Function `dev_command` is superseded"
 
 
 def main() -> int:
     if not port_is_free():
         sys.exit(f"Port {PORT} is taken. Free it, or choose another: DAGSTER_PORT=3001 make dev")
-    environment = {**os.environ, "DAGSTER_HOME": str(ROOT)}
+    warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
+    environment = {**os.environ, "DAGSTER_HOME": str(ROOT), "PYTHONWARNINGS": warnings}
     limits = [sys.executable, ROOT / "tools" / "limits.py"]
     subprocess.run(limits, env=environment, check=True)
     command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(PORT)]

@@ -403,7 +403,7 @@ def _keys_over_an_hour(workspace: Workspace, location: str) -> set[str | None]:
     real, keys = time.time, set[str | None]()
     for minutes in range(0, 60, 5):
         with pytest.MonkeyPatch.context() as later:
-            later.setattr(time, "time", lambda: real() + minutes * 60)  # noqa: B023
+            later.setattr(time, "time", lambda: real() + minutes * 60)  # noqa: B023 - used in this round only
             result = workspace.tick(location)
         keys.update(request.run_key for request in result.run_requests or ())
     return keys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,7 +50,7 @@ class TestMessages:
 
         assert (0o700, '{"token": "hunter2"}') == (mode, text)
         with pytest.raises(FileNotFoundError):
-            open(path)  # noqa: PTH123, SIM115
+            Path(path).read_text()
 
     def test_environment_is_the_given_one(self) -> None:
         script = "import json, os; print(json.dumps({'type': 'RECORD', 'record': [*os.environ]}))"

@@ -39,7 +39,7 @@ ConnectionStatus = Literal["active", "inactive", "deprecated", "locked"]
 
 class TokenResponse(BaseModel):
     access_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a kind, not a secret
     expires_in: int
 
 

@@ -7,7 +7,7 @@ class Tables(dg.Component, dg.Model, dg.Resolvable):
     schema_name: str
     names: list[str]
 
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002 - the interface has it
         @dg.multi_asset(
             name=f"load_{self.schema_name}",
             specs=[dg.AssetSpec([self.schema_name, name]) for name in self.names],
