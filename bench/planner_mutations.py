@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-STORIES = ("shared/tests/test_planner.py", "shared/tests/test_planner_troubles.py")
+STORIES = tuple(
+    f"shared/tests/test_{name}.py" for name in ("planner", "planner_troubles", "simulate")
+)
 
 
 class Mutation(NamedTuple):
