@@ -80,8 +80,14 @@ MUTATIONS = (
     Mutation(
         "an unknown dependency stops what is downstream of it",
         "lineage.py",
-        "yield _unit(graph, keys, _unknown_obstacle(keys, unknown))",
-        'yield _unit(graph, keys, "")',
+        "obstacle = _unknown_obstacle(keys, unknown)",
+        'obstacle = ""',
+    ),
+    Mutation(
+        "any of several inputs may be the last to come",
+        "estimate.py",
+        "wait = measured.wait if feeders <= 1 else None",
+        "wait = measured.wait",
     ),
     Mutation(
         "estimates are quantiles, not means",

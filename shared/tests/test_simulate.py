@@ -137,6 +137,21 @@ class TestStories:
             assert [] == [pause for a, b in pairwise(tries) if (pause := b - a) <= 15.0]
             assert tries[0] < end + 60.0
 
+    def test_a_target_is_in_time_whichever_of_its_inputs_comes_last(self) -> None:
+        # Mostly the slow one, which waits 10 s for the mart's tick; the quick one waits 20 s.
+        graph = Graph(
+            {
+                "slow": Asset("slow", "ingestion", (), MaxLag(75 / 60)),
+                "quick": Asset("quick", "ingestion"),
+                "mart": Asset("mart", "marts", ("slow", "quick"), MaxLag(2)),
+            },
+            {"ingestion": 30.0, "marts": 30.0},
+        )
+        durations = {"slow": Duration(15.0), "quick": Duration(5.0), "mart": Duration(5.0)}
+        world = simulate(Scenario(graph, durations, launch=Duration(5.0)), 3 * HOUR)
+
+        assert 0.0 == figures(world, HOUR, 3 * HOUR).targets["mart"].share
+
     def test_the_others_are_served_while_one_is_down(self) -> None:
         outage = Outage("reports", HOUR, 2 * HOUR)
         scenario = Scenario(graph_of(slower=10), SECONDS, outages=(outage,))
