@@ -70,6 +70,7 @@ def story(
             stage.chapter("caught up")
             stage.await_made(FAST, 1, "caught up", seconds=4 * FAST_MINUTES * 60)
             stage.read()
+            (stage.folder / "story.txt").write_text(stage.story.told())
             yield stage.story
         finally:
             dagster.stop()

@@ -46,6 +46,13 @@ class Story:
         until = self.chapters[end] if end else float("inf")
         return [m for m in self.made if m.key == key and self.chapters[begin] <= m.at < until]
 
+    def told(self) -> str:
+        """All of it, a line an event: seconds since the beginning, and how old the data was."""
+        begin = min(self.chapters.values())
+        lines = [(at, f"-- {name}") for name, at in self.chapters.items()]
+        lines += [(m.at, f"{m.key}, {m.at - m.newest:.1f} s old, {m.run_id}") for m in self.made]
+        return "\n".join(f"{at - begin:7.1f} {text}" for at, text in sorted(lines))
+
 
 class Stage:
     """Three code locations, each on a Dagster minor version of its own, over one instance."""
@@ -91,7 +98,10 @@ class Stage:
             self.read()
             return len(self.story.of(key, begin)) >= count
 
-        wait_until(is_there, f"{key} made {count} times in {begin!r}", seconds=seconds, every=2)
+        try:
+            wait_until(is_there, f"{key} made {count} times in {begin!r}", seconds=seconds, every=2)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}. So far:\n{self.story.told()}") from error
 
     def read(self) -> None:
         """Read the event log anew."""
