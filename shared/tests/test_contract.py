@@ -18,15 +18,18 @@ from freshline.contract import (
     ContractReader,
     Export,
     Import,
+    PublishedContract,
     UsedColumn,
     contract_asset_key,
     contract_materialization,
     contract_spec,
     graph_of,
+    heartbeat,
     json_schema,
     read_contracts,
     retirement,
 )
+from freshline.contract.publication import digest
 from freshline.model import Asset
 from freshline.policy import MaxLag, PolicyError, max_lag
 
@@ -349,6 +352,40 @@ class TestPublication:
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
 
         assert first is reader.read()["shop"].contract
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_heartbeat_leaves_the_content_where_it_is(
+        self, instance: dg.DagsterInstance, restarted: bool
+    ) -> None:
+        reader = ContractReader(instance)
+        instance.report_runless_asset_event(contract_materialization(contract_of(load)))
+        first = reader.read()["shop"]
+        for _ in range(2):
+            instance.report_runless_asset_event(heartbeat(reader.read()["shop"]))
+        event = instance.get_latest_materialization_event(contract_asset_key("shop"))
+        last = (ContractReader(instance) if restarted else reader).read()["shop"]
+
+        assert event is not None
+        assert event.asset_materialization is not None
+        assert "freshline/contract" not in event.asset_materialization.metadata
+        assert (first.contract, first.digest, first.content_id) == (
+            last.contract,
+            last.digest,
+            last.content_id,
+        )
+        assert event.timestamp == last.published_at > first.published_at
+
+    def test_a_heartbeat_whose_content_is_gone_counts_for_nothing(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        contract = contract_of(load)
+        gone = PublishedContract(contract, 0.0, digest(contract), content_id=10**6)
+        instance.report_runless_asset_event(heartbeat(gone))
+        reader = ContractReader(instance)
+
+        # Its location finds itself unpublished and publishes the contract again.
+        assert {} == reader.read()
+        assert {"shop"} == set(reader.problems)
 
     def test_a_bad_one_is_named_and_hides_no_other(self, instance: dg.DagsterInstance) -> None:
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))

@@ -22,7 +22,7 @@ from dagster import (
 )
 
 if TYPE_CHECKING:
-    from dagster import EventLogRecord
+    from dagster import EventLogEntry, EventLogRecord
 
 __all__ = [
     "DATA_TIME",
@@ -36,6 +36,8 @@ __all__ = [
     "made_by_run",
     "materializations_after",
     "materializations_by_id",
+    "metadata_by_id",
+    "metadata_of",
     "newest_materializations",
     "run_events",
     "wiped_after",
@@ -117,13 +119,29 @@ def newest_materializations(instance: DagsterInstance, limit: int) -> list[Mater
 
 def materializations_by_id(instance: DagsterInstance, ids: Iterable[int]) -> list[Materialized]:
     """Those of `ids` that still exist."""
-    found: list[Materialized] = []
+    records = _records_by_id(instance, ids)
+    return [made for record in records if (made := _materialized(record))]
+
+
+def metadata_by_id(instance: DagsterInstance, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """The metadata of those materializations that still exist."""
+    return {
+        record.storage_id: metadata_of(record.event_log_entry)
+        for record in _records_by_id(instance, ids)
+    }
+
+
+def metadata_of(entry: EventLogEntry | None) -> dict[str, Any]:
+    """The values of a materialization's metadata, by name."""
+    made = entry.asset_materialization if entry else None
+    return {name: value.value for name, value in made.metadata.items()} if made else {}
+
+
+def _records_by_id(instance: DagsterInstance, ids: Iterable[int]) -> Iterator[EventLogRecord]:
     for batch in _batches(sorted(set(ids))):
-        records = _materialization_records(
+        yield from _materialization_records(
             instance, _materializations(storage_ids=batch), limit=None, ascending=True
         )
-        found.extend(made for record in records if (made := _materialized(record)))
-    return found
 
 
 def latest_materializations(

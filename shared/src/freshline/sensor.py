@@ -24,7 +24,12 @@ from dagster import (
     sensor,
 )
 
-from freshline.contract import Contract, PublishedContract, contract_materialization
+from freshline.contract import (
+    Contract,
+    PublishedContract,
+    contract_materialization,
+    heartbeat,
+)
 from freshline.contract.publication import digest
 from freshline.contract_checks import contract_evaluations
 from freshline.message import tick_message
@@ -108,8 +113,7 @@ class _Planner:
         own, checks = self._own_part(repository)
         outlook = self._observer.look(context.instance, now, own)
         events: list[Any] = []
-        if self._is_due(outlook.published.get(self._location), own, now):
-            events.append(contract_materialization(own))
+        events += self._publication(outlook.published.get(self._location), own, now)
         events += self._verdicts(outlook.plan, said)
         events += self._checked_contracts(outlook, said)
         requests = list(
@@ -138,11 +142,13 @@ class _Planner:
             self._own = repository, contract, _checks(repository)
         return self._own[1:]
 
-    def _is_due(self, last: PublishedContract | None, own: Contract, now: float) -> bool:
-        """Publish on change, and before the heartbeat is due."""
+    def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
+        """The contract when it has changed, and a sign of life before the heartbeat is due."""
         if last is None or last.digest != digest(own):
-            return True
-        return now - last.published_at >= HEARTBEAT - self._tick_seconds
+            return [contract_materialization(own)]
+        if now - last.published_at >= HEARTBEAT - self._tick_seconds:
+            return [heartbeat(last)]
+        return []
 
     def _verdicts(self, plan: Plan, said: _Said) -> list[Any]:
         """What to record about this location's targets: only what has changed."""

@@ -21,6 +21,7 @@ from freshline.contract.publication import (
     contract_asset_key,
     contract_materialization,
     contract_spec,
+    heartbeat,
     read_contracts,
     retirement,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "contract_materialization",
     "contract_spec",
     "graph_of",
+    "heartbeat",
     "json_schema",
     "read_contracts",
     "retirement",

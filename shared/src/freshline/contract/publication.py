@@ -1,18 +1,29 @@
-"""How contracts travel: as materializations of an asset that each location itself defines."""
+"""How contracts travel: as materializations of an asset that each location itself defines.
+
+A location publishes its contract when it has changed. In between it says once a minute that it
+is there, in an event that names the one with the content: a log that every minute took in what
+has not changed would grow by gigabytes a day in a large workspace.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from freshline.contract.document import Contract, ContractError
 from freshline.describe import CONTRACT_PREFIX, TICK_SECONDS
 
 if TYPE_CHECKING:
-    from dagster import AssetKey, AssetMaterialization, AssetRecord, AssetSpec, DagsterInstance
+    from dagster import (
+        AssetKey,
+        AssetMaterialization,
+        AssetSpec,
+        DagsterInstance,
+        EventLogRecord,
+    )
 
 __all__ = [
     "ContractReader",
@@ -20,12 +31,14 @@ __all__ = [
     "contract_asset_key",
     "contract_materialization",
     "contract_spec",
+    "heartbeat",
     "read_contracts",
     "retirement",
 ]
 
 CONTRACT: Final = "freshline/contract"
 DIGEST: Final = "freshline/digest"
+CONTENT_ID: Final = "freshline/content_id"
 RETIRED: Final = "freshline/retired"
 
 
@@ -38,6 +51,8 @@ class PublishedContract:
     """UTC, in epoch seconds."""
     digest: str
     """The same content has the same digest."""
+    content_id: int = 0
+    """The event that holds the content, by its id in the event log."""
 
 
 def contract_asset_key(location: str) -> AssetKey:
@@ -78,6 +93,17 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
     )
 
 
+def heartbeat(last: PublishedContract) -> AssetMaterialization:
+    """The event by which a location says that it is there and that nothing has changed."""
+    from dagster import AssetMaterialization
+
+    return AssetMaterialization(
+        contract_asset_key(last.contract.location),
+        metadata={DIGEST: last.digest, CONTENT_ID: last.content_id},
+        description="Nothing has changed since the materialization that holds the contract.",
+    )
+
+
 def retirement(location: str) -> AssetMaterialization:
     """The event after which `location` counts as gone, until it publishes again."""
     from dagster import AssetMaterialization
@@ -110,39 +136,68 @@ class ContractReader:
         """The contracts by location, by name. A bad one is left out and named in `problems`."""
         keys = self.instance.get_asset_keys(prefix=list(CONTRACT_PREFIX))
         records = self.instance.get_asset_records(list(keys)) if keys else []
+        events = {
+            record.asset_entry.asset_key.path[-1]: event
+            for record in records
+            if (event := record.asset_entry.last_materialization_record)
+        }
         self.problems, self.retired = {}, set()
         contracts: dict[str, PublishedContract] = {}
-        for record in records:
-            location = record.asset_entry.asset_key.path[-1]
+        for location, told in self._with_content(events).items():
             try:
-                published = self._published(location, record)
+                contracts[location] = self._published(location, told)
             except ContractError as error:
                 self.problems[location] = str(error)
-            else:
-                if published:
-                    contracts[location] = published
         self._parsed = {
             (location, published.digest): published.contract
             for location, published in contracts.items()
         }
         return dict(sorted(contracts.items()))
 
-    def _published(self, location: str, record: AssetRecord) -> PublishedContract | None:
-        event = record.asset_entry.last_materialization
-        materialization = event.asset_materialization if event else None
-        if event is None or materialization is None:
-            return None
-        metadata = {name: value.value for name, value in materialization.metadata.items()}
-        if metadata.get(RETIRED):
-            self.retired.add(location)
-            return None
-        text, content = str(metadata.get(CONTRACT, "")), str(metadata.get(DIGEST, ""))
-        contract = self._parsed.get((location, content)) if content else None
+    def _with_content(self, events: Mapping[str, EventLogRecord]) -> dict[str, _Told]:
+        """What each location has said last; a heartbeat's content from where it is, if need be."""
+        from freshline.events import metadata_by_id, metadata_of
+
+        told: dict[str, _Told] = {}
+        for location, event in events.items():
+            metadata = metadata_of(event.event_log_entry)
+            if metadata.get(RETIRED):
+                self.retired.add(location)
+                continue
+            content_id = metadata.get(CONTENT_ID, event.storage_id)
+            text = metadata.get(CONTRACT)
+            told[location] = _Told(event.timestamp, metadata.get(DIGEST, ""), content_id, text)
+        missing = {
+            one.content_id
+            for location, one in told.items()
+            if one.text is None and (location, one.digest) not in self._parsed
+        }
+        contents = metadata_by_id(self.instance, missing) if missing else {}
+        return {
+            location: replace(one, text=contents[one.content_id].get(CONTRACT))
+            if one.content_id in contents
+            else one
+            for location, one in told.items()
+        }
+
+    def _published(self, location: str, told: _Told) -> PublishedContract:
+        contract = self._parsed.get((location, told.digest)) if told.digest else None
         if contract is None:
-            contract = Contract.from_json(text)
+            contract = Contract.from_json(told.text or "")
         if contract.location != location:
             raise ContractError(f"it says that it is {contract.location}'s, not {location}'s")
-        return PublishedContract(contract, event.timestamp, content)
+        return PublishedContract(contract, told.at, told.digest, told.content_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a location has said last."""
+
+    at: float
+    digest: str
+    content_id: int
+    text: str | None
+    """The contract; None: it is in the event `content_id`."""
 
 
 def read_contracts(instance: DagsterInstance) -> Mapping[str, PublishedContract]:
