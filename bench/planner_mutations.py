@@ -68,7 +68,7 @@ MUTATIONS = (
     Mutation(
         "what an outage leaves behind is not worth a run of its own",
         "decisions.py",
-        "return self._rescue(key, unit, {})",
+        "return self._outdone_at(key, unit, {})",
         "return None",
     ),
     Mutation(

@@ -137,11 +137,11 @@ class _Decisions:
         else:
             wait = self._next_input(key)
         if joined and self._improves(key, joined) and self._worth_joining(key, joined, unit):
-            relief = self._rescue(key, unit, joined)
-            if relief is None:
+            outdone = self._outdone_at(key, unit, joined)
+            if outdone is None:
                 names = " and ".join(sorted(joined))
                 return _Verdict(True, f"right after {names}, in the same run")
-            wait = relief
+            wait = outdone
         if wait is None or wait == inf:
             return _Verdict(False, f"its inputs hold nothing new ({self._lowest(inputs)})")
         return _Verdict(
@@ -185,15 +185,15 @@ class _Decisions:
     def _better(self, key: str, unit: Unit, joined: Mapping[str, float]) -> float | None:
         """When newer inputs will be there that are worth waiting for; None: start now."""
         latest = self.decisions[key].urgency.latest_start
-        limiting = self._limiting(key, {})
         if self.now + unit.tick > latest:
-            return self._rescue(key, unit, {})
+            return self._outdone_at(key, unit, {})
+        limiting = self._limiting(key, {})
         arrival = max(self.decisions[name].arrival for name in limiting)
         in_time = latest if joined.keys() >= set(limiting) else latest - unit.tick
         return arrival if arrival <= in_time else None
 
-    def _rescue(self, key: str, unit: Unit, joined: Mapping[str, float]) -> float | None:
-        """When inputs will be there that make a run now superfluous; None: there are none.
+    def _outdone_at(self, key: str, unit: Unit, joined: Mapping[str, float]) -> float | None:
+        """When newer inputs will be there that make a run now superfluous; None: none will.
 
         An asset is busy while it runs. Is what it could take now so old that its successor
         would have to start before that run ends, then a run now only prolongs the trouble. And
@@ -214,7 +214,7 @@ class _Decisions:
             if data is None or self.now + unit.tick > claim.latest_start(data)
         ]
         busy = facts.stages[key].run.mean
-        arrival = self._relief(key, due, taken, busy + unit.tick) if due else None
+        arrival = self._served_at(key, due, taken, busy + unit.tick) if due else None
         if arrival is None:
             return None
         end = max((self.decisions[name].arrival for name in joined), default=self.now) + busy
@@ -226,7 +226,7 @@ class _Decisions:
                 return None
         return arrival
 
-    def _relief(self, key: str, due: list[Claim], taken: float, ahead: float) -> float | None:
+    def _served_at(self, key: str, due: list[Claim], taken: float, ahead: float) -> float | None:
         """When inputs newer than `taken` are expected that will serve each of the `due` claims
         for more than the seconds `ahead`."""
         if not all(claim.feasible for claim in due):
