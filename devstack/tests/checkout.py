@@ -78,6 +78,10 @@ class Checkout:
         record = self.root / ".local" / "run" / f"{name}.json"
         return int(json.loads(record.read_text())["pid"])
 
+    def logs(self) -> str:
+        """What the services have logged, all together."""
+        return "".join(path.read_text() for path in (self.root / ".local" / "log").iterdir())
+
     def states(self) -> dict[str, str]:
         lines = self.run("status", code=None).splitlines()[1:]
         words = {line.split()[0]: line.strip() for line in lines if line.strip()}

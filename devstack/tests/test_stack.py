@@ -27,7 +27,6 @@ class TestUp:
             for name, value in values.items()
             if name.endswith(("PASSWORD", "TOKEN", "SECRET"))
         }
-        logs = "".join(path.read_text() for path in (checkout.root / ".local/log").iterdir())
 
         assert (
             checkout.query("select current_user || ' ' || current_database()")
@@ -40,7 +39,7 @@ class TestUp:
         )
         # No client is made up for an Airbyte that is not the stack's own.
         assert set(secrets) == {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"}
-        assert [name for name, secret in secrets.items() if secret in said + logs] == []
+        assert [name for name, secret in secrets.items() if secret in said + checkout.logs()] == []
 
     def test_a_second_time_is_harmless(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -147,16 +146,21 @@ class TestWithAirbyte:
     ) -> None:
         checkout = Checkout(quick_folder, airbyte=True)
         try:
-            checkout.run("up")
+            said = checkout.run("up")
             first = self.answer(checkout)
+            secrets = [checkout.settings()["AIRBYTE_CLIENT_SECRET"]]
             (checkout.root / ".env").unlink()
-            checkout.run("up")
+            said += checkout.run("up")
             second = self.answer(checkout)
+            secrets.append(checkout.settings()["AIRBYTE_CLIENT_SECRET"])
             states = checkout.states()
+            said += checkout.logs()
         finally:
             checkout.clean()
 
         assert (first, second) == (200, 200)
+        assert secrets[0] != secrets[1]
+        assert [secret for secret in secrets if secret in said] == []
         assert states == {"postgres": "running", "github": "running", "airbyte": "running"}
         assert checkout.listening() == []
 
