@@ -56,8 +56,8 @@ MUTATIONS = (
     Mutation(
         "a failed asset is left alone for a while",
         "decisions.py",
-        "if leader is not None and retry_at <= self.now:",
-        "if leader is not None:",
+        "if leader is not None and lacking is None and retry_at <= self.now:",
+        "if leader is not None and lacking is None:",
     ),
     Mutation(
         "work that nobody can use is not asked for again",
@@ -86,8 +86,8 @@ MUTATIONS = (
     Mutation(
         "any of several inputs may be the last to come",
         "estimate.py",
-        "wait = measured.wait if feeders <= 1 else None",
-        "wait = measured.wait",
+        "if wait and feeders > 1:",
+        "if False:",
     ),
     Mutation(
         "estimates are quantiles, not means",

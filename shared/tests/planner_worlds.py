@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 from freshline.model import Asset, Graph
@@ -42,6 +43,8 @@ def random_scenario(
         asset = assets[key]
         policy = MaxLag(min(DAY, max(1.0, minutes)))
         assets[key] = Asset(asset.key, asset.location, asset.deps, policy)
+    if troubles:
+        _join_in_one_step(Random(f"units {seed}"), assets)
     locations = sorted({asset.location for asset in assets.values()})
     return Scenario(
         graph=Graph(assets, dict.fromkeys(locations, TICK)),
@@ -53,6 +56,24 @@ def random_scenario(
         failure_rate=random.choice((0.0, 0.05, 0.3)) if troubles else 0.0,
         seed=seed,
     )
+
+
+def _join_in_one_step(random: Random, assets: dict[str, Asset]) -> None:
+    """Let two assets of one location, of which neither is made from the other, share a step."""
+    made_from: dict[str, set[str]] = {}
+    for key, asset in assets.items():
+        made_from[key] = {*asset.deps, *(up for dep in asset.deps for up in made_from[dep])}
+    pairs = [
+        (one, other)
+        for one in assets
+        for other in assets
+        if one < other
+        and assets[one].location == assets[other].location
+        and one not in made_from[other]
+        and other not in made_from[one]
+    ]
+    for key in random.choice(pairs) if pairs else ():
+        assets[key] = replace(assets[key], unit="step")
 
 
 def _outages(random: Random, locations: list[str]) -> tuple[Outage, ...]:

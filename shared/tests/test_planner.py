@@ -28,6 +28,10 @@ class TestJustInTime:
         # 300 s of lag, 75 s of path and 2 s of margin: no later than 223 s after the data.
         assert 220 == workspace().first_request(SYNC, within=300)
 
+    def test_what_never_waited_for_a_tick_is_not_taken_to(self) -> None:
+        # A sync, two models one after the other, and a sync (and a tick) before; 2 s of margin.
+        assert 60 + 15 + 15 + 65 + 2 == workspace().plan.targets[JOIN].shortest
+
     def test_the_last_tick_is_that_of_a_slow_sensor(self) -> None:
         story = workspace()
         story = replace(story, graph=graph_of(*WORKSPACE, tick=30.0))

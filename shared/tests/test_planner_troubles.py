@@ -134,6 +134,80 @@ class TestOutages:
 
         assert CUMULATIVE in story.requested
 
+    def test_a_location_that_ticks_seldom_is_not_silent_between_two_ticks(self) -> None:
+        story = self.silent("analytics_core", heard=0)
+        slow = replace(story, graph=replace(story.graph, ticks={"analytics_core": 300.0}))
+
+        assert TargetStatus.BLOCKED is story.at(290).plan.targets[JOIN].status
+        assert TargetStatus.BLOCKED is not slow.at(290).plan.targets[JOIN].status
+
+
+class TestWaitingAfterAnOutage:
+    """A target that is late has an older version before it and a newer one on its way."""
+
+    SOURCE = Asset("source", "ingestion")
+    MODEL = Asset("model", "core", ("source",), MaxLag(5))
+    REPORT = Asset("report", "marts", ("model",), MaxLag(60))
+
+    def late(self) -> Story:
+        seconds = {"source": 60.0, "model": 30.0}
+        story = Story(graph_of(self.SOURCE, self.MODEL, self.REPORT), seconds=seconds)
+        story = story.made("source", "model", "report", data=0)
+        return story.at(4000).made("source", data=3940).after(20).made("model", data=3940)
+
+    def test_it_waits_for_what_is_as_near_as_a_run_is_long(self) -> None:
+        story = self.late().at(4300).made("source", data=4230).after(5).started("model")
+
+        assert "report" not in story.after(5).requested
+
+    def test_what_came_more_recently_than_the_next_is_away_is_used(self) -> None:
+        # Eleven seconds ago by this host's clock, which need not be that of the one before.
+        story = self.late().at(4300).made("source", "model", data=4230)
+        story = story.made("source", data=4290).started("model").after(11)
+
+        assert "report" in story.requested
+
+    def test_it_does_not_wait_for_what_waits_for_a_run_that_hangs(self) -> None:
+        story = self.late().at(4100).started("source")
+
+        assert "report" in story.at(4700).requested
+
+
+class TestOneStepForSeveralAssets:
+    """Two assets of one step, each with an input of its own, and one of them with a cron."""
+
+    def story(self) -> Story:
+        story = Story(
+            graph_of(
+                Asset("x", "ingestion"),
+                Asset("y", "ingestion"),
+                Asset("a", "marts", ("x",), MaxLag(5), unit="step"),
+                Asset("b", "marts", ("y",), MaxLag(60, "0 * * * *"), unit="step"),
+            )
+        )
+        return story.made("x", data=0)
+
+    def test_they_wait_for_the_first_version_of_every_input(self) -> None:
+        story = self.story().started("y").after(5)
+
+        assert set() == story.requested
+        assert "made with b, which lacks an input" == story.plan.assets["a"].reason
+        assert {"a", "b"} == story.made("y", data=0).requested
+
+    def test_an_input_that_failed_at_first_is_tried_again(self) -> None:
+        assert {"y"} == self.story().failed("y").after(30).requested
+
+    def test_they_go_into_one_run_even_when_they_cannot_wait_for_others(self) -> None:
+        one = Asset("a", "ingestion", ("x",), MaxLag(5), unit="step")
+        two = Asset("b", "ingestion", ("x",), unit="step")
+        story = Story(graph_of(Asset("x", "ingestion"), one, two), seconds={"x": 60.0})
+        story = story.made("x", "a", "b", data=0).at(360).made("x", data=300).at(520)
+        plans = story.plan.assets
+
+        assert {"x", "a", "b"} == story.requested
+        assert "" == plans["x"].run
+        assert plans["a"].run == plans["b"].run != ""
+
 
 class TestImpossiblePolicies:
     def impossible(self) -> Story:

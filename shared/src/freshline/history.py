@@ -174,7 +174,7 @@ class History:
                 pending=promises.pending(key),
                 failures=failures.count,
                 failing_since=failures.since,
-                failed_at=failures.at,
+                failed_at=None if failures.at is None else min(failures.at, now),
                 error=failures.error,
                 last_run_id=self._runs.last_run(key),
                 durations=self._stopwatch.durations(key),

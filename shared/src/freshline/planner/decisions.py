@@ -44,6 +44,8 @@ class Decision:
     """The data time which that version will have at least."""
     after: float = inf
     """When the version after a requested one is expected."""
+    overdue: bool = False
+    """It, or what it waits for, is being made for longer than was expected."""
     reason: str = ""
 
 
@@ -97,10 +99,11 @@ class _Decisions:
 
     def _choose(self, unit: Unit) -> None:
         verdicts = {key: self._verdict(key, unit) for key in unit.keys if self.claims[key]}
+        alone = any(verdict.go and verdict.alone for verdict in verdicts.values())
+        lacking = next((key for key in verdicts if self._lacks_input(key, unit, alone)), None)
         leader = next((key for key, verdict in verdicts.items() if verdict.go), None)
         retry_at = self.facts.retry_at.get(unit.keys[0], -inf)
-        if leader is not None and retry_at <= self.now:
-            alone = any(verdict.go and verdict.alone for verdict in verdicts.values())
+        if leader is not None and lacking is None and retry_at <= self.now:
             for key in unit.keys:
                 verdict = verdicts.get(key)
                 reason = verdict.reason if verdict and verdict.go else f"made with {leader}"
@@ -113,7 +116,9 @@ class _Decisions:
             decision = self.decisions[key]
             decision.start = start if start < inf else None
             decision.reason = verdicts[key].reason if key in verdicts else "no policy needs it now"
-            if leader is not None:
+            if lacking is not None and lacking != key:
+                decision.reason = f"made with {lacking}, which lacks an input"
+            elif leader is not None and lacking is None:
                 decision.reason = (
                     f"{self.facts.held[key].message}; next attempt at {clock(retry_at)}"
                 )
@@ -149,6 +154,14 @@ class _Decisions:
             f"waits for {self._lowest(inputs)}, expected at {clock(wait)}, "
             f"to start by {clock(latest)}",
             wait,
+        )
+
+    def _lacks_input(self, key: str, unit: Unit, alone: bool) -> bool:
+        """Whether an input of `key` has never been made, nor will be in the same run."""
+        joined = {} if alone else self._joined(key, unit)
+        return any(
+            self.facts.states[name].version is None and name not in joined
+            for name in self.inputs[key]
         )
 
     # --- the questions ----------------------------------------------------------------------
@@ -203,10 +216,8 @@ class _Decisions:
         """
         facts = self.facts
         limiting = self._limiting(key, joined)
-        versions = [facts.states[name].version for name in limiting]
-        arrived = max((version.at for version in versions if version), default=self.now)
-        if any(name in joined for name in limiting) or self.now - arrived <= 2 * unit.tick:
-            return None  # what has just come in is never passed over
+        if any(name in joined for name in limiting):
+            return None
         data, taken = facts.data[key], self._data_of(key, joined)
         due = [
             claim
@@ -217,6 +228,10 @@ class _Decisions:
         arrival = self._served_at(key, due, taken, busy + unit.tick) if due else None
         if arrival is None:
             return None
+        versions = [facts.states[name].version for name in limiting]
+        came = max((version.at for version in versions if version), default=self.now)
+        if self.now - came <= max(2 * unit.tick, arrival - self.now):
+            return None  # or each could be passed over for the next one, for ever
         end = max((self.decisions[name].arrival for name in joined), default=self.now) + busy
         for claim in due:
             good_until = claim.latest_start(taken)
@@ -231,15 +246,18 @@ class _Decisions:
         for more than the seconds `ahead`."""
         if not all(claim.feasible for claim in due):
             return None
-        arrivals = {
-            self.decisions[name].arrival for name in self.inputs[key] if name not in self.facts.held
+        sure = {
+            name: self.decisions[name]
+            for name in self.inputs[key]
+            if name not in self.facts.held and not self.decisions[name].overdue
         }
-        for arrival in sorted(moment for moment in arrivals if self.now < moment < inf):
+        for arrival in sorted({decision.arrival for decision in sure.values()}):
+            if not self.now < arrival < inf:
+                continue
             there = {
-                name: promise
-                for name in self.inputs[key]
-                if self.decisions[name].arrival <= arrival
-                and (promise := self.decisions[name].promise) is not None
+                name: decision.promise
+                for name, decision in sure.items()
+                if decision.arrival <= arrival and decision.promise is not None
             }
             data = self._data_of(key, there)
             if data > taken and all(claim.latest_start(data) >= arrival + ahead for claim in due):
@@ -313,7 +331,8 @@ class _Decisions:
         decision.reason = reason
         decision.start = self.now
         decision.arrival = begin + self.facts.stages[key].at_most
-        decision.promise = self._data_of(key, joined) if self.inputs[key] else self.now
+        promise = self._data_of(key, joined) if self.inputs[key] else self.now
+        decision.promise = promise if promise > -inf else None
         self.locations[key] = "" if alone else unit.location
 
     def _foresee_successor(self, unit: Unit) -> None:
@@ -343,6 +362,9 @@ class _Decisions:
         expected = max(expected, behind + allowance(stage.execution))
         decision.start = pending.started_at or pending.requested_at
         decision.arrival = max(self.now, expected)
+        decision.overdue = expected < self.now or any(
+            self.decisions[name].overdue for name in together
+        )
         promises = [self.decisions[name].promise for name in together]
         taken = self.facts.taken[key]
         known = [promise for promise in promises if promise is not None]
@@ -365,6 +387,7 @@ class _Decisions:
         if latest > start and not self._improves(key, {}):
             start = latest  # it may well wait for a later sync
         decision.arrival = start + allowance(stage.wait.then(stage.run))
+        decision.overdue = any(self.decisions[name].overdue for name in inputs)
         decision.promise = min(self._promised(inputs), default=None)
 
     def _promised(self, inputs: Iterable[str]) -> list[float]:

@@ -79,7 +79,8 @@ def stage_of(durations: Durations, tick: float, feeders: int = 1) -> Stage:
     """The stage of an asset whose location plans every `tick` seconds.
 
     What was measured as its wait is the time since the last of its inputs came. With several
-    `feeders` any of them may be the last one next time, so a whole tick is taken for each.
+    `feeders` another one may be the last next time, and wait for up to a whole tick: twice the
+    mean, if moments within a tick are all alike.
     """
     known = _stages.get(id(durations))
     if known is None or known[0] is not durations or known[1:3] != (tick, feeders):
@@ -95,7 +96,9 @@ def _stage_of(measured: Durations, tick: float, feeders: int) -> Stage:
     start = _span(measured.start, DEFAULT_DURATIONS.start)
     execution = _span(measured.execution, DEFAULT_DURATIONS.execution)
     run = queue.then(start).then(execution)
-    wait = measured.wait if feeders <= 1 else None
+    wait = measured.wait
+    if wait and feeders > 1:
+        wait = Moments(wait.count, 2 * wait.mean, 0.0)
     return Stage(
         wait=Span(min(wait.mean, tick), wait.variance) if wait else Span(tick, 0.0),
         execution=execution,

@@ -17,7 +17,8 @@ from freshline.policy import MaxLag
 __all__ = ["Facts", "Hold", "Route", "facts_of"]
 
 SILENT_AFTER: Final = 3 * HEARTBEAT
-"""Seconds without a word after which a location counts as down."""
+"""Seconds without a word after which a location counts as down, or three of its ticks if that is
+longer."""
 
 RETRY_FIRST: Final = 30.0
 RETRY_CEILING: Final = 900.0
@@ -149,7 +150,7 @@ def _own_hold(facts: Facts, unit: Unit, snapshot: Snapshot) -> Hold | None:
             unit.location, first, "unscheduled", None, f"{first} is partitioned: never requested"
         )
     seen = snapshot.seen.get(unit.location)
-    if seen is not None and facts.now - seen > SILENT_AFTER:
+    if seen is not None and facts.now - seen > max(SILENT_AFTER, 3 * unit.tick):
         return Hold(unit.location, first, "silent", seen, f"{unit.location} is not heard of")
     for key in unit.keys:
         state = facts.states[key]

@@ -59,7 +59,7 @@ def asset_plans(
                 deadline=due if due is not None and due != -inf else None,
                 slack=latest - now if -inf < latest < inf else None,
                 reason=decision.reason,
-                run=key if decision.alone else "",
+                run=unit.keys[0] if decision.alone else "",
             )
     return plans
 
