@@ -37,6 +37,11 @@ class Workspace:
 
     def tick(self, location: str) -> dg.SensorResult:
         """Evaluate the location's sensor and record what it says, but start no run."""
+        result = self.evaluate(location)
+        self.record(location, result)
+        return result
+
+    def evaluate(self, location: str) -> dg.SensorResult:
         repository = self.locations[location]
         with dg.build_sensor_context(
             instance=self.instance,
@@ -46,10 +51,12 @@ class Workspace:
         ) as context:
             result = repository.get_sensor_def("update_sensor")(context)
         assert isinstance(result, dg.SensorResult)
+        return result
+
+    def record(self, location: str, result: dg.SensorResult) -> None:
         for event in result.asset_events:
             self.instance.report_runless_asset_event(event)
         self.cursors[location] = result.cursor
-        return result
 
     def run(self, location: str, result: dg.SensorResult) -> None:
         """Run what a tick requested, once a run key."""
@@ -98,6 +105,12 @@ def verdicts(result: dg.SensorResult) -> list[tuple[str, bool]]:
         for event in result.asset_events
         if isinstance(event, dg.AssetCheckEvaluation)
     ]
+
+
+def told(result: dg.SensorResult) -> list[str]:
+    """What a tick says about the location's contract."""
+    made = [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
+    return ["contract" if "freshline/contract" in one.metadata else "heartbeat" for one in made]
 
 
 def published(result: dg.SensorResult) -> list[str]:
@@ -230,17 +243,39 @@ class TestContract:
     def test_at_every_heartbeat_it_is_said_that_it_has_not(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        moment = [MORNING]
         workspace.load("all", root())
-        monkeypatch.setattr("time.time", lambda: moment[0])
         heard = []
-        for _ in range(5):
-            events = workspace.tick("all").asset_events
-            made = [event for event in events if isinstance(event, dg.AssetMaterialization)]
-            heard.append(["freshline/contract" in event.metadata for event in made])
-            moment[0] += HEARTBEAT / 2
+        for halves in range(5):
+            now = MORNING + halves * HEARTBEAT / 2
+            monkeypatch.setattr("time.time", lambda now=now: now)
+            heard.append(told(workspace.tick("all")))
 
-        assert [[True], [], [False], [], [False]] == heard
+        assert [["contract"], [], ["heartbeat"], [], ["heartbeat"]] == heard
+
+    def test_it_is_published_again_once_a_day(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root())
+        heard = []
+        for seconds in (0, 60, 86_399, 86_400, 86_460):
+            monkeypatch.setattr("time.time", lambda now=MORNING + seconds: now)
+            heard.append(told(workspace.tick("all")))
+
+        assert [["contract"], ["heartbeat"], ["heartbeat"], ["contract"], ["heartbeat"]] == heard
+
+    def test_a_clock_that_is_behind_the_daemons_delays_no_sign_of_life(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root())
+        heard = []
+        for seconds in (0, HEARTBEAT, 2 * HEARTBEAT):
+            monkeypatch.setattr("time.time", lambda now=MORNING + seconds: now)
+            result = workspace.evaluate("all")
+            monkeypatch.setattr("time.time", lambda now=MORNING + seconds: now + 600)
+            workspace.record("all", result)
+            heard.append(told(result))
+
+        assert [["contract"], ["heartbeat"], ["heartbeat"]] == heard
 
     @pytest.mark.parametrize("damage", ["not JSON", '{"schema_version": 1, "location": 7}'])
     def test_one_that_cannot_be_read_is_named_and_left_out(

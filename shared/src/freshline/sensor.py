@@ -41,6 +41,7 @@ from freshline.verdicts import CHECK_NAME, evaluation
 
 __all__ = ["build_freshness_sensor"]
 
+_REPEAT: Final = 86_400.0  # seconds until a contract is published again though nothing changed
 _SETTLING: Final = 15.0  # seconds without a changed contract, until all are checked together
 
 
@@ -102,6 +103,7 @@ class _Planner:
         self._location = location
         self._tick_seconds = tick_seconds
         self._observer = Observer()
+        self._spoke_at: float | None = None
         self._own: tuple[RepositoryDefinition, Contract, list[AssetCheckKey]] | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
@@ -143,10 +145,14 @@ class _Planner:
         return self._own[1:]
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
-        """The contract when it has changed, and a sign of life before the heartbeat is due."""
-        if last is None or last.digest != digest(own):
+        """The contract when it has changed or is old, and a sign of life before one is due."""
+        # By this host's clock, if possible: `published_at` is by that of the daemon's.
+        spoke_at = last.published_at if last and self._spoke_at is None else self._spoke_at
+        if last is None or last.digest != digest(own) or now - last.content_at >= _REPEAT:
+            self._spoke_at = now
             return [contract_materialization(own)]
-        if now - last.published_at >= HEARTBEAT - self._tick_seconds:
+        if spoke_at is None or now - spoke_at >= HEARTBEAT - self._tick_seconds:
+            self._spoke_at = now
             return [heartbeat(last)]
         return []
 

@@ -1,8 +1,9 @@
 """How contracts travel: as materializations of an asset that each location itself defines.
 
-A location publishes its contract when it has changed. In between it says once a minute that it
-is there, in an event that names the one with the content: a log that every minute took in what
-has not changed would grow by gigabytes a day in a large workspace.
+A location publishes its contract when it has changed, and once a day, as somebody may delete old
+events. In between it says once a minute that it is there, in an event that names the one with the
+content: a log that every minute took in what has not changed would grow by gigabytes a day in a
+large workspace.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ __all__ = [
 CONTRACT: Final = "freshline/contract"
 DIGEST: Final = "freshline/digest"
 CONTENT_ID: Final = "freshline/content_id"
+CONTENT_AT: Final = "freshline/content_at"
 RETIRED: Final = "freshline/retired"
 
 
@@ -53,6 +55,8 @@ class PublishedContract:
     """The same content has the same digest."""
     content_id: int = 0
     """The event that holds the content, by its id in the event log."""
+    content_at: float = 0.0
+    """When that event was written: UTC, in epoch seconds."""
 
 
 def contract_asset_key(location: str) -> AssetKey:
@@ -95,11 +99,15 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
 
 def heartbeat(last: PublishedContract) -> AssetMaterialization:
     """The event by which a location says that it is there and that nothing has changed."""
-    from dagster import AssetMaterialization
+    from dagster import AssetMaterialization, MetadataValue
 
     return AssetMaterialization(
         contract_asset_key(last.contract.location),
-        metadata={DIGEST: last.digest, CONTENT_ID: last.content_id},
+        metadata={
+            DIGEST: last.digest,
+            CONTENT_ID: last.content_id,
+            CONTENT_AT: MetadataValue.timestamp(last.content_at),
+        },
         description="Nothing has changed since the materialization that holds the contract.",
     )
 
@@ -164,9 +172,13 @@ class ContractReader:
             if metadata.get(RETIRED):
                 self.retired.add(location)
                 continue
-            content_id = metadata.get(CONTENT_ID, event.storage_id)
-            text = metadata.get(CONTRACT)
-            told[location] = _Told(event.timestamp, metadata.get(DIGEST, ""), content_id, text)
+            told[location] = _Told(
+                at=event.timestamp,
+                digest=metadata.get(DIGEST, ""),
+                content_id=metadata.get(CONTENT_ID, event.storage_id),
+                content_at=metadata.get(CONTENT_AT, event.timestamp),
+                text=metadata.get(CONTRACT),
+            )
         missing = {
             one.content_id
             for location, one in told.items()
@@ -186,7 +198,7 @@ class ContractReader:
             contract = Contract.from_json(told.text or "")
         if contract.location != location:
             raise ContractError(f"it says that it is {contract.location}'s, not {location}'s")
-        return PublishedContract(contract, told.at, told.digest, told.content_id)
+        return PublishedContract(contract, told.at, told.digest, told.content_id, told.content_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +208,7 @@ class _Told:
     at: float
     digest: str
     content_id: int
+    content_at: float
     text: str | None
     """The contract; None: it is in the event `content_id`."""
 
