@@ -302,6 +302,18 @@ class TestFailures:
 
         assert (1, CLOSED) == (state.failures, state.error)
 
+    def test_so_does_what_is_known_of_an_asset_that_is_seldom_made(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("freshline.runs._FIRST_LOOK", 2)
+        run(memory, plain("root"))
+        for _ in range(4):
+            run(memory, plain("other"))
+        state = History(memory).read(graph(root=(), other=()), time.time()).assets["root"]
+
+        assert state.durations.execution is not None
+        assert (1, 0) == (state.durations.execution.count, state.failures)
+
 
 class TestRetries:
     def test_a_promised_retry_is_pending_and_one_failure(

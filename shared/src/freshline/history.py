@@ -24,6 +24,7 @@ from freshline.versions import Versions
 __all__ = ["History"]
 
 _FIRST_LOOK: Final = 5_000  # newest materializations read when nothing is known yet
+_MAKERS: Final = 300  # runs that made current versions, read in addition
 _LATE: Final = 10.0  # seconds in which an insert with a lower id may still be committed
 _MARKS: Final = 64  # reads that fit into those seconds, and more
 _VERIFY_EVERY: Final = 30.0  # seconds between comparisons with the instance's own records,
@@ -101,7 +102,13 @@ class History:
             for made, run_id in latest.values()
             if run_id and (made is None or made.run_id != run_id)
         }
-        self._runs.read_runs(self.instance, old_runs, now)
+        # What made the current versions is read however old it is: how long it took says when
+        # to start next time, and an asset that is made once a day is the slowest of all.
+        current = sorted((made for made, _ in latest.values() if made), key=lambda made: -made.id)
+        makers = list(dict.fromkeys(made.run_id for made in current if made.run_id))[:_MAKERS]
+        self._runs.read_runs(self.instance, old_runs.union(makers), now)
+        for made in current:
+            self._runs.attribute(made)
         for key, (_, run_id) in latest.items():
             self._runs.remember_last_run(key, run_id)
         self._known |= keys

@@ -194,6 +194,10 @@ class Runs:
     def delivered(self, made: Materialized) -> None:
         """A new version exists: earlier failures are over."""
         self._failures.pop(made.key, None)
+        self.attribute(made)
+
+    def attribute(self, made: Materialized) -> None:
+        """A version is known to be the work of its run."""
         run = self.active.get(made.run_id)
         if run is not None:
             run.delivered[made.key] = made
