@@ -64,13 +64,15 @@ class Workspace:
             if request.run_key in self.run_keys:
                 continue
             self.run_keys.add(request.run_key)
-            job = self._definitions[location].resolve_implicit_global_asset_job_def()
-            job.execute_in_process(
+            self.job(location).execute_in_process(
                 instance=self.instance,
                 asset_selection=request.asset_selection,
                 raise_on_error=False,
                 tags=request.tags,
             )
+
+    def job(self, location: str) -> dg.JobDefinition:
+        return self._definitions[location].resolve_implicit_global_asset_job_def()
 
     def requested(self, location: str) -> list[str]:
         """Tick, run what is due, and tell what that was."""
@@ -386,6 +388,27 @@ class TestChecks:
         checks = {key.name for request in requests for key in request.asset_check_keys or ()}
 
         assert {"has_rows", "of_another_asset"} == checks
+
+    @pytest.mark.parametrize(("made", "count"), [(True, 0), (False, 2)])
+    def test_checks_that_only_run_together_run_with_all_their_assets(
+        self, workspace: Workspace, made: bool, count: int
+    ) -> None:
+        @dg.multi_asset_check(
+            specs=[dg.AssetCheckSpec("sums", asset=key) for key in ("root", "mart")]
+        )
+        def compare(): ...
+
+        workspace.load("all", root(), mart(), asset_checks=[compare])
+        if made:  # so that the mart is due alone
+            workspace.instance.report_runless_asset_event(dg.AssetMaterialization("root"))
+        (request,) = workspace.tick("all").run_requests or ()
+        checks = set(request.asset_check_keys or ())
+
+        assert count == len(checks)
+        # Dagster refuses a part of them.
+        workspace.job("all").get_subset(
+            asset_selection=set(request.asset_selection or ()), asset_check_selection=checks
+        )
 
     def test_the_contracts_are_checked_once_after_a_change(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch

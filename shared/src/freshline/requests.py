@@ -28,9 +28,10 @@ def run_requests(
     graph: Graph,
     snapshot: Snapshot,
     location: str,
-    checks: Collection[AssetCheckKey],
+    checks: Collection[frozenset[AssetCheckKey]],
 ) -> Iterator[RunRequest]:
-    """One request for the assets of `location` that are due together; with their `checks`."""
+    """One request for the assets of `location` that are due together; with those of `checks`
+    of which all are on these assets."""
     together: defaultdict[str, list[AssetPlan]] = defaultdict(list)
     for asset in plan.assets.values():
         if asset.request and graph.assets[asset.key].location == location:
@@ -41,11 +42,18 @@ def run_requests(
             run_key=run_key(keys, snapshot),
             asset_selection=[AssetKey.from_user_string(key) for key in keys],
             asset_check_keys=sorted(
-                (check for check in checks if check.asset_key.to_user_string() in keys),
-                key=AssetCheckKey.to_user_string,
+                _checks_on(set(keys), checks), key=AssetCheckKey.to_user_string
             ),
             tags=_tags(assets, plan),
         )
+
+
+def _checks_on(
+    keys: set[str], checks: Collection[frozenset[AssetCheckKey]]
+) -> Iterator[AssetCheckKey]:
+    for together in checks:
+        if all(check.asset_key.to_user_string() in keys for check in together):
+            yield from together
 
 
 def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:

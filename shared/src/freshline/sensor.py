@@ -104,7 +104,9 @@ class _Planner:
         self._tick_seconds = tick_seconds
         self._observer = Observer()
         self._spoke_at: float | None = None
-        self._own: tuple[RepositoryDefinition, Contract, list[AssetCheckKey]] | None = None
+        self._own: tuple[RepositoryDefinition, Contract, list[frozenset[AssetCheckKey]]] | None = (
+            None
+        )
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         now = time.time()
@@ -135,7 +137,9 @@ class _Planner:
             cursor=said.cursor(),
         )
 
-    def _own_part(self, repository: RepositoryDefinition) -> tuple[Contract, list[AssetCheckKey]]:
+    def _own_part(
+        self, repository: RepositoryDefinition
+    ) -> tuple[Contract, list[frozenset[AssetCheckKey]]]:
         """The location's contract and the checks of its assets, from its own definitions."""
         if self._own is None or self._own[0] is not repository:
             contract = Contract.from_definitions(
@@ -193,9 +197,14 @@ def _in_grace(target: TargetPlan, now: float) -> bool:
     )
 
 
-def _checks(repository: RepositoryDefinition) -> list[AssetCheckKey]:
-    """Every asset check of the location but our own, which no run of a target is to evaluate."""
-    keys = set(repository.asset_checks_defs_by_key)
+def _checks(repository: RepositoryDefinition) -> list[frozenset[AssetCheckKey]]:
+    """The asset checks of the location that run with their assets, those together that Dagster
+    refuses to run apart. Without our own: they are recorded when a target's state changes."""
+    together: set[frozenset[AssetCheckKey]] = set()
+    for checks_def in repository.asset_checks_defs_by_key.values():
+        keys = checks_def.check_keys
+        apart = checks_def.can_subset or len(set(keys)) == 1
+        together.update(map(frozenset, ([key] for key in keys) if apart else [keys]))
     for assets_def in repository.assets_defs_by_key.values():
-        keys.update(assets_def.check_keys)
-    return [key for key in keys if key.name != CHECK_NAME]
+        together.update(frozenset([key]) for key in assets_def.check_keys)
+    return [keys for keys in together if all(key.name != CHECK_NAME for key in keys)]
