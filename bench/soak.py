@@ -3,7 +3,8 @@
 ``.venv/bin/python bench/soak.py`` starts what ``make dev`` starts (Postgres, the GitHub stand-in
 with its live stream of stars, the embedded Airbyte with the real connector, ``dagster dev`` over
 the three code locations) on data of its own in ``.local/soak``, lets it run, and prints the
-section "soak" of the README; with ``--write`` it puts that section and ``docs/soak.png`` in place.
+section "Does it hold?" of ``docs/freshness.md``; with ``--write`` it puts that in place, and the
+picture.
 
 Two measures of lag, from two sources: the event log (the age of the data of each mart's current
 version, at every moment) and the warehouse's rows (every five seconds: how long has the oldest
@@ -14,14 +15,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -31,14 +28,14 @@ from typing import Any
 
 import dagster as dg
 import httpx
-import psycopg
 from freshline.events import data_time_of
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+from own_stack import connect_to_warehouse, dagster_dev, log_of, run_inside  # noqa: E402 - see above
+
 STATE = ROOT / ".local" / "soak"
-BIN = ROOT / ".venv" / "bin"
-DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
-README = Path(__file__).with_name("README.md")
+PAGE = ROOT / "docs" / "freshness.md"
 PICTURE = ROOT / "docs" / "soak.png"
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 
@@ -133,25 +130,16 @@ class Soak:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="after the warm-up")
-    parser.add_argument("--write", action="store_true", help="README section and picture")
+    parser.add_argument("--write", action="store_true", help="into docs/, with the picture")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
         return soak(arguments.minutes * 60, write=arguments.write)
-    shutil.rmtree(STATE, ignore_errors=True)
-    STATE.mkdir(parents=True)
-    environment = {**os.environ, "DEVSTACK_ROOT": str(STATE)}
-    for name in ("POSTGRES", "AIRBYTE", "GITHUB"):
-        environment[f"DEVSTACK_{name}_PORT"] = str(free_port())
-    again = [sys.executable, __file__, "--inside", *sys.argv[1:]]
-    return subprocess.run([DEVSTACK, "run", "--", *again], env=environment, check=False).returncode
+    return run_inside(STATE, [sys.executable, __file__, "--inside", *sys.argv[1:]])
 
 
 def soak(seconds: float, *, write: bool) -> int:
-    shutil.copy(ROOT / "dagster.yaml", STATE)
-    os.environ["DAGSTER_HOME"] = str(STATE)
-    subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
-    with dagster_dev() as dagster, dg.DagsterInstance.get() as instance:
+    with dagster_dev(STATE) as dagster, dg.DagsterInstance.get() as instance:
         await_first_pass(instance, dagster)
         wait(WARM_UP, dagster)
         begin, spent = time.time(), cpu_times()
@@ -171,8 +159,8 @@ def soak(seconds: float, *, write: bool) -> int:
     print(text)
     if write:
         draw(found)
-        old = README.read_text()
-        README.write_text(f"{old.partition(BEGIN)[0]}{BEGIN}\n{text}\n{END}{old.partition(END)[2]}")
+        old = PAGE.read_text()
+        PAGE.write_text(f"{old.partition(BEGIN)[0]}{BEGIN}\n{text}\n{END}{old.partition(END)[2]}")
     held = all(
         found.late(key, maximum) == 0.0 and max(lag for _, lag in found.missing(key)) <= maximum
         for key, maximum in POLICIES.items()
@@ -180,23 +168,11 @@ def soak(seconds: float, *, write: bool) -> int:
     return 0 if held and not found.failed else 1
 
 
-@contextmanager
-def dagster_dev() -> Iterator[subprocess.Popen[bytes]]:
-    command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-p", str(free_port())]
-    with (STATE / "dagster.log").open("wb") as output:
-        dagster = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
-    try:
-        yield dagster
-    finally:
-        dagster.send_signal(signal.SIGINT)
-        dagster.wait()
-
-
 def await_first_pass(instance: dg.DagsterInstance, dagster: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not all(materializations(instance, key) for key in ASSETS):
         if time.monotonic() > deadline:
-            sys.exit(f"soak: no first pass within {PATIENCE:.0f} s; see {STATE / 'dagster.log'}")
+            sys.exit(f"soak: no first pass within {PATIENCE:.0f} s; see {log_of(STATE)}")
         wait(1.0, dagster)
 
 
@@ -205,19 +181,12 @@ def wait(seconds: float, dagster: subprocess.Popen[bytes]) -> None:
         dagster.wait(seconds)
     except subprocess.TimeoutExpired:
         return
-    sys.exit(f"soak: dagster dev ended; see {STATE / 'dagster.log'}")
+    sys.exit(f"soak: dagster dev ended; see {log_of(STATE)}")
 
 
 def take_samples(end: float, dagster: subprocess.Popen[bytes]) -> dict[str, list[Sample]]:
     samples: dict[str, list[Sample]] = {key: [] for key in COUNTS}
-    with psycopg.connect(
-        host=os.environ["WAREHOUSE_HOST"],
-        port=os.environ["WAREHOUSE_PORT"],
-        user=os.environ["WAREHOUSE_USER"],
-        password=os.environ["WAREHOUSE_PASSWORD"],
-        dbname=os.environ["WAREHOUSE_DATABASE"],
-        autocommit=True,
-    ) as warehouse:
+    with connect_to_warehouse() as warehouse:
         while time.time() < end:
             for key, query in COUNTS.items():
                 at = time.time()
@@ -274,13 +243,6 @@ def busy_share(before: list[int], after: list[int]) -> float:
     spent = [late - early for early, late in zip(before, after, strict=True)]
     idle = spent[3] + spent[4]
     return 1 - idle / sum(spent[:8])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # --- telling ------------------------------------------------------------------------------
