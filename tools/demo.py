@@ -1,38 +1,29 @@
 """One full pass over the three code locations, without a browser: what `make demo` runs.
 
-It uses a stack of its own on free ports, with its data below .local/demo, so that it neither
-needs nor disturbs a running `make dev`, and always starts from nothing. The sensors of the three
-locations do the work; this program waits, and prints what came out.
+It uses a stack of its own, with its data below .local/demo. The sensors of the three locations do
+the work; this program waits, and prints what came out.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psycopg
 import yaml
 from freshline.contract import graph_of, read_contracts
 from freshline.model import Graph
+from own_stack import connect_to_warehouse, dagster_dev, log_of, run_inside
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local" / "demo"
-LOG = STATE / "dagster.log"
-BIN = ROOT / ".venv" / "bin"
-DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
 PASS_SECONDS = 420
 FIRST_ROWS = 5
 
@@ -52,30 +43,12 @@ class Hop:
 def main() -> int:
     if sys.argv[1:] == ["inside"]:
         return make_one_pass()
-    shutil.rmtree(STATE, ignore_errors=True)
-    STATE.mkdir(parents=True)
-    environment = {**os.environ, "DEVSTACK_ROOT": str(STATE)}
-    for name in ("POSTGRES", "AIRBYTE", "GITHUB"):
-        environment[f"DEVSTACK_{name}_PORT"] = str(free_port())
-    if stars := os.environ.get("DEVSTACK_STARS"):
-        environment["DEVSTACK_STARS"] = str(Path(stars).expanduser().resolve())
-    command = [DEVSTACK, "run", "--", sys.executable, __file__, "inside"]
-    return subprocess.run(command, env=environment, check=False).returncode
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return run_inside(STATE, [sys.executable, __file__, "inside"])
 
 
 def make_one_pass() -> int:
     began = time.time()
-    shutil.copy(ROOT / "dagster.yaml", STATE)
-    os.environ["DAGSTER_HOME"] = str(STATE)
-    subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
-    with dagster_dev() as dagster, dg.DagsterInstance.get() as instance:
+    with dagster_dev(STATE) as dagster, dg.DagsterInstance.get() as instance:
         say("three code locations are loading; their sensors start the rest")
         graph = await_graph(instance, dagster, began)
         hops = await_hops(instance, graph, dagster, began)
@@ -86,18 +59,6 @@ def make_one_pass() -> int:
     say(f"{count_stars()} stars in all months of mart_gh_cumulative")
     say(f"one pass took {time.time() - began:.0f} s")
     return 0
-
-
-@contextmanager
-def dagster_dev() -> Iterator[subprocess.Popen[bytes]]:
-    command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-p", str(free_port())]
-    with LOG.open("wb") as output:
-        dagster = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
-    try:
-        yield dagster
-    finally:
-        dagster.send_signal(signal.SIGINT)
-        dagster.wait()
 
 
 def await_graph(
@@ -152,7 +113,7 @@ def give_up_if_stuck(
         why = f"it took more than {PASS_SECONDS} s"
     else:
         return
-    sys.exit(f"demo: {why}; what Dagster said is in {LOG.relative_to(ROOT)}")
+    sys.exit(f"demo: {why}; what Dagster said is in {log_of(STATE).relative_to(ROOT)}")
 
 
 def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
@@ -173,7 +134,7 @@ def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
 def marts(graph: Graph) -> Iterator[Table]:
     """The first rows of each mart, and how many there are."""
     keys = [key.split("/") for key in graph.assets if key.startswith("mart/")]
-    with connect() as warehouse:
+    with connect_to_warehouse() as warehouse:
         for schema, name in sorted(keys):
             relation = psycopg.sql.Identifier(schema, name)
             query = psycopg.sql.SQL("select *, count(*) over () from {} order by 1, 2 limit {}")
@@ -188,20 +149,10 @@ def marts(graph: Graph) -> Iterator[Table]:
 
 
 def count_stars() -> int:
-    with connect() as warehouse:
+    with connect_to_warehouse() as warehouse:
         query = "select coalesce(sum(stars), 0) from mart.mart_gh_cumulative"
         (stars,) = warehouse.execute(query).fetchone() or (0,)
         return int(stars)
-
-
-def connect() -> psycopg.Connection[tuple[Any, ...]]:
-    return psycopg.connect(
-        host=os.environ["WAREHOUSE_HOST"],
-        port=os.environ["WAREHOUSE_PORT"],
-        user=os.environ["WAREHOUSE_USER"],
-        password=os.environ["WAREHOUSE_PASSWORD"],
-        dbname=os.environ["WAREHOUSE_DATABASE"],
-    )
 
 
 def say(message: str) -> None:
