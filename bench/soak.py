@@ -282,15 +282,15 @@ def draw(found: Soak) -> None:
     for axis, (key, maximum) in zip(axes, POLICIES.items(), strict=True):
         ages: list[tuple[float, float]] = []
         for before, after in pairwise([*found.made[key], Made(found.end, nan)]):
-            ages.append((before.at, before.at - before.data_time))
-            ages.append((after.at, after.at - before.data_time))
-        seen = [(at, age) for at, age in ages if found.begin <= at <= found.end]
-        line(axis, found, seen, "lag of its current version")
+            if found.begin < after.at <= found.end:
+                since = max(before.at, found.begin)
+                ages += [(at, at - before.data_time) for at in (since, after.at)]
+        line(axis, found, ages, "lag of its current version")
         line(axis, found, found.missing(key), "age of the oldest star that it lacks")
         axis.axhline(maximum / 60, color="tab:red", linewidth=1, label="the most that is allowed")
         axis.set_title(f"{key}: at most {maximum / 60:.0f} minutes behind", loc="left")
         axis.set_ylabel("minutes")
-        axis.set_ylim(0, maximum / 60 * 1.15)
+        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].legend(loc="lower right", fontsize="small")
