@@ -21,7 +21,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ from freshline.events import data_time_of
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-from own_stack import connect_to_warehouse, dagster_dev, log_of, run_inside  # noqa: E402 - see above
+from own_stack import connect_to_warehouse, dagster_dev, log_of, run_inside  # noqa: E402 - found from here on
 
 STATE = ROOT / ".local" / "soak"
 PAGE = ROOT / "docs" / "freshness.md"
@@ -95,22 +94,21 @@ class Soak:
         moments = [made.at for key in keys for made in self.made[key]]
         return sum(self.begin <= at < self.end for at in moments) / self.hours
 
-    def peaks(self, key: str) -> list[tuple[float, float]]:
-        """Just before each new version, and at the end: when, and how old the data was."""
-        ends = [*(made.at for made in self.made[key]), self.end]
+    def spans(self, key: str) -> list[tuple[float, float, float]]:
+        """From when until when each version was the current one, and its data time."""
+        ends = [*(made.at for made in self.made[key][1:]), self.end]
         return [
-            (after, after - before.data_time)
-            for before, after in zip(self.made[key], ends[1:], strict=True)
-            if self.begin <= after <= self.end
+            (max(made.at, self.begin), end, made.data_time)
+            for made, end in zip(self.made[key], ends, strict=True)
+            if self.begin < end <= self.end
         ]
 
     def late(self, key: str, maximum: float) -> float:
         """Share of the time in which the lag was above `maximum` seconds."""
-        ends = [*(made.at for made in self.made[key]), self.end]
-        seconds = 0.0
-        for before, after in zip(self.made[key], ends[1:], strict=True):
-            begin = max(self.begin, before.at, before.data_time + maximum)
-            seconds += max(0.0, min(after, self.end) - begin)
+        seconds = sum(
+            max(0.0, until - max(since, data_time + maximum))
+            for since, until, data_time in self.spans(key)
+        )
         return seconds / (self.end - self.begin)
 
     def missing(self, key: str) -> list[tuple[float, float]]:
@@ -263,7 +261,7 @@ def section(found: Soak) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for key, maximum in POLICIES.items():
-        longest = max(lag for _, lag in found.peaks(key))
+        longest = max(until - data_time for _, until, data_time in found.spans(key))
         missing = max(lag for _, lag in found.missing(key))
         lines.append(
             f"| {key} | {maximum:.0f} s | {longest:.0f} s | {found.late(key, maximum):.2%} "
@@ -280,11 +278,11 @@ def draw(found: Soak) -> None:
 
     figure, axes = plt.subplots(len(POLICIES), sharex=True, figsize=(10, 5), layout="constrained")
     for axis, (key, maximum) in zip(axes, POLICIES.items(), strict=True):
-        ages: list[tuple[float, float]] = []
-        for before, after in pairwise([*found.made[key], Made(found.end, nan)]):
-            if found.begin < after.at <= found.end:
-                since = max(before.at, found.begin)
-                ages += [(at, at - before.data_time) for at in (since, after.at)]
+        ages = [
+            (at, at - data_time)
+            for since, until, data_time in found.spans(key)
+            for at in (since, until)
+        ]
         line(axis, found, ages, "lag of its current version")
         line(axis, found, found.missing(key), "age of the oldest star that it lacks")
         axis.axhline(maximum / 60, color="tab:red", linewidth=1, label="the most that is allowed")

@@ -150,15 +150,15 @@ class _Planner:
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
         """The contract when it has changed or is old, and a sign of life before one is due."""
-        # By this host's clock, if possible: `published_at` is by that of the daemon's.
-        spoke_at = last.published_at if last and self._spoke_at is None else self._spoke_at
         if last is None or last.digest != digest(own) or now - last.content_at >= _REPEAT:
-            self._spoke_at = now
-            return [contract_materialization(own)]
-        if spoke_at is None or now - spoke_at >= HEARTBEAT - self._tick_seconds:
-            self._spoke_at = now
-            return [heartbeat(last)]
-        return []
+            said = contract_materialization(own)
+        # By this host's clock, if possible: `published_at` is by that of the daemon's.
+        elif now - (self._spoke_at or last.published_at) >= HEARTBEAT - self._tick_seconds:
+            said = heartbeat(last)
+        else:
+            return []
+        self._spoke_at = now
+        return [said]
 
     def _verdicts(self, plan: Plan, said: _Said) -> list[Any]:
         """What to record about this location's targets: only what has changed."""

@@ -100,8 +100,10 @@ class _Decisions:
     def _choose(self, unit: Unit) -> None:
         verdicts = {key: self._verdict(key, unit) for key in unit.keys if self.claims[key]}
         alone = any(verdict.go and verdict.alone for verdict in verdicts.values())
-        lacking = next((key for key in verdicts if self._lacks_input(key, unit, alone)), None)
         leader = next((key for key, verdict in verdicts.items() if verdict.go), None)
+        lacking = None
+        if leader is not None:
+            lacking = next((key for key in verdicts if self._lacks_input(key, unit, alone)), None)
         retry_at = self.facts.retry_at.get(unit.keys[0], -inf)
         if leader is not None and lacking is None and retry_at <= self.now:
             for key in unit.keys:
