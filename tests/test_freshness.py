@@ -109,6 +109,19 @@ def test_the_targets_are_fresh_after_warm_up(story: Story, target: str, minutes:
     assert share_of_time_late(made, minutes) <= LATE_SHARE
 
 
+@pytest.mark.xfail(
+    reason="a launch that takes longer than those before it makes a 90 s target late by seconds: "
+    "allowances of a path learnt from a dozen runs are not wide enough yet",
+    strict=False,
+)
+@pytest.mark.parametrize(("target", "minutes"), [(FAST, FAST_MINUTES), (SLOW, SLOW_MINUTES)])
+def test_no_target_is_ever_late_after_warm_up(story: Story, target: str, minutes: float) -> None:
+    made = story.of(target, "steady", "marts down")
+
+    assert len(made) >= 2
+    assert share_of_time_late(made, minutes) == 0
+
+
 def test_every_version_is_made_from_newer_inputs_than_the_one_before(story: Story) -> None:
     for key in DEPS:
         times = [made.newest for made in story.of(key, "start")]
@@ -151,4 +164,5 @@ def test_a_location_that_is_back_catches_up_with_one_run_an_asset(
     made = [made.at for made in story.of(target, "marts back")]
 
     assert len(made) >= 1
+    assert len(story.of(target, "marts back", "caught up")) <= 1
     assert [gap for gap in map(sub, made[1:], made) if gap < HEELS] == []
