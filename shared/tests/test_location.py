@@ -12,6 +12,7 @@ from event_logs import plain
 from freshline.contract import Contract, contract_asset_key
 from freshline.location import with_freshline
 from freshline.policy import PolicyError, max_lag
+from freshline.sensor import build_freshness_sensor
 
 
 @dg.asset(metadata=max_lag(5))
@@ -43,7 +44,7 @@ class TestWithFreshline:
             for key in repository.asset_checks_defs_by_key
         }
         assert dg.DefaultSensorStatus.RUNNING == sensor.default_status
-        assert 5 == sensor.minimum_interval_seconds
+        assert 5 == Contract.from_definitions(repository, "here").tick_seconds
 
     def test_names_and_ticks_can_be_chosen(self) -> None:
         definitions = with_freshline(
@@ -51,8 +52,21 @@ class TestWithFreshline:
         )
         repository = definitions.get_repository_def()
 
-        assert 30 == repository.get_sensor_def("mine").minimum_interval_seconds
+        assert repository.has_sensor_def("mine")
         assert 30 == Contract.from_definitions(repository, "here").tick_seconds
+
+    @pytest.mark.parametrize(("tick", "looks_at"), [(5, 5), (7, 5), (30, 30)])
+    def test_a_look_that_comes_a_moment_early_is_a_tick(self, tick: int, looks_at: int) -> None:
+        """Dagster's daemon looks every 5 s, not to the millisecond."""
+        sensor = build_freshness_sensor(location="here", tick_seconds=tick)
+        interval = sensor.minimum_interval_seconds
+
+        assert interval is not None
+        assert looks_at - 5 < interval < looks_at - 0.5
+
+    def test_ticks_that_no_daemon_makes_are_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"tick_seconds=2 of location 'here' .* Use 5 or more"):
+            with_freshline(dg.Definitions(assets=[mart]), location="here", tick_seconds=2)
 
     def test_dagsters_own_policy_shows_the_maximum_lag(self) -> None:
         definitions = with_freshline(dg.Definitions(assets=[mart, plain("other")]), location="here")

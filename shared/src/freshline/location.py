@@ -35,7 +35,8 @@ def with_freshline(
 ) -> Definitions:
     """`definitions` with the contract of `location`, its sensor, and a check for each policy.
 
-    Raises `PolicyError` for a policy that cannot be kept, on a partitioned asset for one.
+    Raises `PolicyError` for a policy that cannot be kept, on a partitioned asset for one, and
+    `ValueError` for `tick_seconds` below 5.
     """
     policies = {
         spec.key: policy
@@ -51,9 +52,7 @@ def with_freshline(
                 *(_maximum_lag_check(key) for key in sorted(policies)),
             ],
             sensors=[
-                build_freshness_sensor(
-                    sensor_name, location=location, minimum_interval_seconds=tick_seconds
-                )
+                build_freshness_sensor(sensor_name, location=location, tick_seconds=tick_seconds)
             ],
         ),
     )

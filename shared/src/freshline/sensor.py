@@ -44,23 +44,37 @@ __all__ = ["build_freshness_sensor"]
 _REPEAT: Final = 86_400.0  # seconds until a contract is published again though nothing changed
 _SETTLING: Final = 15.0  # seconds without a changed contract, until all are checked together
 
+_LOOK: Final = 5
+"""Seconds between the looks that Dagster's daemon takes at all sensors (its
+`MIN_INTERVAL_LOOP_TIME`)."""
+_TREMBLE: Final = 2
+"""Seconds by which a sensor asks for less than its tick. Of an interval of exactly a tick, the
+look that should end it finds a few milliseconds missing half of the time, and the next one comes
+five seconds later: with ticks of 5 s, every other one would take 10 s."""
+
 
 def build_freshness_sensor(
     name: str = "update_sensor",
     *,
     location: str,
-    minimum_interval_seconds: int = 5,
+    tick_seconds: int = 5,
 ) -> SensorDefinition:
     """The sensor that keeps every policy's promise as far as `location` is concerned.
 
-    It plans every `minimum_interval_seconds`; `with_freshline` adds it with all it needs.
+    It plans every `tick_seconds`; `with_freshline` adds it with all it needs. Raises
+    `ValueError` for less than 5 seconds, which is how often Dagster's daemon looks at sensors.
     """
-    planner = _Planner(location, float(minimum_interval_seconds))
+    if tick_seconds < _LOOK:
+        raise ValueError(
+            f"tick_seconds={tick_seconds} of location {location!r} is less than {_LOOK}: "
+            f"Dagster's daemon looks at sensors every {_LOOK} seconds. Use {_LOOK} or more."
+        )
+    planner = _Planner(location, float(tick_seconds))
 
     @sensor(
         name=name,
         asset_selection=AssetSelection.all(),
-        minimum_interval_seconds=minimum_interval_seconds,
+        minimum_interval_seconds=tick_seconds // _LOOK * _LOOK - _TREMBLE,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
             f"Publishes what {location} makes and needs, and requests its assets at the last "
