@@ -11,6 +11,7 @@ import pytest
 from event_logs import Reader, broken, events_of, graph, plain, queue, run, step_started, synced
 from freshline.history import History
 from freshline.model import AssetState, Graph, Pending
+from freshline.requests import PLANNED_TAG
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 LATER = NOON + timedelta(minutes=10)
@@ -51,6 +52,34 @@ class TestPending:
         created = instance.get_run_records()[0].create_timestamp.timestamp()
 
         assert Pending(queued.run_id, created, None, created) == reader["root"].pending
+
+    def test_it_was_requested_when_it_was_planned(self, memory: dg.DagsterInstance) -> None:
+        """A tick takes a second or so until its run exists: part of the time that a path takes."""
+        reader = Reader(memory, graph(root=()))
+        planned = round(time.time() - 5, 3)
+        queue(memory, plain("root"), tags={PLANNED_TAG: _isoformat(planned)})
+        pending = reader["root"].pending
+
+        assert pending is not None
+        assert planned == pending.requested_at
+
+    @pytest.mark.parametrize(
+        ("planned", "parent"),
+        [("-3600", None), ("+30", None), ("yesterday", None), ("-5", "run-that-failed")],
+        ids=["an hour before", "in the future", "no moment at all", "the parent's tag"],
+    )
+    def test_a_moment_that_cannot_be_that_of_the_plan_does_not_count(
+        self, memory: dg.DagsterInstance, planned: str, parent: str | None
+    ) -> None:
+        reader = Reader(memory, graph(root=()))
+        tag = planned if planned.isalpha() else _isoformat(time.time() + float(planned))
+        family = {"parent_run_id": parent, "root_run_id": parent}
+        queue(memory, plain("root"), tags={PLANNED_TAG: tag}, **family)
+        created = memory.get_run_records()[0].create_timestamp.timestamp()
+        pending = reader["root"].pending
+
+        assert pending is not None
+        assert created == pending.requested_at
 
     def test_what_is_made_from_it_in_the_same_run_will_be_as_new(
         self, memory: dg.DagsterInstance
@@ -429,6 +458,10 @@ def _told(state: AssetState) -> tuple[Any, ...]:
 def _failed_at(instance: dg.DagsterInstance, run_id: str) -> float:
     records = instance.get_records_for_run(run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
     return records.records[0].event_log_entry.timestamp
+
+
+def _isoformat(moment: float) -> str:
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
 
 
 def _created_later(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

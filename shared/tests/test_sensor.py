@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import dagster as dg
@@ -13,6 +14,7 @@ from freshline.contract import Contract, contract_asset_key, contract_materializ
 from freshline.location import with_freshline
 from freshline.model import HEARTBEAT
 from freshline.policy import max_lag
+from freshline.requests import planned_at
 
 MORNING = 1_800_000_000.0
 
@@ -160,6 +162,7 @@ class TestAcrossLocations:
 
         assert "mart" == request.tags["freshline/target"]
         assert request.tags["freshline/plan"]
+        assert time.time() - 60 < (planned_at(request.tags) or 0) <= time.time()
         assert "there is no version of it yet" == request.tags["freshline/reason"]
 
     def test_an_idle_tick_says_what_is_next_and_when(self, workspace: Workspace) -> None:

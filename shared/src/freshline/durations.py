@@ -47,7 +47,7 @@ class Stopwatch:
             launched = run.events.launched or run.started or run.created
             measured = measure(
                 ready_at=_ready_at(made, made_at),
-                requested_at=run.created,
+                requested_at=run.requested,
                 launched_at=launched,
                 started_at=started,
                 materialized_at=made.at,

@@ -36,7 +36,7 @@ class Promises:
         for run, step in self._runs.get(key, ()):
             pending = Pending(
                 run_id=run.id,
-                requested_at=run.created,
+                requested_at=run.requested,
                 started_at=run.step_started(step),
                 data_time=self._data_time(key, run, step),
                 launched_at=run.events.launched,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Final
 
@@ -12,12 +12,22 @@ from dagster import AssetCheckKey, AssetKey, RunRequest
 
 from freshline.model import AssetPlan, AssetState, Graph, Plan, Snapshot
 
-__all__ = ["DEADLINE_TAG", "PLAN_TAG", "REASON_TAG", "SLACK_TAG", "TARGET_TAG", "run_requests"]
+__all__ = [
+    "DEADLINE_TAG",
+    "PLANNED_TAG",
+    "PLAN_TAG",
+    "REASON_TAG",
+    "SLACK_TAG",
+    "TARGET_TAG",
+    "planned_at",
+    "run_requests",
+]
 
 TARGET_TAG: Final = "freshline/target"
 DEADLINE_TAG: Final = "freshline/deadline"
 SLACK_TAG: Final = "freshline/slack_seconds"
 PLAN_TAG: Final = "freshline/plan"
+PLANNED_TAG: Final = "freshline/planned_at"
 REASON_TAG: Final = "freshline/reason"
 
 _NEVER_RUN: Final = AssetState()
@@ -72,7 +82,12 @@ def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
 def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     """Why the run exists: the most urgent of the reasons of its assets."""
     urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
-    tags = {PLAN_TAG: plan.id, REASON_TAG: urgent.reason}
+    planned = datetime.fromtimestamp(plan.now, timezone.utc)
+    tags = {
+        PLAN_TAG: plan.id,
+        PLANNED_TAG: planned.isoformat(timespec="milliseconds"),
+        REASON_TAG: urgent.reason,
+    }
     if urgent.target is not None:
         tags[TARGET_TAG] = urgent.target
     if urgent.deadline is not None:
@@ -81,6 +96,14 @@ def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     if urgent.slack is not None:
         tags[SLACK_TAG] = f"{urgent.slack:.1f}"
     return tags
+
+
+def planned_at(tags: Mapping[str, str]) -> float | None:
+    """When (epoch seconds) the plan was made that asked for the run of these tags, if one was."""
+    try:
+        return datetime.fromisoformat(tags[PLANNED_TAG]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def _or_never(moment: float | None) -> float:

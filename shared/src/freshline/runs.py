@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from freshline.events import Materialized, RunEvents, made_by_run, run_events
+from freshline.requests import planned_at
 
 if TYPE_CHECKING:
     from dagster import RunRecord
@@ -26,6 +27,7 @@ _FIRST_ASSETS: Final = 5_000  # and of those the newest that were to make so man
 _PAGE: Final = 25
 _BATCH: Final = 200
 _SETTLED: Final = 5_000  # run ids remembered, so that no run is judged twice
+_TICK_TAKES: Final = 60.0  # seconds after which Dagster gives up on a sensor's tick
 _RETRY_GRACE: Final = 600.0  # seconds in which a promised retry of a failed run must appear
 
 _QUEUED: Final = frozenset(
@@ -45,6 +47,8 @@ class Run:
     order: int
     """Larger is newer, whatever the clocks of the hosts say."""
     created: float
+    requested: float
+    """When it was decided on: for a sensor's run a second or so before it was created."""
     status: DagsterRunStatus
     selection: frozenset[str] = frozenset()
     started: float | None = None
@@ -291,9 +295,21 @@ def _new_run(record: RunRecord) -> Run:
         root_id=run.root_run_id or run.run_id,
         order=record.storage_id,
         created=record.create_timestamp.timestamp(),
+        requested=_requested_at(record),
         status=DagsterRunStatus.NOT_STARTED,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
     )
+
+
+def _requested_at(record: RunRecord) -> float:
+    """By the tag of the plan; not of a retry, which carries its parent's tags, nor when the
+    clocks of planner and storage cannot both be right."""
+    run = record.dagster_run
+    created = record.create_timestamp.timestamp()
+    planned = planned_at(run.tags) if run.parent_run_id is None else None
+    if planned is not None and 0.0 <= created - planned <= _TICK_TAKES:
+        return planned
+    return created
 
 
 def _retry_promised(record: RunRecord, now: float) -> bool:
