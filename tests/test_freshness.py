@@ -47,6 +47,7 @@ def story(
         dagster = stage.open()
         try:
             stage.await_made(SLOW, 1, "start", seconds=240)
+            stage.await_age(FAST, FAST_MINUTES * 60)
 
             # One team asks for more, and reloads its own location; nobody else does anything.
             stage.write("marts", {FAST: FAST_MINUTES, SLOW: SLOW_MINUTES})
@@ -96,6 +97,10 @@ def share_of_time_late(made: list[Made], minutes: float) -> float:
 def test_another_team_runs_within_a_minute_of_a_tighter_policy(story: Story) -> None:
     first = story.of(EVENTS, "tightened")[0]
 
+    # The mart was older than the new policy allows, not than the old one: until then, quiet.
+    mart = story.of(FAST, "start", "tightened")[-1]
+    assert first.at - mart.newest > FAST_MINUTES * 60
+    assert mart.inputs[EVENTS] == story.of(EVENTS, "start", "tightened")[-1].id
     assert first.at - story.chapters["tightened"] < 60
 
 

@@ -103,6 +103,16 @@ class Stage:
         except TimeoutError as error:
             raise TimeoutError(f"{error}. So far:\n{self.story.told()}") from error
 
+    def await_age(self, key: str, seconds: float) -> None:
+        """Wait until the newest row of `key` is that old."""
+
+        def is_old() -> bool:
+            self.read()
+            made = [made for made in self.story.made if made.key == key]
+            return time.time() - made[-1].newest > seconds
+
+        wait_until(is_old, f"{key} is {seconds:.0f} s old", seconds=seconds + 60, every=2)
+
     def read(self) -> None:
         """Read the event log anew."""
         with dg.DagsterInstance.from_config(str(self.folder)) as instance:
