@@ -135,7 +135,8 @@ class FakeAirbyte:
     def add(self, kind: str, **fields: Any) -> Body:
         """Put an object there as if by hand, in the UI."""
         id_ = str(uuid.uuid4())
-        body = {f"{kind}Id": id_, "workspaceId": self.workspace_id, **fields}
+        made = {f"{kind}Id": id_, "workspaceId": self.workspace_id, "createdAt": int(time.time())}
+        body = {**made, **fields}
         self.objects[kind][id_] = body
         return body
 
@@ -226,7 +227,7 @@ class FakeAirbyte:
                 return problem(401, "The credentials are wrong.")
             token = f"token-{uuid.uuid4()}"
             self.tokens.add(token)
-            return 200, {"access_token": token, "expires_in": 180}
+            return 200, {"access_token": token, "token_type": "Bearer", "expires_in": 180}
         sent = request.headers.get("authorization") or ""
         if sent == "Basic " + b64encode(b"airbyte:basic-secret").decode():
             return self._rest(request.command, path, parse_qs(query), body)
@@ -248,8 +249,8 @@ class FakeAirbyte:
     def _rest(self, method: str, path: str, query: Query, body: Any) -> tuple[int, Any]:
         if path == "/workspaces":
             ids = [self.workspace_id, *(str(uuid.uuid4()) for _ in range(self.workspaces - 1))]
-            shown = [{"workspaceId": one, "name": "main"} for one in ids[: self.workspaces]]
-            return 200, {"data": shown}
+            every = {"name": "main", "dataResidency": "auto", "notifications": {}}
+            return 200, {"data": [{"workspaceId": one, **every} for one in ids[: self.workspaces]]}
         _, collection, *rest = path.split("/")
         kind = collection.removesuffix("s")
         if kind == "job":
@@ -298,6 +299,7 @@ class FakeAirbyte:
             shown.setdefault("schedule", {"scheduleType": "manual"})
             shown.setdefault("prefix", "")
             shown.setdefault("nonBreakingSchemaUpdatesBehavior", "ignore")
+            shown.setdefault("tags", [])
             streams = shown.setdefault("configurations", {}).setdefault("streams", [])
             streams.reverse()
             for stream in streams:
@@ -305,6 +307,7 @@ class FakeAirbyte:
                 stream.get("selectedFields", []).reverse()
             return shown
         connector = f"{kind}-{shown[f'{kind}Type']}"
+        shown.setdefault("definitionId", str(uuid.uuid5(uuid.NAMESPACE_DNS, connector)))
         spec = connector_spec(connector) or {}
         configuration = shown["configuration"]
         for path in list(secret_paths(connector, configuration)):

@@ -400,6 +400,18 @@ class TestConnections:
 
         assert 404 == airbyte.get(f"connections/{id}").status_code
 
+    def test_nothing_deleted_is_kept(self, airbyte: Airbyte, wired: Any) -> None:
+        """``includeDeleted`` is understood, and finds nothing more."""
+        deleted = {airbyte.new_connection(*wired, DEDUP), *wired}
+        airbyte.delete(f"sources/{wired[0]}")
+        airbyte.delete(f"destinations/{wired[1]}")
+        for kind in ("connection", "source", "destination"):
+            params = {"includeDeleted": True, "limit": 100}
+            shown = airbyte.ask("GET", f"{kind}s", params=params)["data"]
+
+            assert not deleted & {one[f"{kind}Id"] for one in shown}
+            assert 422 == airbyte.get(f"{kind}s", params={"includeDeleted": "x"}).status_code
+
 
 class TestStreams:
     def test_properties(self, airbyte: Airbyte, wired: Any) -> None:
