@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,41 @@ class TestRestart:
         for text in (logs, running.program.log, str(reason)):
             assert "hunter2" not in text
             assert database.password not in text
+
+
+class TestLeftovers:
+    @pytest.mark.parametrize("how", ["cancelled", "server stopped", "server killed"])
+    def test_a_configuration_does_not_outlive_its_sync(
+        self, running: Any, database: Any, how: str
+    ) -> None:
+        """A connector reads it from a file, secrets in clear."""
+        airbyte, data = running.airbyte, running._options["data"]
+        source = airbyte.new_source(rows=1000, page=10, pause=0.2, token="hunter2")
+        connection = airbyte.new_connection(source, airbyte.new_destination(database.dsn), DEDUP)
+        job = airbyte.start(connection)
+        (file,) = until(lambda: holding("hunter2", data))
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in (file, *file.parents[:3])]
+        if how == "cancelled":
+            airbyte.ask("DELETE", f"jobs/{job}")
+        elif how == "server stopped":
+            running.end()
+        else:
+            running.program.kill()
+            running.end()
+            running.begin()
+
+        assert [0o600, 0o700, 0o700, 0o700] == modes
+        assert [] == holding("hunter2", data)
+
+
+def holding(text: str, folder: Path) -> list[Path]:
+    """The files of a folder that hold a text; one may vanish while we look."""
+    found = []
+    for file in folder.rglob("*"):
+        with contextlib.suppress(OSError):
+            if file.is_file() and text in file.read_text(errors="replace"):
+                found.append(file)
+    return found
 
 
 class TestDatabaseAway:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -39,16 +40,21 @@ class JobRunner:
     """The syncs of this server."""
 
     def __init__(
-        self, store: Store, registry: Registry, switchboard: Switchboard, logs: Path
+        self, store: Store, registry: Registry, switchboard: Switchboard, data: Path
     ) -> None:
+        """Logs and what syncs need on disk are kept in the folder ``data``."""
         self._store = store
         self._registry = registry
         self._switchboard = switchboard
-        self._logs = logs
+        self._logs = data / "logs"
+        self._scratch = data / "syncs"
         self._syncs: dict[int, _Sync] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._logs.mkdir(exist_ok=True, mode=0o700)
+        # What a server that was killed has left behind holds secrets.
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.mkdir(exist_ok=True, mode=0o700)
 
     def start(self, connection_id: UUID) -> StoredJob:
         """Start a sync.
@@ -68,7 +74,9 @@ class JobRunner:
             job = self._store.add_job(connection.id, connection.workspace_id, "sync")
             if job is None:
                 raise conflict("A sync is already running for this connection.")
-            sync = self._syncs[job.id] = _Sync(job.id, self._logs / f"job-{job.id}.log")
+            sync = self._syncs[job.id] = _Sync(
+                job.id, self._logs / f"job-{job.id}.log", self._scratch / f"job-{job.id}"
+            )
         started = False
         try:
             started = sync.start({**order, "job_id": job.id}, lambda: self._watch(sync))
@@ -105,6 +113,8 @@ class JobRunner:
             syncs = list(self._syncs.values())
         for sync in syncs:
             sync.kill()
+        for sync in syncs:
+            sync.join()
         try:
             self._store.fail_running("The Airbyte server was stopped while this job was running.")
         except psycopg.Error:
@@ -193,11 +203,16 @@ class JobRunner:
 
 
 class _Sync:
-    """One worker process and the thread that watches it."""
+    """One worker process and the thread that watches it.
 
-    def __init__(self, job_id: int, log: Path) -> None:
+    Whatever worker and connector write to a temporary file, the configuration with its secrets
+    among it, goes to ``folder``, which does not outlive them however they end.
+    """
+
+    def __init__(self, job_id: int, log: Path, folder: Path) -> None:
         self.job_id = job_id
         self._log = log
+        self._folder = folder
         self._process: Any = None
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -208,6 +223,7 @@ class _Sync:
         with self._lock:
             if self._killed:
                 return False
+            self._folder.mkdir(mode=0o700)
             self._log.touch(mode=0o600)
             with self._log.open("wb") as log:
                 self._process = subprocess.Popen(
@@ -215,6 +231,7 @@ class _Sync:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
+                    env={**os.environ, "TMPDIR": str(self._folder)},
                     start_new_session=True,
                 )
             self._thread = threading.Thread(target=watch, name=f"job-{self.job_id}", daemon=True)
@@ -241,6 +258,7 @@ class _Sync:
             for pipe in (self._process.stdin, self._process.stdout):
                 with suppress(OSError):
                     pipe.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
             return int(self._process.wait())
 
     def kill(self) -> None:

@@ -53,7 +53,7 @@ def run(
     credentials = Credentials.load(data)
     gate = Gate(credentials)
     switchboard = Switchboard(gate)
-    runner = JobRunner(store, registry, switchboard, data / "logs")
+    runner = JobRunner(store, registry, switchboard, data)
     app = create_app(
         store, registry, gate, runner, switchboard, faults=faults, internal_api=internal_api
     )
