@@ -80,10 +80,6 @@ def story(
 HEELS = 15.0
 """Seconds that two runs in a row take: versions that close together are one too many."""
 
-LATE_SHARE = 0.05
-"""A run slower than all before it, on a machine that is busy with something else, makes a target
-late for seconds; one that is left out, for a whole cycle: a quarter of the time, here."""
-
 
 def share_of_time_late(made: list[Made], minutes: float) -> float:
     """From the first of these versions to the last, with each one's data as old as its rows."""
@@ -107,19 +103,6 @@ def test_another_team_runs_within_a_minute_of_a_tighter_policy(story: Story) -> 
 @pytest.mark.parametrize(
     ("target", "minutes"), [(FAST, FAST_MINUTES), (SLOW, SLOW_MINUTES), (BOARD, FAST_MINUTES)]
 )
-def test_the_targets_are_fresh_after_warm_up(story: Story, target: str, minutes: float) -> None:
-    made = story.of(target, "steady", "marts down")
-
-    assert len(made) >= 2
-    assert share_of_time_late(made, minutes) <= LATE_SHARE
-
-
-@pytest.mark.xfail(
-    reason="a launch that takes longer than those before it makes a 90 s target late by seconds: "
-    "allowances of a path learnt from a dozen runs are not wide enough yet",
-    strict=False,
-)
-@pytest.mark.parametrize(("target", "minutes"), [(FAST, FAST_MINUTES), (SLOW, SLOW_MINUTES)])
 def test_no_target_is_ever_late_after_warm_up(story: Story, target: str, minutes: float) -> None:
     made = story.of(target, "steady", "marts down")
 
@@ -159,7 +142,7 @@ def test_the_others_are_served_while_a_location_is_down(story: Story) -> None:
     made = story.of(BOARD, "steady", "marts back")
 
     assert len(story.of(BOARD, "marts down", "marts back")) >= 2
-    assert share_of_time_late(made, FAST_MINUTES) <= LATE_SHARE
+    assert share_of_time_late(made, FAST_MINUTES) == 0
 
 
 @pytest.mark.parametrize("target", [FAST, SLOW])
