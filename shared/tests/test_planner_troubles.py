@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from freshline.model import Asset, AssetState, TargetStatus
 from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER
 from freshline.policy import MaxLag
@@ -314,6 +315,22 @@ class TestUnknown:
 
         assert set() == story.requested
         assert "in the end, on itself" in story.plan.targets["hen"].reason
+
+    @pytest.mark.parametrize("kin", [("egg", "hen"), ("egg", "nest"), ("nest", "bed")])
+    def test_a_run_within_a_circle_stops_nobody_elses_plan(self, kin: tuple[str, str]) -> None:
+        story = Story(
+            graph_of(
+                Asset("egg", "one", ("hen",)),
+                Asset("hen", "two", ("egg",), MaxLag(5)),
+                Asset("nest", "one", ("hen",)),
+                Asset("bed", "one", ("nest",), MaxLag(5)),
+                Asset("source", "three"),
+                Asset("mart", "three", ("source",), MaxLag(5)),
+            )
+        )
+
+        assert {"source", "mart"} == story.queued(*kin).requested
+        assert {"source", "mart"} == story.started(*kin).requested
 
     def test_a_partitioned_asset_is_somebody_elses_business(self) -> None:
         story = Story(

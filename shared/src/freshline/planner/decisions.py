@@ -354,7 +354,9 @@ class _Decisions:
         together = [
             name
             for name in self.inputs[key]
-            if (other := self.facts.pending.get(name)) and other.run_id == pending.run_id
+            if (other := self.facts.pending.get(name))
+            and other.run_id == pending.run_id
+            and name in self.decisions  # not in a cycle
         ]
         if pending.started_at is not None:
             expected = pending.started_at + allowance(stage.execution)

@@ -124,6 +124,7 @@ def _widened(count: int) -> float:
     """By how much a quantile lies further out when the spread itself is known from `count` runs.
 
     The next of a few measured values follows Student's distribution; this is the first term of
-    what it adds to the normal one's quantile (Cornish and Fisher).
+    what it adds to the normal one's quantile (Cornish and Fisher). Of fewer runs than are
+    trusted a part of the spread is assumed, and the term would be far too large.
     """
-    return 1.0 + (SURE * SURE + 1.0) / (4.0 * (count - 1)) if count > 1 else 1.0
+    return 1.0 + (SURE * SURE + 1.0) / (4.0 * (max(count, _TRUSTED) - 1))
