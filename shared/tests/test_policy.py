@@ -46,6 +46,7 @@ class TestParse:
             ({"maximum_lag_minutes": True}, "must be a number of minutes, not True"),
             ({"maximum_lag_minutes": float("nan")}, "must be a finite number, not nan"),
             ({"maximum_lag_minutes": float("inf")}, "must be a finite number, not inf"),
+            ({"maximum_lag_minutes": 1e10}, "must be ten years (5260000) at most"),
             ({"maximum_lag_minutes": 0}, "must be above 0, not 0"),
             ({"maximum_lag_minutes": -5}, "must be above 0, not -5"),
             (

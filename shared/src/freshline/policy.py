@@ -34,6 +34,8 @@ _FIELDS: Final = {
     "timezone": "timezone",
 }
 _EXAMPLE: Final = '{"maximum_lag_minutes": 5}'
+_TEN_YEARS: Final = 5_260_000
+"""In minutes. Beyond that a deadline would be a date that no calendar here has."""
 
 
 class PolicyError(ValueError):
@@ -150,6 +152,11 @@ def _check_minutes(minutes: object) -> None:
     if not math.isfinite(minutes):
         raise PolicyError(
             f"maximum_lag_minutes must be a finite number, not {minutes!r}; "
+            "leave the policy out if any lag will do."
+        )
+    if minutes > _TEN_YEARS:
+        raise PolicyError(
+            f"maximum_lag_minutes must be ten years ({_TEN_YEARS}) at most, not {minutes!r}; "
             "leave the policy out if any lag will do."
         )
     if minutes <= 0:
