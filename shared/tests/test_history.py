@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -187,6 +188,33 @@ class TestConsumedVersions:
         )
 
         assert NOON.timestamp() == reader.data_time("mart")
+
+
+class TestGraphs:
+    def test_a_source_read_by_a_graph_is_as_new_as_the_start_of_its_first_op(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        @dg.op
+        def extract() -> int:
+            return 1
+
+        @dg.op
+        def load(rows: int) -> int:
+            return rows
+
+        @dg.graph_asset
+        def stars() -> Any:
+            return load(extract())
+
+        reader = Reader(instance, graph(stars=()))
+        result = run(instance, stars)
+        first = step_started(instance, result.run_id, "stars.extract")
+
+        assert first == reader.data_time("stars")
+        assert first < step_started(instance, result.run_id, "stars.load")
+        measured = reader["stars"].durations.execution
+        assert measured is not None
+        assert made_at(instance, "stars") - first == pytest.approx(measured.mean, abs=0.001)
 
 
 class TestWiped:

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from event_logs import Reader, broken, events_of, graph, plain, queue, run, step_started, synced
+from freshline.events import RunEvents, run_events
 from freshline.history import History
 from freshline.model import AssetState, Graph, Pending
 from freshline.requests import PLANNED_TAG
@@ -80,6 +81,28 @@ class TestPending:
 
         assert pending is not None
         assert created == pending.requested_at
+
+    def test_a_queued_run_without_assets_is_asked_about_once(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A thousand of them, a backfill of some job say, would be a thousand questions a tick."""
+
+        @dg.job
+        def chores() -> None: ...
+
+        memory.create_run_for_job(chores)
+        asked: list[str] = []
+
+        def watched(instance: dg.DagsterInstance, run_id: str, *known: Any) -> RunEvents:
+            asked.append(run_id)
+            return run_events(instance, run_id, *known)
+
+        monkeypatch.setattr("freshline.runs.run_events", watched)
+        history, lineage = History(memory), graph(root=())
+        for seconds in (0, 30, 60, 90):
+            history.read(lineage, time.time() + seconds)
+
+        assert 1 == len(asked)
 
     def test_what_is_made_from_it_in_the_same_run_will_be_as_new(
         self, memory: dg.DagsterInstance
@@ -260,6 +283,28 @@ class TestFailures:
         state = watched.seen["later"]["bad"]
 
         assert (None, 1, CLOSED) == (state.pending, state.failures, state.error)
+
+    def test_an_asset_made_by_a_graph_fails_with_any_of_its_ops(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        @dg.op
+        def extract() -> int:
+            raise ValueError("the source is closed")
+
+        @dg.op
+        def load(rows: int) -> int:
+            return rows
+
+        @dg.graph_asset
+        def stars() -> Any:
+            return load(extract())
+
+        reader = Reader(instance, graph(stars=()))
+        run(instance, stars)
+        run(instance, stars)
+        state = reader["stars"]
+
+        assert (2, CLOSED, None) == (state.failures, state.error, state.pending)
 
     def test_a_cancelled_run_counts(self, instance: dg.DagsterInstance) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))

@@ -95,6 +95,18 @@ class RunEvents:
     error: str | None = None
     cursor: str | None = None
 
+    def ops(self, step: str) -> list[StepEvents]:
+        """What is known of the steps that make an asset: one, or those of all ops of its graph,
+        of which the plan names the last as "graph.op"."""
+        graph, inside, _ = step.partition(".")
+        if inside:
+            return [op for key, op in self.steps.items() if key.partition(".")[0] == graph]
+        return [self.steps[step]] if step in self.steps else []
+
+    def started(self, step: str) -> float | None:
+        """When the work on an asset began: with the first of its steps."""
+        return min((op.started for op in self.ops(step) if op.started is not None), default=None)
+
 
 # --- materializations ---------------------------------------------------------------------
 
@@ -153,10 +165,12 @@ def latest_materializations(
         for record in instance.get_asset_records([AssetKey.from_user_string(key) for key in batch]):
             entry = record.asset_entry
             last = entry.last_materialization_record
-            latest[entry.asset_key.to_user_string()] = (
-                _materialized(last) if last else None,
-                entry.last_run_id or "",
-            )
+            made = _materialized(last) if last else None
+            # As soon as a new run plans a wiped asset, Dagster 1.12 shows what was wiped again.
+            wiped = entry.asset_details.last_wipe_timestamp if entry.asset_details else None
+            if made and wiped and made.at <= wiped:
+                made = None
+            latest[entry.asset_key.to_user_string()] = made, entry.last_run_id or ""
     return latest
 
 

@@ -27,6 +27,7 @@ _FIRST_ASSETS: Final = 5_000  # and of those the newest that were to make so man
 _PAGE: Final = 25
 _BATCH: Final = 200
 _SETTLED: Final = 5_000  # run ids remembered, so that no run is judged twice
+_PLANNING: Final = 10.0  # seconds in which a new run says what it will make, if it makes assets
 _TICK_TAKES: Final = 60.0  # seconds after which Dagster gives up on a sensor's tick
 _RETRY_GRACE: Final = 600.0  # seconds in which a promised retry of a failed run must appear
 
@@ -81,8 +82,7 @@ class Run:
         return key in self.delivered or key in self.made
 
     def step_started(self, step: str) -> float | None:
-        events = self.events.steps.get(step)
-        return events.started if events else None
+        return self.events.started(step)
 
 
 @dataclass(slots=True)
@@ -183,7 +183,7 @@ class Runs:
                 # From the start: what another process wrote may have been committed late.
                 run.events = run_events(instance, run.id)
             self._ended[run.id] = run
-        elif status not in _QUEUED or not run.events.planned:
+        elif status not in _QUEUED or (not run.events.planned and now - run.created < _PLANNING):
             run_events(instance, run.id, run.events)
         run.status = status
         run.started, run.ended = record.start_time, record.end_time
@@ -268,9 +268,9 @@ class Runs:
         known = run.step_started(step) if run else None
         if known is not None:
             return known
-        events = run_events(instance, run_id).steps.get(step)
-        if events is not None and events.started is not None:
-            return events.started
+        started = run_events(instance, run_id).started(step)
+        if started is not None:
+            return started
         records = instance.get_run_records(RunsFilter(run_ids=[run_id]), limit=1)
         return records[0].start_time if records else None
 
@@ -328,12 +328,16 @@ def _failures_of(run: Run) -> Iterator[tuple[str, _Failure]]:
         if run.has_made(key):
             continue
         step = run.events.steps.get(step_key)
+        if run.finished and (step is None or step.error is None):
+            # Perhaps an earlier op of the asset's graph. Before the run's end, its last op might
+            # not depend on that one.
+            step = next((op for op in run.events.ops(step_key) if op.error is not None), step)
         if step is not None and step.error is not None:
             at = step.ended or run.ended or run.created
             yield key, _Failure(at, at, step.error)
         elif run.finished:
             at = run.ended or run.created
-            started = step is not None and step.started is not None
+            started = run.step_started(step_key) is not None
             if run.status is DagsterRunStatus.SUCCESS:
                 yield key, _Failure(at, at, "the run succeeded without materializing the asset")
             elif run.status is DagsterRunStatus.CANCELED:
