@@ -1,6 +1,9 @@
 # The commands of a newcomer. All but down, status and reset set up first; doing so twice is quick.
 PYTHON ?= python3
 DEVSTACK := devstack/.venv/bin/devstack
+IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYTHON). Install Python 3.10 or newer," \
+	"or name yours: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
+IF_SET_UP = test -x $(DEVSTACK) || { echo "Nothing is set up here yet: make setup" >&2; exit 1; }
 
 .PHONY: help setup dev demo up down status reset test check lock
 
@@ -8,6 +11,7 @@ help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup:  ## tools, virtual environments, dbt manifests
+	@$(IF_PYTHON)
 	@$(PYTHON) tools/setup.py
 
 dev: setup  ## the whole workspace: stack, code locations, UI; Ctrl-C stops it all
@@ -21,12 +25,15 @@ up: setup  ## the stack alone (Postgres, Airbyte, GitHub), in the background
 	@.venv/bin/python tools/limits.py
 
 down:  ## stop the stack
+	@$(IF_SET_UP)
 	@$(DEVSTACK) down
 
 status:  ## what of the stack is running, where, and how it is
+	@$(IF_SET_UP)
 	@$(DEVSTACK) status
 
 reset:  ## stop the stack and delete its data, after asking
+	@$(IF_SET_UP)
 	@$(DEVSTACK) reset
 
 test: setup  ## lint, types, each location's tests in its own environment, end-to-end tests

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Story:
     first_pass: dict[str, int] = field(default_factory=dict)
     second_pass: dict[str, int] = field(default_factory=dict)
     joined: int = 0
+    listens_at: set[IPv4Address | IPv6Address] = field(default_factory=set)
+    validation: str = ""
     servers_before: dict[str, set[int]] = field(default_factory=dict)
     servers_after: dict[str, set[int]] = field(default_factory=dict)
     assets_after_reload: set[str] = field(default_factory=set)
@@ -111,6 +114,18 @@ class Workspace:
             return there == [(True,)] and self.months() == months
 
         wait_until(has_come, f"{sum(months.values())} stars in the mart", seconds=seconds)
+
+    def validate(self) -> str:
+        """What Dagster's own check of the definitions says."""
+        return subprocess.run(
+            [HOST_BIN / "dagster", "definitions", "validate", "-w", "workspace.yaml"],
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+        ).stdout
 
     def fail_fast(self) -> None:
         assert self.dagster.is_running(), self.dagster.output()[-5000:]
@@ -175,6 +190,7 @@ def story(
             github_server(stars=more, port=port, token=github.token)
             play_second_pass(workspace, story)
             play_reload(workspace, story)
+            story.validation = workspace.validate()
             story.exit_status = workspace.dagster.interrupt()
             # A code server takes some seconds to end after dagster itself.
             with contextlib.suppress(TimeoutError):
@@ -199,6 +215,7 @@ def play_first_pass(workspace: Workspace, story: Story) -> None:
     wait_until(is_joined, "mart_gh_join is there", seconds=180)
     story.joined = workspace.query("select sum(stars) from mart.mart_gh_join")[0][0]
     story.assets = workspace.graphql.assets()
+    story.listens_at = workspace.dagster.listens_at()
     picture = Path(os.environ.get("LINEAGE_PICTURE", workspace.root / "lineage.png")).resolve()
     if chromium() is not None:
         wanted = [key.rpartition("/")[2] for key in LINEAGE]
@@ -239,6 +256,16 @@ def test_every_location_loads(story: Story) -> None:
         "analytics_core": "LOADED",
         "analytics_marts": "LOADED",
     } == story.locations
+
+
+def test_dagsters_own_validation_passes(story: Story) -> None:
+    for name in LOCATION_NAMES:
+        assert f"Validation successful for code location {name}." in story.validation
+
+
+def test_nothing_listens_beyond_loopback(story: Story) -> None:
+    assert story.listens_at
+    assert all(address.is_loopback for address in story.listens_at), story.listens_at
 
 
 def test_the_three_locations_are_one_lineage(story: Story) -> None:

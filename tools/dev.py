@@ -13,23 +13,25 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from dotenv import dotenv_values
+
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 HOST = "127.0.0.1"
-PORT = int(os.environ.get("DAGSTER_PORT", "3000"))
+PORT = os.environ.get("DAGSTER_PORT", "3000")
 STARTUP_SECONDS = 180
 # `dg dev`, which Dagster recommends instead, wants a workspace of `dg` projects.
 QUIET = "ignore:Function `dev_command` is superseded"
 
 
 def main() -> int:
-    if not port_is_free():
-        sys.exit(f"Port {PORT} is taken. Free it, or choose another: DAGSTER_PORT=3001 make dev")
+    refuse_a_bad_port()
+    refuse_two_opinions()
     warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
     environment = {**os.environ, "DAGSTER_HOME": str(ROOT), "PYTHONWARNINGS": warnings}
     limits = [sys.executable, ROOT / "tools" / "limits.py"]
     subprocess.run(limits, env=environment, check=True)
-    command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", str(PORT)]
+    command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", PORT]
     # Its warnings are enough here: every tick is in the UI.
     command += ["--log-level", "warning", "--code-server-log-level", "warning"]
     dagster = subprocess.Popen(command, cwd=ROOT, env=environment)
@@ -42,14 +44,33 @@ def main() -> int:
             continue  # the terminal has told dagster as well; wait for it to stop
 
 
-def port_is_free() -> bool:
+def refuse_a_bad_port() -> None:
+    if not PORT.isdecimal() or not 0 < int(PORT) < 65536:
+        sys.exit(f"DAGSTER_PORT={PORT} is no port. Choose a number: DAGSTER_PORT=3001 make dev")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, PORT))
-        except OSError:
-            return False
-    return True
+            probe.bind((HOST, int(PORT)))
+        except OSError as error:
+            sys.exit(
+                f"Port {PORT} cannot be used ({error.strerror}). Free it, or choose another: "
+                "DAGSTER_PORT=3001 make dev"
+            )
+
+
+def refuse_two_opinions() -> None:
+    """Dagster lays `.env` over the environment; to everything else the environment comes first.
+
+    A setting that says two things would have one half of the workspace talk to one server and
+    the other half to another.
+    """
+    file = dotenv_values(ROOT / ".env", interpolate=False)
+    names = [name for name, value in file.items() if os.environ.get(name, value) != value]
+    if names:
+        sys.exit(
+            f"{', '.join(names)}: the environment says something else than .env, which Dagster "
+            "would believe. Write what you mean into .env, and unset it outside."
+        )
 
 
 def announce(dagster: subprocess.Popen[bytes]) -> None:

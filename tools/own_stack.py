@@ -1,8 +1,8 @@
 """A workspace of one's own: the stack on free ports with its data in a folder, and `dagster dev`.
 
-What `make demo` and `bench/soak.py` stand on. They neither need nor disturb a running `make dev`,
-and always start from nothing: a program starts itself again inside the stack, whose settings it
-then finds in its environment.
+What `make demo` and `bench/soak.py` stand on. They neither need nor disturb a running `make dev`
+or a server of yours, and always start from nothing: a program starts itself again inside the
+stack, whose settings it then finds in its environment.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
+YOURS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_")
+"""How settings begin that may point at servers which are not the stack's."""
 
 
 def run_inside(state: Path, command: Sequence[str]) -> int:
@@ -29,7 +32,8 @@ def run_inside(state: Path, command: Sequence[str]) -> int:
     return its exit status."""
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
-    environment = {**os.environ, "DEVSTACK_ROOT": str(state)}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(YOURS)}
+    environment["DEVSTACK_ROOT"] = str(state)
     for name in ("POSTGRES", "AIRBYTE", "GITHUB"):
         environment[f"DEVSTACK_{name}_PORT"] = str(_free_port())
     if stars := os.environ.get("DEVSTACK_STARS"):
@@ -43,18 +47,29 @@ def run_inside(state: Path, command: Sequence[str]) -> int:
 def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`dagster dev` over the three code locations, from inside the stack, with its instance in
     `state` (also for this process) and its output in `log_of(state)`."""
-    shutil.copy(ROOT / "dagster.yaml", state)
+    lay_out(state)
     os.environ["DAGSTER_HOME"] = str(state)
     subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
     program = ROOT / ".venv" / "bin" / "dagster"
     command = [program, "dev", "-w", "workspace.yaml", "-p", str(_free_port())]
     with log_of(state).open("wb") as output:
-        dagster = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        dagster = subprocess.Popen(command, cwd=state, stdout=output, stderr=output)
     try:
         yield dagster
     finally:
         dagster.send_signal(signal.SIGINT)
         dagster.wait()
+
+
+def lay_out(state: Path) -> None:
+    """Let `state` look like the checkout to Dagster, but for one file: Dagster lays the `.env` of
+    the folder that it is started in, which is that of `make dev`, over its environment."""
+    for name in ("workspace.yaml", "dagster.yaml"):
+        shutil.copy(ROOT / name, state)
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    for entry in workspace["load_from"]:
+        team = Path(entry["python_module"]["executable_path"]).parts[0]
+        (state / team).symlink_to(ROOT / team)
 
 
 def log_of(state: Path) -> Path:

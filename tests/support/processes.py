@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from support.waiting import wait_until
@@ -55,6 +57,10 @@ class Daemon:
             os.killpg(self._process.pid, signal.SIGINT)
         return self._process.wait(seconds)
 
+    def wait(self, seconds: float) -> int:
+        """Wait for it to end by itself, and return its exit status."""
+        return self._process.wait(seconds)
+
     def members(self) -> set[int]:
         """Process ids, zombies excepted, of the session that it leads."""
         found = set()
@@ -64,6 +70,34 @@ class Daemon:
                 if int(fields[3]) == self._process.pid and fields[0] != "Z":
                     found.add(int(folder.name))
         return found
+
+    def listens_at(self) -> set[IPv4Address | IPv6Address]:
+        """Where it, or a program that it started, takes TCP connections (Linux)."""
+        sockets = set()
+        for pid in self.members():
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(OSError):
+                    sockets.add(str(descriptor.readlink()))
+        found = set()
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/{self.pid}/net/{table}").read_text().splitlines()[1:]:
+                local, state, inode = (line.split()[place] for place in (1, 3, 9))
+                if state == _LISTEN and f"socket:[{inode}]" in sockets:
+                    found.add(_address(local.partition(":")[0]))
+        return found
+
+
+_LISTEN = "0A"
+
+
+def _address(words: str) -> IPv4Address | IPv6Address:
+    """As the kernel writes it: in hexadecimal, each 32 bits in the order of the machine."""
+    parts = [bytes.fromhex(words[start : start + 8]) for start in range(0, len(words), 8)]
+    if sys.byteorder == "little":
+        parts = [part[::-1] for part in parts]
+    address = ip_address(b"".join(parts))
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
 
 
 def await_port(daemon: Daemon, port: int, *, seconds: float) -> None:

@@ -1,0 +1,120 @@
+"""The newcomer's commands, run as a newcomer runs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.dagster import HOST_BIN, ROOT, free_port
+from support.processes import Daemon
+from support.stars import write_stars
+
+DEMO_SECONDS = 600
+# What an exported setting of somebody's own server, or the `.env` of a running `make dev`, says.
+ELSEWHERE = {
+    "DAGSTER_PG_HOST": "127.0.0.1",
+    "DAGSTER_PG_PORT": "1",
+    "WAREHOUSE_HOST": "127.0.0.1",
+    "WAREHOUSE_PORT": "1",
+    "AIRBYTE_URL": "http://127.0.0.1:1",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Links to all of this checkout, with tools and an `.env` of its own."""
+    for path in ROOT.iterdir():
+        if path.name not in (".env", ".git", ".local", ".tox", "tools"):
+            (tmp_path / path.name).symlink_to(path)
+    shutil.copytree(ROOT / "tools", tmp_path / "tools")
+    lines = [f"{name}={value}\n" for name, value in ELSEWHERE.items()]
+    (tmp_path / ".env").write_text("".join(lines))
+    return tmp_path
+
+
+def test_the_demo_shows_one_pass_and_touches_no_other_stack(checkout: Path, tmp_path: Path) -> None:
+    """With servers elsewhere both in the environment and in `.env`, of which none answers."""
+    months = write_stars(tmp_path / "stars.csv", 60)
+    environment = {**os.environ, **ELSEWHERE, "DEVSTACK_STARS": "stars.csv"}
+    demo = Daemon(
+        [HOST_BIN / "python", checkout / "tools" / "demo.py"],
+        cwd=tmp_path,
+        env=environment,
+        log=tmp_path / "demo.log",
+    )
+    try:
+        status = demo.wait(DEMO_SECONDS)
+    finally:
+        left_behind = run([HOST_BIN / "python", checkout / "tools" / "leftovers.py"]).stdout
+        demo.kill()
+
+    said = demo.output()
+    assert status == 0, said
+    assert left_behind == ""
+    assert f"demo: {sum(months.values())} stars in all months of mart_gh_cumulative" in said
+    for asset in ("postgres/stargazers", "postgres/stargazers_user", "mart/mart_gh_join"):
+        assert asset in said
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_out(checkout: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        said = refusal(checkout, DAGSTER_PORT=str(port))
+
+    assert f"Port {port} cannot be used" in said
+    assert "DAGSTER_PORT=3001 make dev" in said
+
+
+def test_a_port_that_is_none_is_named_with_the_way_out(checkout: Path) -> None:
+    said = refusal(checkout, DAGSTER_PORT="http")
+
+    assert said == "DAGSTER_PORT=http is no port. Choose a number: DAGSTER_PORT=3001 make dev\n"
+
+
+def test_a_setting_that_says_two_things_is_refused(checkout: Path) -> None:
+    said = refusal(checkout, **{**ELSEWHERE, "AIRBYTE_URL": "https://airbyte.example.com"})
+
+    assert said.startswith("AIRBYTE_URL: the environment says something else than .env")
+    assert "example" not in said
+
+
+def refusal(checkout: Path, **settings: str) -> str:
+    """What `make dev` says when it does not start, inside a stack that it need not have."""
+    environment = {**os.environ, "DAGSTER_PORT": str(free_port()), **settings}
+    answer = run([HOST_BIN / "python", checkout / "tools" / "dev.py"], env=environment)
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    return answer.stderr
+
+
+def run(command: list[str | Path], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["dev", "PYTHON=python3.99"], "There is no program python3.99. Install Python 3.10"),
+        (["down"], "Nothing is set up here yet: make setup"),
+        (["status"], "Nothing is set up here yet: make setup"),
+        (["reset"], "Nothing is set up here yet: make setup"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_missing_is_named_with_the_way_out(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    answer = run(["make", *words], cwd=tmp_path)
+
+    assert answer.returncode == 2
+    assert said in answer.stderr
