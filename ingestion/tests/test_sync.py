@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,9 @@ from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
 from ingestion.settings import AirbyteSettings
 from ingestion.sync import Sync, SyncError, run_sync
+
+REFUSAL = b"""{"status": 422, "title": "unprocessable-entity", "detail": "Not understood",
+"data": {"message": "the connector GitHub is not installed: source-github is missing"}}"""
 
 
 class Lines:
@@ -85,6 +89,16 @@ class TestSuccess:
         )
 
         assert sync().started <= posted[0]
+
+    def test_with_a_user_name_and_a_password(self, fake, new_api, connection_id):
+        """As for a server with basic auth: no token is asked for."""
+        fake.tokens.clear()
+        fake.polls_until_done = 2
+        settings = AirbyteSettings(url=fake.url, username="airbyte", password="basic-secret")
+        done = run_sync(settings, new_api(settings), connection_id, Lines(), sleep=lambda _: None)
+
+        assert (1, 3, False) == (done.job_id, done.rows, done.adopted)
+        assert 0 == fake.count("POST /applications/token")
 
     def test_the_internal_api_is_not_needed(self, sync, fake):
         fake.internal_api = False
@@ -202,12 +216,48 @@ class TestFaults:
         with pytest.raises(SyncError, match="fetch_stargazer is inactive in Airbyte"):
             sync()
 
-    def test_a_refusal_without_a_reason_is_reported(self, sync, fake):
-        fake.fail("POST", "/jobs", times=9, status=422)
+    @pytest.mark.parametrize(
+        ("how", "reason"),
+        [
+            ({"status": 422, "body": REFUSAL}, "the connector GitHub is not installed"),
+            ({"status": 422, "body": b"{}"}, "it answered 422 and gave no reason"),
+            ({"status": 502, "body": b"<html>", "content_type": "text/html"}, "a proxy in between"),
+            ({"drop": True}, "it broke the connection off, and runs none"),
+        ],
+    )
+    def test_a_refusal_to_start_is_told_in_airbytes_words(self, sync, fake, how, reason):
+        fake.fail("POST", "/jobs", times=9, **how)
 
-        with pytest.raises(SyncError, match="did not start the sync and runs none"):
+        with pytest.raises(SyncError, match=f"did not start the sync: .*{reason}"):
             sync()
         assert 1 == fake.count("POST /jobs")
+
+    def test_a_refusal_to_start_that_repeats_a_secret(self, sync, fake):
+        """The token of the request itself: no other is known to hold for this client."""
+
+        def repeat() -> None:
+            words = f"no good: {' '.join(fake.tokens)} {fake.client_secret}"
+            fault.body = json.dumps({"status": 422, "detail": words}).encode()
+
+        fault = fake.fail("POST", "/jobs", status=422, also=repeat)
+        with pytest.raises(SyncError, match=r"no good: \*+ ") as caught:
+            sync()
+        assert [] == [one for one in (*fake.tokens, fake.client_secret) if one in str(caught.value)]
+
+    def test_a_connector_that_the_embedded_airbyte_lacks_is_named(
+        self, database, airbyte_server, new_api, env, digests, monkeypatch
+    ):
+        monkeypatch.setenv("DEVSTACK_CONNECTOR_GITHUB", "/absent/source-github")
+        server = airbyte_server(database_url=database.dsn)
+        settings = AirbyteSettings(
+            url=server.url, client_id=server.client_id, client_secret=server.client_secret
+        )
+        api = new_api(settings)
+        apply(api, [fetch_stargazer], env, digests)
+
+        with pytest.raises(SyncError, match="GitHub is not installed: /absent/source-github is"):
+            run_sync(settings, api, connection_id_of(api, fetch_stargazer), Lines())
+        server.stop()
 
 
 class TestFailure:

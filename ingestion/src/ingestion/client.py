@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -21,6 +21,9 @@ from typing_extensions import Self
 from ingestion.faults import AgainError, AirbyteError, advice, reason, retry_after
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
+
+if TYPE_CHECKING:
+    import requests  # dagster-airbyte's choice; not needed here at run time
 
 __all__ = ["AirbyteApi", "AirbyteError", "Kind"]
 
@@ -285,7 +288,7 @@ class AirbyteApi:
         # Turned away at the door: not carried out, whatever it was. A 503 that names no time may
         # as well come from a proxy that lost the answer.
         refused = status == 429 or (status == 503 and pause is not None)
-        said = self._said(response)
+        said = self.said(response)
         error = AirbyteError(
             f"{advice(status, path, self._settings.credentials_advice)} "
             f"[{method} {self._url(path)} answered {status}{': ' + said if said else ''}]",
@@ -310,8 +313,10 @@ class AirbyteApi:
             )
         return body
 
-    def _said(self, response: httpx.Response) -> str:
-        """What Airbyte itself said about the fault, on one line, with no secret in it."""
+    def said(self, response: httpx.Response | requests.Response) -> str:
+        """What Airbyte itself said about a fault, on one line, with no secret in it."""
+        # Whoever made the request: what let it in is not to be shown should the answer repeat it.
+        self._redact.hide(response.request.headers.get("authorization", "").rpartition(" ")[2])
         try:
             body = response.json()
         except ValueError:

@@ -20,9 +20,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, Final, Protocol
 
 import dagster as dg
+import requests
 from dagster_airbyte import AirbyteWorkspace
 from dagster_airbyte.resources import AirbyteClient
 from dateutil.parser import isoparse
+from pydantic import PrivateAttr
 
 from ingestion.client import AirbyteApi, AirbyteError
 from ingestion.settings import AirbyteSettings
@@ -64,11 +66,31 @@ class Sync:
     url: str
 
 
-def client_of(settings: AirbyteSettings, workspace_id: str) -> AirbyteClient:
-    """dagster-airbyte's client of that Airbyte, with a token still to be asked for."""
+class Client(AirbyteClient):
+    """dagster-airbyte's client, which of a refusal tells the status alone: this one keeps it."""
+
+    _answer: requests.Response | None = PrivateAttr(default=None)
+
+    @property
+    def answer(self) -> requests.Response | None:
+        """What the last request was answered; None if it was not."""
+        return self._answer
+
+    def _get_session(self, include_additional_request_headers: bool) -> requests.Session:
+        session = super()._get_session(include_additional_request_headers)
+        self._answer = None  # only now: making a session may itself ask for a token
+        session.hooks["response"].append(self._keep)
+        return session
+
+    def _keep(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        self._answer = response
+
+
+def client_of(settings: AirbyteSettings, workspace_id: str) -> Client:
+    """A client of that Airbyte, with a token still to be asked for."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # all of dagster-airbyte is marked beta
-        return AirbyteWorkspace(
+        made = AirbyteWorkspace(
             rest_api_base_url=settings.public_url,
             configuration_api_base_url=settings.internal_url,
             workspace_id=workspace_id,
@@ -79,6 +101,7 @@ def client_of(settings: AirbyteSettings, workspace_id: str) -> AirbyteClient:
             request_max_retries=0,
             poll_interval=1 if settings.development else 10,
         ).get_client()
+        return Client(**dict(made))
 
 
 def run_sync(
@@ -166,9 +189,14 @@ class _Follower:
                     f"connection {connection['name']} is {status} in Airbyte: "
                     "`ingestion apply` enables it again"
                 ) from None
-            raise SyncError(
-                "Airbyte did not start the sync and runs none; its answer is in the log line above"
-            ) from None
+            raise SyncError(f"Airbyte did not start the sync: {self._refusal()}") from None
+
+    def _refusal(self) -> str:
+        """Why the last request of the client failed, in Airbyte's own words."""
+        answer = self._client.answer
+        if answer is None:
+            return "it broke the connection off, and runs none"
+        return self._api.said(answer) or f"it answered {answer.status_code} and gave no reason"
 
     def _follow(self, job_id: int) -> Mapping[str, Any]:
         """Poll until the job ends; its details if it succeeded."""
