@@ -165,6 +165,47 @@ class TestNames:
         with pytest.raises(PlanError, match="2 sources named 'github'"):
             applied.apply()
 
+    def test_a_connection_renamed_in_the_file_alone_is_reported(self, applied):
+        id_ = applied.one("connection")["connectionId"]
+        applied.declare(name="fetch_stars")
+
+        with pytest.raises(PlanError, match=rf"second one beside 'fetch_stargazer' \({id_}\)"):
+            applied.plan()
+        with pytest.raises(PlanError, match="rename it in Airbyte, which keeps its state"):
+            applied.apply()
+        assert id_ == applied.one("connection")["connectionId"]
+
+    def test_renamed_in_airbyte_as_well_it_stays_the_same(self, applied):
+        id_ = applied.one("connection")["connectionId"]
+        applied.edit("connection", name="fetch_stars")
+        applied.declare(name="fetch_stars")
+
+        assert [] == applied.apply()
+        assert id_ == applied.one("connection")["connectionId"]
+
+    @pytest.mark.parametrize(
+        "theirs",
+        [
+            {"prefix": "theirs_"},
+            {"namespaceDefinition": "destination"},
+            {"configurations": {"streams": [{"name": "tags", "syncMode": "full_refresh_append"}]}},
+        ],
+    )
+    def test_another_connection_of_the_source_into_other_tables_is_not_drift(self, applied, theirs):
+        applied.edit("connection", name="theirs", **theirs)
+
+        assert ["connection"] == applied.apply()
+        assert {} == applied.changes()
+        assert 2 == len(list(applied.api.every("connection")))
+
+    def test_two_declared_ones_may_share_a_place(self, faulty):
+        """Each with streams of its own, though Airbyte's may be ahead of the file."""
+        faulty.apply()
+        other = fetch_stargazer.model_copy(update={"name": "fetch_other"})
+        both = [fetch_stargazer, other]
+
+        assert not make_plan(faulty.api, both, faulty.env, faulty.digests).empty
+
     def test_two_connections_share_their_destination(self, workspace):
         second = fetch_stargazer.model_copy(
             update={

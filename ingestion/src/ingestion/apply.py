@@ -14,7 +14,15 @@ from typing import Any, Final
 from ingestion.client import AirbyteApi, AirbyteError, Kind
 from ingestion.configuration import Configuration
 from ingestion.declaration import Connection, Destination, Source, Stream
-from ingestion.plan import ObjectPlan, actors, configurations, only, plan_actor, plan_connection
+from ingestion.plan import (
+    ObjectPlan,
+    actors,
+    configurations,
+    only,
+    plan_actor,
+    plan_connection,
+    refuse_double,
+)
 from ingestion.secrets import DigestStore, digest
 
 __all__ = ["apply", "connection_id_of", "destroy"]
@@ -51,6 +59,7 @@ def apply(
             connection,
             ids["source", connection.source.name],
             ids["destination", connection.destination.name],
+            connections,
             report,
         )
 
@@ -95,15 +104,23 @@ def _apply_actor(
 
 
 def _apply_connection(
-    api: AirbyteApi, connection: Connection, source_id: str, destination_id: str, report: Report
+    api: AirbyteApi,
+    connection: Connection,
+    source_id: str,
+    destination_id: str,
+    declared: Iterable[Connection],
+    report: Report,
 ) -> None:
     for _ in _rounds(api, "connection", connection.name):
-        there = only("connection", connection.name, api.named("connection", connection.name))
+        every = list(api.every("connection"))
+        named = [entry for entry in every if entry.get("name") == connection.name]
+        there = only("connection", connection.name, named)
         plan = plan_connection(connection, there, source_id, destination_id)
         if plan.empty:
             return
         body = connection_body(connection)
         if plan.id is None:
+            refuse_double(connection, source_id, destination_id, every, declared)
             body |= {"sourceId": source_id, "destinationId": destination_id}
             if _create_once(api, "connection", connection.name, body) is None:
                 continue

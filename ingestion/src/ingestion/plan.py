@@ -24,6 +24,7 @@ __all__ = [
     "make_plan",
     "plan_actor",
     "plan_connection",
+    "refuse_double",
 ]
 
 
@@ -83,6 +84,9 @@ def make_plan(
         source = objects["source", connection.source.name]
         destination = objects["destination", connection.destination.name]
         there = state.one("connection", connection.name)
+        if there is None:
+            others = state.every("connection")
+            refuse_double(connection, source.id, destination.id, others, connections)
         objects["connection", connection.name] = plan_connection(
             connection, there, source.id, destination.id
         )
@@ -111,10 +115,13 @@ class _State:
         self._api = api
         self._entries: dict[Kind, list[dict[str, Any]]] = {}
 
-    def one(self, kind: Kind, name: str) -> dict[str, Any] | None:
+    def every(self, kind: Kind) -> list[dict[str, Any]]:
         if kind not in self._entries:
             self._entries[kind] = list(self._api.every(kind))
-        found = [entry for entry in self._entries[kind] if entry.get("name") == name]
+        return self._entries[kind]
+
+    def one(self, kind: Kind, name: str) -> dict[str, Any] | None:
+        found = [entry for entry in self.every(kind) if entry.get("name") == name]
         return only(kind, name, found)
 
 
@@ -201,6 +208,35 @@ def plan_connection(
     return ObjectPlan("connection", connection.name, str(there["connectionId"]), tuple(changes))
 
 
+def refuse_double(
+    connection: Connection,
+    source_id: str | None,
+    destination_id: str | None,
+    there: Iterable[Mapping[str, Any]],
+    declared: Iterable[Connection],
+) -> None:
+    """`PlanError` if creating it would have two connections of one source write one table.
+
+    Most likely it was renamed in connections.py alone: Airbyte still has it under its old name.
+    """
+    names = {connection.name, *(one.name for one in declared)}
+    target = (source_id, destination_id, connection.namespace, connection.prefix)
+    streams = {stream.name for stream in connection.streams}
+    for other in there:
+        place = (_namespace_of(other), other.get("prefix") or "")
+        if (
+            other.get("name") not in names
+            and (other["sourceId"], other["destinationId"], *place) == target
+            and streams & set(_selected(other))
+        ):
+            raise PlanError(
+                f"connection {connection.name!r} would be a second one beside {other['name']!r} "
+                f"({other['connectionId']}), which reads the same source into the same tables and "
+                "is not declared: if it is the same, rename it in Airbyte, which keeps its state; "
+                "else delete it there, or declare another prefix or namespace"
+            )
+
+
 def settings_of(connection: Connection) -> dict[str, str]:
     """A connection's own fields, as a plan shows them."""
     return {
@@ -237,8 +273,7 @@ def _namespace_of(there: Mapping[str, Any]) -> str:
 
 
 def _stream_changes(connection: Connection, there: Mapping[str, Any]) -> Iterable[Change]:
-    entries = (there.get("configurations") or {}).get("streams") or []
-    actual = {e["name"]: e for e in entries if e.get("selected", True)}
+    actual = _selected(there)
     for stream in connection.streams:
         path = ("streams", stream.name)
         if stream.name not in actual:
@@ -251,6 +286,12 @@ def _stream_changes(connection: Connection, there: Mapping[str, Any]) -> Iterabl
                 yield Change("~", (*path, name), old[name], new)
     for name in sorted(set(actual) - {s.name for s in connection.streams}):
         yield Change("-", ("streams", name), _fields_of(actual[name])["sync_mode"])
+
+
+def _selected(there: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The streams that a connection syncs, by name."""
+    entries = (there.get("configurations") or {}).get("streams") or []
+    return {e["name"]: e for e in entries if e.get("selected", True)}
 
 
 def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
