@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import httpx
 import psycopg
 import pytest
 from devstack_fixtures import Database
@@ -68,6 +69,8 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
         assert metadata["airbyte/bytes_synced"].value > 0
         job_id = metadata["airbyte/job_id"].value
         assert metadata["airbyte/job"].value.endswith(f"jobId={job_id}")
+        page = httpx.get(metadata["airbyte/job"].value)  # clicked in a browser, without a token
+        assert (200, True) == (page.status_code, f"Job {job_id}: succeeded" in page.text)
         data_time = metadata["freshline/data_time"].value
         assert before.timestamp() <= data_time < after.timestamp()
         # The view's data time follows from this very version of the table.

@@ -5,7 +5,7 @@ and repeats the boundary second on every read, as GitHub's source does. Stream `
 rows and no key; its state is the number of rows read. Stream ``odd`` has the records of ``odd``,
 a text of JSON: what they hold cannot be stored in a configuration. State follows every ``page``
 rows, then a pause of ``pause`` seconds; after ``fail_after`` rows it ends with ``ending``: an error
-trace, a wordless exit, a damaged line, an incomplete stream.
+trace that says ``message``, a wordless exit, a damaged line, an incomplete stream.
 """
 
 import datetime as dt
@@ -90,7 +90,7 @@ class Source:
         ending = self.config.get("ending", "trace")
         if ending == "trace":
             error = {
-                "message": "The token lacks the scope read:stars.",
+                "message": self.config.get("message", "The token lacks the scope read:stars."),
                 "internal_message": "403 from /stars",
                 "failure_type": "config_error",
             }

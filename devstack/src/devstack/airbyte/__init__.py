@@ -5,6 +5,7 @@ Where things are:
 ==========================  ====================================================================
 ``server``                  the foreground program ``devstack serve airbyte``
 ``api``, ``internal_api``   the two HTTP APIs: ``/api/public/v1`` and ``/api/v1``
+``timeline``                a page for people: one job, where Airbyte's UI would show it
 ``models``                  what goes in and out, in Airbyte's own shapes
 ``errors``, ``auth``        Airbyte's problem documents; access tokens and basic auth
 ``catalog``                 connection settings to and from a protocol catalog

@@ -26,6 +26,7 @@ from devstack.airbyte.jobs import JobRunner
 from devstack.airbyte.pages import page
 from devstack.airbyte.registry import Connector, Registry
 from devstack.airbyte.store import Store, StoredJob
+from devstack.airbyte.timeline import timeline_router
 
 _PUBLIC = "/api/public/v1"
 # A Postgres bigint.
@@ -53,6 +54,7 @@ def create_app(
     )
     install_handlers(app)
     app.include_router(_open_router(gate), prefix=_PUBLIC)
+    app.include_router(timeline_router(store, runner))
     closed = [Depends(gate.admit)]
     for router in (
         _workspace_router(store, registry),

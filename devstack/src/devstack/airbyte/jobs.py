@@ -75,7 +75,7 @@ class JobRunner:
             if job is None:
                 raise conflict("A sync is already running for this connection.")
             sync = self._syncs[job.id] = _Sync(
-                job.id, self._logs / f"job-{job.id}.log", self._scratch / f"job-{job.id}"
+                job.id, self.log_file(job.id), self._scratch / f"job-{job.id}"
             )
         started = False
         try:
@@ -98,10 +98,14 @@ class JobRunner:
         if job is not None:
             self.cancel(job)
 
+    def log_file(self, job_id: int) -> Path:
+        """Where the worker and its connector write; only the newest logs are kept."""
+        return self._logs / f"job-{job_id}.log"
+
     def log_lines(self, job_id: int) -> list[str]:
         """The end of what the worker and its connector said; nothing once the log is gone."""
         try:
-            text = (self._logs / f"job-{job_id}.log").read_text(errors="replace")
+            text = self.log_file(job_id).read_text(errors="replace")
         except FileNotFoundError:
             return []
         return text.splitlines()[-_LOG_LINES_SHOWN:]
@@ -146,9 +150,6 @@ class JobRunner:
     def _note(self, job_id: int, line: dict[str, Any]) -> None:
         try:
             self._store.note_progress(job_id, line["rows"], line["bytes"])
-            sync = self._syncs.get(job_id)
-            if sync is not None:
-                sync.last = line
         except psycopg.Error as error:
             _log.warning("job %s: progress not noted: %s", job_id, error)
 
