@@ -157,7 +157,13 @@ class TestServersOfYourOwn:
         assert not environment.is_external_database("DAGSTER_PG")
         assert not environment.is_external("postgres")
 
-    def test_both_elsewhere_leave_nothing_to_do(self, tmp_path: Path) -> None:
+    def test_both_elsewhere_leave_the_embedded_airbytes_own(self, tmp_path: Path) -> None:
         real = {"WAREHOUSE_HOST": "db.example", "DAGSTER_PG_HOST": "db.example"}
+
+        assert not prepared(tmp_path, real).is_external("postgres")
+
+    def test_both_and_airbyte_elsewhere_leave_nothing_to_do(self, tmp_path: Path) -> None:
+        real = {"WAREHOUSE_HOST": "db.example", "DAGSTER_PG_HOST": "db.example"}
+        real["AIRBYTE_URL"] = "https://airbyte.example"
 
         assert prepared(tmp_path, real).is_external("postgres")

@@ -5,15 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from checkout import Checkout
+from devstack.airbyte.store import Store
+from devstack_fixtures import Database
 from helpers import mentioning, until
 
 STARS = "repository,user_id,login,starred_at\n"
+
+
+@pytest.fixture
+def complete(quick_folder: Path) -> Iterator[Checkout]:
+    """A checkout with an Airbyte, in which nothing has been started yet."""
+    made = Checkout(quick_folder, airbyte=True)
+    yield made
+    made.clean()
 
 
 class TestUp:
@@ -98,13 +110,17 @@ class TestUp:
         assert checkout.query("select 1") == 1
         assert checkout.get("/rate_limit").status_code == 200
 
-    @pytest.mark.parametrize("name", ["postgres", "github"])
+    @pytest.mark.parametrize("name", ["postgres", "github", "airbyte"])
     def test_a_busy_port_is_one_clear_message_and_nothing_stays(
         self, checkout: Checkout, name: str
     ) -> None:
-        other = Checkout(checkout.root.parent / f"{checkout.root.name}-other")
+        other = Checkout(
+            checkout.root.parent / f"{checkout.root.name}-other", airbyte=name == "airbyte"
+        )
         other.root.mkdir()
         other.run("up")
+        if name == "airbyte":
+            del checkout.variables["AIRBYTE_URL"]
         checkout.variables[f"DEVSTACK_{name.upper()}_PORT"] = str(other.ports[name])
         said = checkout.run("up", code=1)
         still = other.states()
@@ -163,6 +179,62 @@ class TestWithAirbyte:
         assert [secret for secret in secrets if secret in said] == []
         assert states == {"postgres": "running", "github": "running", "airbyte": "running"}
         assert checkout.listening() == []
+
+    def test_its_records_are_in_a_database_of_its_own(self, complete: Checkout) -> None:
+        """They hold secrets, and whoever builds models reads the warehouse."""
+        complete.run("up")
+        superuser = psycopg.conninfo.make_conninfo(
+            host="127.0.0.1",
+            port=complete.ports["postgres"],
+            user="postgres",
+            password=(complete.root / ".local/postgres/password").read_text().strip(),
+        )
+        with psycopg.connect(superuser, dbname="embedded_airbyte") as connection:
+            found = connection.execute("select count(*) from airbyte.workspace").fetchone()
+
+        assert found == (1,)
+        assert complete.query("select to_regclass('airbyte.workspace')") is None
+        password = complete.root / ".local/airbyte/database_password"
+        assert oct(password.stat().st_mode & 0o777) == "0o600"
+        assert password.read_text() not in complete.logs()
+
+    def test_with_both_databases_elsewhere_nothing_of_it_is_there(
+        self, complete: Checkout, database: Database
+    ) -> None:
+        complete.variables |= database.environ("WAREHOUSE") | database.environ("DAGSTER_PG")
+        complete.run("up")
+        with psycopg.connect(database.dsn) as connection:
+            found = connection.execute("select to_regclass('airbyte.workspace')").fetchone()
+
+        assert self.answer(complete) == 200
+        assert found == (None,)
+        assert complete.states()["postgres"] == "running"
+
+    def test_records_in_the_stacks_own_warehouse_stay_there(self, complete: Checkout) -> None:
+        """As a stack has them whose first start was an older version's."""
+        complete.variables["AIRBYTE_URL"] = "http://airbyte.invalid"
+        complete.run("up")
+        values = complete.settings()
+        store = Store(
+            psycopg.conninfo.make_conninfo(
+                host=values["WAREHOUSE_HOST"],
+                port=values["WAREHOUSE_PORT"],
+                user=values["WAREHOUSE_USER"],
+                password=values["WAREHOUSE_PASSWORD"],
+                dbname=values["WAREHOUSE_DATABASE"],
+            )
+        )
+        store.open()
+        (before,) = store.workspaces()
+        store.close()
+        del complete.variables["AIRBYTE_URL"]
+        complete.run("up")
+        values = complete.settings()
+        client = (values["AIRBYTE_CLIENT_ID"], values["AIRBYTE_CLIENT_SECRET"])
+        url = f"{values['AIRBYTE_URL']}/api/public/v1/workspaces"
+        (after,) = httpx.get(url, auth=client).json()["data"]
+
+        assert after["workspaceId"] == str(before.id)
 
     def answer(self, checkout: Checkout) -> int:
         values = checkout.settings()

@@ -37,6 +37,13 @@ def ensure_database(superuser: str, *, database: str, user: str, password: str) 
             )
 
 
+def has_table(superuser: str, database: str, table: str) -> bool:
+    """Whether a database has this table, a name with its schema."""
+    with psycopg.connect(superuser, dbname=database) as connection:
+        found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
+    return bool(found and found[0])
+
+
 def _enters(conninfo: str) -> bool:
     try:
         psycopg.connect(conninfo, connect_timeout=10).close()

@@ -6,7 +6,8 @@ stack's own servers are (hosts, ports, URLs, the repository served) is *derived*
 stack itself wrote last. A derived setting that someone has changed points at a server of theirs;
 it is left alone, and the stack does not start its own.
 
-The real environment wins over the file, as everywhere in this workspace.
+The real environment wins over the file here and in every command of this workspace, except below
+``dagster dev``: Dagster lays the file over the environment. So the file is the place for a setting.
 """
 
 from __future__ import annotations
@@ -105,10 +106,11 @@ class Environment:
         """Whether settings point this service at a server that is not the stack's.
 
         Settings that do not exist yet do not; Postgres is the stack's own as long as either
-        database is on it.
+        database is on it, or the embedded Airbyte's.
         """
         if service == "postgres":
-            return all(self.is_external_database(prefix) for prefix in ("DAGSTER_PG", "WAREHOUSE"))
+            databases = (self.is_external_database(one) for one in ("DAGSTER_PG", "WAREHOUSE"))
+            return all(databases) and self.is_external("airbyte")
         return any(self.is_set_by_user(name) for name in ADDRESSES[service])
 
     def is_external_database(self, prefix: str) -> bool:

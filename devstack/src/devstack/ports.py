@@ -44,10 +44,3 @@ def claim_port(port: int, *, purpose: str) -> int:
     """
     with listening_socket(port, purpose=purpose) as listener:
         return int(listener.getsockname()[1])
-
-
-def is_listening(port: int) -> bool:
-    """Whether something accepts connections on this loopback port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((LOOPBACK, port)) == 0

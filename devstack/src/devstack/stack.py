@@ -23,6 +23,8 @@ from devstack.services import Keeper, Service
 
 LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1
+# Of the database, and of the role that owns it.
+AIRBYTE_NAME = "embedded_airbyte"
 HEALTH_SECONDS = 5.0
 # What is below .local/ of ours; other tools keep things there too.
 _DATA = ("postgres", "airbyte", "github", "log", "run")
@@ -163,12 +165,11 @@ class Stack:
 
     def _airbyte(self) -> Service:
         command = ("airbyte", "--data", str(self._local / "airbyte"), "--port")
-        settings = self.environment.settings()
         return Service(
             "airbyte",
             _serve(*command, self._port("airbyte")),
             lambda facts: _answers(f"{facts.get('url')}/api/public/v1/health"),
-            {"DEVSTACK_AIRBYTE_DATABASE_URL": _dsn(settings, "WAREHOUSE")},
+            {"DEVSTACK_AIRBYTE_DATABASE_URL": self._airbyte_database_url()},
         )
 
     # -- what is in them ----------------------------------------------------------------------
@@ -206,6 +207,31 @@ class Stack:
                     user=settings[f"{prefix}_USER"],
                     password=settings[f"{prefix}_PASSWORD"],
                 )
+        if not self.environment.is_external("airbyte"):
+            self._create_airbyte_database()
+
+    def _create_airbyte_database(self) -> None:
+        """A database for the embedded Airbyte's records alone, which hold secrets in clear.
+
+        Never the warehouse: that may be a server of the user's own, and other teams read it.
+        """
+        from devstack.databases import ensure_database, has_table
+
+        password = self._airbyte_database_password()
+        if not password:
+            warehouse = self.environment.settings()["WAREHOUSE_DATABASE"]
+            ours = not self.environment.is_external_database("WAREHOUSE")
+            # A stack that began with them in its own warehouse keeps them there: in a new place
+            # its connections would be made anew, and every table read from its beginning.
+            if ours and has_table(self._superuser(), warehouse, "airbyte.connection"):
+                return
+            password = secrets.token_urlsafe(24)
+            path = self._airbyte_database_password_file()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_private(path, password)
+        ensure_database(
+            self._superuser(), database=AIRBYTE_NAME, user=AIRBYTE_NAME, password=password
+        )
 
     def _hand_over_credentials(self) -> None:
         """Make the embedded Airbyte know the client of ``.env``, whichever of the two is older."""
@@ -223,6 +249,26 @@ class Stack:
             self.keeper.stop("airbyte")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_private(path, json.dumps({**known, **ours}))
+
+    def _airbyte_database_url(self) -> str:
+        """Where the embedded Airbyte keeps its records, as decided on its first start."""
+        from devstack.postgres import Address
+
+        password = self._airbyte_database_password()
+        if not password:
+            return _dsn(self.environment.settings(), "WAREHOUSE")
+        port = self.environment.port("postgres")
+        return Address(LOOPBACK, port, AIRBYTE_NAME, password, AIRBYTE_NAME).conninfo
+
+    def _airbyte_database_password(self) -> str:
+        """Empty: it has no database of its own."""
+        try:
+            return self._airbyte_database_password_file().read_text()
+        except OSError:
+            return ""
+
+    def _airbyte_database_password_file(self) -> Path:
+        return self._local / "airbyte" / "database_password"
 
     def _superuser(self) -> str:
         from devstack.postgres import SUPERUSER, Address

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 from pathlib import Path
 
@@ -19,9 +18,8 @@ from devstack.airbyte.jobs import JobRunner
 from devstack.airbyte.registry import load_registry
 from devstack.airbyte.store import Store
 from devstack.errors import DevstackError
+from devstack.ports import LOOPBACK, listening_socket
 from devstack.serving import StopSignal, announce
-
-_HOST = "127.0.0.1"
 
 
 def run(
@@ -41,7 +39,9 @@ def run(
     registry = load_registry(connectors)
     data.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)
-    listener = _listen(port)
+    listener = listening_socket(port, purpose="airbyte")
+    # Now, not when uvicorn gets to it: the announcement below is not to be faster.
+    listener.listen()
     store = Store(database_url)
     try:
         store.open()
@@ -66,7 +66,7 @@ def run(
     try:
         announce(
             {
-                "url": f"http://{_HOST}:{listener.getsockname()[1]}",
+                "url": f"http://{LOOPBACK}:{listener.getsockname()[1]}",
                 "client_id": credentials.client_id,
                 "client_secret": credentials.client_secret,
                 "workspace_id": str(store.workspaces()[0].id),
@@ -78,18 +78,3 @@ def run(
         runner.stop()
         thread.join()
         store.close()
-
-
-def _listen(port: int) -> socket.socket:
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((_HOST, port))
-    except OSError as error:
-        listener.close()
-        raise DevstackError(
-            f"port {port} on {_HOST} cannot be used ({error.strerror}):"
-            " stop what listens there or set DEVSTACK_AIRBYTE_PORT to another"
-        ) from error
-    listener.listen(128)
-    return listener
