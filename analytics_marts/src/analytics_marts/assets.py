@@ -17,7 +17,7 @@ from analytics_marts.resources import project
     project=project,
     name="dbt_project_2",
     dagster_dbt_translator=FreshlineDbtTranslator(),
-    # One pool a warehouse: dagster.yaml says how many builds it takes at once.
+    # One pool a warehouse: tools/limits.py says how many builds it takes at once.
     pool="warehouse",
 )
 def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:

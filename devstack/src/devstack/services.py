@@ -20,7 +20,8 @@ from devstack.processes import Record, end_tree, read_record, spawn, start_of, w
 START_SECONDS = 120.0
 STOP_SECONDS = 45.0
 BIGGEST_LOG = 10 * 1024 * 1024
-# Announced by the programs, but in no file but .env.
+# Announced by the programs, but not for the record in run/: they have places of their own, .env
+# and, for the client that the embedded Airbyte is to know, its credentials.json.
 _SECRET_FACTS = ("password", "token", "client_secret", "client_id")
 
 
