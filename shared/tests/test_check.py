@@ -101,6 +101,35 @@ class TestUnknownImport:
 
         assert "`core` exports `mart/stars`." in finding.message
 
+    def test_its_own_assets_are_no_stand_in_for_another_s(self) -> None:
+        own = marts(needs(key="mart/stars")).model_copy(
+            update={"exports": (Export(key="mart/starred"), Export(key="ml/stars"))}
+        )
+
+        finding = only(found(own))
+
+        assert (
+            "`marts` needs `mart/stars` for `mart/join`; no location makes anything like it."
+            == finding.message
+        )
+        assert "Did you mean" not in finding.fix
+
+    def test_its_own_assets_are_no_stand_in_for_what_another_dropped(self) -> None:
+        gone = Subject("core", core(Export(key="other/table")), committed=core())
+        own = marts().model_copy(update={"exports": (Export(key="mart/starred"),)})
+        results = found(gone, own)
+
+        (finding,) = [it for it in results if it.key == "mart/stars" and it.location == "marts"]
+        assert "Ask the team of `core` to keep it, or stop depending on it." == finding.fix
+
+    def test_its_own_asset_is_suggested_where_it_is_misspelled(self) -> None:
+        own = marts(needs(key="mart/joins"))
+
+        assert (
+            "`marts` needs `mart/joins` for `mart/join`; `marts` exports `mart/join`."
+            == only(found(ingestion(), own)).message
+        )
+
     def test_made_outside_on_purpose_is_nobody_s_fault(self) -> None:
         outside = marts(needs(key="crm/people"), outside=("crm/people",))
 
@@ -437,6 +466,29 @@ class TestCommitted:
             "import `mart/stars`: column `user_id` (bigint) used now",
         ) == finding.details
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
+
+    def test_one_that_is_missing_names_the_file_and_the_command(self, tmp_path: Path) -> None:
+        lost = Subject(
+            "marts", marts(published_as="marts"), contract_file=tmp_path / "contract.json"
+        )
+
+        finding = only(found(ingestion(), core(), lost))
+
+        assert (Rule.STALE_CONTRACT, Severity.FINDING) == (finding.rule, finding.severity)
+        assert (
+            f"`marts` has no committed contract: {tmp_path}/contract.json is missing, by which "
+            "reviews and other teams' tests know what it makes." == finding.message
+        )
+        assert "Run `freshline contract write marts` and commit the file." == finding.fix
+
+    def test_who_does_not_use_freshline_owes_none(self, tmp_path: Path) -> None:
+        plain = Subject("marts", marts(), contract_file=tmp_path / "contract.json")
+
+        assert [] == found(ingestion(), core(), plain)
+
+    def test_where_no_file_can_be_none_is_missing(self) -> None:
+        """A code server has no folder here."""
+        assert [] == found(ingestion(), core(), Subject("marts", marts(published_as="marts")))
 
     def test_a_current_one_is_silent(self) -> None:
         assert [] == found(ingestion(), core(), Subject("marts", marts(), committed=marts()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,11 +57,7 @@ MARTS = Contract(
 @pytest.fixture(autouse=True)
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two locations with their committed contracts, in the current directory."""
-    names = [contract.location for contract in (CORE, MARTS)]
-    entries = [
-        {"python_file": {"relative_path": f"{name}/definitions.py", "location_name": name}}
-        for name in names
-    ]
+    entries = [entry(contract.location) for contract in (CORE, MARTS)]
     (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": entries}))
     for contract in (CORE, MARTS):
         commit(tmp_path, contract)
@@ -68,9 +65,16 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def entry(location: str) -> dict[str, dict[str, str]]:
+    """The location as the workspace file names it."""
+    return {
+        "python_file": {"relative_path": f"{location}/definitions.py", "location_name": location}
+    }
+
+
 def commit(workspace: Path, contract: Contract) -> None:
     folder = workspace / contract.location
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "contract.json").write_text(contract.to_json())
 
 
@@ -302,9 +306,7 @@ class TestImpact:
         assert said in result.output
 
     def test_since_a_revision(self, workspace: Path) -> None:
-        git(workspace, "init", "--quiet")
-        git(workspace, "add", ".")
-        git(workspace, "commit", "--quiet", "--message", "before")
+        everything_in_git(workspace)
         commit(workspace, without_login())
 
         result = run("impact", "--since", "HEAD", "--json")
@@ -321,9 +323,7 @@ class TestImpact:
         ]
 
     def test_since_a_revision_without_changes(self, workspace: Path) -> None:
-        git(workspace, "init", "--quiet")
-        git(workspace, "add", ".")
-        git(workspace, "commit", "--quiet", "--message", "before")
+        everything_in_git(workspace)
 
         result = run("impact", "--since", "HEAD")
 
@@ -331,6 +331,89 @@ class TestImpact:
             result.exit_code,
             result.output,
         )
+
+    def test_since_a_revision_at_which_the_workspace_had_a_location_more(
+        self, workspace: Path
+    ) -> None:
+        everything_in_git(workspace)
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("marts")]}))
+        still_there = changes_since(1)
+        shutil.rmtree(workspace / "core")
+        gone = changes_since(1)
+
+        assert [("core", "mart/stars", "removed", True, ["mart/join"])] == still_there
+        assert still_there == gone
+
+    def test_since_a_revision_at_which_a_location_had_a_contract(self, workspace: Path) -> None:
+        everything_in_git(workspace)
+        (workspace / "core" / "contract.json").unlink()
+        without_file = changes_since(1)
+        (workspace / "core").rmdir()
+        without_folder = changes_since(1)
+
+        assert [("core", "mart/stars", "removed", True, ["mart/join"])] == without_file
+        assert without_file == without_folder
+
+    def test_since_a_revision_says_what_is_removed(self, workspace: Path) -> None:
+        everything_in_git(workspace)
+        (workspace / "core" / "contract.json").unlink()
+
+        result = run("impact", "--since", "HEAD")
+
+        assert 1 == result.exit_code
+        assert "Breaking since HEAD:\n  core: `mart/stars`: removed\n" in result.output
+        assert "freshline: core cannot be asked: it has no committed contract" in result.output
+
+    def test_since_a_revision_nobody_misses_what_nobody_reads(self, workspace: Path) -> None:
+        everything_in_git(workspace)
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("core")]}))
+
+        assert [("marts", "mart/join", "removed", True, [])] == changes_since(0)
+
+    def test_since_a_revision_a_location_has_another_name(self, workspace: Path) -> None:
+        # Not the contract of the workspace's core: one of a test of the gate, say.
+        commit(workspace / "tests", CORE)
+        everything_in_git(workspace)
+        renamed = {**entry("core")["python_file"], "location_name": "warehouse"}
+        entries = [{"python_file": renamed}, entry("marts")]
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": entries}))
+        contract = without_login().model_copy(update={"location": "warehouse"})
+        (workspace / "core" / "contract.json").write_text(contract.to_json())
+
+        assert [
+            ("warehouse", "mart/stars", "column `login` removed", True, ["mart/join"])
+        ] == changes_since(1)
+
+    def test_since_a_revision_another_location_makes_it(self, workspace: Path) -> None:
+        everything_in_git(workspace)
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("marts")]}))
+        both = (*MARTS.exports, *without_login().exports)
+        commit(workspace, MARTS.model_copy(update={"exports": both, "imports": ()}))
+
+        assert [
+            ("marts", "mart/stars", "added", False, ["mart/join"]),
+            ("core", "mart/stars", "column `login` removed", True, ["mart/join"]),
+        ] == changes_since(1)
+
+    def test_since_a_revision_at_which_there_was_no_such_workspace(self, workspace: Path) -> None:
+        (workspace / "workspace.yaml").rename(workspace / "new.yaml")
+        everything_in_git(workspace)
+        (workspace / "new.yaml").rename(workspace / "workspace.yaml")
+        commit(workspace, without_login())
+
+        assert ["column `login` removed"] == [text for _, _, text, *_ in changes_since(1)]
+
+    def test_since_a_revision_with_a_bad_workspace(self, workspace: Path) -> None:
+        file = workspace / "workspace.yaml"
+        good = file.read_text()
+        file.write_text("{}")
+        everything_in_git(workspace)
+        file.write_text(good)
+
+        result = run("impact", "--since", "HEAD")
+
+        assert 2 == result.exit_code
+        assert "workspace.yaml at HEAD has no load_from with a list" in result.output
 
     def test_since_a_revision_that_git_does_not_know(self, workspace: Path) -> None:
         git(workspace, "init", "--quiet")
@@ -342,6 +425,28 @@ class TestImpact:
 
     def test_needs_an_asset_or_a_revision(self) -> None:
         assert 2 == run("impact").exit_code
+
+
+def changes_since(status: int) -> list[tuple[str, str, str, bool, list[str]]]:
+    """What ``freshline impact --since HEAD`` finds, and whom it names; it ends with `status`."""
+    result = run("impact", "--since", "HEAD", "--json")
+    assert status == result.exit_code, result.output
+    return [
+        (
+            it["location"],
+            it["key"],
+            it["text"],
+            it["breaking"],
+            [consumer["key"] for consumer in it["consumers"]],
+        )
+        for it in json.loads(result.stdout)["changes"]
+    ]
+
+
+def everything_in_git(folder: Path) -> None:
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "before")
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -423,6 +528,24 @@ class TestContract:
         written = Contract.from_json((workspace / "core" / "contract.json").read_text())
         assert (Export(key="mart/stars", file="definitions.py"),) == written.exports
         assert written.code_version is None
+
+    def test_check_misses_the_contract_of_who_uses_freshline(self, workspace: Path) -> None:
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("core")]}))
+        (workspace / "core" / "contract.json").unlink()
+        definitions = workspace / "core" / "definitions.py"
+        definitions.write_text(self.DEFINITIONS)
+        plain = run("check", "--json")
+        definitions.write_text(
+            f"import freshline\n{self.DEFINITIONS}"
+            "defs = freshline.with_freshline(defs, location='core')\n"
+        )
+        ours = run("check", "--json")
+
+        assert (0, []) == (plain.exit_code, json.loads(plain.stdout)["findings"])
+        assert (1, ["stale-contract"]) == (
+            ours.exit_code,
+            [it["rule"] for it in json.loads(ours.stdout)["findings"]],
+        )
 
     def test_write_of_a_location_that_does_not_load(self, workspace: Path) -> None:
         (workspace / "core" / "definitions.py").write_text("raise ValueError('no')\n")

@@ -33,9 +33,12 @@ def check_loading(workspace: Workspace) -> Iterator[Finding]:
 
 
 def check_committed(workspace: Workspace) -> Iterator[Finding]:
-    """Committed contracts that no longer say what the code says."""
+    """Committed contracts that no longer say what the code says, or are not there."""
     for subject in workspace.subjects:
-        if subject.error or not subject.contract or not subject.committed:
+        if subject.error or not subject.contract:
+            continue
+        if not subject.committed:
+            yield from _missing(subject, subject.contract)
             continue
         found = differences(subject.committed, subject.contract)
         if found:
@@ -105,6 +108,21 @@ def _import(before: Import, after: Import) -> Iterator[str]:
         elif old[name, kind] != new[name, kind]:
             readers = ", ".join(new[name, kind])
             yield f"{column} used by {readers}"
+
+
+def _missing(subject: Subject, contract: Contract) -> Iterator[Finding]:
+    """A location that publishes its contract and has committed none. Others, which do not use
+    freshline, owe nobody a file."""
+    path = subject.contract_file
+    if contract.published_as and path and not path.exists():
+        yield Finding(
+            Rule.STALE_CONTRACT,
+            subject.location,
+            f"`{subject.location}` has no committed contract: {shown(path)} is missing, by which "
+            "reviews and other teams' tests know what it makes.",
+            f"Run `freshline contract write {subject.location}` and commit the file.",
+            file=subject.file_of(None),
+        )
 
 
 def _count(found: list[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
 from freshline.compare.names import quoted, same_but_for_spelling, similar
@@ -28,13 +28,14 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
     """An import that nobody exports: a finding, unless there is a better explanation."""
     message = f"`{subject.location}` needs `{needed.key}` for {quoted(needed.used_by)}; "
     file = subject.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
+    offered = _offered(workspace, subject, needed.key)
     former = _former_maker(workspace, needed.key)
     if former:
         return Finding(
             Rule.UNKNOWN_IMPORT,
             subject.location,
             message + f"`{former}` made it, as its committed contract says, and no longer does.",
-            _meant(workspace, needed.key)
+            _meant(offered, needed.key)
             or f"Ask the team of `{former}` to keep it, or stop depending on it.",
             key=needed.key,
             file=file,
@@ -51,7 +52,7 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
             severity=Severity.NOTE,
         )
     declaring = workspace.declaring(needed.key)
-    if declaring and not any(same_but_for_spelling(needed.key, key) for key in workspace.makers):
+    if declaring and not any(same_but_for_spelling(needed.key, key) for key in offered):
         whose = "it" if subject.location in declaring else f"`{declaring[0]}`"
         return Finding(
             Rule.UNKNOWN_IMPORT,
@@ -63,11 +64,11 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
             file=file,
             severity=Severity.NOTE,
         )
-    meant = _meant(workspace, needed.key)
+    meant = _meant(offered, needed.key)
     return Finding(
         Rule.UNKNOWN_IMPORT,
         subject.location,
-        message + (_instead(workspace, needed.key) or "no location makes anything like it."),
+        message + (_instead(offered, needed.key) or "no location makes anything like it."),
         meant
         or "Depend on an asset that a location makes; or, if it is made outside the workspace on "
         'purpose, declare it with metadata {"freshline/outside": True}.',
@@ -83,17 +84,30 @@ def _former_maker(workspace: Workspace, key: str) -> str | None:
     return None
 
 
-def _instead(workspace: Workspace, key: str) -> str | None:
-    close = similar(key, workspace.makers)
-    return f"`{workspace.makers[close][0].location}` exports `{close}`." if close else None
+def _offered(workspace: Workspace, subject: Subject, key: str) -> dict[str, str]:
+    """What may be suggested instead of `key`, with who makes it.
+
+    Of its own a location is offered only what it may have misspelled: anything else that it
+    makes is no stand-in for what another should have made.
+    """
+    return {
+        other: maker.location
+        for other, makers in workspace.makers.items()
+        for maker in makers[:1]
+        if maker is not subject or same_but_for_spelling(key, other)
+    }
 
 
-def _meant(workspace: Workspace, key: str) -> str | None:
-    close = similar(key, workspace.makers)
+def _instead(offered: Mapping[str, str], key: str) -> str | None:
+    close = similar(key, offered)
+    return f"`{offered[close]}` exports `{close}`." if close else None
+
+
+def _meant(offered: Mapping[str, str], key: str) -> str | None:
+    close = similar(key, offered)
     if not close:
         return None
-    maker = workspace.makers[close][0].location
-    return f"Did you mean `{close}`? If `{maker}` renamed it, depend on the new name."
+    return f"Did you mean `{close}`? If `{offered[close]}` renamed it, depend on the new name."
 
 
 def _outside_but_made(workspace: Workspace, subject: Subject) -> Iterator[Finding]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,30 +12,13 @@ import typer
 
 from freshline.check.command import WorkspaceOption, stop
 from freshline.check.finding import Subject
-from freshline.compare.changes import Change, changes
 from freshline.compare.names import similar
 from freshline.contract.document import Contract, ContractError
 from freshline.impact.consumers import Consumer, consumers
+from freshline.impact.since import GitError, Reached, reached_since
 from freshline.inspection.workspace import WorkspaceError
 
 __all__ = ["impact_command"]
-
-
-class GitError(RuntimeError):
-    """Git does not know the revision, or this is not a checkout."""
-
-
-@dataclass(frozen=True)
-class Reached:
-    """A change of a location's contract, and whom it reaches."""
-
-    location: str
-    change: Change
-    consumers: tuple[Consumer, ...]
-
-    @property
-    def breaks_others(self) -> bool:
-        return self.change.breaking and any(it.location != self.location for it in self.consumers)
 
 
 def impact_command(
@@ -67,7 +49,7 @@ def impact_command(
         if asset is not None:
             _show_asset(asset, subjects, as_json=as_json)
             return
-        reached = _since(since or "", subjects)
+        reached = reached_since(since or "", workspace, subjects)
     except (WorkspaceError, GitError, ContractError) as error:
         raise stop(str(error)) from None
     _show_changes(since or "", reached, as_json=as_json)
@@ -82,7 +64,7 @@ def _subjects(workspace: Path, *, from_code: bool) -> list[Subject]:
     )
     for subject in subjects:
         if subject.error:
-            typer.echo(f"freshline: {subject.location} is left out: {subject.error}.", err=True)
+            typer.echo(f"freshline: {subject.location} cannot be asked: {subject.error}.", err=True)
     return subjects
 
 
@@ -130,40 +112,6 @@ def _split(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
 
 
 # --- the difference to a revision ------------------------------------------------------------
-
-
-def _since(revision: str, subjects: Sequence[Subject]) -> list[Reached]:
-    contracts = _contracts(subjects)
-    reached = []
-    for subject in subjects:
-        before = _at(revision, subject.contract_file) if subject.contract_file else None
-        if before is None or subject.contract is None:
-            continue
-        for change in changes(before, subject.contract):
-            found = consumers(contracts, change.key, change.column)
-            reached.append(Reached(subject.location, change, tuple(found)))
-    return reached
-
-
-def _at(revision: str, path: Path) -> Contract | None:
-    """The contract that the file held at `revision`; None: there was none."""
-    git = ["git", "-C", str(path.parent)]
-    known = subprocess.run(
-        [*git, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if known.returncode:
-        why = known.stderr.strip() or f"git knows no revision {revision}"
-        raise GitError(f"{why}; give --since a commit, branch or tag of this checkout.")
-    shown = subprocess.run(
-        [*git, "show", f"{known.stdout.strip()}:./{path.name}"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return Contract.from_json(shown.stdout) if shown.returncode == 0 else None
 
 
 def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -> None:

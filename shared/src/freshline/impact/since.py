@@ -1,0 +1,147 @@
+"""What the locations make otherwise than at a git revision, and whom that reaches.
+
+A location counts that the workspace named at the revision and names no more, and one whose
+contract is gone: what it made, and nobody makes now, is removed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from freshline.check.finding import Subject
+from freshline.compare.changes import Change, changes
+from freshline.contract.document import Contract
+from freshline.impact.consumers import Consumer, consumers
+from freshline.inspection.workspace import WorkspaceError, read_workspace
+
+__all__ = ["GitError", "Reached", "reached_since"]
+
+
+class GitError(RuntimeError):
+    """Git does not know the revision, or this is not a checkout."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A change of a location's contract, and whom it reaches."""
+
+    location: str
+    change: Change
+    consumers: tuple[Consumer, ...]
+
+    @property
+    def breaks_others(self) -> bool:
+        return self.change.breaking and any(it.location != self.location for it in self.consumers)
+
+
+def reached_since(revision: str, workspace: Path, subjects: Sequence[Subject]) -> list[Reached]:
+    """Every change since `revision`, in the order of the `workspace` file; locations that it no
+    longer names come last. Raises `GitError`, `ContractError` and `WorkspaceError`."""
+    contracts = [subject.contract for subject in subjects if subject.contract]
+    return [
+        Reached(location, change, tuple(consumers(contracts, change.key, change.column)))
+        for location, before, after in _compared(revision, workspace, subjects)
+        for change in changes(before, after)
+    ]
+
+
+def _compared(
+    revision: str, workspace: Path, subjects: Sequence[Subject]
+) -> Iterator[tuple[str, Contract, Contract]]:
+    """Each location with its contract at the revision and now."""
+    named = _names_at(revision, workspace)
+    present = {subject.location for subject in subjects}
+    home = workspace.resolve().parent
+    # A location that was only given another name still has its file, and is compared by it.
+    taken = {it.contract_file.resolve() for it in subjects if it.contract_file}
+    for subject in (*subjects, *(Subject(name) for name in named if name not in present)):
+        file = subject.contract_file
+        before = _contract_at(revision, file) if file else None
+        if before is None and subject.location in named:
+            before = _contract_of(subject.location, revision, home, taken)
+        if before is None:
+            continue
+        if subject.contract:
+            yield subject.location, before, subject.contract
+        elif file is None or not file.exists():  # one that cannot be read is not gone
+            yield subject.location, before, _what_is_left(before, subjects)
+
+
+def _what_is_left(before: Contract, subjects: Sequence[Subject]) -> Contract:
+    """What others make now, of what a location that is gone made."""
+    made = {
+        export.key: export
+        for subject in subjects
+        for export in (subject.contract.exports if subject.contract else ())
+    }
+    left = tuple(made[export.key] for export in before.exports if export.key in made)
+    return before.model_copy(update={"exports": left})
+
+
+# --- what git knows --------------------------------------------------------------------------
+
+
+def _names_at(revision: str, workspace: Path) -> list[str]:
+    """The locations that the workspace file named at `revision`."""
+    text = _text_at(revision, workspace.resolve())
+    if text is None:
+        return []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / workspace.name
+        copy.write_text(text, encoding="utf-8")
+        try:
+            return [entry.name for entry in read_workspace(copy)]
+        except WorkspaceError as error:
+            told = str(error).replace(str(copy), f"{workspace} at {revision}")
+            raise WorkspaceError(told) from None
+
+
+def _contract_at(revision: str, path: Path) -> Contract | None:
+    """The contract that the file held at `revision`; None: there was none."""
+    text = _text_at(revision, path)
+    return None if text is None else Contract.from_json(text)
+
+
+def _contract_of(name: str, revision: str, home: Path, taken: set[Path]) -> Contract | None:
+    """The contract of the location `name` at `revision`, from the file nearest to `home`; None:
+    there was none, or the file is `taken`.
+
+    Where it was is not asked of the workspace: that depends on folders, which may be gone. But
+    a contract says whose it is.
+    """
+    line = f'"location": {json.dumps(name, ensure_ascii=False)}'
+    files = (":(top,glob)**/contract.json", ":(top,glob)**/contract.*.json")
+    commit = _commit(revision, home)
+    found = _git(home, "grep", "-l", "-z", "-F", "-e", line, commit, "--", *files)
+    names = [entry.removeprefix(f"{commit}:") for entry in found.stdout.split("\0") if entry]
+    names.sort(key=lambda name: (name.count("/"), name))
+    nearest = Path(os.path.normpath(home / names[0])) if names else None
+    return None if nearest is None or nearest in taken else _contract_at(revision, nearest)
+
+
+def _text_at(revision: str, path: Path) -> str | None:
+    """What the file said at `revision`; None: there was none."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    file = path.relative_to(folder).as_posix()
+    shown = _git(folder, "show", f"{_commit(revision, folder)}:./{file}")
+    return None if shown.returncode else shown.stdout
+
+
+def _commit(revision: str, folder: Path) -> str:
+    """The commit that is meant. Raises `GitError`."""
+    known = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+    if known.returncode:
+        why = known.stderr.strip() or f"git knows no revision {revision}"
+        raise GitError(f"{why}; give --since a commit, branch or tag of this checkout.")
+    return known.stdout.strip()
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
