@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import yaml
 from freshline.contract import Column, Contract, Export
@@ -33,10 +35,9 @@ sources:
       - name: orders
         description: One row an order.
         config:
-          freshness:
-            error_after:
-              count: 5
-              period: minute
+          meta:
+            freshline:
+              maximum_lag_minutes: 5
         columns:
           - name: id
             data_type: bigint
@@ -77,8 +78,27 @@ sources:
 """
 
 
+def block(table: dict[str, Any], **source: Any) -> str:
+    """A file with the table `orders` as a team wrote it."""
+    tables = [{"name": "orders", **table}]
+    return yaml.safe_dump({"sources": [{"name": "raw", **source, "tables": tables}]})
+
+
+def tables(text: str) -> dict[str, dict[str, Any]]:
+    (source,) = yaml.safe_load(text)["sources"]
+    return {table["name"]: table for table in source["tables"]}
+
+
+def promising(policy: MaxLag | None) -> Contract:
+    """The shop's contract, with another policy on its orders."""
+    orders, customers = SHOP.exports
+    return SHOP.model_copy(
+        update={"exports": (orders.model_copy(update={"policy": policy}), customers)}
+    )
+
+
 class TestMergeSources:
-    def test_writes_keys_columns_types_descriptions_and_freshness(self) -> None:
+    def test_writes_keys_columns_types_descriptions_and_promises(self) -> None:
         assert BLOCK == merge_sources("", SHOP)
 
     def test_is_idempotent(self) -> None:
@@ -112,10 +132,9 @@ sources:
           - name: amount
             data_type: numeric(10, 2)
         config:
-          freshness:
-            error_after:
-              count: 5
-              period: minute
+          meta:
+            freshline:
+              maximum_lag_minutes: 5
   - name: ours
     tables:
       - name: things
@@ -142,10 +161,64 @@ sources:
             "tables"
         ][0]["columns"]
 
-    def test_a_team_s_own_freshness_stays(self) -> None:
-        own = BLOCK.replace("count: 5", "count: 60")
+    @pytest.mark.parametrize(
+        "holder",
+        [
+            {"loaded_at_field": "at"},
+            {"config": {"loaded_at_field": "at"}},
+            {"config": {"loaded_at_query": "select max(at) from orders"}},
+        ],
+    )
+    @pytest.mark.parametrize("of_the_source", [True, False])
+    def test_is_dbts_own_freshness_where_dbt_knows_when_rows_came(
+        self, holder: dict[str, Any], of_the_source: bool
+    ) -> None:
+        source, table = ({}, holder) if not of_the_source else (holder, {})
+        promised = {"config": {"meta": {"freshline": {"maximum_lag_minutes": 9}}}}
 
-        assert own == merge_sources(own, SHOP)
+        merged = tables(merge_sources(block({**promised, **table}, **source), SHOP))["orders"]
+
+        limit = {"error_after": {"count": 5, "period": "minute"}}
+        assert {**table.get("config", {}), "freshness": limit} == merged["config"]
+
+    def test_a_team_s_own_freshness_stays(self) -> None:
+        own = {"loaded_at_field": "at", "freshness": {"warn_after": {"count": 1, "period": "day"}}}
+
+        merged = tables(merge_sources(block(own), SHOP))["orders"]
+
+        assert own["freshness"] == merged["freshness"]
+        assert "config" not in merged
+
+    def test_a_promise_is_brought_up_to_date_beside_the_team_s_own_meta(self) -> None:
+        ours = {"columns": "listed", "maximum_lag_minutes": 60, "cron": "0 9 * * *"}
+        before = block({"meta": {"owner": "us", "freshline": ours}})
+
+        merged = tables(merge_sources(before, SHOP))["orders"]
+
+        assert {
+            "owner": "us",
+            "freshline": {"columns": "listed", "maximum_lag_minutes": 5},
+        } == merged["meta"]
+        assert "config" not in merged
+
+    def test_a_promise_at_the_ticks_of_a_cron(self) -> None:
+        at_nine = promising(MaxLag(1.5, "0 9 * * *", "Europe/Amsterdam"))
+
+        merged = tables(merge_sources("", at_nine))["orders"]
+
+        assert {
+            "maximum_lag_minutes": 1.5,
+            "cron": "0 9 * * *",
+            "timezone": "Europe/Amsterdam",
+        } == merged["config"]["meta"]["freshline"]
+
+    @pytest.mark.parametrize("kept", [{}, {"meta": {"owner": "us"}}, {"enabled": True}])
+    def test_a_promise_that_is_no_more_goes(self, kept: dict[str, Any]) -> None:
+        once = merge_sources(block({"config": kept} if kept else {}), SHOP)
+
+        merged = tables(merge_sources(once, promising(None)))["orders"]
+
+        assert kept == merged.get("config", {})
 
     def test_only_adds_the_named_table(self) -> None:
         (source,) = yaml.safe_load(merge_sources("", SHOP, ["raw/customers"]))["sources"]

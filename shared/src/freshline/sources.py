@@ -19,12 +19,17 @@ import typer
 from freshline.check.command import WorkspaceOption, stop
 from freshline.contract.document import Column, Contract, Export
 from freshline.inspection.workspace import WorkspaceError
+from freshline.policy import MaxLag
 
 __all__ = ["SourcesError", "merge_sources", "sources_command"]
 
 _NOTE: Final = "What {location} makes; updated by `freshline sources {location}`"
 _OURS: Final = {"name", "data_type", "description"}
 """Fields of a column that the producer says; any other is the team's own."""
+_PROMISE: Final = ("maximum_lag_minutes", "cron", "timezone")
+"""Fields of a table's `meta: {freshline: ...}` that the producer says."""
+_LOADED_AT: Final = ("loaded_at_field", "loaded_at_query")
+"""How dbt is told when a row was loaded, of a table or of all tables of a source."""
 
 
 class SourcesError(ValueError):
@@ -145,8 +150,7 @@ def _table(source: Any, name: str, export: Export) -> None:
         table = _map({"name": name})
         tables.append(table)
     _describe(table, export.description)
-    if export.policy:
-        _freshness(table, export)
+    _promise(source, table, export.policy)
     if export.columns is None:
         return
     columns = table.get("columns")
@@ -185,13 +189,60 @@ def _describe(entry: Any, description: str | None) -> None:
         entry["description"] = description
 
 
-def _freshness(table: Any, export: Export) -> None:
+def _promise(source: Any, table: Any, policy: MaxLag | None) -> None:
+    """The producer's promise: dbt's own freshness where dbt can look for itself, else `meta`.
+
+    Without a column that says when a row was loaded, most warehouses (Postgres is one) have no
+    answer for dbt, which then warns of the table at every parse.
+    """
+    holders = [holder for it in (table, source) for holder in (it, it.get("config") or {})]
+    loaded_at = any(holder.get(field) for holder in holders for field in _LOADED_AT)
+    if policy and loaded_at:
+        _freshness(table, policy)
+    _meta(table, _said(policy) if policy and not loaded_at else {})
+
+
+def _freshness(table: Any, policy: MaxLag) -> None:
     """dbt's own freshness of the table, from the producer's promise; a team's own stays."""
-    if export.policy is None or "freshness" in (table.get("config") or table):
+    if "freshness" in table or "freshness" in (table.get("config") or {}):
         return
-    minutes = max(1, round(export.policy.minutes))
+    minutes = max(1, round(policy.minutes))
     limit = _map({"count": minutes, "period": "minute"})
-    table.setdefault("config", _map({}))["freshness"] = _map({"error_after": limit})
+    _below(table, ["config"], make=True)["freshness"] = _map({"error_after": limit})
+
+
+def _said(policy: MaxLag) -> Mapping[str, Any]:
+    """The policy in the words of a dbt model's `meta`."""
+    plain = policy.to_json()
+    return {"maximum_lag_minutes": plain.pop("minutes"), **plain}
+
+
+def _meta(table: Any, said: Mapping[str, Any]) -> None:
+    """Set what `meta: {freshline: ...}` says of the promise, where the table has its meta."""
+    beside = "meta" in table and "meta" not in (table.get("config") or {})
+    path = ["meta", "freshline"] if beside else ["config", "meta", "freshline"]
+    ours = _below(table, path, make=bool(said))
+    if not isinstance(ours, dict):
+        return
+    for name in _PROMISE:
+        if name in said:
+            ours[name] = said[name]
+        else:
+            ours.pop(name, None)
+    while path and not _below(table, path, make=False):  # no empty mappings are left
+        *path, last = path
+        del _below(table, path, make=False)[last]
+
+
+def _below(entry: Any, path: Sequence[str], *, make: bool) -> Any:
+    """What is under `path` in `entry`; with `make`, a mapping where there is nothing."""
+    for name in path:
+        if entry.get(name) is None:
+            if not make:
+                return None
+            entry[name] = _map({})
+        entry = entry[name]
+    return entry
 
 
 def _named(entries: Sequence[Any], name: str) -> Any:

@@ -1,0 +1,86 @@
+"""What `freshline sources` writes, read by the real dbt, for a warehouse on Postgres."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freshline.contract import Column, Contract, Export
+from freshline.policy import MaxLag
+from freshline.sources import merge_sources
+
+SHOP = Contract(
+    location="shop",
+    exports=(
+        Export(
+            key="raw/orders",
+            description="One row an order.",
+            policy=MaxLag(5),
+            columns=(Column(name="id", type="bigint"), Column(name="at", type="timestamptz")),
+        ),
+    ),
+)
+PROFILE = """\
+warehouse:
+  target: dev
+  outputs:
+    dev: {type: postgres, host: localhost, port: 1, user: me, password: "", dbname: shop,
+          schema: public}
+"""
+SETTINGS = """\
+name: reader
+profile: warehouse
+flags: {send_anonymous_usage_stats: false}
+"""
+LOADED_AT = """\
+sources:
+  - name: raw
+    config: {loaded_at_field: at}
+    tables:
+      - name: orders
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "promise"),
+    [
+        ("", {"meta": {"freshline": {"maximum_lag_minutes": 5}}, "error_after": None}),
+        (LOADED_AT, {"meta": {}, "error_after": {"count": 5, "period": "minute"}}),
+    ],
+    ids=["nothing says when rows came", "loaded_at_field"],
+)
+def test_dbt_has_nothing_to_say_against_the_promise(
+    before: str, promise: dict[str, Any], tmp_path: Path
+) -> None:
+    said, source = parsed(merge_sources(before, SHOP), tmp_path)
+
+    assert "metadata-based freshness" not in said
+    assert "loaded_at_field" not in said
+    assert promise == {"meta": source["meta"], "error_after": error_after(source)}
+
+
+def error_after(source: dict[str, Any]) -> Any:
+    """The limit by which dbt calls the table stale; None: dbt does not look."""
+    limit = (source["freshness"] or {}).get("error_after") or {}
+    return {name: limit[name] for name in ("count", "period")} if limit.get("count") else None
+
+
+def parsed(sources: str, project: Path) -> tuple[str, dict[str, Any]]:
+    """What dbt says of a project with these sources, and what it has understood of the one."""
+    (project / "models").mkdir()
+    (project / "dbt_project.yml").write_text(SETTINGS)
+    (project / "profiles.yml").write_text(PROFILE)
+    (project / "models" / "sources.yml").write_text(sources)
+    dbt = Path(sys.executable).with_name("dbt")
+    command = [dbt, "--log-path", project, "parse", "--project-dir", project]
+    done = subprocess.run(
+        [*command, "--profiles-dir", project], capture_output=True, text=True, check=False
+    )
+    assert 0 == done.returncode, done.stdout
+    manifest = json.loads((project / "target" / "manifest.json").read_text())
+    (source,) = manifest["sources"].values()
+    return done.stdout + done.stderr, source
