@@ -11,6 +11,7 @@ import pytest
 from event_logs import plain
 from freshline.contract import Contract, contract_asset_key
 from freshline.location import with_freshline
+from freshline.model import Durations, Moments
 from freshline.policy import PolicyError, max_lag
 from freshline.sensor import build_freshness_sensor
 
@@ -213,6 +214,36 @@ class TestChecksByHand:
 
         assert not result.passed
         assert "nowhere" in (result.description or "")
+
+    def test_policies_feasible_goes_by_what_runs_took(self, memory: dg.DagsterInstance) -> None:
+        @dg.asset(metadata={**max_lag(5), "freshline/expected_seconds": 3_600})
+        def feared() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[feared]), location="here")
+        _publish(memory, definitions)
+        key = dg.AssetCheckKey(contract_asset_key("here"), "policies_feasible")
+        declared = _run_check(memory, definitions, key)
+        dg.materialize([feared], instance=memory)
+        measured = _run_check(memory, definitions, key)
+
+        assert not declared.passed
+        assert "5 min asked, the path takes" in (declared.description or "")
+        assert measured.passed
+
+    def test_policies_feasible_stays_red_by_what_runs_took(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        slow = Durations(execution=Moments(100, 3_600.0, 0.0))
+        monkeypatch.setattr("freshline.durations.Stopwatch.durations", lambda *_: slow)
+        definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
+        _publish(memory, definitions)
+        dg.materialize([mart], instance=memory)
+        result = _run_check(
+            memory, definitions, dg.AssetCheckKey(contract_asset_key("here"), "policies_feasible")
+        )
+
+        assert not result.passed
+        assert "5 min asked, the path takes 2 h" in (result.description or "")
 
 
 def _tick(instance: dg.DagsterInstance, definitions: dg.Definitions) -> Any:

@@ -428,6 +428,26 @@ class TestChecks:
         assert [] == quiet
         assert [("imports_satisfied", True), ("policies_feasible", True)] == together
 
+    def test_the_contracts_are_checked_again_once_everything_was_measured(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @dg.asset(name="root", metadata={"freshline/expected_seconds": 3_600})
+        def feared() -> None: ...
+
+        monkeypatch.setattr("freshline.sensor._SETTLING", 0.0)
+        workspace.load("all", feared, mart())
+
+        def feasible(result: dg.SensorResult) -> list[bool]:
+            return [passed for name, passed in verdicts(result) if name == "policies_feasible"]
+
+        first = workspace.tick("all")
+        estimated = [feasible(first), feasible(workspace.tick("all"))]
+        workspace.run("all", first)
+        measured = [feasible(workspace.tick("all")) for _ in range(3)]
+
+        assert [[False], []] == estimated
+        assert [[True], [], []] == measured
+
 
 class TestStorageFailure:
     def test_a_tick_fails_with_the_storages_error_and_the_next_makes_up_for_it(

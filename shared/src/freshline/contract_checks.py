@@ -2,7 +2,8 @@
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from dagster import (
@@ -17,8 +18,8 @@ from dagster import (
 
 from freshline.check.finding import Finding
 from freshline.check.runtime import imports_satisfied, policies_feasible
-from freshline.contract import Contract, contract_asset_key, read_contracts
-from freshline.model import Durations
+from freshline.contract import contract_asset_key
+from freshline.outlook import Observer, Outlook
 
 __all__ = ["contract_checks", "contract_evaluations"]
 
@@ -33,11 +34,9 @@ _DESCRIPTIONS: Final = {
 _SEVERITIES: Final = {IMPORTS: AssetCheckSeverity.ERROR, POLICIES: AssetCheckSeverity.WARN}
 
 
-def contract_evaluations(
-    contracts: Iterable[Contract], location: str, measured: Mapping[str, Durations]
-) -> Iterator[AssetCheckEvaluation]:
+def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheckEvaluation]:
     """The events that record how `location` stands with the others, outside any run."""
-    for name, findings in _findings(list(contracts), location, measured).items():
+    for name, findings in _findings(outlook, location).items():
         yield AssetCheckEvaluation(
             asset_key=contract_asset_key(location),
             check_name=name,
@@ -49,16 +48,15 @@ def contract_evaluations(
 
 
 def contract_checks(location: str) -> list[AssetChecksDefinition]:
-    """The definitions of the checks. Run by hand, they look themselves, without durations."""
+    """The definitions of the checks. Run by hand, they look themselves."""
     return [_check(location, name) for name in (IMPORTS, POLICIES)]
 
 
 def _check(location: str, name: str) -> AssetChecksDefinition:
     @asset_check(asset=contract_asset_key(location), name=name, description=_DESCRIPTIONS[name])
     def check(context: AssetCheckExecutionContext) -> AssetCheckResult:
-        published = read_contracts(context.instance).values()
-        contracts = [contract.contract for contract in published]
-        findings = _findings(contracts, location, {})[name]
+        outlook = Observer().look(context.instance, time.time())
+        findings = _findings(outlook, location)[name]
         return AssetCheckResult(
             passed=not findings,
             severity=_SEVERITIES[name],
@@ -69,12 +67,11 @@ def _check(location: str, name: str) -> AssetChecksDefinition:
     return check
 
 
-def _findings(
-    contracts: Sequence[Contract], location: str, measured: Mapping[str, Durations]
-) -> dict[str, list[Finding]]:
+def _findings(outlook: Outlook, location: str) -> dict[str, list[Finding]]:
+    measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
     return {
-        IMPORTS: imports_satisfied(contracts, location),
-        POLICIES: policies_feasible(contracts, location, measured),
+        IMPORTS: imports_satisfied(outlook.contracts, location),
+        POLICIES: policies_feasible(outlook.contracts, location, measured),
     }
 
 

@@ -95,7 +95,8 @@ class _Said:
     targets: dict[str, str] = field(default_factory=dict)
     """The state of each of the location's targets."""
     contracts: str = ""
-    """What all contracts together were when they were last checked."""
+    """What all contracts together were, and what was known of their policies, when they were
+    last checked."""
 
     @classmethod
     def of(cls, cursor: str | None) -> _Said:
@@ -190,13 +191,26 @@ class _Planner:
         return [evaluation(target) for target in changed]
 
     def _checked_contracts(self, outlook: Outlook, said: _Said) -> list[Any]:
-        """How this location stands with the others, once after any contract has changed."""
+        """How this location stands with the others, once after a change of what decides that."""
         settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.plan.now
-        if said.contracts == outlook.digest or not settled:
+        known = _known_of_contracts(outlook, self._location)
+        if said.contracts == known or not settled:
             return []
-        said.contracts = outlook.digest
-        measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
-        return list(contract_evaluations(outlook.contracts, self._location, measured))
+        said.contracts = known
+        return list(contract_evaluations(outlook, self._location))
+
+
+def _known_of_contracts(outlook: Outlook, location: str) -> str:
+    """What the contracts say together, and what runs have shown of the time that paths take:
+    whether every asset was measured, and which of the location's policies are too short."""
+    states = outlook.snapshot.assets
+    measured = all(key in states and states[key].durations.execution for key in outlook.plan.assets)
+    short = sorted(
+        target.key
+        for target in outlook.plan.targets.values()
+        if target.location == location and (target.shortest or 0.0) > target.maximum
+    )
+    return " ".join([outlook.digest, "measured" if measured else "estimated", *short])
 
 
 def _in_grace(target: TargetPlan, now: float) -> bool:
