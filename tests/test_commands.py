@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
             (tmp_path / path.name).symlink_to(path)
     shutil.copytree(ROOT / "tools", tmp_path / "tools")
     lines = [f"{name}={value}\n" for name, value in ELSEWHERE.items()]
-    (tmp_path / ".env").write_text("".join(lines))
+    (tmp_path / ".env").write_text("".join(lines) + "DEVSTACK_STARS=yesterday.csv\n")
     return tmp_path
 
 
@@ -83,6 +83,12 @@ def test_a_setting_that_says_two_things_is_refused(checkout: Path) -> None:
 
     assert said.startswith("AIRBYTE_URL: the environment says something else than .env")
     assert "example" not in said
+
+
+def test_a_setting_of_the_stack_may_be_another_for_once(checkout: Path) -> None:
+    said = refusal(checkout, DEVSTACK_STARS="today.csv", DAGSTER_PORT="http")
+
+    assert said.startswith("DAGSTER_PORT=http is no port")
 
 
 def refusal(checkout: Path, **settings: str) -> str:

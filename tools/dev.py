@@ -25,8 +25,8 @@ QUIET = "ignore:Function `dev_command` is superseded"
 
 
 def main() -> int:
-    refuse_a_bad_port()
     refuse_two_opinions()
+    refuse_a_bad_port()
     warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
     environment = {**os.environ, "DAGSTER_HOME": str(ROOT), "PYTHONWARNINGS": warnings}
     limits = [sys.executable, ROOT / "tools" / "limits.py"]
@@ -62,10 +62,14 @@ def refuse_two_opinions() -> None:
     """Dagster lays `.env` over the environment; to everything else the environment comes first.
 
     A setting that says two things would have one half of the workspace talk to one server and
-    the other half to another.
+    the other half to another. The stack's own settings are nothing to Dagster.
     """
     file = dotenv_values(ROOT / ".env", interpolate=False)
-    names = [name for name, value in file.items() if os.environ.get(name, value) != value]
+    names = [
+        name
+        for name, value in file.items()
+        if not name.startswith("DEVSTACK_") and os.environ.get(name, value) != value
+    ]
     if names:
         sys.exit(
             f"{', '.join(names)}: the environment says something else than .env, which Dagster "
