@@ -17,8 +17,10 @@ __all__ = [
     "Reader",
     "broken",
     "events_of",
+    "fail",
     "graph",
     "made_at",
+    "of_ops",
     "plain",
     "queue",
     "run",
@@ -79,11 +81,30 @@ def synced(key: str, at: datetime) -> dg.AssetsDefinition:
     return plain(key, body=lambda: dg.MaterializeResult(metadata=data_time_metadata(at)))
 
 
-def broken(key: str, *deps: str) -> dg.AssetsDefinition:
-    def fail() -> None:
-        raise ValueError("the source is closed\nand more that nobody needs")
+def fail() -> None:
+    raise ValueError("the source is closed\nand more that nobody needs")
 
+
+def broken(key: str, *deps: str) -> dg.AssetsDefinition:
     return plain(key, *deps, body=fail)
+
+
+def of_ops(key: str, body: Callable[[], Any] | None = None) -> dg.AssetsDefinition:
+    """A root made by a graph of two ops: `extract`, which runs `body`, and then `load`."""
+
+    @dg.op
+    def extract() -> Any:
+        return body() if body else 1
+
+    @dg.op
+    def load(rows: Any) -> Any:
+        return rows
+
+    @dg.graph_asset(name=key)
+    def made() -> Any:
+        return load(extract())
+
+    return made
 
 
 def run(instance: dg.DagsterInstance, *assets: Any, **options: Any) -> dg.ExecuteInProcessResult:

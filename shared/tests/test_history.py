@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 import dagster as dg
 import pytest
-from event_logs import Reader, graph, made_at, plain, run, step_started, synced
+from event_logs import Reader, graph, made_at, of_ops, plain, run, step_started, synced
 from freshline.events import Materialized
 from freshline.history import History
 from freshline.model import AssetState
@@ -194,20 +193,8 @@ class TestGraphs:
     def test_a_source_read_by_a_graph_is_as_new_as_the_start_of_its_first_op(
         self, instance: dg.DagsterInstance
     ) -> None:
-        @dg.op
-        def extract() -> int:
-            return 1
-
-        @dg.op
-        def load(rows: int) -> int:
-            return rows
-
-        @dg.graph_asset
-        def stars() -> Any:
-            return load(extract())
-
         reader = Reader(instance, graph(stars=()))
-        result = run(instance, stars)
+        result = run(instance, of_ops("stars"))
         first = step_started(instance, result.run_id, "stars.extract")
 
         assert first == reader.data_time("stars")

@@ -8,7 +8,19 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from event_logs import Reader, broken, events_of, graph, plain, queue, run, step_started, synced
+from event_logs import (
+    Reader,
+    broken,
+    events_of,
+    fail,
+    graph,
+    of_ops,
+    plain,
+    queue,
+    run,
+    step_started,
+    synced,
+)
 from freshline.events import RunEvents, run_events
 from freshline.history import History
 from freshline.model import AssetState, Graph, Pending
@@ -287,21 +299,9 @@ class TestFailures:
     def test_an_asset_made_by_a_graph_fails_with_any_of_its_ops(
         self, instance: dg.DagsterInstance
     ) -> None:
-        @dg.op
-        def extract() -> int:
-            raise ValueError("the source is closed")
-
-        @dg.op
-        def load(rows: int) -> int:
-            return rows
-
-        @dg.graph_asset
-        def stars() -> Any:
-            return load(extract())
-
         reader = Reader(instance, graph(stars=()))
-        run(instance, stars)
-        run(instance, stars)
+        run(instance, of_ops("stars", fail))
+        run(instance, of_ops("stars", fail))
         state = reader["stars"]
 
         assert (2, CLOSED, None) == (state.failures, state.error, state.pending)
