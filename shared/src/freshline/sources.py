@@ -18,8 +18,8 @@ import typer
 
 from freshline.check.command import WorkspaceOption, stop
 from freshline.contract.document import Column, Contract, Export
-from freshline.inspection.workspace import WorkspaceError
 from freshline.policy import MaxLag
+from freshline.workspace.file import WorkspaceError
 
 __all__ = ["SourcesError", "merge_sources", "sources_command"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.inspection.workspace import WorkspaceError
+from freshline.workspace.file import WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

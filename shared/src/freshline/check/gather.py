@@ -8,7 +8,7 @@ from pathlib import Path
 
 from freshline.check.finding import Subject, shown
 from freshline.contract.document import Contract, ContractError
-from freshline.inspection.workspace import Entry, read_workspace
+from freshline.workspace.file import Entry, read_workspace
 
 __all__ = ["DurationsError", "from_code", "from_files", "read_committed", "read_seconds"]
 
@@ -23,7 +23,7 @@ def from_code(workspace: Path, *, seconds: float) -> list[Subject]:
     Raises `WorkspaceError` when the workspace file cannot be read.
     """
     # Imported here: files alone can be judged without what starts processes.
-    from freshline.inspection.runner import inspect_entries
+    from freshline.workspace.runner import inspect_entries
 
     subjects = []
     for outcome in inspect_entries(read_workspace(workspace), seconds=seconds):

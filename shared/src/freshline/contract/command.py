@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from freshline.check.command import WorkspaceOption, stop
-from freshline.inspection.workspace import Entry, WorkspaceError, read_workspace
+from freshline.workspace.file import Entry, WorkspaceError, read_workspace
 
 if TYPE_CHECKING:
     from freshline.contract.document import Contract
-    from freshline.inspection.runner import Inspected
+    from freshline.workspace.runner import Inspected
 
 __all__ = ["retire_command", "show_command", "write_command"]
 
@@ -107,7 +107,7 @@ def retire_command(
 
 
 def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
-    from freshline.inspection.runner import inspect_entries
+    from freshline.workspace.runner import inspect_entries
 
     try:
         entries = _chosen(read_workspace(workspace), locations, workspace)

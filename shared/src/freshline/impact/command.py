@@ -16,7 +16,7 @@ from freshline.compare.names import similar
 from freshline.contract.document import Contract, ContractError
 from freshline.impact.consumers import Consumer, consumers
 from freshline.impact.since import GitError, Reached, reached_since
-from freshline.inspection.workspace import WorkspaceError
+from freshline.workspace.file import WorkspaceError
 
 __all__ = ["impact_command"]
 

@@ -18,7 +18,7 @@ from freshline.check.finding import Subject
 from freshline.compare.changes import Change, changes
 from freshline.contract.document import Contract
 from freshline.impact.consumers import Consumer, consumers
-from freshline.inspection.workspace import WorkspaceError, read_workspace
+from freshline.workspace.file import WorkspaceError, read_workspace
 
 __all__ = ["GitError", "Reached", "reached_since"]
 

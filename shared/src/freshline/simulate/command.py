@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from freshline.check.command import WorkspaceOption, stop
-from freshline.inspection.workspace import WorkspaceError
 from freshline.model import Durations, Graph, TargetStatus
 from freshline.planner import plan
 from freshline.planner.words import span
 from freshline.simulate.figures import Figures, figures
 from freshline.simulate.what_if import WhatIfError, changed
 from freshline.simulate.world import Duration, Scenario, simulate
+from freshline.workspace.file import WorkspaceError
 
 if TYPE_CHECKING:
     from freshline.check.finding import Subject

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from freshline import describe
 from freshline.contract.document import Contract, ContractError
-from freshline.inspection import child
-from freshline.inspection.workspace import Entry
+from freshline.workspace import child
+from freshline.workspace.file import Entry
 
 __all__ = ["Inspected", "inspect_entries"]
 

@@ -100,7 +100,7 @@ def _inspect(describe: Any, task: dict[str, Any]) -> Any:
 
 def _ask(_: Any, task: dict[str, Any]) -> Any:
     # Only the Python that runs the gate asks servers, and it has freshline.
-    from freshline.inspection.server import describe_server
+    from freshline.workspace.server import describe_server
 
     return describe_server(task["location"], **task["target"])
 

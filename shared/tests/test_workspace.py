@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from freshline import describe
-from freshline.inspection import Entry, WorkspaceError, child, read_workspace
+from freshline.workspace import Entry, WorkspaceError, child, read_workspace
 
 
 def entries(folder: Path, *load_from: Any) -> list[Entry]:
