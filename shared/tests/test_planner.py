@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 from freshline.model import Asset, AssetState, Graph, Moments, Snapshot, TargetStatus
-from freshline.moments import including
 from freshline.planner import idle_message, plan
 from freshline.planner.estimate import stage_of
+from freshline.planner.moments import including
 from freshline.policy import MaxLag
 from planner_stories import (
     CUMULATIVE,

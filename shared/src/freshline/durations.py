@@ -1,8 +1,8 @@
 """Durations: what each asset's recent runs took, by phase, as the event log tells it.
 
-The arithmetic is in `freshline.moments`, which the simulation shares. The phases are measured
-so that those of a path add up to the time the path takes: an asset's clock starts when the
-last version that it read was made. That holds between two runs, between two steps of a run,
+The arithmetic is in `freshline.planner.moments`, which the simulation shares. The phases are
+measured so that those of a path add up to the time the path takes: an asset's clock starts when
+the last version that it read was made. That holds between two runs, between two steps of a run,
 and between two models of one dbt step, whose execution is then its own and not that of the
 models before it.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from freshline.events import Materialized
 from freshline.model import Durations
-from freshline.moments import measure, remember
+from freshline.planner.moments import measure, remember
 from freshline.runs import Run
 
 __all__ = ["Stopwatch"]

@@ -16,8 +16,8 @@ from random import Random
 from typing import Protocol
 
 from freshline.model import AssetState, Graph, Pending, Phase, Snapshot, Version
-from freshline.moments import measure, remember
 from freshline.planner import DEFAULT_TICK, plan
+from freshline.planner.moments import measure, remember
 
 __all__ = [
     "ByPlan",
