@@ -27,7 +27,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from freshline.events import data_time_of
+from freshline.history.events import data_time_of
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

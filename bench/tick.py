@@ -220,7 +220,7 @@ def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
 
 
 def newest_ids(instance: Any, keys: set[str]) -> dict[str, int]:
-    from freshline.events import latest_materializations
+    from freshline.history.events import latest_materializations
 
     latest = latest_materializations(instance, keys)
     return {key: made.id for key, (made, _) in latest.items() if made}

@@ -12,10 +12,10 @@ from datetime import datetime, timedelta, timezone
 import dagster as dg
 import pytest
 from event_logs import Reader, graph, made_at, of_ops, plain, run, step_started, synced
-from freshline.events import Materialized
 from freshline.history import History
+from freshline.history.events import Materialized
+from freshline.history.versions import Versions
 from freshline.model import AssetState
-from freshline.versions import Versions
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 LATER = NOON + timedelta(minutes=10)
@@ -297,7 +297,7 @@ class TestFollowing:
         lineage = graph(root=())
         history.read(lineage, time.time())
         run(memory, synced("root", NOON))
-        monkeypatch.setattr("freshline.events.materializations_after", lambda *_: [])
+        monkeypatch.setattr("freshline.history.events.materializations_after", lambda *_: [])
 
         assert history.read(lineage, time.time()).assets["root"].version is None
 

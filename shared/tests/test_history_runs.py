@@ -21,8 +21,8 @@ from event_logs import (
     step_started,
     synced,
 )
-from freshline.events import RunEvents, run_events
 from freshline.history import History
+from freshline.history.events import RunEvents, run_events
 from freshline.model import AssetState, Graph, Pending
 from freshline.requests import PLANNED_TAG
 
@@ -109,7 +109,7 @@ class TestPending:
             asked.append(run_id)
             return run_events(instance, run_id, *known)
 
-        monkeypatch.setattr("freshline.runs.run_events", watched)
+        monkeypatch.setattr("freshline.history.runs.run_events", watched)
         history, lineage = History(memory), graph(root=())
         for seconds in (0, 30, 60, 90):
             history.read(lineage, time.time() + seconds)
@@ -368,7 +368,7 @@ class TestFailures:
     def test_failures_survive_a_restart_however_many_runs_came_after(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.runs._FIRST_LOOK", 2)
+        monkeypatch.setattr("freshline.history.runs._FIRST_LOOK", 2)
         run(memory, broken("root"))
         for _ in range(4):
             run(memory, plain("other"))
@@ -379,7 +379,7 @@ class TestFailures:
     def test_so_does_what_is_known_of_an_asset_that_is_seldom_made(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.runs._FIRST_LOOK", 2)
+        monkeypatch.setattr("freshline.history.runs._FIRST_LOOK", 2)
         run(memory, plain("root"))
         for _ in range(4):
             run(memory, plain("other"))

@@ -234,7 +234,7 @@ class TestChecksByHand:
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         slow = Durations(execution=Moments(100, 3_600.0, 0.0))
-        monkeypatch.setattr("freshline.durations.Stopwatch.durations", lambda *_: slow)
+        monkeypatch.setattr("freshline.history.durations.Stopwatch.durations", lambda *_: slow)
         definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
         _publish(memory, definitions)
         dg.materialize([mart], instance=memory)

@@ -21,11 +21,11 @@ from dagster import (
     Output,
 )
 
-from freshline import events
 from freshline.contract import graph_of, read_contracts
-from freshline.events import DATA_TIME, LAG_SECONDS
-from freshline.runs import Runs
-from freshline.versions import Versions
+from freshline.history import events
+from freshline.history.events import DATA_TIME, LAG_SECONDS
+from freshline.history.runs import Runs
+from freshline.history.versions import Versions
 
 __all__ = ["data_time_metadata", "lag_metadata", "stamp_lag"]
 

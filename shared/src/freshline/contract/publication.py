@@ -164,7 +164,7 @@ class ContractReader:
 
     def _with_content(self, events: Mapping[str, EventLogRecord]) -> dict[str, _Told]:
         """What each location has said last; a heartbeat's content from where it is, if need be."""
-        from freshline.events import metadata_by_id, metadata_of
+        from freshline.history.events import metadata_by_id, metadata_of
 
         told: dict[str, _Told] = {}
         for location, event in events.items():

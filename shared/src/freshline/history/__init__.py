@@ -13,13 +13,13 @@ from typing import Final
 
 from dagster import DagsterInstance
 
-from freshline import events
-from freshline.durations import Stopwatch
-from freshline.events import Materialized
+from freshline.history import events
+from freshline.history.durations import Stopwatch
+from freshline.history.events import Materialized
+from freshline.history.promises import Promises
+from freshline.history.runs import Runs
+from freshline.history.versions import Versions
 from freshline.model import AssetState, Graph, Snapshot, Version
-from freshline.promises import Promises
-from freshline.runs import Runs
-from freshline.versions import Versions
 
 __all__ = ["History"]
 

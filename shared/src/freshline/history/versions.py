@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from freshline.events import Materialized
+from freshline.history.events import Materialized
 from freshline.model import Graph
 
 __all__ = ["Versions"]

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from freshline.events import Materialized
+from freshline.history.events import Materialized
+from freshline.history.runs import Run
 from freshline.model import Durations
 from freshline.planner.moments import measure, remember
-from freshline.runs import Run
 
 __all__ = ["Stopwatch"]
 

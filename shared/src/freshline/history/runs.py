@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from freshline.events import Materialized, RunEvents, made_by_run, run_events
+from freshline.history.events import Materialized, RunEvents, made_by_run, run_events
 from freshline.requests import planned_at
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from freshline.history.runs import Run
+from freshline.history.versions import Versions
 from freshline.model import Graph, Pending
-from freshline.runs import Run
-from freshline.versions import Versions
 
 __all__ = ["Promises"]
 
