@@ -24,7 +24,7 @@ from event_logs import (
 from freshline.history import History
 from freshline.history.events import RunEvents, run_events
 from freshline.model import AssetState, Graph, Pending
-from freshline.requests import PLANNED_TAG
+from freshline.names import PLANNED_TAG
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 LATER = NOON + timedelta(minutes=10)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
@@ -13,8 +14,8 @@ from event_logs import broken, plain
 from freshline.contract import Contract, contract_asset_key, contract_materialization
 from freshline.location import with_freshline
 from freshline.model import HEARTBEAT
+from freshline.names import PLANNED_TAG
 from freshline.policy import max_lag
-from freshline.requests import planned_at
 
 MORNING = 1_800_000_000.0
 
@@ -162,7 +163,8 @@ class TestAcrossLocations:
 
         assert "mart" == request.tags["freshline/target"]
         assert request.tags["freshline/plan"]
-        assert time.time() - 60 < (planned_at(request.tags) or 0) <= time.time()
+        planned = datetime.fromisoformat(request.tags[PLANNED_TAG]).timestamp()
+        assert time.time() - 60 < planned <= time.time()
         assert "there is no version of it yet" == request.tags["freshline/reason"]
 
     def test_an_idle_tick_says_what_is_next_and_when(self, workspace: Workspace) -> None:

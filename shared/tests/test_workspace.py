@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freshline import describe
+from freshline import describe, names
 from freshline.workspace import Entry, WorkspaceError, child, read_workspace
 
 
@@ -108,25 +108,26 @@ class TestReadWorkspace:
             read_workspace(tmp_path / "workspace.yaml")
 
 
-@pytest.mark.parametrize("module", [child, describe])
-def test_what_runs_in_a_location_needs_dagster_alone(module: Any) -> None:
+@pytest.mark.parametrize(
+    ("module", "ours"),
+    [
+        (names, set()),
+        (describe, {"freshline.names"}),
+        # Code servers are asked by the gate's own Python, which has freshline.
+        (child, {"freshline.workspace.server"}),
+    ],
+)
+def test_what_runs_in_a_location_needs_dagster_alone(module: Any, ours: set[str]) -> None:
     """freshline is not installed in every location that the gate asks."""
-    tree = ast.parse(Path(module.__file__).read_text())
-    imported = {
-        name.split(".")[0]
-        for node in ast.walk(tree)
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module or ""]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
-    }
+    imported: set[str] = set()
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module or "")
 
-    # Code servers are asked by the gate's own Python, which has freshline.
-    asked_here = {"freshline"} if module is child else set()
-    assert imported - set(sys.stdlib_module_names) == {"dagster"} | asked_here
+    foreign = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
+    assert ours == {name for name in foreign if name.split(".")[0] != "dagster"}
 
 
 def test_nothing_outlives_the_one_who_asked(tmp_path: Path) -> None:
@@ -149,7 +150,9 @@ def test_nothing_outlives_the_one_who_asked(tmp_path: Path) -> None:
         "log": str(tmp_path / "log"),
     }
     plan = tmp_path / "plan.json"
-    plan.write_text(json.dumps({"describe": describe.__file__, "tasks": [task, task]}))
+    plan.write_text(
+        json.dumps({"names": names.__file__, "describe": describe.__file__, "tasks": [task, task]})
+    )
     asked = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (started.exists() and started.read_text()):

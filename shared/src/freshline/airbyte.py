@@ -12,6 +12,7 @@ from typing import Any, Final
 import dagster as dg
 
 from freshline.keys import asset_key
+from freshline.names import COLUMN_SCHEMA, TABLE_NAME
 
 __all__ = ["column_type", "nested_columns", "stream_columns", "stream_key", "stream_spec"]
 
@@ -104,8 +105,8 @@ def stream_spec(
         owners=list(owners),
         kinds={"airbyte", destination},
         metadata={
-            "dagster/column_schema": dg.TableSchema(columns=list(columns)),
-            "dagster/table_name": ".".join(key.path),
+            COLUMN_SCHEMA: dg.TableSchema(columns=list(columns)),
+            TABLE_NAME: ".".join(key.path),
             "airbyte/connection": connection,
             **(metadata or {}),
         },

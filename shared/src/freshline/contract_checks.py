@@ -19,19 +19,20 @@ from dagster import (
 from freshline.check.finding import Finding
 from freshline.check.runtime import imports_satisfied, policies_feasible
 from freshline.contract import contract_asset_key
+from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, POLICIES_CHECK
 from freshline.outlook import Observer, Outlook
 
 __all__ = ["contract_checks", "contract_evaluations"]
 
-IMPORTS: Final = "imports_satisfied"
-POLICIES: Final = "policies_feasible"
-
 _DESCRIPTIONS: Final = {
-    IMPORTS: "Other locations make what this one needs, with the columns that it uses.",
-    POLICIES: "The path to every target of this location is shorter than its maximum lag.",
+    IMPORTS_CHECK: "Other locations make what this one needs, with the columns that it uses.",
+    POLICIES_CHECK: "The path to every target of this location is shorter than its maximum lag.",
 }
 # What is not made is broken; what cannot be held is for somebody to decide.
-_SEVERITIES: Final = {IMPORTS: AssetCheckSeverity.ERROR, POLICIES: AssetCheckSeverity.WARN}
+_SEVERITIES: Final = {
+    IMPORTS_CHECK: AssetCheckSeverity.ERROR,
+    POLICIES_CHECK: AssetCheckSeverity.WARN,
+}
 
 
 def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheckEvaluation]:
@@ -49,7 +50,7 @@ def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheck
 
 def contract_checks(location: str) -> list[AssetChecksDefinition]:
     """The definitions of the checks. Run by hand, they look themselves."""
-    return [_check(location, name) for name in (IMPORTS, POLICIES)]
+    return [_check(location, name) for name in (IMPORTS_CHECK, POLICIES_CHECK)]
 
 
 def _check(location: str, name: str) -> AssetChecksDefinition:
@@ -70,8 +71,8 @@ def _check(location: str, name: str) -> AssetChecksDefinition:
 def _findings(outlook: Outlook, location: str) -> dict[str, list[Finding]]:
     measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
     return {
-        IMPORTS: imports_satisfied(outlook.contracts, location),
-        POLICIES: policies_feasible(outlook.contracts, location, measured),
+        IMPORTS_CHECK: imports_satisfied(outlook.contracts, location),
+        POLICIES_CHECK: policies_feasible(outlook.contracts, location, measured),
     }
 
 
@@ -84,5 +85,5 @@ def _summary(findings: Sequence[Finding]) -> str | None:
 
 def _metadata(findings: Sequence[Finding]) -> dict[str, Any]:
     told = [f"- {finding.message} {finding.fix}".rstrip() for finding in findings]
-    listed = {"freshline/findings": MetadataValue.md("\n".join(told))} if told else {}
-    return {"freshline/findings_count": len(findings), **listed}
+    listed = {FINDINGS: MetadataValue.md("\n".join(told))} if told else {}
+    return {FINDINGS_COUNT: len(findings), **listed}

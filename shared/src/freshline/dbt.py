@@ -17,13 +17,21 @@ from dagster_dbt import (  # type: ignore[import-not-found]  # types are checked
     DbtProject,
 )
 
-from freshline.describe import COLUMNS_ENFORCED, EXPECTED_SECONDS, FILE, OUTSIDE, USES
 from freshline.keys import KeyConventionError, asset_key
+from freshline.names import (
+    COLUMN_SCHEMA,
+    COLUMNS_ENFORCED,
+    DBT_META,
+    DBT_POLICY,
+    EXPECTED_SECONDS,
+    FILE,
+    OUTSIDE,
+    USES,
+)
 from freshline.policy import MaxLag, PolicyError, max_lag_metadata, partitioned_message
 
 __all__ = ["FreshlineDbtTranslator"]
 
-_POLICY: Final = "dagster_freshness_policy"
 # In a model's own config; of what is set in YAML, the manifest keeps only dbt_project.yml's source.
 _SCHEMA_BY_TARGET: Final = re.compile(
     r"\{\{\s*config\([^}]*\bschema\s*=[^,)]*\b(target|env_var|var)\b"
@@ -171,15 +179,15 @@ def _get_file_metadata(props: Mapping[str, Any], project: DbtProject | None) -> 
 def _get_policy(props: Mapping[str, Any]) -> MaxLag | None:
     """The policy under ``config.meta``, or the bare one of older projects."""
     written = [
-        place[_POLICY]
+        place[DBT_POLICY]
         for place in (_meta(props), props.get("config", {}))
-        if place.get(_POLICY) is not None
+        if place.get(DBT_POLICY) is not None
     ]
     policies = [MaxLag.parse(each, _where(props)) for each in written]
     if len(policies) == 2 and policies[0] != policies[1]:
         raise PolicyError(
             f"{_where(props)}: two different policies, {policies[0]} in meta and {policies[1]} "
-            f"in config({_POLICY}=...). Keep the one in meta."
+            f"in config({DBT_POLICY}=...). Keep the one in meta."
         )
     return policies[0] if policies else None
 
@@ -226,7 +234,7 @@ def _get_columns_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
     )
     enforced = (props.get("contract") or {}).get("enforced") is True
     return {
-        "dagster/column_schema": schema,
+        COLUMN_SCHEMA: schema,
         **({COLUMNS_ENFORCED: True} if enforced else {}),
     }
 
@@ -272,7 +280,7 @@ def _get_expectation_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _own_meta(props: Mapping[str, Any]) -> Mapping[str, Any]:
-    return _meta(props).get("freshline") or {}
+    return _meta(props).get(DBT_META) or {}
 
 
 # --- looks --------------------------------------------------------------------------------

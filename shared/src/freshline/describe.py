@@ -1,21 +1,8 @@
 """What a location's Dagster definitions say about it, as plain JSON values.
 
 The gate runs this file inside every location's own environment, where freshline need not be
-installed, so it imports nothing but the standard library and, inside functions, Dagster.
-
-Metadata keys that asset specs may carry for it:
-
-==========================  ====================================================================
-``freshline/max_lag``       the policy (see `freshline.policy`)
-``freshline/uses``          on a consumer: the columns it reads, by upstream key, as in
-                            ``{"postgres/stargazers": [{"name": "user_id", "type": "bigint"}]}``
-``freshline/outside``       ``True`` on an external spec: made outside the workspace, on purpose.
-                            On a consumer: a list of such keys among its dependencies
-``freshline/columns_enforced``  ``True``: the producer refuses to make any other columns
-``freshline/expected_seconds``  how long making the asset takes, for the gate's estimates
-``freshline/file``          the file that declares the asset, relative to the location's folder
-``freshline/tick_seconds``  on the contract asset: seconds between two plans of the location
-==========================  ====================================================================
+installed. It imports nothing but the standard library, `freshline.names` (which the gate brings
+along) and, inside functions, Dagster.
 """
 
 from __future__ import annotations
@@ -26,19 +13,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-COLUMNS_ENFORCED: Final = "freshline/columns_enforced"
-CONTRACT_PREFIX: Final = ("freshline", "contract")
-EXPECTED_SECONDS: Final = "freshline/expected_seconds"
-FILE: Final = "freshline/file"
-MAX_LAG: Final = "freshline/max_lag"
-OUTSIDE: Final = "freshline/outside"
-SCHEMA_VERSION: Final = 1
-TICK_SECONDS: Final = "freshline/tick_seconds"
-USES: Final = "freshline/uses"
+from freshline.names import (
+    CODE_REFERENCES,
+    COLUMN_SCHEMA,
+    COLUMNS_ENFORCED,
+    CONTRACT_PREFIX,
+    DBT_META,
+    EXPECTED_SECONDS,
+    FILE,
+    MAX_LAG,
+    OUTSIDE,
+    TICK_SECONDS,
+    USES,
+)
 
-# Dagster's own metadata keys; its metadata sets that name them are not exported.
-_COLUMN_SCHEMA: Final = "dagster/column_schema"
-_CODE_REFERENCES: Final = "dagster/code_references"
+SCHEMA_VERSION: Final = 1
 
 
 class Node(NamedTuple):
@@ -202,7 +191,7 @@ def _outside(node: Node) -> list[str]:
         key
         for key, source in _dbt_sources(node)
         for meta in (source.get("meta") or {}, (source.get("config") or {}).get("meta") or {})
-        if (meta.get("freshline") or {}).get("outside") is True
+        if (meta.get(DBT_META) or {}).get("outside") is True
     ]
 
 
@@ -223,7 +212,7 @@ def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _columns(node: Node) -> list[dict[str, Any]] | None:
     """Columns of the table in the table's order; None: not declared."""
-    schema = _plain(node.metadata.get(_COLUMN_SCHEMA))
+    schema = _plain(node.metadata.get(COLUMN_SCHEMA))
     if schema is None:
         return None
     return [
@@ -239,7 +228,7 @@ def _columns(node: Node) -> list[dict[str, Any]] | None:
 
 def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
     """The file that defines an asset, relative to `folder`; None: elsewhere, or not known."""
-    references = spec.metadata.get(_CODE_REFERENCES)
+    references = spec.metadata.get(CODE_REFERENCES)
     if references is None:
         references = _found_references(spec.key, assets_def)
     for reference in getattr(references, "code_references", ()):
@@ -265,7 +254,7 @@ def _found_references(key: Any, assets_def: Any) -> Any:
         return None
     if not isinstance(found, AssetsDefinition):
         return None
-    return found.get_asset_spec(key).metadata.get(_CODE_REFERENCES)
+    return found.get_asset_spec(key).metadata.get(CODE_REFERENCES)
 
 
 def _plain(value: Any) -> Any:

@@ -18,10 +18,11 @@ from dagster import (
 
 from freshline.contract import contract_spec
 from freshline.contract_checks import contract_checks
+from freshline.names import LAG_CHECK
 from freshline.outlook import Observer
 from freshline.policy import MaxLag, policy_of
 from freshline.sensor import build_freshness_sensor
-from freshline.verdicts import CHECK_NAME, check_result
+from freshline.verdicts import check_result
 
 __all__ = ["with_freshline"]
 
@@ -82,7 +83,7 @@ def _maximum_lag_check(target: AssetKey) -> AssetChecksDefinition:
 
     @asset_check(
         asset=target,
-        name=CHECK_NAME,
+        name=LAG_CHECK,
         description="The data is never further behind than the policy allows.",
     )
     def maximum_lag(context: AssetCheckExecutionContext) -> AssetCheckResult:

@@ -20,9 +20,9 @@ from croniter import (  # type: ignore[import-untyped]  # it ships no types
     croniter,
 )
 
-from freshline.describe import MAX_LAG
+from freshline.names import MAX_LAG
 
-__all__ = ["MAX_LAG", "MaxLag", "PolicyError", "max_lag", "max_lag_metadata", "policy_of"]
+__all__ = ["MaxLag", "PolicyError", "max_lag", "max_lag_metadata", "policy_of"]
 
 # What older dbt projects and Dagster's first freshness policies call the fields, and ours.
 _FIELDS: Final = {

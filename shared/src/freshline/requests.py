@@ -4,31 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timezone
 from typing import Final
 
 from dagster import AssetCheckKey, AssetKey, RunRequest
 
 from freshline.model import AssetPlan, AssetState, Graph, Plan, Snapshot
+from freshline.names import DEADLINE_TAG, PLAN_TAG, PLANNED_TAG, REASON_TAG, SLACK_TAG, TARGET_TAG
 
-__all__ = [
-    "DEADLINE_TAG",
-    "PLANNED_TAG",
-    "PLAN_TAG",
-    "REASON_TAG",
-    "SLACK_TAG",
-    "TARGET_TAG",
-    "planned_at",
-    "run_requests",
-]
-
-TARGET_TAG: Final = "freshline/target"
-DEADLINE_TAG: Final = "freshline/deadline"
-SLACK_TAG: Final = "freshline/slack_seconds"
-PLAN_TAG: Final = "freshline/plan"
-PLANNED_TAG: Final = "freshline/planned_at"
-REASON_TAG: Final = "freshline/reason"
+__all__ = ["run_requests"]
 
 _NEVER_RUN: Final = AssetState()
 
@@ -96,14 +81,6 @@ def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     if urgent.slack is not None:
         tags[SLACK_TAG] = f"{urgent.slack:.1f}"
     return tags
-
-
-def planned_at(tags: Mapping[str, str]) -> float | None:
-    """When (epoch seconds) the plan was made that asked for the run of these tags, if one was."""
-    try:
-        return datetime.fromisoformat(tags[PLANNED_TAG]).timestamp()
-    except (KeyError, ValueError):
-        return None
 
 
 def _or_never(moment: float | None) -> float:

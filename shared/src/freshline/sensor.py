@@ -34,10 +34,11 @@ from freshline.contract.publication import digest
 from freshline.contract_checks import contract_evaluations
 from freshline.message import tick_message
 from freshline.model import HEARTBEAT, Plan, TargetPlan, TargetStatus
+from freshline.names import LAG_CHECK
 from freshline.outlook import Observer, Outlook
 from freshline.planner import DANGLING_AFTER
 from freshline.requests import run_requests
-from freshline.verdicts import CHECK_NAME, evaluation
+from freshline.verdicts import evaluation
 
 __all__ = ["build_freshness_sensor"]
 
@@ -235,4 +236,4 @@ def _checks(repository: RepositoryDefinition) -> list[frozenset[AssetCheckKey]]:
         together.update(map(frozenset, ([key] for key in keys) if apart else [keys]))
     for assets_def in repository.assets_defs_by_key.values():
         together.update(frozenset([key]) for key in assets_def.check_keys)
-    return [keys for keys in together if all(key.name != CHECK_NAME for key in keys)]
+    return [keys for keys in together if all(key.name != LAG_CHECK for key in keys)]

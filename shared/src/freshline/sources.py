@@ -18,6 +18,7 @@ import typer
 
 from freshline.check.command import WorkspaceOption, stop
 from freshline.contract.document import Column, Contract, Export
+from freshline.names import DBT_META
 from freshline.policy import MaxLag
 from freshline.workspace.file import WorkspaceError
 
@@ -168,7 +169,7 @@ def _table(source: Any, name: str, export: Export) -> None:
 
 def _listed_only(table: Any) -> bool:
     for holder in (table, table.get("config") or {}):
-        ours = (holder.get("meta") or {}).get("freshline")
+        ours = (holder.get("meta") or {}).get(DBT_META)
         if isinstance(ours, Mapping) and ours.get("columns") == "listed":
             return True
     return False
@@ -220,7 +221,7 @@ def _said(policy: MaxLag) -> Mapping[str, Any]:
 def _meta(table: Any, said: Mapping[str, Any]) -> None:
     """Set what `meta: {freshline: ...}` says of the promise, where the table has its meta."""
     beside = "meta" in table and "meta" not in (table.get("config") or {})
-    path = ["meta", "freshline"] if beside else ["config", "meta", "freshline"]
+    path = ["meta", DBT_META] if beside else ["config", "meta", DBT_META]
     ours = _below(table, path, make=bool(said))
     if not isinstance(ours, dict):
         return

@@ -23,9 +23,9 @@ from dagster import (
 
 from freshline.contract import graph_of, read_contracts
 from freshline.history import events
-from freshline.history.events import DATA_TIME, LAG_SECONDS
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
+from freshline.names import DATA_TIME, LAG_SECONDS
 
 __all__ = ["data_time_metadata", "lag_metadata", "stamp_lag"]
 

@@ -14,10 +14,21 @@ from dagster import (
 )
 
 from freshline.model import TargetPlan, TargetStatus
+from freshline.names import (
+    DEADLINE,
+    HELD_UP_ASSET,
+    HELD_UP_BY,
+    HELD_UP_LOCATION,
+    HELD_UP_PHASE,
+    HELD_UP_SINCE,
+    LAG_CHECK,
+    LAG_SECONDS,
+    MAXIMUM_LAG_SECONDS,
+    SHORTEST_POSSIBLE_SECONDS,
+    STATUS,
+)
 
-__all__ = ["CHECK_NAME", "check_result", "evaluation"]
-
-CHECK_NAME: Final = "maximum_lag"
+__all__ = ["check_result", "evaluation"]
 
 # An infeasible policy is a promise nobody can keep: nothing is broken, somebody has to decide.
 _SEVERITY: Final = {
@@ -32,7 +43,7 @@ def evaluation(target: TargetPlan) -> AssetCheckEvaluation:
     """The event that records a target's state, outside any run."""
     return AssetCheckEvaluation(
         asset_key=AssetKey.from_user_string(target.key),
-        check_name=CHECK_NAME,
+        check_name=LAG_CHECK,
         passed=target.status is TargetStatus.FRESH,
         severity=_SEVERITY[target.status],
         description=target.reason,
@@ -44,7 +55,7 @@ def check_result(target: TargetPlan) -> AssetCheckResult:
     """The same as the answer of the check itself, when somebody runs it by hand."""
     return AssetCheckResult(
         asset_key=AssetKey.from_user_string(target.key),
-        check_name=CHECK_NAME,
+        check_name=LAG_CHECK,
         passed=target.status is TargetStatus.FRESH,
         severity=_SEVERITY[target.status],
         description=target.reason,
@@ -54,19 +65,19 @@ def check_result(target: TargetPlan) -> AssetCheckResult:
 
 def _metadata(target: TargetPlan) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "freshline/status": target.status.value,
-        "freshline/lag_seconds": target.lag,
-        "freshline/maximum_lag_seconds": target.maximum,
-        "freshline/shortest_possible_seconds": target.shortest,
-        "freshline/deadline": _moment(target.deadline),
+        STATUS: target.status.value,
+        LAG_SECONDS: target.lag,
+        MAXIMUM_LAG_SECONDS: target.maximum,
+        SHORTEST_POSSIBLE_SECONDS: target.shortest,
+        DEADLINE: _moment(target.deadline),
     }
     if target.blame is not None:
         facts |= {
-            "freshline/held_up_by": target.blame.message,
-            "freshline/held_up_location": target.blame.location,
-            "freshline/held_up_asset": target.blame.asset,
-            "freshline/held_up_phase": target.blame.phase,
-            "freshline/held_up_since": _moment(target.blame.since),
+            HELD_UP_BY: target.blame.message,
+            HELD_UP_LOCATION: target.blame.location,
+            HELD_UP_ASSET: target.blame.asset,
+            HELD_UP_PHASE: target.blame.phase,
+            HELD_UP_SINCE: _moment(target.blame.since),
         }
     return {name: fact for name, fact in facts.items() if fact is not None}
 

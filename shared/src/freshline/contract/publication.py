@@ -12,10 +12,23 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from freshline.contract.document import Contract, ContractError
-from freshline.describe import CONTRACT_PREFIX, TICK_SECONDS
+from freshline.names import (
+    CODE_VERSION,
+    CONTENT_AT,
+    CONTENT_ID,
+    CONTRACT,
+    CONTRACT_PREFIX,
+    DAGSTER_VERSION,
+    DIGEST,
+    EXPORTS,
+    GROUP,
+    IMPORTS,
+    RETIRED,
+    TICK_SECONDS,
+)
 
 if TYPE_CHECKING:
     from dagster import (
@@ -36,12 +49,6 @@ __all__ = [
     "read_contracts",
     "retirement",
 ]
-
-CONTRACT: Final = "freshline/contract"
-DIGEST: Final = "freshline/digest"
-CONTENT_ID: Final = "freshline/content_id"
-CONTENT_AT: Final = "freshline/content_at"
-RETIRED: Final = "freshline/retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def contract_spec(location: str, tick_seconds: float) -> AssetSpec:
 
     return AssetSpec(
         contract_asset_key(location),
-        group_name="freshline",
+        group_name=GROUP,
         description=f"What {location} makes and needs, for the other code locations.",
         metadata={TICK_SECONDS: tick_seconds},
     )
@@ -89,10 +96,10 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
         metadata={
             CONTRACT: MetadataValue.text(text),
             DIGEST: digest(contract),
-            "freshline/exports": len(contract.exports),
-            "freshline/imports": len(contract.imports),
-            "freshline/dagster_version": contract.dagster_version,
-            **({"freshline/code_version": contract.code_version} if contract.code_version else {}),
+            EXPORTS: len(contract.exports),
+            IMPORTS: len(contract.imports),
+            DAGSTER_VERSION: contract.dagster_version,
+            **({CODE_VERSION: contract.code_version} if contract.code_version else {}),
         },
     )
 

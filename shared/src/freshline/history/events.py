@@ -21,12 +21,12 @@ from dagster import (
     EventRecordsFilter,
 )
 
+from freshline.names import DATA_TIME, INPUT_POINTER
+
 if TYPE_CHECKING:
     from dagster import EventLogEntry, EventLogRecord
 
 __all__ = [
-    "DATA_TIME",
-    "LAG_SECONDS",
     "Materialized",
     "RunEvents",
     "StepEvents",
@@ -43,10 +43,6 @@ __all__ = [
     "wiped_after",
 ]
 
-DATA_TIME: Final = "freshline/data_time"
-LAG_SECONDS: Final = "freshline/lag_seconds"
-
-_POINTER: Final = "dagster/input_event_pointer/"
 _NO_RUN: Final = ""  # the run id of events that are reported outside a run
 _BATCH: Final = 1_000
 _RUN_EVENTS: Final = {
@@ -221,8 +217,8 @@ def _materialized(record: EventLogRecord) -> Materialized | None:
 
 def _consumed(tags: Mapping[str, str]) -> Iterator[tuple[str, int | None]]:
     for tag, pointer in tags.items():
-        if tag.startswith(_POINTER):
-            yield tag[len(_POINTER) :], int(pointer) if pointer.isdecimal() else None
+        if tag.startswith(INPUT_POINTER):
+            yield tag[len(INPUT_POINTER) :], int(pointer) if pointer.isdecimal() else None
 
 
 def data_time_of(metadata: Mapping[str, Any]) -> float | None:

@@ -8,14 +8,15 @@ because another one failed is not itself failing. A run and its retries count on
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from freshline.history.events import Materialized, RunEvents, made_by_run, run_events
-from freshline.requests import planned_at
+from freshline.names import PLANNED_TAG, RETRY_RUN, WILL_RETRY
 
 if TYPE_CHECKING:
     from dagster import RunRecord
@@ -306,10 +307,18 @@ def _requested_at(record: RunRecord) -> float:
     clocks of planner and storage cannot both be right."""
     run = record.dagster_run
     created = record.create_timestamp.timestamp()
-    planned = planned_at(run.tags) if run.parent_run_id is None else None
+    planned = _planned_at(run.tags) if run.parent_run_id is None else None
     if planned is not None and 0.0 <= created - planned <= _TICK_TAKES:
         return planned
     return created
+
+
+def _planned_at(tags: Mapping[str, str]) -> float | None:
+    """When (epoch seconds) the plan was made that asked for the run of these tags, if one was."""
+    try:
+        return datetime.fromisoformat(tags[PLANNED_TAG]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def _retry_promised(record: RunRecord, now: float) -> bool:
@@ -317,7 +326,7 @@ def _retry_promised(record: RunRecord, now: float) -> bool:
     run = record.dagster_run
     if run.status is not DagsterRunStatus.FAILURE:
         return False
-    if run.tags.get("dagster/will_retry") != "true" or run.tags.get("dagster/auto_retry_run_id"):
+    if run.tags.get(WILL_RETRY) != "true" or run.tags.get(RETRY_RUN):
         return False
     return now - (record.end_time or now) < _RETRY_GRACE
 

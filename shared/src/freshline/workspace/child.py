@@ -27,7 +27,7 @@ TRACEBACK_LINES = 6
 def main(tasks_file: str) -> None:
     """Serve every task of `tasks_file`, in order."""
     plan = json.loads(Path(tasks_file).read_text())
-    describe = _module(plan["describe"])
+    describe = _describe_module(plan["names"], plan["describe"])
     try:
         # Everything that every location needs, before the first fork.
         import dagster  # noqa: F401
@@ -125,8 +125,19 @@ def _how(status: int) -> str:
     return f"by signal {status & 0x7F}" if status & 0x7F else f"with status {status >> 8}"
 
 
-def _module(path: str) -> Any:
-    spec = importlib.util.spec_from_file_location("freshline_describe", path)
+def _describe_module(names: str, describe: str) -> Any:
+    """The gate's own `describe`, with the `names` that belong to it.
+
+    Afterwards the location's code finds its own freshline, which may be of another version.
+    """
+    _load_file("freshline.names", names)
+    module = _load_file("freshline_describe", describe)
+    del sys.modules["freshline.names"]
+    return module
+
+
+def _load_file(name: str, path: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(path)
     module = importlib.util.module_from_spec(spec)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from freshline import describe
+from freshline import describe, names
 from freshline.contract.document import Contract, ContractError
 from freshline.workspace import child
 from freshline.workspace.file import Entry
@@ -90,7 +90,9 @@ def _inspect(
 ) -> list[Inspected]:
     tasks = [_task(entry, scratch, f"{prefix}-{n}", seconds) for n, entry in enumerate(entries)]
     plan = scratch / f"{prefix}.json"
-    plan.write_text(json.dumps({"describe": describe.__file__, "tasks": tasks}))
+    plan.write_text(
+        json.dumps({"names": names.__file__, "describe": describe.__file__, "tasks": tasks})
+    )
     start = entries[0].start
     command = [python, child.__file__, str(plan)]
     failure = _run(command, start, scratch / f"{prefix}.log", seconds * len(tasks))

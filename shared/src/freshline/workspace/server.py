@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from freshline.describe import Node, document
+from freshline.names import KIND, STUB
 
 __all__ = ["describe_server", "nodes_of"]
-
-_STUB = "dagster/auto_created_stub_asset"
-_KIND = "dagster/kind/"
 
 
 def describe_server(
@@ -44,7 +42,7 @@ def describe_server(
 
 def nodes_of(snaps: Iterable[Any]) -> list[Node]:
     """The assets that Dagster's snapshots of asset nodes stand for, without its stubs."""
-    kept = [snap for snap in snaps if _STUB not in snap.metadata]
+    kept = [snap for snap in snaps if STUB not in snap.metadata]
     units = [snap.execution_set_identifier for snap in kept]
     return [
         Node(
@@ -54,7 +52,7 @@ def nodes_of(snaps: Iterable[Any]) -> list[Node]:
             unit=_unit(snap) if units.count(snap.execution_set_identifier) > 1 else "",
             group=snap.group_name,
             owners=tuple(snap.owners or ()),
-            kinds=tuple(tag[len(_KIND) :] for tag in snap.tags or {} if tag.startswith(_KIND)),
+            kinds=tuple(tag[len(KIND) :] for tag in snap.tags or {} if tag.startswith(KIND)),
             partitioned=snap.partitions is not None,
             description=snap.description,
             metadata=snap.metadata,

@@ -1,0 +1,98 @@
+"""The names that people meet in Dagster because of freshline: keys, metadata, tags, checks.
+
+The names are an interface: dashboards, tests and other versions of freshline rely on them. This
+file imports nothing of freshline's, because the gate also loads it in Pythons without freshline.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- the contract asset of a location -------------------------------------------------------
+
+CONTRACT_PREFIX: Final = ("freshline", "contract")
+"""The asset key is this and the location's name."""
+GROUP: Final = "freshline"
+
+# --- metadata of asset specs: what a location tells freshline ---------------------------------
+
+MAX_LAG: Final = "freshline/max_lag"
+"""The policy: see `freshline.policy`."""
+USES: Final = "freshline/uses"
+"""On a consumer: the columns that it reads, by upstream key, as in
+``{"postgres/stargazers": [{"name": "user_id", "type": "bigint"}]}``."""
+OUTSIDE: Final = "freshline/outside"
+"""``True`` on an external spec: made outside the workspace, on purpose. On a consumer: a list of
+such keys among its dependencies."""
+COLUMNS_ENFORCED: Final = "freshline/columns_enforced"
+"""``True``: the producer refuses to make any other columns."""
+EXPECTED_SECONDS: Final = "freshline/expected_seconds"
+"""How long making the asset takes, for the gate's estimates."""
+FILE: Final = "freshline/file"
+"""The file that declares the asset, relative to the location's folder."""
+TICK_SECONDS: Final = "freshline/tick_seconds"
+"""On the contract asset: seconds between two plans of the location."""
+
+# --- metadata of materializations -----------------------------------------------------------
+
+DATA_TIME: Final = "freshline/data_time"
+"""Every source row that existed then is reflected in the version. UTC."""
+LAG_SECONDS: Final = "freshline/lag_seconds"
+"""How old that data was when it was materialized."""
+
+# --- metadata of the events that publish a contract -------------------------------------------
+
+CONTRACT: Final = "freshline/contract"
+DIGEST: Final = "freshline/digest"
+CONTENT_ID: Final = "freshline/content_id"
+CONTENT_AT: Final = "freshline/content_at"
+RETIRED: Final = "freshline/retired"
+EXPORTS: Final = "freshline/exports"
+IMPORTS: Final = "freshline/imports"
+DAGSTER_VERSION: Final = "freshline/dagster_version"
+CODE_VERSION: Final = "freshline/code_version"
+
+# --- tags of the runs that freshline requests ---------------------------------------------------
+
+TARGET_TAG: Final = "freshline/target"
+DEADLINE_TAG: Final = "freshline/deadline"
+SLACK_TAG: Final = "freshline/slack_seconds"
+PLAN_TAG: Final = "freshline/plan"
+PLANNED_TAG: Final = "freshline/planned_at"
+REASON_TAG: Final = "freshline/reason"
+
+# --- asset checks, and their metadata -----------------------------------------------------------
+
+LAG_CHECK: Final = "maximum_lag"
+STATUS: Final = "freshline/status"
+MAXIMUM_LAG_SECONDS: Final = "freshline/maximum_lag_seconds"
+SHORTEST_POSSIBLE_SECONDS: Final = "freshline/shortest_possible_seconds"
+DEADLINE: Final = "freshline/deadline"
+HELD_UP_BY: Final = "freshline/held_up_by"
+HELD_UP_LOCATION: Final = "freshline/held_up_location"
+HELD_UP_ASSET: Final = "freshline/held_up_asset"
+HELD_UP_PHASE: Final = "freshline/held_up_phase"
+HELD_UP_SINCE: Final = "freshline/held_up_since"
+
+IMPORTS_CHECK: Final = "imports_satisfied"
+POLICIES_CHECK: Final = "policies_feasible"
+FINDINGS: Final = "freshline/findings"
+FINDINGS_COUNT: Final = "freshline/findings_count"
+
+# --- names in dbt projects ----------------------------------------------------------------------
+
+DBT_META: Final = "freshline"
+"""What is freshline's in a dbt resource's ``meta``."""
+DBT_POLICY: Final = "dagster_freshness_policy"
+"""The policy in a dbt model's ``meta``: Dagster's first freshness policies were written so."""
+
+# --- Dagster's own names that freshline reads or writes -------------------------------------------
+
+CODE_REFERENCES: Final = "dagster/code_references"
+COLUMN_SCHEMA: Final = "dagster/column_schema"
+INPUT_POINTER: Final = "dagster/input_event_pointer/"
+KIND: Final = "dagster/kind/"
+RETRY_RUN: Final = "dagster/auto_retry_run_id"
+STUB: Final = "dagster/auto_created_stub_asset"
+TABLE_NAME: Final = "dagster/table_name"
+WILL_RETRY: Final = "dagster/will_retry"
