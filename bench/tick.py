@@ -79,7 +79,7 @@ def report(assets: int, locations: int, database: Any) -> None:
 
 def measure(database: Any, assets: int, locations: int) -> list[tuple[str, float, float, float]]:
     """Rows of the table: name of the tick, CPU and wall seconds, megabytes gained."""
-    from freshline.outlook import Observer
+    from freshline.sensor.outlook import Observer
 
     rows = []
     before = _peak_megabytes()

@@ -17,12 +17,12 @@ from dagster import (
 )
 
 from freshline.contract import contract_spec
-from freshline.contract_checks import contract_checks
 from freshline.names import LAG_CHECK
-from freshline.outlook import Observer
 from freshline.policy import MaxLag, policy_of
 from freshline.sensor import build_freshness_sensor
-from freshline.verdicts import check_result
+from freshline.sensor.contract_checks import contract_checks
+from freshline.sensor.lag_check import check_result
+from freshline.sensor.outlook import Observer
 
 __all__ = ["with_freshline"]
 

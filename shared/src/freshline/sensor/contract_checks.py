@@ -20,7 +20,7 @@ from freshline.check.finding import Finding
 from freshline.check.runtime import imports_satisfied, policies_feasible
 from freshline.contract import contract_asset_key
 from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, POLICIES_CHECK
-from freshline.outlook import Observer, Outlook
+from freshline.sensor.outlook import Observer, Outlook
 
 __all__ = ["contract_checks", "contract_evaluations"]
 

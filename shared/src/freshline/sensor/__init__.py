@@ -31,14 +31,14 @@ from freshline.contract import (
     heartbeat,
 )
 from freshline.contract.publication import digest
-from freshline.contract_checks import contract_evaluations
-from freshline.message import tick_message
 from freshline.model import HEARTBEAT, Plan, TargetPlan, TargetStatus
 from freshline.names import LAG_CHECK
-from freshline.outlook import Observer, Outlook
 from freshline.planner import DANGLING_AFTER
-from freshline.requests import run_requests
-from freshline.verdicts import evaluation
+from freshline.sensor.contract_checks import contract_evaluations
+from freshline.sensor.lag_check import evaluation
+from freshline.sensor.message import tick_message
+from freshline.sensor.outlook import Observer, Outlook
+from freshline.sensor.requests import run_requests
 
 __all__ = ["build_freshness_sensor"]
 
