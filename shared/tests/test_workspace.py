@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freshline import describe, names
+from freshline import names
+from freshline.contract import describe
 from freshline.workspace import Entry, WorkspaceError, child, read_workspace
 
 

@@ -17,7 +17,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from freshline.describe import SCHEMA_VERSION, describe
+from freshline.contract.describe import SCHEMA_VERSION, describe
 from freshline.policy import MaxLag, PolicyError, partitioned_message
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from freshline import describe, names
+from freshline import names
+from freshline.contract import describe
 from freshline.contract.document import Contract, ContractError
 from freshline.workspace import child
 from freshline.workspace.file import Entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from freshline.describe import Node, document
+from freshline.contract.describe import Node, document
 from freshline.names import KIND, STUB
 
 __all__ = ["describe_server", "nodes_of"]
