@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Before anything imports the location, which never runs dbt itself."""
-    command = [sys.executable, "-m", "freshline.dbt_prepare", str(_project(session.config))]
+    command = [sys.executable, "-m", "freshline.dbt.prepare", str(_project(session.config))]
     if subprocess.run(command, check=False).returncode != 0:
         pytest.exit("the dbt project could not be prepared: dbt's message is above", returncode=2)
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from freshline.contract import Column, Contract, Export
+from freshline.dbt.sources import SourcesError, merge_sources
 from freshline.policy import MaxLag
-from freshline.sources import SourcesError, merge_sources
 
 SHOP = Contract(
     location="shop",

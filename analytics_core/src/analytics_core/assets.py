@@ -6,8 +6,8 @@ from typing import Any
 from dagster import AssetExecutionContext
 from dagster_dbt import DbtCliResource, dbt_assets
 from freshline import stamp_lag
-from freshline.dbt import FreshlineDbtTranslator
-from freshline.dbt_build import build, manifest_of
+from freshline.dbt.build import build, manifest_of
+from freshline.dbt.translator import FreshlineDbtTranslator
 
 from analytics_core.resources import project
 

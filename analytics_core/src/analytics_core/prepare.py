@@ -1,6 +1,6 @@
 """`python -m analytics_core.prepare` makes dbt_project_1 ready to load, anew after changes."""
 
-from freshline.dbt_prepare import main
+from freshline.dbt.prepare import main
 
 from analytics_core import DBT_PROJECT
 

@@ -1,6 +1,6 @@
 """`python -m analytics_marts.prepare` makes dbt_project_2 ready to load, anew after changes."""
 
-from freshline.dbt_prepare import main
+from freshline.dbt.prepare import main
 
 from analytics_marts import DBT_PROJECT
 

@@ -104,5 +104,5 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> DbtProject:
         lines = text.strip("\n").splitlines()
         indent = len(lines[0]) - len(lines[0].lstrip())
         path.write_text("\n".join(line[indent:] for line in lines) + "\n")
-    subprocess.run([sys.executable, "-m", "freshline.dbt_prepare", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "freshline.dbt.prepare", str(folder)], check=True)
     return DbtProject(folder)

@@ -1,4 +1,4 @@
-"""freshline.dbt on the manifest of a real dbt project, and on the same with something wrong in it.
+"""FreshlineDbtTranslator on the manifest of a real dbt project, and with something wrong in it.
 
 Runs in the environment of a location that has dbt (analytics_core's).
 """
@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster_dbt import DbtProject, dbt_assets
-from freshline.dbt import FreshlineDbtTranslator
+from freshline.dbt.translator import FreshlineDbtTranslator
 from freshline.keys import KeyConventionError
 from freshline.policy import MaxLag, PolicyError, policy_of
 

@@ -1,4 +1,4 @@
-"""freshline.dbt_prepare, and what a location says of a project that is not prepared."""
+"""freshline.dbt.prepare, and what a location says of a project that is not prepared."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from dagster_dbt import DbtProject
-from freshline.dbt_build import ManifestMissingError, manifest_of
-from freshline.dbt_prepare import changed, main
+from freshline.dbt.build import ManifestMissingError, manifest_of
+from freshline.dbt.prepare import changed, main
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def copied(project: DbtProject, tmp_path: Path) -> Path:
     folder = tmp_path / project.project_dir.name
     shutil.copytree(project.project_dir, folder)
     # Where a project lies counts: dbt links local packages by absolute path.
-    subprocess.run([sys.executable, "-m", "freshline.dbt_prepare", str(folder)], check=True)
+    subprocess.run([sys.executable, "-m", "freshline.dbt.prepare", str(folder)], check=True)
     return folder
 
 
@@ -48,20 +48,20 @@ def test_a_change_is_noticed_and_said_at_load(
     assert project.manifest_path == manifest_of(project)
     (message,) = caplog.messages
     assert "shop has changed since it was prepared" in message
-    assert f"-m freshline.dbt_prepare {copied}" in message
+    assert f"-m freshline.dbt.prepare {copied}" in message
 
 
 def test_a_project_that_was_never_prepared_is_refused_with_the_command(copied: Path) -> None:
     shutil.rmtree(copied / "target")
 
-    with pytest.raises(ManifestMissingError, match=f"-m freshline.dbt_prepare {copied}"):
+    with pytest.raises(ManifestMissingError, match=f"-m freshline.dbt.prepare {copied}"):
         manifest_of(DbtProject(copied))
 
 
 def test_a_project_that_dbt_refuses(copied: Path) -> None:
     (copied / "models" / "new.sql").write_text("select * from {{ ref('nothing') }}")
 
-    command = [sys.executable, "-m", "freshline.dbt_prepare", str(copied)]
+    command = [sys.executable, "-m", "freshline.dbt.prepare", str(copied)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert 1 == done.returncode

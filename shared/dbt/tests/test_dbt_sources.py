@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from freshline.contract import Column, Contract, Export
+from freshline.dbt.sources import merge_sources
 from freshline.policy import MaxLag
-from freshline.sources import merge_sources
 
 SHOP = Contract(
     location="shop",

@@ -12,9 +12,9 @@ from dotenv import load_dotenv
 
 from freshline.check.command import check_command
 from freshline.contract.command import retire_command, show_command, write_command
+from freshline.dbt.sources import sources_command
 from freshline.impact import impact_command
 from freshline.simulate.command import simulate_command
-from freshline.sources import sources_command
 
 __all__ = ["app"]
 

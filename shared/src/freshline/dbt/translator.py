@@ -1,7 +1,7 @@
 """dbt resources as assets by freshline's conventions: keys, policies, columns, owners.
 
 ``@dbt_assets(..., dagster_dbt_translator=FreshlineDbtTranslator())``; how they are built is in
-`freshline.dbt_build`. Needs dagster-dbt, which freshline itself does not require.
+`freshline.dbt.build`. Needs dagster-dbt, which freshline itself does not require.
 """
 
 from __future__ import annotations

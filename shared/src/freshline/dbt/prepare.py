@@ -1,6 +1,6 @@
 """Make a dbt project ready to load: its packages and its manifest, without a database.
 
-    python -m freshline.dbt_prepare FOLDER...
+    python -m freshline.dbt.prepare FOLDER...
 
 At set-up, in an image's build, and after a change to the project: loading a location never runs
 dbt. Takes a tenth of a second when nothing has changed since, seven otherwise. Imports nothing
@@ -28,7 +28,7 @@ _MADE: Final = frozenset({"target", "logs", "dbt_packages", "package-lock.yml", 
 def main(folders: list[str]) -> int:
     """Prepare each project; the exit status: 0 done, 1 dbt failed, 2 no such project."""
     if not folders:
-        print("usage: python -m freshline.dbt_prepare DBT_PROJECT...", file=sys.stderr)
+        print("usage: python -m freshline.dbt.prepare DBT_PROJECT...", file=sys.stderr)
         return 2
     for folder in map(Path, folders):
         if not (folder / "dbt_project.yml").exists():

@@ -26,7 +26,7 @@ from dagster_dbt.core.dbt_event_iterator import (  # type: ignore[import-not-fou
 )
 from packaging.version import Version
 
-from freshline.dbt_prepare import changed
+from freshline.dbt.prepare import changed
 
 __all__ = ["FreshlineDbtResource", "ManifestMissingError", "build", "manifest_of"]
 
@@ -39,11 +39,11 @@ class ManifestMissingError(FileNotFoundError):
 
 
 def manifest_of(project: DbtProject) -> Path:
-    """The project's manifest, as `freshline.dbt_prepare` left it. Never runs dbt.
+    """The project's manifest, as `freshline.dbt.prepare` left it. Never runs dbt.
 
     Warns when the project has changed since. Raises `ManifestMissingError`.
     """
-    command = f"{sys.executable} -m freshline.dbt_prepare {project.project_dir}"
+    command = f"{sys.executable} -m freshline.dbt.prepare {project.project_dir}"
     if not project.manifest_path.exists():
         raise ManifestMissingError(
             f"The dbt project {project.name} has not been prepared: there is no "
