@@ -10,11 +10,11 @@ from typing import Any
 import typer
 from dotenv import load_dotenv
 
-from freshline.check.command import check_command
-from freshline.contract.command import retire_command, show_command, write_command
+from freshline.cli.check import check_command
+from freshline.cli.contract import retire_command, show_command, write_command
+from freshline.cli.impact import impact_command
+from freshline.cli.simulate import simulate_command
 from freshline.dbt.sources import sources_command
-from freshline.impact import impact_command
-from freshline.simulate.command import simulate_command
 
 __all__ = ["app"]
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from freshline.check.command import WorkspaceOption, stop
+from freshline.cli.check import WorkspaceOption, stop
 from freshline.contract.document import Column, Contract, Export
 from freshline.names import DBT_META
 from freshline.policy import MaxLag

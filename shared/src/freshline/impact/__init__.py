@@ -1,6 +1,5 @@
 """What breaks if this changes: every consumer of an asset or column, across locations."""
 
-from freshline.impact.command import impact_command
 from freshline.impact.consumers import Consumer, consumers
 
-__all__ = ["Consumer", "consumers", "impact_command"]
+__all__ = ["Consumer", "consumers"]

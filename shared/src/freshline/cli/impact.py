@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from freshline.check.command import WorkspaceOption, stop
 from freshline.check.finding import Subject
+from freshline.cli.check import WorkspaceOption, stop
 from freshline.compare.names import similar
 from freshline.contract.document import Contract, ContractError
 from freshline.impact.consumers import Consumer, consumers
@@ -139,7 +139,7 @@ def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -
 
 
 def _table(reached: Sequence[Consumer]) -> None:
-    from freshline.report import print_table
+    from freshline.cli.output import print_table
 
     print_table(
         ("location", "asset", "owners", "policy", "how"),

@@ -49,10 +49,10 @@ def check_command(
 
     Exit status: 0 clean (notes may be printed), 1 findings, 2 could not run.
     """
-    from freshline import report
     from freshline.check import Severity, Workspace, findings
     from freshline.check.gather import DurationsError, from_code, from_files, read_seconds
-    from freshline.instance import InstanceError
+    from freshline.cli import output as report
+    from freshline.cli.instance import InstanceError
 
     try:
         declared = read_seconds(durations) if durations else {}
@@ -80,9 +80,9 @@ def _measured(workspace: Workspace) -> Mapping[str, Durations]:
     """What the recent runs of every asset took. Needs the instance."""
     import time
 
+    from freshline.cli.instance import open_instance
     from freshline.contract import graph_of
     from freshline.history import History
-    from freshline.instance import open_instance
 
     with open_instance() as instance:
         snapshot = History(instance).read(graph_of(workspace.contracts), time.time())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.check.command import WorkspaceOption, stop
+from freshline.cli.check import WorkspaceOption, stop
 from freshline.workspace.file import Entry, WorkspaceError, read_workspace
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def show_command(
     ] = 60.0,
 ) -> None:
     """Show what each location makes and needs, from what the code says now."""
-    from freshline.report import print_contract
+    from freshline.cli.output import print_contract
 
     failed = False
     for outcome in _inspected(workspace, locations, seconds):
@@ -84,8 +84,8 @@ def retire_command(
 
     Its assets and policies no longer count, until it publishes a contract again.
     """
+    from freshline.cli.instance import InstanceError, open_instance
     from freshline.contract.publication import ContractReader, retirement
-    from freshline.instance import InstanceError, open_instance
 
     try:
         with open_instance() as instance:

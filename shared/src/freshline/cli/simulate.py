@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.check.command import WorkspaceOption, stop
+from freshline.cli.check import WorkspaceOption, stop
 from freshline.model import Durations, Graph, TargetStatus
 from freshline.planner import plan
 from freshline.planner.words import span
@@ -86,8 +86,8 @@ def simulate_command(
     Exit status: 0 shown, 2 could not run.
     """
     from freshline.check.gather import DurationsError, from_code, from_files, read_seconds
+    from freshline.cli.instance import InstanceError
     from freshline.contract.graph import graph_of
-    from freshline.instance import InstanceError
 
     try:
         subjects = from_files(workspace) if committed else from_code(workspace, seconds=60.0)
@@ -126,8 +126,8 @@ def _measured(graph: Graph) -> Mapping[str, Durations]:
     """What the recent runs of every asset took. Needs the instance."""
     import time
 
+    from freshline.cli.instance import open_instance
     from freshline.history import History
-    from freshline.instance import open_instance
 
     with open_instance() as instance:
         snapshot = History(instance).read(graph, time.time())
