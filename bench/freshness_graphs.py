@@ -50,9 +50,13 @@ class Bench:
         graph = {asset.key: asset for asset in self.assets}
         paths: dict[tuple[str, str], float] = {}  # (root, asset): the longest way, in seconds
         for asset in self.assets:
-            outer = [dep for dep in asset.deps if graph[dep].unit != asset.unit or not asset.unit]
+            outer = [
+                dep
+                for dep in asset.deps
+                if graph[dep].execution_set != asset.execution_set or not asset.execution_set
+            ]
             if not outer:
-                paths[asset.unit or asset.key, asset.key] = self.seconds[asset.key]
+                paths[asset.execution_set or asset.key, asset.key] = self.seconds[asset.key]
             for (root, key), path in list(paths.items()):
                 if key in outer:
                     longest = paths.get((root, asset.key), 0.0)
@@ -73,9 +77,11 @@ class Bench:
             ]
             rates[key] = 3600 / min(periods)
         together = {
-            asset.key: max(rates[key] for key in graph if graph[key].unit == asset.unit)
+            asset.key: max(
+                rates[key] for key in graph if graph[key].execution_set == asset.execution_set
+            )
             for asset in self.assets
-            if asset.unit
+            if asset.execution_set
         }
         return sum(3600 / value for value in period.values()), sum({**rates, **together}.values())
 
@@ -89,8 +95,10 @@ class Bench:
 
 WORKSPACE = Bench(
     (
-        Asset("postgres/stargazers", "ingestion", unit="sync"),
-        Asset("postgres/stargazers_user", "ingestion", ("postgres/stargazers",), unit="sync"),
+        Asset("postgres/stargazers", "ingestion", execution_set="sync"),
+        Asset(
+            "postgres/stargazers_user", "ingestion", ("postgres/stargazers",), execution_set="sync"
+        ),
         Asset(
             "mart/mart_gh_stargazer",
             "analytics_core",

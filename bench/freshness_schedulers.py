@@ -36,8 +36,12 @@ class OnCronAndEager:
 
     def _wanted(self, world: World, key: str, requested: Iterable[str]) -> bool:
         asset = world.graph.assets[key]
-        outer = [dep for dep in asset.deps if world.graph.assets[dep].unit != asset.unit]
-        if not asset.unit:
+        outer = [
+            dep
+            for dep in asset.deps
+            if world.graph.assets[dep].execution_set != asset.execution_set
+        ]
+        if not asset.execution_set:
             outer = list(asset.deps)
         if not outer:
             return world.now % self._seconds < 1e-6

@@ -12,7 +12,7 @@ import tracemalloc
 from random import Random
 
 from freshline.model import Asset, AssetState, Durations, Graph, Moments, Pending, Snapshot, Version
-from freshline.planner import plan
+from freshline.planner import lineage_of, plan
 from freshline.policy import MaxLag
 
 NOW = 1_700_000_000.0
@@ -69,14 +69,15 @@ def main() -> None:
             graph = graph_of(assets, locations, random)
             snapshot = snapshot_of(graph, random)
             begin = time.process_time()
-            plan(graph, snapshot, NOW)
+            lineage = lineage_of(graph)
+            plan(lineage, snapshot, NOW)
             first = time.process_time() - begin
             begin = time.process_time()
             for repeat in range(REPEATS):
-                plan(graph, snapshot, NOW + repeat)
+                plan(lineage, snapshot, NOW + repeat)
             tick = (time.process_time() - begin) / REPEATS
             tracemalloc.start()
-            plan(graph, snapshot, NOW)
+            plan(lineage, snapshot, NOW)
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
             print(

@@ -16,7 +16,7 @@ from freshline.model import (
     Snapshot,
     Version,
 )
-from freshline.planner import plan
+from freshline.planner import lineage_of, plan
 from freshline.policy import MaxLag
 
 NOON = 1_700_049_600.0  # 12:00:00 UTC
@@ -29,8 +29,8 @@ CUMULATIVE = "mart/mart_gh_cumulative"
 JOIN = "mart/mart_gh_join"
 
 WORKSPACE = (
-    Asset(SYNC, "ingestion", unit="sync"),
-    Asset(USERS, "ingestion", (SYNC,), unit="sync"),
+    Asset(SYNC, "ingestion", execution_set="sync"),
+    Asset(USERS, "ingestion", (SYNC,), execution_set="sync"),
     Asset(STARGAZER, "analytics_core", (SYNC, USERS)),
     Asset(CUMULATIVE, "analytics_marts", (SYNC,), MaxLag(5)),
     Asset(JOIN, "analytics_marts", (STARGAZER, CUMULATIVE), MaxLag(10)),
@@ -142,7 +142,7 @@ class Story:
 
     @property
     def plan(self) -> Plan:
-        return plan(self.graph, self.snapshot, self.now)
+        return plan(lineage_of(self.graph), self.snapshot, self.now)
 
     @property
     def requested(self) -> set[str]:

@@ -73,7 +73,7 @@ def _join_in_one_step(random: Random, assets: dict[str, Asset]) -> None:
         and other not in made_from[one]
     ]
     for key in random.choice(pairs) if pairs else ():
-        assets[key] = replace(assets[key], unit="step")
+        assets[key] = replace(assets[key], execution_set="step")
 
 
 def _outages(random: Random, locations: list[str]) -> tuple[Outage, ...]:

@@ -433,8 +433,8 @@ class TestGraph:
                 deps=("crm/customers", "rates/daily", "raw/orders"),
                 policy=MaxLag(10),
             ),
-            "raw/lines": Asset("raw/lines", "shop", deps=("raw/orders",), unit="load"),
-            "raw/orders": Asset("raw/orders", "shop", unit="load"),
+            "raw/lines": Asset("raw/lines", "shop", deps=("raw/orders",), execution_set="load"),
+            "raw/orders": Asset("raw/orders", "shop", execution_set="load"),
         } == graph.assets
         assert {"shop": 5, "marts": 30} == graph.ticks
         assert frozenset({"rates/daily"}) == graph.outside

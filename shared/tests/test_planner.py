@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from freshline.model import Asset, AssetState, Graph, Moments, Snapshot, TargetStatus
-from freshline.planner import idle_message, plan
+from freshline.planner import idle_message, lineage_of, plan
 from freshline.planner.estimate import stage_of
 from freshline.planner.moments import including
 from freshline.policy import MaxLag
@@ -225,7 +225,7 @@ class TestNeverTwice:
         story = workspace().at(220)
         again = Snapshot(dict(story.snapshot.assets), dict(story.snapshot.seen))
 
-        assert story.plan == plan(graph_of(*WORKSPACE), again, story.now)
+        assert story.plan == plan(lineage_of(graph_of(*WORKSPACE)), again, story.now)
 
     def test_the_id_changes_with_what_happened_and_not_with_the_time(self) -> None:
         story = workspace()
@@ -303,4 +303,4 @@ def test_no_policy_no_plan() -> None:
 
 
 def test_an_empty_graph_has_an_empty_plan() -> None:
-    assert {} == plan(Graph({}), Snapshot({}), NOON).assets
+    assert {} == plan(lineage_of(Graph({})), Snapshot({}), NOON).assets

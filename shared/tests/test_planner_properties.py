@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import pytest
 from freshline.model import Asset, Graph, TargetStatus
-from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, plan
+from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, lineage_of, plan
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Fault, Outage, Scenario, World, figures, simulate
 from hypothesis import HealthCheck, example, given, settings
@@ -56,7 +56,7 @@ def test_nothing_is_made_from_inputs_that_did_not_change(seed: int) -> None:
     for run in world.runs:
         improved: dict[str, bool] = {}  # by step: assets of one are made together
         for key, newer in run.improved.items():
-            step = world.graph.assets[key].unit or key
+            step = world.graph.assets[key].execution_set or key
             improved[step] = improved.get(step, False) or newer
 
         assert [] == [step for step, newer in improved.items() if not newer], run.requested_at
@@ -88,8 +88,8 @@ def test_the_same_inputs_give_the_same_plan(seed: int) -> None:
         dict(reversed(world.graph.assets.items())), world.graph.ticks, world.graph.outside
     )
 
-    first = plan(world.graph, world.snapshot(), world.now)
-    second = plan(shuffled, world.snapshot(), world.now)
+    first = plan(lineage_of(world.graph), world.snapshot(), world.now)
+    second = plan(lineage_of(shuffled), world.snapshot(), world.now)
 
     assert first == second
 
@@ -108,7 +108,7 @@ def test_a_location_that_cannot_be_reached_never_looks_fresh(seed: int, place: i
     )
     world = simulate(scenario, 1800.0 + SILENT_AFTER + 10.0)
 
-    targets = plan(world.graph, world.snapshot(), world.now).targets
+    targets = world.plan().targets
 
     assert set() == {
         key
@@ -132,7 +132,7 @@ def test_everything_recovers_once_the_trouble_is_over(seed: int) -> None:
     )
     world = simulate(scenario, 6000.0 + 3600.0)
 
-    statuses = plan(world.graph, world.snapshot(), world.now).targets.values()
+    statuses = world.plan().targets.values()
     assert {TargetStatus.FRESH} == {target.status for target in statuses}
 
 

@@ -182,8 +182,8 @@ class TestOneStepForSeveralAssets:
             graph_of(
                 Asset("x", "ingestion"),
                 Asset("y", "ingestion"),
-                Asset("a", "marts", ("x",), MaxLag(5), unit="step"),
-                Asset("b", "marts", ("y",), MaxLag(60, "0 * * * *"), unit="step"),
+                Asset("a", "marts", ("x",), MaxLag(5), execution_set="step"),
+                Asset("b", "marts", ("y",), MaxLag(60, "0 * * * *"), execution_set="step"),
             )
         )
         return story.made("x", data=0)
@@ -199,8 +199,8 @@ class TestOneStepForSeveralAssets:
         assert {"y"} == self.story().failed("y").after(30).requested
 
     def test_they_go_into_one_run_even_when_they_cannot_wait_for_others(self) -> None:
-        one = Asset("a", "ingestion", ("x",), MaxLag(5), unit="step")
-        two = Asset("b", "ingestion", ("x",), unit="step")
+        one = Asset("a", "ingestion", ("x",), MaxLag(5), execution_set="step")
+        two = Asset("b", "ingestion", ("x",), execution_set="step")
         story = Story(graph_of(Asset("x", "ingestion"), one, two), seconds={"x": 60.0})
         story = story.made("x", "a", "b", data=0).at(360).made("x", data=300).at(520)
         plans = story.plan.assets

@@ -215,8 +215,8 @@ class TestFigures:
 
     def test_what_is_made_together_is_one_sync(self) -> None:
         assets = {
-            "table": Asset("table", "one", unit="sync"),
-            "view": Asset("view", "one", ("table",), MaxLag(5), unit="sync"),
+            "table": Asset("table", "one", execution_set="sync"),
+            "view": Asset("view", "one", ("table",), MaxLag(5), execution_set="sync"),
         }
         world = simulate(
             Scenario(

@@ -1,4 +1,4 @@
-"""The values that flow through freshline: graph, snapshot, plan.
+"""The values that flow through freshline: graph, snapshot, plan; and the rule of data times.
 
 Pure data: nothing here knows Dagster, a clock or a database. Every point in time is UTC
 in epoch seconds, every duration is in seconds. An asset is named by its user string,
@@ -7,14 +7,17 @@ in epoch seconds, every duration is in seconds. An asset is named by its user st
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
 
 from freshline.policy import MaxLag
 
 __all__ = [
+    "DEFAULT_TICK",
     "HEARTBEAT",
+    "NEVER_RUN",
     "Asset",
     "AssetPlan",
     "AssetState",
@@ -29,11 +32,30 @@ __all__ = [
     "TargetPlan",
     "TargetStatus",
     "Version",
+    "data_time_of",
 ]
 
 
 HEARTBEAT = 60.0
-"""A location that is up says so at least this often, in seconds."""
+"""Seconds: a location that is up says so at least this often."""
+
+DEFAULT_TICK = 5.0
+"""Seconds between two plans of a location that does not say."""
+
+
+def data_time_of(inputs: Iterable[float | None]) -> float | None:
+    """Return the data time of what is made from `inputs`, given the data time of each.
+
+    It is that of the oldest input. One input whose data time is unknown (None) makes it
+    unknown. Without inputs it is None: a root has a data time of its own.
+    """
+    oldest: float | None = None
+    for data_time in inputs:
+        if data_time is None:
+            return None
+        if oldest is None or data_time < oldest:
+            oldest = data_time
+    return oldest
 
 
 # --- graph: what the contracts say --------------------------------------------------------
@@ -47,8 +69,8 @@ class Asset:
     location: str
     deps: tuple[str, ...] = ()
     policy: MaxLag | None = None
-    unit: str = ""
-    """Assets of one location with the same non-empty unit are always made together."""
+    execution_set: str = ""
+    """Assets of one location with the same non-empty execution set are always made together."""
     schedulable: bool = True
     """False for assets that are never requested (partitioned ones)."""
 
@@ -63,12 +85,20 @@ class Graph:
     outside: frozenset[str] = frozenset()
     """Keys that some contract declares to be made outside the workspace: no input to wait for."""
 
+    def tick(self, location: str) -> float:
+        """Return the seconds between two plans of `location`."""
+        return self.ticks.get(location, DEFAULT_TICK)
+
 
 # --- snapshot: what the event log says ----------------------------------------------------
 
 
 class Phase(str, Enum):
-    """The parts of the time between an asset's inputs being ready and its materialization."""
+    """Where an asset stands on the way to its next version.
+
+    The first four are measured: they add up to the time between an asset's inputs being ready
+    and its materialization. In the others nothing moves.
+    """
 
     WAIT = "wait"
     """Inputs ready, until the run is requested (at most a tick counts)."""
@@ -79,14 +109,29 @@ class Phase(str, Enum):
     EXECUTION = "execution"
     """Step started, until the asset is materialized."""
 
+    FAILING = "failing"
+    """Its last run failed."""
+    SILENT = "silent"
+    """Its location is not heard of."""
+    UNSCHEDULED = "unscheduled"
+    """It is never requested."""
+    UNKNOWN = "unknown"
+    """It depends on something that no location explains, or its data time is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Count, mean (seconds) and variance (seconds squared) of measured durations."""
 
-    count: int
+    count: float
+    """How many were measured; infinite for a duration that was declared."""
     mean: float
     variance: float
+
+    @classmethod
+    def declared(cls, seconds: float) -> Moments:
+        """Return a duration that nobody measured and that leaves nothing to doubt."""
+        return cls(inf, seconds, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +183,9 @@ class AssetState:
     durations: Durations = Durations()
 
 
+NEVER_RUN = AssetState()
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     assets: Mapping[str, AssetState]
@@ -145,8 +193,12 @@ class Snapshot:
     seen: Mapping[str, float] = field(default_factory=dict)
     """When each location was last heard of."""
     since: Mapping[str, float] = field(default_factory=dict)
-    """When each location first published the contract that is in the graph: from then on its
-    dependencies are owed an explanation."""
+    """When each location first published the contract that is in the graph. From then on, each
+    of its dependencies should be in somebody's contract."""
+
+    def state(self, key: str) -> AssetState:
+        """Return the state of the asset `key`."""
+        return self.assets.get(key, NEVER_RUN)
 
 
 # --- plan: what to do, and why ------------------------------------------------------------
@@ -167,8 +219,7 @@ class Blame:
 
     location: str
     asset: str
-    phase: str
-    """A `Phase` value, or "failing", "silent", "unknown"."""
+    phase: Phase
     since: float | None
     message: str
 

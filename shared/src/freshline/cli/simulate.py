@@ -12,7 +12,6 @@ import typer
 
 from freshline.cli.check import WorkspaceOption, stop
 from freshline.model import Durations, Graph, TargetStatus
-from freshline.planner import plan
 from freshline.planner.words import span
 from freshline.simulate.figures import Figures, figures
 from freshline.simulate.what_if import WhatIfError, changed
@@ -43,7 +42,7 @@ def forecast(scenario: Scenario, hours: float) -> Forecast:
     warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
     end = warm_up + hours * 3600.0
     world = simulate(scenario, end)
-    targets = plan(world.graph, world.snapshot(), world.now).targets
+    targets = world.plan().targets
     return Forecast(
         figures=figures(world, warm_up, end),
         maximum={key: target.maximum for key, target in targets.items()},

@@ -30,7 +30,7 @@ def graph_of(contracts: Iterable[Contract] | Mapping[str, Contract]) -> Graph:
                     location=contract.location,
                     deps=export.deps,
                     policy=export.policy,
-                    unit=export.unit,
+                    execution_set=export.unit,
                     schedulable=not export.partitioned,
                 ),
             )

@@ -1,6 +1,6 @@
 """The planner: what to request now, when the rest is next due, for which target, and why.
 
-A pure function of the graph (what the contracts say), a snapshot (what the event log says)
+A pure function of the lineage (what the contracts say), a snapshot (what the event log says)
 and the time. The same three give the same plan, whichever location works it out.
 
 What happens when something cannot run:
@@ -18,16 +18,19 @@ What happens when something cannot run:
 
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
 `claims` (what targets ask of their sources), `decisions` (who starts now), `report` (words).
+`moments` is how measured durations are remembered, `deadlines` how policies are read, `shortest`
+what a path could hold at best.
 """
 
 from __future__ import annotations
 
-from freshline.model import Graph, Plan, Snapshot
+from freshline.model import Plan, Snapshot
 from freshline.planner.claims import claims_of
+from freshline.planner.deadlines import next_tick
 from freshline.planner.decisions import decisions_of
 from freshline.planner.estimate import DEFAULT_DURATIONS, MARGIN
 from freshline.planner.facts import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, facts_of
-from freshline.planner.lineage import DEFAULT_TICK, lineage_of
+from freshline.planner.lineage import Lineage, lineage_of
 from freshline.planner.report import (
     DANGLING_AFTER,
     asset_plans,
@@ -35,23 +38,31 @@ from freshline.planner.report import (
     plan_id,
     target_plans,
 )
+from freshline.planner.shortest import ShortestLag, shortest_lags
 
 __all__ = [
     "DANGLING_AFTER",
     "DEFAULT_DURATIONS",
-    "DEFAULT_TICK",
     "MARGIN",
     "RETRY_CEILING",
     "RETRY_FIRST",
     "SILENT_AFTER",
+    "Lineage",
+    "ShortestLag",
     "idle_message",
+    "lineage_of",
+    "next_tick",
     "plan",
+    "shortest_lags",
 ]
 
 
-def plan(graph: Graph, snapshot: Snapshot, now: float) -> Plan:
-    """What every asset and every target of `graph` is to do at `now` (UTC, epoch seconds)."""
-    lineage = lineage_of(graph)
+def plan(lineage: Lineage, snapshot: Snapshot, now: float) -> Plan:
+    """Return what every asset and every target of `lineage` is to do at `now`.
+
+    `now` is UTC in epoch seconds. Whoever plans makes the lineage by `lineage_of` and keeps it
+    for as long as no contract changes.
+    """
     facts = facts_of(lineage, snapshot, now)
     claims = claims_of(lineage, facts)
     decisions = decisions_of(lineage, facts, claims)

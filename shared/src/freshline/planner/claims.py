@@ -12,7 +12,7 @@ from math import inf, sqrt
 from typing import NamedTuple
 
 from freshline.planner.deadlines import deadline
-from freshline.planner.estimate import MARGIN, SURE, Span, allowance
+from freshline.planner.estimate import MARGIN, SURE, Route, Span, allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.policy import MaxLag
@@ -21,22 +21,36 @@ __all__ = ["Claim", "Urgency", "claims_of", "feasible", "urgency"]
 
 
 class Claim(NamedTuple):
+    """What one target asks of one asset."""
+
     target: str
     policy: MaxLag
     feasible: bool
-    mean: float
-    variance: float
-    """Of the path from the start of a run of the asset until the target is materialized."""
-    allowed: float
-    """That path's allowance, in seconds; 0 while on its way upstream."""
-    advance: float
+    path: Span = Span(0.0, 0.0)
+    """From the start of a run of the asset until the target is materialized."""
+    allowed: float = 0.0
+    """The allowance of that path, in seconds."""
+    advance: float = 0.0
     """Seconds by which to start even earlier, to be in time for a run that others need."""
-    busy: float
+    busy: float = 0.0
     """Seconds that the slowest asset on the path takes; it cannot start again before."""
 
     def latest_start(self, data: float) -> float:
-        """When the successor of a version of that data time must start for this target."""
+        """Return when the successor of a version of that data time must start."""
         return deadline(self.policy, data) - self.allowed - self.advance
+
+    def before(self, span: Span) -> Claim:
+        """Return the claim as it is upstream of a `span` on the path."""
+        path = self.path.then(span)
+        return Claim(
+            target=self.target,
+            policy=self.policy,
+            feasible=self.feasible,
+            path=path,
+            allowed=allowance(path),
+            advance=self.advance,
+            busy=max(self.busy, span.mean),
+        )
 
 
 class Urgency(NamedTuple):
@@ -48,7 +62,7 @@ class Urgency(NamedTuple):
 
 
 def urgency(claims: tuple[Claim, ...], data: float | None) -> Urgency:
-    """The most urgent of `claims` on an asset whose current version has that data time."""
+    """Return the most urgent of `claims` on an asset whose current version has that data time."""
     if not claims:
         return Urgency(inf, None, None)
     if data is None:
@@ -62,91 +76,74 @@ def urgency(claims: tuple[Claim, ...], data: float | None) -> Urgency:
     return Urgency(latest, latest + claim.allowed + claim.advance, claim)
 
 
-def feasible(facts: Facts, target: str, policy: MaxLag) -> bool:
-    """Whether the path could hold the policy. Until every asset on it was measured: yes."""
-    if not facts.routes[target].measured:
-        return True
-    return facts.shortest(target, policy) <= policy.minutes * 60.0
+def feasible(route: Route, policy: MaxLag) -> bool:
+    """Return whether `route` could hold `policy`. Until every asset on it was measured: yes."""
+    return not route.measured or route.shortest(policy) <= policy.minutes * 60.0
 
 
 def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
-    """The claims on every asset that some target needs, some perhaps none."""
+    """Return the claims on every asset that some target needs; some assets have none."""
     asked: dict[str, list[Claim]] = {}
     claims: dict[str, tuple[Claim, ...]] = {}
-    for unit in reversed(lineage.units):
-        for key in unit.keys:
+    for execution_set in reversed(lineage.execution_sets):
+        for key in execution_set.keys:
+            asset = facts.assets[key]
             found = asked.pop(key, [])
             policy = lineage.policies.get(key)
             if policy:
-                able = feasible(facts, key, policy)
-                found.append(Claim(key, policy, able, 0.0, 0.0, 0.0, 0.0, 0.0))
-            stage = facts.stages[key]
+                found.append(Claim(key, policy, feasible(asset.route, policy)))
             kept = _most_urgent(found)
-            claims[key] = tuple([_allowed(_extended(claim, stage.run)) for claim in kept])
-            if unit.obstacle or not unit.schedulable or not kept:
+            claims[key] = tuple([claim.before(asset.stage.run) for claim in kept])
+            if execution_set.obstacle or not execution_set.schedulable or not kept:
                 continue  # its inputs would be made for nothing
-            passed_on = [_extended(claim, stage.wait) for claim in claims[key]]
+            passed_on = [claim.before(asset.stage.wait) for claim in claims[key]]
             for name in lineage.inputs[key]:
-                carried = _carried(facts, passed_on, name, key)
-                advance = _advance(facts, claims[key], name, key, unit.tick) if carried else 0.0
-                if advance:
-                    carried = [claim._replace(advance=claim.advance + advance) for claim in carried]
-                if name in asked:
-                    asked[name].extend(carried)
-                else:
-                    asked[name] = list(carried)
+                asked.setdefault(name, []).extend(
+                    _carried(facts, claims[key], passed_on, name, key)
+                )
     return claims
 
 
-def _extended(claim: Claim, span: Span) -> Claim:
-    target, policy, able, mean, variance, _, advance, busy = claim
-    mean += span.mean
-    variance += span.variance
-    return Claim(target, policy, able, mean, variance, 0.0, advance, max(busy, span.mean))
-
-
-def _allowed(claim: Claim) -> Claim:
-    target, policy, able, mean, variance, _, advance, busy = claim
-    allowed = allowance(Span(mean, variance))
-    return Claim(target, policy, able, mean, variance, allowed, advance, busy)
-
-
-def _carried(facts: Facts, claims: list[Claim], name: str, consumer: str) -> list[Claim]:
-    """The claims on `consumer` that are claims on its input `name`, too.
+def _carried(
+    facts: Facts, claims: tuple[Claim, ...], passed_on: list[Claim], name: str, consumer: str
+) -> list[Claim]:
+    """Return those of `passed_on`, the claims on `consumer`, that are claims on its input `name`.
 
     As long as the consumer cannot use what it is given, one version waiting for it is enough:
     work that waits for a silent location or a failing asset has a use once, not every few
     minutes, and a policy that cannot be held is served at the pace of its slowest stage.
     """
-    if not facts.waits_unused(name, consumer):
-        return claims
-    if consumer in facts.held:
-        return []
-    return [claim for claim in claims if claim.feasible]
+    if facts.waits_unused(name, consumer):
+        if facts.assets[consumer].held:
+            return []
+        passed_on = [claim for claim in passed_on if claim.feasible]
+    advance = _advance(facts, claims, name, consumer) if passed_on else 0.0
+    if not advance:
+        return passed_on
+    return [claim._replace(advance=claim.advance + advance) for claim in passed_on]
 
 
-def _advance(
-    facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str, tick: float
-) -> float:
-    """How much sooner `name` must be there than its own age asks for (seconds).
+def _advance(facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str) -> float:
+    """Return how much sooner `name` must be there than its own age asks for (seconds).
 
-    An asset never overlaps with itself. Where an input's next version would be needed while
-    the consumer, or one further down, is still busy with the run that another input asks for,
-    it has to be in time for that run instead.
+    An asset never overlaps with itself. An input's next version may be needed while the
+    consumer, or one further down, is still busy with the run that another input asks for. Then
+    the version has to be in time for that run instead.
     """
-    taken, data = facts.taken[consumer], facts.data[name]
+    reader = facts.assets[consumer]
+    taken, data = reader.taken, facts.assets[name].data
     if taken is None or data is None or data <= taken:
         return 0.0
-    busy = max([claim.busy for claim in claims]) + tick + MARGIN
+    busy = max([claim.busy for claim in claims]) + reader.tick + MARGIN
     if any(claim.policy.cron for claim in claims):
         later = urgency(claims, data).latest_start - urgency(claims, taken).latest_start
     else:
         later = data - taken
-    return later + tick + MARGIN if 0.0 < later < busy else 0.0
+    return later + reader.tick + MARGIN if 0.0 < later < busy else 0.0
 
 
 def _most_urgent(claims: list[Claim]) -> list[Claim]:
-    """Without those that others of the same kind make superfluous.
+    """Leave out claims that others of the same kind make superfluous.
 
     Claims that can be held never hide behind one that cannot, nor does a cron behind anything
     but itself.
@@ -157,15 +154,12 @@ def _most_urgent(claims: list[Claim]) -> list[Claim]:
     for claim in claims:
         cron = claim.policy.cron
         kind = (claim.feasible, cron, claim.policy) if cron else claim.feasible
-        if kind in kinds:
-            kinds[kind].append(claim)
-        else:
-            kinds[kind] = [claim]
+        kinds.setdefault(kind, []).append(claim)
     return [claim for alike in kinds.values() for claim in _extremes(alike)]
 
 
 def _extremes(claims: list[Claim]) -> list[Claim]:
-    """The tightest claim as it is, and the tightest if nothing varied.
+    """Return the tightest claim as it is, and the tightest if nothing varied.
 
     The more the path upstream varies, the less does it matter which claim varies more, so one
     of these two is the most urgent at the source, or as good as that.
@@ -175,10 +169,10 @@ def _extremes(claims: list[Claim]) -> list[Claim]:
     tightest = roughest = claims[0]
     least = least_sure = inf
     for claim in claims:
-        room = claim.policy.minutes * 60.0 - claim.mean - claim.advance
+        room = claim.policy.minutes * 60.0 - claim.path.mean - claim.advance
         if room < least:
             least, tightest = room, claim
-        sure = room - SURE * sqrt(claim.variance)
+        sure = room - SURE * sqrt(claim.path.variance)
         if sure < least_sure:
             least_sure, roughest = sure, claim
     return [tightest] if tightest is roughest else [tightest, roughest]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect, insort
 from datetime import datetime, timezone
+from functools import lru_cache
 from math import inf
 from zoneinfo import ZoneInfo
 
@@ -11,44 +12,60 @@ from croniter import croniter  # type: ignore[import-untyped]  # it ships no typ
 
 from freshline.policy import MaxLag
 
-__all__ = ["deadline", "overdue"]
+__all__ = ["deadline", "next_tick", "overdue"]
 
 
 def deadline(policy: MaxLag, data_time: float) -> float:
-    """The last moment (epoch seconds) at which a version of that data time satisfies `policy`.
+    """Return the last time (epoch seconds) at which a version of that data time is good enough.
 
-    With a cron, the first of its ticks at which the version would be too old: newer data must
-    be there at that tick, and until then nothing is asked.
+    With a cron, that is the first of its ticks at which the version would be too old: newer
+    data must be there at that tick, and until then nothing is asked.
     """
     limit = data_time + policy.minutes * 60.0
-    if policy.cron is None:
-        return limit
-    return _tick_after(policy.cron, policy.timezone or "UTC", limit)
+    return limit if policy.cron is None else next_tick(policy.cron, policy.timezone, limit)
 
 
 def overdue(policy: MaxLag, data_time: float, now: float) -> bool:
-    """Whether a version of that data time fails `policy` now."""
+    """Return whether a version of that data time fails `policy` now."""
     limit = deadline(policy, data_time)
     return now > limit if policy.cron is None else now >= limit
 
 
-_MANY = 10_000
-_periods: dict[tuple[str, str], list[tuple[float, float]]] = {}
-"""For each cron and time zone, sorted: times between two ticks, as far as they were needed.
-Working one out takes half a millisecond, and a plan asks for thousands."""
+def next_tick(cron: str, timezone: str | None, after: float) -> float:
+    """Return the first tick (epoch seconds) of `cron` after a time.
+
+    `timezone` is the IANA name of the time zone that the cron is read in; None: UTC.
+    """
+    return _ticks(cron, timezone or "UTC").following(after)
 
 
-def _tick_after(cron: str, zone: str, moment: float) -> float:
-    """The first tick of `cron` after `moment`."""
-    known = _periods.setdefault((cron, zone), [])
-    place = bisect(known, (moment, inf))
-    if place and moment < known[place - 1][1]:
-        return known[place - 1][1]
-    begin = datetime.fromtimestamp(moment, timezone.utc).astimezone(ZoneInfo(zone))
-    ticks = croniter(cron, begin)
-    following = float(ticks.get_next(float))
-    previous = float(ticks.get_prev(float))
-    if len(known) >= _MANY:
-        known.clear()
-    insort(known, (min(moment, previous), following))
-    return following
+@lru_cache(maxsize=1_000)
+def _ticks(cron: str, zone: str) -> _Ticks:
+    return _Ticks(cron, zone)
+
+
+class _Ticks:
+    """The ticks of a cron. They never change, and each costs half a millisecond to work out; a
+    plan asks for thousands."""
+
+    _MANY = 10_000
+
+    def __init__(self, cron: str, zone: str) -> None:
+        self._cron = cron
+        self._zone = ZoneInfo(zone)
+        self._known: list[tuple[float, float]] = []
+        """Sorted: times between two ticks, as far as they were needed."""
+
+    def following(self, time: float) -> float:
+        """Return the first tick after `time`."""
+        place = bisect(self._known, (time, inf))
+        if place and time < self._known[place - 1][1]:
+            return self._known[place - 1][1]
+        begin = datetime.fromtimestamp(time, timezone.utc).astimezone(self._zone)
+        ticks = croniter(self._cron, begin)
+        following = float(ticks.get_next(float))
+        previous = float(ticks.get_prev(float))
+        if len(self._known) >= self._MANY:
+            self._known.clear()
+        insort(self._known, (min(time, previous), following))
+        return following

@@ -1,6 +1,7 @@
 """What the graph alone says: who feeds whom, in which order, and what cannot be explained.
 
-Worked out once for each graph; a tick in which no contract changed costs nothing here.
+It is worked out once for each graph. Whoever plans keeps the `Lineage` for as long as no
+contract changes, so that a tick without a change costs nothing here.
 """
 
 from __future__ import annotations
@@ -8,27 +9,28 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 
-from freshline.model import Asset, Graph
+from freshline.model import Asset, Durations, Graph
+from freshline.planner.estimate import Stage, stage_of
 from freshline.policy import MaxLag
 
-__all__ = ["DEFAULT_TICK", "Lineage", "Unit", "lineage_of"]
-
-DEFAULT_TICK = 5.0
-"""Seconds between two plans of a location that does not say."""
+__all__ = ["ExecutionSet", "Lineage", "lineage_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """Assets that are always made together; most units have one."""
+class ExecutionSet:
+    """Assets that are always made together; most sets have one."""
 
     keys: tuple[str, ...]
     location: str
     tick: float
+    """Seconds between two plans of its location."""
     schedulable: bool
     feeders: int
-    """How many other units it reads from."""
+    """From how many other execution sets it reads."""
     obstacle: str
     """Why it can never be requested as the graph stands; "" when it can."""
 
@@ -39,63 +41,55 @@ class Lineage:
 
     graph: Graph
     policies: Mapping[str, MaxLag]
-    """Of every target, by key."""
-    units: tuple[Unit, ...]
-    """Each after every unit that feeds it."""
+    """The policy of every target, by key."""
+    execution_sets: tuple[ExecutionSet, ...]
+    """Each after every execution set that feeds it. Those on a cycle come last."""
     inputs: Mapping[str, tuple[str, ...]]
-    """What an asset reads that another run makes; none: a root."""
-    unknown: Mapping[str, tuple[str, ...]]
-    """Dependencies that no contract explains, for the assets that have any."""
+    """What an asset reads that another run makes; a root has none."""
     digest: str
+    _stages: dict[str, tuple[Durations, Stage]] = field(default_factory=dict, compare=False)
+    """The last stage of each asset, and the durations that it was worked out from."""
 
+    def stage(self, key: str, durations: Durations, execution_set: ExecutionSet) -> Stage:
+        """Return the stage of the asset `key`, which belongs to `execution_set`.
 
-_latest: Lineage | None = None
+        Durations are the same object from tick to tick, until a run adds to them.
+        """
+        known = self._stages.get(key)
+        if known is None or known[0] is not durations:
+            stage = stage_of(durations, execution_set.tick, execution_set.feeders)
+            known = self._stages[key] = durations, stage
+        return known[1]
 
 
 def lineage_of(graph: Graph) -> Lineage:
-    """The lineage of `graph`, remembered for as long as the same graph is asked about."""
-    global _latest
-    known = _latest
-    if known is None or known.graph is not graph:
-        known = _latest = _work_out(graph)
-    return known
-
-
-def _work_out(graph: Graph) -> Lineage:
+    """Return the lineage of `graph`."""
     siblings = _siblings(graph)
     policies = {key: asset.policy for key, asset in sorted(graph.assets.items()) if asset.policy}
     needed = _needed(graph, siblings, policies)
-    inputs: dict[str, tuple[str, ...]] = {}
-    unknown: dict[str, tuple[str, ...]] = {}
-    for key in needed:
-        inputs[key] = tuple(
+    inputs = {
+        key: tuple(
             dep
             for dep in _read_from_elsewhere(graph, graph.assets[key])
             if dep in graph.assets and dep not in graph.outside
         )
-        strange = tuple(
-            dep
-            for dep in graph.assets[key].deps
-            if dep not in graph.assets and dep not in graph.outside
-        )
-        if strange:
-            unknown[key] = strange
+        for key in needed
+    }
     return Lineage(
         graph=graph,
         policies=policies,
-        units=tuple(_ordered(graph, needed, siblings, inputs, unknown)),
+        execution_sets=tuple(_ordered(graph, needed, siblings, inputs)),
         inputs=inputs,
-        unknown=unknown,
         digest=_digest(graph),
     )
 
 
 def _siblings(graph: Graph) -> dict[str, tuple[str, ...]]:
-    """The unit of every asset, as the keys in it."""
+    """Return, for every asset, the keys of its execution set."""
     together: dict[tuple[str, str], list[str]] = {}
     for key in sorted(graph.assets):
         asset = graph.assets[key]
-        name = (asset.location, asset.unit) if asset.unit else ("", key)
+        name = (asset.location, asset.execution_set) if asset.execution_set else ("", key)
         together.setdefault(name, []).append(key)
     return {key: tuple(keys) for keys in together.values() for key in keys}
 
@@ -103,7 +97,7 @@ def _siblings(graph: Graph) -> dict[str, tuple[str, ...]]:
 def _needed(
     graph: Graph, siblings: Mapping[str, tuple[str, ...]], targets: Iterable[str]
 ) -> frozenset[str]:
-    """The targets, all that they are made from, and all that is made along with it."""
+    """Return the targets, all that they are made from, and all that is made along with it."""
     found: set[str] = set()
     waiting = list(targets)
     while waiting:
@@ -117,7 +111,7 @@ def _needed(
 
 
 def _read_from_elsewhere(graph: Graph, asset: Asset) -> Iterator[str]:
-    """Its dependencies, with those of its own unit replaced by what these read."""
+    """Yield its dependencies, with those in its own execution set replaced by what these read."""
     seen: set[str] = {asset.key}
     waiting = deque(asset.deps)
     while waiting:
@@ -126,10 +120,15 @@ def _read_from_elsewhere(graph: Graph, asset: Asset) -> Iterator[str]:
             continue
         seen.add(dep)
         other = graph.assets.get(dep)
-        if other and asset.unit and (other.location, other.unit) == (asset.location, asset.unit):
+        if other and _made_together(asset, other):
             waiting.extend(other.deps)
         else:
             yield dep
+
+
+def _made_together(asset: Asset, other: Asset) -> bool:
+    together = (asset.location, asset.execution_set) == (other.location, other.execution_set)
+    return together and asset.execution_set != ""
 
 
 def _ordered(
@@ -137,46 +136,47 @@ def _ordered(
     needed: frozenset[str],
     siblings: Mapping[str, tuple[str, ...]],
     inputs: Mapping[str, tuple[str, ...]],
-    unknown: Mapping[str, tuple[str, ...]],
-) -> Iterator[Unit]:
-    """The units of `needed`, inputs first; those on a cycle, or fed by one, come last."""
-    feeding = {
+) -> Iterator[ExecutionSet]:
+    """Yield the execution sets of `needed`, inputs first; those on a cycle, or fed by one, last."""
+    feeders = {
         siblings[key]: {siblings[dep] for member in siblings[key] for dep in inputs[member]}
         for key in sorted(needed)
     }
-    fed: dict[tuple[str, ...], list[tuple[str, ...]]] = {keys: [] for keys in feeding}
-    missing = {keys: len(feeders) for keys, feeders in feeding.items()}
-    for keys, feeders in feeding.items():
-        for feeder in feeders:
-            fed[feeder].append(keys)
-    ready = deque(keys for keys, count in missing.items() if count == 0)
-    while ready:
-        keys = ready.popleft()
-        del missing[keys]
-        obstacle = _unknown_obstacle(keys, unknown)
-        yield _unit(graph, keys, len(feeding[keys]), obstacle)
-        for consumer in fed[keys]:
-            missing[consumer] -= 1
-            if missing[consumer] == 0:
-                ready.append(consumer)
-    for keys in missing:
+    sorter = TopologicalSorter(feeders)
+    with suppress(CycleError):  # it still gives out what is on no cycle
+        sorter.prepare()
+    left = dict.fromkeys(feeders)
+    while ready := sorter.get_ready():
+        for keys in ready:
+            del left[keys]
+            yield _execution_set(graph, keys, len(feeders[keys]), _unexplained(graph, keys))
+        sorter.done(*ready)
+    for keys in left:
         obstacle = f"{keys[0]} depends, in the end, on itself"
-        yield _unit(graph, keys, len(feeding[keys]), obstacle)
+        yield _execution_set(graph, keys, len(feeders[keys]), obstacle)
 
 
-def _unknown_obstacle(keys: tuple[str, ...], unknown: Mapping[str, tuple[str, ...]]) -> str:
+def _unexplained(graph: Graph, keys: tuple[str, ...]) -> str:
+    """Name the dependencies that no contract explains; "" when there are none."""
     for key in keys:
-        if key in unknown:
-            return f"{key} depends on {' and '.join(unknown[key])}, which no location explains"
+        unknown = [
+            dep
+            for dep in graph.assets[key].deps
+            if dep not in graph.assets and dep not in graph.outside
+        ]
+        if unknown:
+            return f"{key} depends on {' and '.join(unknown)}, which no location explains"
     return ""
 
 
-def _unit(graph: Graph, keys: tuple[str, ...], feeders: int, obstacle: str) -> Unit:
+def _execution_set(
+    graph: Graph, keys: tuple[str, ...], feeders: int, obstacle: str
+) -> ExecutionSet:
     location = graph.assets[keys[0]].location
-    return Unit(
+    return ExecutionSet(
         keys=keys,
         location=location,
-        tick=graph.ticks.get(location, DEFAULT_TICK),
+        tick=graph.tick(location),
         schedulable=all(graph.assets[key].schedulable for key in keys),
         feeders=feeders,
         obstacle=obstacle,
@@ -184,8 +184,8 @@ def _unit(graph: Graph, keys: tuple[str, ...], feeders: int, obstacle: str) -> U
 
 
 def _digest(graph: Graph) -> str:
-    seal = hashlib.blake2b(digest_size=8)
+    digest = hashlib.blake2b(digest_size=8)
     for key in sorted(graph.assets):
-        seal.update(repr(graph.assets[key]).encode())
-    seal.update(repr((sorted(graph.ticks.items()), sorted(graph.outside))).encode())
-    return seal.hexdigest()
+        digest.update(repr(graph.assets[key]).encode())
+    digest.update(repr((sorted(graph.ticks.items()), sorted(graph.outside))).encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The plan as people and sensors read it: one line an asset, one verdict a target."""
+"""The plan as people and sensors read it: a line for each asset, a state for each target."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ then it is called dangling."""
 
 
 def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
-    """A digest of what the plan is made from, the moment apart."""
-    seal = blake2b(lineage.digest.encode(), digest_size=6)
-    for unit in lineage.units:
-        for key in unit.keys:
+    """Return a digest of what the plan is made from, except for the time."""
+    digest = blake2b(lineage.digest.encode(), digest_size=6)
+    for execution_set in lineage.execution_sets:
+        for key in execution_set.keys:
             state = snapshot.assets.get(key)
             if state:
                 version = state.version.id if state.version else ""
                 run = state.pending.run_id if state.pending else ""
-                seal.update(f"{key} {version} {run} {state.failures}\n".encode())
-    return seal.hexdigest()
+                digest.update(f"{key} {version} {run} {state.failures}\n".encode())
+    return digest.hexdigest()
 
 
 def asset_plans(
     lineage: Lineage, decisions: Mapping[str, Decision], now: float
 ) -> dict[str, AssetPlan]:
+    """Return what to do about every asset in `lineage`, by key."""
     plans: dict[str, AssetPlan] = {}
-    for unit in lineage.units:
-        for key in unit.keys:
+    for execution_set in lineage.execution_sets:
+        for key in execution_set.keys:
             decision = decisions[key]
             latest, due, claim = decision.urgency
             plans[key] = AssetPlan(
@@ -59,7 +60,7 @@ def asset_plans(
                 deadline=due if due is not None and due != -inf else None,
                 slack=latest - now if -inf < latest < inf else None,
                 reason=decision.reason,
-                run=unit.keys[0] if decision.alone else "",
+                run=execution_set.keys[0] if decision.alone else "",
             )
     return plans
 
@@ -69,27 +70,28 @@ def target_plans(
     facts: Facts,
     decisions: Mapping[str, Decision],
 ) -> dict[str, TargetPlan]:
+    """Return how every target in `lineage` stands, by key."""
     return {key: _target_plan(key, lineage, facts, decisions) for key in lineage.policies}
 
 
 def _target_plan(
     key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]
 ) -> TargetPlan:
-    asset = lineage.graph.assets[key]
     policy = lineage.policies[key]
     maximum = policy.minutes * 60.0
-    version = facts.states[key].version
+    asset = facts.assets[key]
+    version = asset.state.version
     data = version.data_time if version else None
     lag = None if data is None else max(0.0, facts.now - data)
     late = data is None or overdue(policy, data, facts.now)
-    hold = facts.held.get(key)
-    shortest = facts.shortest(key, policy)
+    shortest = asset.route.shortest(policy)
+    hold = asset.held
     blame = _blame(hold, facts.now) if hold else None
     if blame is None and late:
         blame = _culprit(key, lineage, facts, decisions)
-    if hold and (late or hold.phase in ("silent", "unknown")):
+    if hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):
         status = TargetStatus.BLOCKED
-    elif not feasible(facts, key, policy):
+    elif not feasible(asset.route, policy):
         status = TargetStatus.INFEASIBLE
     else:
         status = TargetStatus.LATE if late else TargetStatus.FRESH
@@ -121,9 +123,9 @@ def _target_plan(
 
 
 def _blame(hold: Hold, now: float) -> Blame:
-    """A hold, as said about the targets behind it."""
+    """Return a hold, as said about the targets behind it."""
     message = hold.message
-    if hold.phase != "unknown":
+    if hold.phase is not Phase.UNKNOWN:
         message += f" since {clock(hold.since)}" if hold.since is not None else ""
     elif hold.since is None or now - hold.since > DANGLING_AFTER:
         message += ": dangling"
@@ -133,15 +135,13 @@ def _blame(hold: Hold, now: float) -> Blame:
 
 
 def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]) -> Blame:
-    """Who a late target waits for: upstream along its oldest input, to what is being done."""
+    """Return who a late target waits for, found by going upstream along its oldest input."""
     while True:
-        location = lineage.graph.assets[key].location
-        pending = facts.pending.get(key)
-        decision = decisions[key]
-        version = facts.states[key].version
+        asset, decision = facts.assets[key], decisions[key]
+        pending, version = asset.pending, asset.state.version
         if pending and pending.started_at is not None:
             message = f"{key} has been running for {span(facts.now - pending.started_at)}"
-            return Blame(location, key, Phase.EXECUTION.value, pending.started_at, message)
+            return Blame(asset.location, key, Phase.EXECUTION, pending.started_at, message)
         if pending:
             ahead = [name for name in lineage.inputs[key] if _run_of(name, facts) == pending.run_id]
             if ahead:  # its turn comes later in the same run
@@ -151,32 +151,32 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
             since = launched or pending.requested_at
             message = f"{key} has been {doing} for {span(facts.now - since)}"
-            return Blame(location, key, phase.value, since, message)
+            return Blame(asset.location, key, phase, since, message)
         if decision.request:
             message = f"{key} is requested now: {decision.reason}"
-            return Blame(location, key, Phase.WAIT.value, None, message)
+            return Blame(asset.location, key, Phase.WAIT, None, message)
         oldest = min(
             lineage.inputs[key],
-            key=lambda name: (facts.data[name] is not None, facts.data[name]),
+            key=lambda name: (facts.assets[name].data is not None, facts.assets[name].data),
             default=None,
         )
         if oldest is None or facts.waits_unused(oldest, key):
-            made = facts.states[oldest].version if oldest else None
+            made = facts.assets[oldest].state.version if oldest else None
             message = f"{key} waits: {decision.reason}"
-            return Blame(location, key, Phase.WAIT.value, made.at if made else None, message)
+            return Blame(asset.location, key, Phase.WAIT, made.at if made else None, message)
         if version and version.data_time is None:
             message = f"the data time of {key} is unknown until its next run"
-            return Blame(location, key, "unknown", version.at, message)
+            return Blame(asset.location, key, Phase.UNKNOWN, version.at, message)
         key = oldest
 
 
 def _run_of(key: str, facts: Facts) -> str | None:
-    pending = facts.pending.get(key)
+    pending = facts.assets[key].pending
     return pending.run_id if pending else None
 
 
 def idle_message(plan: Plan, location: str, graph: Graph) -> str:
-    """What happens next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10)`."""
+    """Say what happens next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10)`."""
     best: AssetPlan | None = None
     running: AssetPlan | None = None
     for key, asset_plan in plan.assets.items():

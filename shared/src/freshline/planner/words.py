@@ -1,4 +1,4 @@
-"""Moments and durations as people read them."""
+"""Times and durations as people read them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from math import isinf
 __all__ = ["clock", "span"]
 
 
-def clock(moment: float) -> str:
+def clock(time: float) -> str:
     """`12:03:10` (UTC) for epoch seconds."""
-    if isinf(moment):
-        return "any time" if moment < 0 else "no time"
-    seconds = int(moment) % 86_400
+    if isinf(time):
+        return "any time" if time < 0 else "no time"
+    seconds = int(time) % 86_400
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 

@@ -14,7 +14,7 @@ from freshline.contract import Contract, ContractReader, PublishedContract, grap
 from freshline.contract.publication import digest
 from freshline.history import History
 from freshline.model import Graph, Plan, Snapshot
-from freshline.planner import plan
+from freshline.planner import lineage_of, plan
 
 __all__ = ["Observer", "Outlook"]
 
@@ -65,7 +65,7 @@ class Observer:
         return Outlook(
             graph=graph,
             snapshot=snapshot,
-            plan=plan(graph, snapshot, now),
+            plan=plan(lineage_of(graph), snapshot, now),
             published=published,
             problems=problems,
             contracts=tuple(contract.contract for contract in heard.values()),

@@ -6,16 +6,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timezone
-from typing import Final
+from math import inf
 
 from dagster import AssetCheckKey, AssetKey, RunRequest
 
-from freshline.model import AssetPlan, AssetState, Graph, Plan, Snapshot
+from freshline.model import AssetPlan, Graph, Plan, Snapshot
 from freshline.names import DEADLINE_TAG, PLAN_TAG, PLANNED_TAG, REASON_TAG, SLACK_TAG, TARGET_TAG
 
 __all__ = ["run_requests"]
-
-_NEVER_RUN: Final = AssetState()
 
 
 def run_requests(
@@ -58,7 +56,7 @@ def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
     """
     digest = hashlib.sha256()
     for key in sorted(keys):
-        state = snapshot.assets.get(key, _NEVER_RUN)
+        state = snapshot.state(key)
         version = state.version.id if state.version else 0
         digest.update(f"{key}\0{version}\0{state.last_run_id}\0{state.failures}\n".encode())
     return digest.hexdigest()[:32]
@@ -83,5 +81,5 @@ def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     return tags
 
 
-def _or_never(moment: float | None) -> float:
-    return float("inf") if moment is None else moment
+def _or_never(time: float | None) -> float:
+    return inf if time is None else time

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, floor, inf
 
-from freshline.planner.deadlines import deadline
+from freshline.planner import next_tick
 from freshline.policy import MaxLag
 from freshline.simulate.world import World
 
@@ -45,7 +45,7 @@ def figures(world: World, begin: float, end: float) -> Figures:
     for run in world.runs:
         ended = {key for key, at in run.ended.items() if begin <= at < end}
         made += len(ended)
-        syncs += len({graph.assets[key].unit or key for key in ended & roots})
+        syncs += len({graph.assets[key].execution_set or key for key in ended & roots})
     targets = {
         key: _lateness(world.versions.get(key, []), asset.policy, begin, end)
         for key, asset in sorted(graph.assets.items())
@@ -74,10 +74,10 @@ def _lateness(
             samples += total
             longest = max(longest, last - data_time)
         else:
-            tick = deadline(MaxLag(1e-9, policy.cron, policy.timezone), first - 1e-3)
+            tick = next_tick(policy.cron, policy.timezone, first - 1e-3)
             while tick < last:
                 samples += 1
                 late += tick - data_time > policy.minutes * 60.0 + 1e-6
                 longest = max(longest, tick - data_time)
-                tick = deadline(MaxLag(1e-9, policy.cron, policy.timezone), tick)
+                tick = next_tick(policy.cron, policy.timezone, tick)
     return Lateness(late / samples if samples else 0.0, longest)

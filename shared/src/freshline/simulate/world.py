@@ -15,8 +15,18 @@ from math import exp, inf
 from random import Random
 from typing import Protocol
 
-from freshline.model import AssetState, Graph, Pending, Phase, Snapshot, Version
-from freshline.planner import DEFAULT_TICK, plan
+from freshline.model import (
+    NEVER_RUN,
+    AssetState,
+    Graph,
+    Pending,
+    Phase,
+    Plan,
+    Snapshot,
+    Version,
+    data_time_of,
+)
+from freshline.planner import lineage_of, plan
 from freshline.planner.moments import measure, remember
 
 __all__ = [
@@ -70,7 +80,7 @@ class Fault:
 class Scenario:
     graph: Graph
     durations: Mapping[str, Duration]
-    """Execution of each asset; the assets of a unit take what its slowest takes."""
+    """Execution of each asset; an execution set takes what its slowest asset takes."""
     launch: Duration = Duration(0.0)
     """From the request of a run until its first step starts."""
     phases: Mapping[str, float] = field(default_factory=dict)
@@ -114,19 +124,20 @@ class ByPlan:
     """freshline itself, as the sensor of each location uses it."""
 
     def __init__(self) -> None:
-        self._moment: tuple[float, int] | None = None
+        # Of one time and state, all locations make the same plan: it is worked out once.
+        self._planned: tuple[float, int] | None = None
         self._runs: dict[str, list[tuple[str, ...]]] = {}
 
     def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
-        moment = (world.now, world.changes)
-        if self._moment != moment:
-            self._moment = moment
+        state = (world.now, world.changes)
+        if self._planned != state:
+            self._planned = state
             self._runs = self._requested(world)
         return self._runs.get(location, [])
 
     def _requested(self, world: World) -> dict[str, list[tuple[str, ...]]]:
         together: dict[tuple[str, str], list[str]] = {}
-        for key, asset_plan in plan(world.graph, world.snapshot(), world.now).assets.items():
+        for key, asset_plan in world.plan().assets.items():
             if asset_plan.request:
                 owner = world.graph.assets[key].location
                 together.setdefault((owner, asset_plan.run), []).append(key)
@@ -151,7 +162,7 @@ class World:
 
     def __init__(self, scenario: Scenario, scheduler: Scheduler) -> None:
         self.scenario = scenario
-        self.graph = scenario.graph
+        self.lineage = lineage_of(scenario.graph)
         self.now = 0.0
         self.changes = 0
         """Counts what has changed in `states`."""
@@ -170,13 +181,22 @@ class World:
         self._executing: dict[str, int] = {}
         for location in sorted({asset.location for asset in self.graph.assets.values()}):
             self._at(scenario.phases.get(location, 0.0), partial(self._tick, location), rank=1)
-        for moment, key in scenario.by_hand:
-            self._at(moment, partial(self._start_by_hand, key))
-        for moment, graph in scenario.deployments:
-            self._at(moment, partial(self._deploy, graph), rank=-1)
+        for time, key in scenario.by_hand:
+            self._at(time, partial(self._start_by_hand, key))
+        for time, graph in scenario.deployments:
+            self._at(time, partial(self._deploy, graph), rank=-1)
+
+    @property
+    def graph(self) -> Graph:
+        return self.lineage.graph
 
     def snapshot(self) -> Snapshot:
+        """Return what a history would say now."""
         return Snapshot(dict(self.states), dict(self.seen))
+
+    def plan(self) -> Plan:
+        """Return what freshline would do now."""
+        return plan(self.lineage, self.snapshot(), self.now)
 
     def advance(self, until: float) -> None:
         """Let everything happen that happens before `until`."""
@@ -185,14 +205,14 @@ class World:
             happen()
         self.now = until
 
-    def _at(self, moment: float, happen: Callable[[], None], rank: int = 0) -> None:
-        """At one moment runs end first (rank 0), then sensors tick (rank 1)."""
-        heapq.heappush(self._events, (moment, rank, next(self._order), happen))
+    def _at(self, time: float, happen: Callable[[], None], rank: int = 0) -> None:
+        """At the same time, runs end first (rank 0), then sensors tick (rank 1)."""
+        heapq.heappush(self._events, (time, rank, next(self._order), happen))
 
     # --- locations ------------------------------------------------------------------------
 
     def _tick(self, location: str) -> None:
-        interval = self.graph.ticks.get(location, DEFAULT_TICK)
+        interval = self.graph.tick(location)
         self._at(self.now + interval, partial(self._tick, location), rank=1)
         if any(
             outage.location == location and outage.begin <= self.now < outage.end
@@ -204,26 +224,27 @@ class World:
             self.start_run(keys)
 
     def _deploy(self, graph: Graph) -> None:
-        self.graph = graph
+        self.lineage = lineage_of(graph)
         self.changes += 1
 
     def _start_by_hand(self, key: str) -> None:
-        self.start_run(self._unit_of(key))
+        self.start_run(self._made_together(key))
 
-    def _unit_of(self, key: str) -> tuple[str, ...]:
+    def _made_together(self, key: str) -> tuple[str, ...]:
+        """Return the keys of the execution set that the asset belongs to."""
         asset = self.graph.assets[key]
-        if not asset.unit:
+        if not asset.execution_set:
             return (key,)
         return tuple(
             other.key
             for other in self.graph.assets.values()
-            if (other.location, other.unit) == (asset.location, asset.unit)
+            if (other.location, other.execution_set) == (asset.location, asset.execution_set)
         )
 
     # --- runs ------------------------------------------------------------------------------
 
     def start_run(self, keys: Sequence[str]) -> Run:
-        """Request a run of `keys`, all of one location, at this moment."""
+        """Request a run of `keys`, all of one location, now."""
         run = Run(
             id=f"run-{len(self.runs) + 1}",
             location=self.graph.assets[keys[0]].location,
@@ -241,66 +262,61 @@ class World:
         return run
 
     def _start_ready(self, run: Run) -> None:
-        """Start every unit of `run` whose inputs in the same run are there."""
+        """Start every execution set of `run` whose inputs in the same run are there."""
         ended = run.ended.keys() | run.failed.keys()
         for key in run.keys:
             if key in run.started or key in ended:
                 continue
-            unit = tuple(other for other in self._unit_of(key) if other in run.keys)
-            inputs = {dep for other in unit for dep in self.graph.assets[other].deps} - set(unit)
-            within = inputs & set(run.keys)
+            together = tuple(other for other in self._made_together(key) if other in run.keys)
+            inputs = {dep for other in together for dep in self.graph.assets[other].deps}
+            within = (inputs - set(together)) & set(run.keys)
             if within & run.failed.keys():
-                for other in unit:
+                for other in together:
                     run.failed[other] = self.now
                     self._update(other, pending=None)
             elif within <= run.ended.keys():
-                self._start(run, unit)
+                self._start(run, together)
 
-    def _start(self, run: Run, unit: tuple[str, ...]) -> None:
+    def _start(self, run: Run, together: tuple[str, ...]) -> None:
         ready: dict[str, float | None] = {}
-        for key in unit:
+        for key in together:
             if self._executing.get(key):
                 self.overlaps.append((self.now, key))
             self._executing[key] = self._executing.get(key, 0) + 1
-            data_time, ready[key] = self._read_inputs(key)
+            inputs = self._read_inputs(key)
+            data_time = data_time_of(_data_time(version) for version in inputs)
+            ready[key] = max((version.at for version in inputs if version), default=None)
             run.started[key] = self.now
-            run.data_times[key] = data_time
+            run.data_times[key] = data_time if inputs else self.now
             self._update(
                 key, pending=Pending(run.id, run.requested_at, self.now, run.data_times[key])
             )
-        slowest = max((self.scenario.durations[key] for key in unit), key=lambda one: one.mean)
+        slowest = max((self.scenario.durations[key] for key in together), key=lambda one: one.mean)
         seconds = slowest.sample(self._random)
-        self._at(self.now + seconds, partial(self._end, run, unit, ready))
+        self._at(self.now + seconds, partial(self._end, run, together, ready))
 
-    def _read_inputs(self, key: str) -> tuple[float | None, float | None]:
-        """The data time of what is read now, and when the last of it was made."""
-        lowest: float = self.now
-        ready: float | None = None
-        unit = self._unit_of(key)
+    def _read_inputs(self, key: str) -> list[Version | None]:
+        """Return the version of each input that is read now; None: the input has none."""
+        together = self._made_together(key)
+        versions: list[Version | None] = []
         waiting = list(self.graph.assets[key].deps)
         seen = set(waiting)
         while waiting:
             dep = waiting.pop()
-            if dep in unit:
+            if dep in together:
                 more = set(self.graph.assets[dep].deps) - seen
                 seen |= more
                 waiting.extend(more)
-                continue
-            if dep not in self.graph.assets:
-                continue
-            version = self.states.get(dep, AssetState()).version
-            if version is None or version.data_time is None:
-                return None, ready
-            lowest = min(lowest, version.data_time)
-            ready = version.at if ready is None else max(ready, version.at)
-        return lowest, ready
+            elif dep in self.graph.assets:
+                versions.append(self.states.get(dep, NEVER_RUN).version)
+        return versions
 
-    def _end(self, run: Run, unit: tuple[str, ...], ready: Mapping[str, float | None]) -> None:
+    def _end(self, run: Run, together: tuple[str, ...], ready: Mapping[str, float | None]) -> None:
         fails = self._random.random() < self.scenario.failure_rate or any(
-            fault.asset in unit and fault.begin <= self.now < fault.end
+            fault.asset in together and fault.begin <= self.now < fault.end
             for fault in self.scenario.faults
         )
-        for key in unit:
+        for key in together:
             self._executing[key] -= 1
             if fails:
                 self._fail(run, key)
@@ -332,7 +348,7 @@ class World:
             launched_at=run.launched_at,
             started_at=run.started[key],
             materialized_at=self.now,
-            tick=self.graph.ticks.get(run.location, DEFAULT_TICK),
+            tick=self.graph.tick(run.location),
         )
         self._update(
             key,
@@ -347,5 +363,9 @@ class World:
         self.versions.setdefault(key, []).append((self.now, data_time))
 
     def _update(self, key: str, **changes: object) -> None:
-        self.states[key] = replace(self.states.get(key, AssetState()), **changes)  # type: ignore[arg-type]
+        self.states[key] = replace(self.states.get(key, NEVER_RUN), **changes)  # type: ignore[arg-type]
         self.changes += 1
+
+
+def _data_time(version: Version | None) -> float | None:
+    return version.data_time if version else None
