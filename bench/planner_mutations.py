@@ -32,8 +32,8 @@ MUTATIONS = (
     Mutation(
         "a root starts at the last tick before its latest start",
         "decisions.py",
-        "if self.now + unit.tick > latest:\n                return",
-        "if self.now > latest:\n                return",
+        "if self._is_due(key):\n                return _Vote",
+        "if self.now > latest:\n                return _Vote",
     ),
     Mutation(
         "nothing runs on inputs that would not improve it",
@@ -50,7 +50,7 @@ MUTATIONS = (
     Mutation(
         "nothing is requested that is already in the making",
         "decisions.py",
-        "if pending:\n            for key",
+        "if first.pending:\n            for key",
         "if False:\n            for key",
     ),
     Mutation(
@@ -62,26 +62,26 @@ MUTATIONS = (
     Mutation(
         "work that nobody can use is not asked for again",
         "claims.py",
-        "if consumer in facts.held:\n        return []",
-        "if consumer in facts.held:\n        return claims",
+        "if facts.assets[consumer].held:\n            return []",
+        "if facts.assets[consumer].held:\n            return passed_on",
     ),
     Mutation(
         "what an outage leaves behind is not worth a run of its own",
         "decisions.py",
-        "return self._outdone_at(key, unit, {})",
+        "return self._superseded_at(key, {})",
         "return None",
     ),
     Mutation(
         "after an outage, what is on its way is waited for",
         "decisions.py",
-        "soon = arrival <= end + busy + unit.tick",
+        "soon = arrival <= end + busy + asset.tick",
         "soon = False",
     ),
     Mutation(
         "an unknown dependency stops what is downstream of it",
         "lineage.py",
-        "obstacle = _unknown_obstacle(keys, unknown)",
-        'obstacle = ""',
+        "len(feeders[keys]), _unexplained(graph, keys))",
+        'len(feeders[keys]), "")',
     ),
     Mutation(
         "any of several inputs may be the last to come",
@@ -98,7 +98,7 @@ MUTATIONS = (
     Mutation(
         "a location that is silent does not look fresh",
         "report.py",
-        'if hold and (late or hold.phase in ("silent", "unknown")):',
+        "if hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):",
         "if hold and late:",
     ),
 )

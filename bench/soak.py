@@ -27,7 +27,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from freshline.history.events import data_time_of
+from freshline.history.events import stated_data_time
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -200,7 +200,7 @@ def materializations(instance: dg.DagsterInstance, key: str) -> list[Made]:
     found = []
     for record in reversed(records):
         event = record.asset_materialization
-        data_time = data_time_of(event.metadata) if event else None
+        data_time = stated_data_time(event.metadata) if event else None
         found.append(Made(record.timestamp, nan if data_time is None else data_time))
     return found
 

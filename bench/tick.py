@@ -220,9 +220,9 @@ def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
 
 
 def newest_ids(instance: Any, keys: set[str]) -> dict[str, int]:
-    from freshline.history.events import latest_materializations
+    from freshline.history.events import EventLog
 
-    latest = latest_materializations(instance, keys)
+    latest = EventLog(instance).latest_materializations(keys)
     return {key: made.id for key, (made, _) in latest.items() if made}
 
 

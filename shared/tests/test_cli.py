@@ -491,7 +491,7 @@ class TestRetire:
         assert "core is retired: its assets and policies no longer count." in first.output
         assert "core is retired already.\n" == second.output
         with dg.DagsterInstance.from_config(str(home)) as instance:
-            assert ["marts"] == list(ContractReader(instance).read())
+            assert ["marts"] == list(ContractReader().read(instance))
 
     @pytest.mark.usefixtures("home")
     def test_of_a_location_that_nobody_knows(self) -> None:

@@ -338,32 +338,32 @@ class TestPublication:
         assert record.timestamp == published["shop"].published_at
 
     def test_the_latest_counts(self, instance: dg.DagsterInstance) -> None:
-        reader = ContractReader(instance)
+        reader = ContractReader()
         for contract in (contract_of(load), contract_of(load, revenue)):
             instance.report_runless_asset_event(contract_materialization(contract))
-            read = reader.read()["shop"].contract
+            read = reader.read(instance)["shop"].contract
 
             assert contract == read
 
     def test_content_that_is_known_is_not_parsed_again(self, instance: dg.DagsterInstance) -> None:
-        reader = ContractReader(instance)
+        reader = ContractReader()
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
-        first = reader.read()["shop"].contract
+        first = reader.read(instance)["shop"].contract
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
 
-        assert first is reader.read()["shop"].contract
+        assert first is reader.read(instance)["shop"].contract
 
     @pytest.mark.parametrize("restarted", [False, True])
     def test_a_heartbeat_leaves_the_content_where_it_is(
         self, instance: dg.DagsterInstance, restarted: bool
     ) -> None:
-        reader = ContractReader(instance)
+        reader = ContractReader()
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
-        first = reader.read()["shop"]
+        first = reader.read(instance)["shop"]
         for _ in range(2):
-            instance.report_runless_asset_event(heartbeat(reader.read()["shop"]))
+            instance.report_runless_asset_event(heartbeat(reader.read(instance)["shop"]))
         event = instance.get_latest_materialization_event(contract_asset_key("shop"))
-        last = (ContractReader(instance) if restarted else reader).read()["shop"]
+        last = (ContractReader() if restarted else reader).read(instance)["shop"]
 
         assert event is not None
         assert event.asset_materialization is not None
@@ -381,10 +381,10 @@ class TestPublication:
         contract = contract_of(load)
         gone = PublishedContract(contract, 0.0, digest(contract), content_id=10**6)
         instance.report_runless_asset_event(heartbeat(gone))
-        reader = ContractReader(instance)
+        reader = ContractReader()
 
         # Its location finds itself unpublished and publishes the contract again.
-        assert {} == reader.read()
+        assert {} == reader.read(instance)
         assert {"shop"} == set(reader.problems)
 
     def test_a_bad_one_is_named_and_hides_no_other(self, instance: dg.DagsterInstance) -> None:
@@ -395,25 +395,25 @@ class TestPublication:
             )
         )
         instance.report_runless_asset_event(dg.AssetMaterialization(contract_asset_key("empty")))
-        reader = ContractReader(instance)
+        reader = ContractReader()
 
-        assert ["shop"] == list(reader.read())
+        assert ["shop"] == list(reader.read(instance))
         assert {"broken", "empty"} == set(reader.problems)
         assert "contract: location: Field required" == reader.problems["broken"]
 
     def test_a_retired_location_is_gone_until_it_speaks_again(
         self, instance: dg.DagsterInstance
     ) -> None:
-        reader = ContractReader(instance)
+        reader = ContractReader()
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
         instance.report_runless_asset_event(retirement("shop"))
 
-        assert {} == reader.read()
+        assert {} == reader.read(instance)
         assert {"shop"} == reader.retired
 
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
 
-        assert ["shop"] == list(reader.read())
+        assert ["shop"] == list(reader.read(instance))
         assert set() == reader.retired
 
 

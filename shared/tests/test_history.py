@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta, timezone
+from unittest.mock import Mock
 
 import dagster as dg
 import pytest
 from event_logs import Reader, graph, made_at, of_ops, plain, run, step_started, synced
 from freshline.history import History
-from freshline.history.events import Materialized
+from freshline.history.events import EventLog, Materialized
+from freshline.history.runs import Runs
 from freshline.history.versions import Versions
 from freshline.model import AssetState
 
@@ -137,9 +139,10 @@ class TestConsumedVersions:
             )
             for number in range(5_000)
         }
-        versions = Versions(lambda ids: [chain[number] for number in ids], lambda *_: 7.0)
+        log = Mock(EventLog)
+        log.materializations_by_id.side_effect = lambda ids: [chain[number] for number in ids]
 
-        assert {4_999: 0.0} == versions.data_times([4_999])
+        assert {4_999: 0.0} == Versions(log, Runs(log)).data_times([4_999])
 
     def test_made_before_its_input_existed_it_is_unknown(
         self, instance: dg.DagsterInstance
@@ -297,7 +300,7 @@ class TestFollowing:
         lineage = graph(root=())
         history.read(lineage, time.time())
         run(memory, synced("root", NOON))
-        monkeypatch.setattr("freshline.history.events.materializations_after", lambda *_: [])
+        monkeypatch.setattr(EventLog, "materializations_after", lambda *_: [])
 
         assert history.read(lineage, time.time()).assets["root"].version is None
 

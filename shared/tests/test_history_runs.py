@@ -22,7 +22,7 @@ from event_logs import (
     synced,
 )
 from freshline.history import History
-from freshline.history.events import RunEvents, run_events
+from freshline.history.events import EventLog, RunEvents
 from freshline.model import AssetState, Graph, Pending
 from freshline.names import PLANNED_TAG
 
@@ -105,11 +105,13 @@ class TestPending:
         memory.create_run_for_job(chores)
         asked: list[str] = []
 
-        def watched(instance: dg.DagsterInstance, run_id: str, *known: Any) -> RunEvents:
-            asked.append(run_id)
-            return run_events(instance, run_id, *known)
+        run_events = EventLog.run_events
 
-        monkeypatch.setattr("freshline.history.runs.run_events", watched)
+        def watched(log: EventLog, run_id: str, *known: Any) -> RunEvents:
+            asked.append(run_id)
+            return run_events(log, run_id, *known)
+
+        monkeypatch.setattr(EventLog, "run_events", watched)
         history, lineage = History(memory), graph(root=())
         for seconds in (0, 30, 60, 90):
             history.read(lineage, time.time() + seconds)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
+from functools import cached_property
 from typing import Any
 
 from dagster import (
@@ -22,9 +23,8 @@ from dagster import (
 )
 
 from freshline.contract import graph_of, read_contracts
-from freshline.history import events
-from freshline.history.runs import Runs
-from freshline.history.versions import Versions
+from freshline.history import History
+from freshline.model import Graph, data_time_of
 from freshline.names import DATA_TIME, LAG_SECONDS
 
 __all__ = ["data_time_metadata", "lag_metadata", "stamp_lag"]
@@ -66,8 +66,15 @@ class _Stamp:
     def __init__(self, context: AssetExecutionContext) -> None:
         self._context = context
         self._made: dict[AssetKey, float | None] = {}
-        self._versions: Versions | None = None
-        self._outside: frozenset[str] = frozenset()
+
+    @cached_property
+    def _graph(self) -> Graph:
+        published = read_contracts(self._context.instance).values()
+        return graph_of(contract.contract for contract in published)
+
+    @cached_property
+    def _history(self) -> History:
+        return History(self._context.instance)
 
     def key_of(self, result: Any) -> AssetKey | None:
         key: AssetKey | None = None
@@ -84,32 +91,25 @@ class _Stamp:
         self._made[key] = data_time
         if data_time is None:
             return {}
-        moment = datetime.fromtimestamp(data_time, timezone.utc)
+        at = datetime.fromtimestamp(data_time, timezone.utc)
         return {
-            DATA_TIME: MetadataValue.timestamp(moment),
+            DATA_TIME: MetadataValue.timestamp(at),
             LAG_SECONDS: MetadataValue.float(max(0.0, time.time() - data_time)),
         }
 
     def _data_time(self, key: AssetKey) -> float | None:
-        """None for a root, which states its own, and where an input's is not known."""
-        self._read_versions()
-        inputs = [
-            dep
-            for dep in self._context.assets_def.asset_deps.get(key, ())
-            if dep != key and dep.to_user_string() not in self._outside
-        ]
-        times = [
+        """Return None for a root, which states its own, and where an input's is not known."""
+        return data_time_of(
             self._made[dep] if dep in self._made else self._data_time_of_version(dep)
-            for dep in inputs
-        ]
-        known = [moment for moment in times if moment is not None]
-        return min(known, default=None) if len(known) == len(times) else None
+            for dep in self._context.assets_def.asset_deps.get(key, ())
+            if dep != key and dep.to_user_string() not in self._graph.outside
+        )
 
     def _data_time_of_version(self, dep: AssetKey) -> float | None:
         consumed = self._consumed(dep)
         if consumed is None:
             return None
-        return self._read_versions().data_times([consumed])[consumed]
+        return self._history.data_times(self._graph, [consumed])[consumed]
 
     def _consumed(self, dep: AssetKey) -> int | None:
         """The version of an input that Dagster will write down as consumed.
@@ -120,20 +120,6 @@ class _Stamp:
         step = self._context.get_step_execution_context()
         found = step.maybe_fetch_and_get_input_asset_version_info(dep)
         return found.storage_id if found is not None else None
-
-    def _read_versions(self) -> Versions:
-        if self._versions is None:
-            instance = self._context.instance
-            runs = Runs()
-            self._versions = Versions(
-                lambda ids: events.materializations_by_id(instance, ids),
-                lambda run_id, step: runs.step_started(instance, run_id, step),
-            )
-            published = read_contracts(instance).values()
-            graph = graph_of(contract.contract for contract in published)
-            self._versions.follow(graph)
-            self._outside = graph.outside
-        return self._versions
 
 
 def _with_metadata(result: Any, metadata: Mapping[str, Any]) -> Any:

@@ -89,8 +89,8 @@ def retire_command(
 
     try:
         with open_instance() as instance:
-            reader = ContractReader(instance)
-            published = reader.read()
+            reader = ContractReader()
+            published = reader.read(instance)
             if location in reader.retired:
                 typer.echo(f"{location} is retired already.")
                 return

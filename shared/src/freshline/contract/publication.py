@@ -138,19 +138,21 @@ def digest(contract: Contract) -> str:
 
 @dataclass
 class ContractReader:
-    """Reads what has been published, parsing each content once."""
+    """Reads what has been published, again and again, and parses each content once."""
 
-    instance: DagsterInstance
     problems: dict[str, str] = field(default_factory=dict)
     """Of the last read: locations whose contract could not be read, and why."""
     retired: set[str] = field(default_factory=set)
     """Of the last read: locations that are retired."""
     _parsed: dict[tuple[str, str], Contract] = field(default_factory=dict, repr=False)
 
-    def read(self) -> dict[str, PublishedContract]:
-        """The contracts by location, by name. A bad one is left out and named in `problems`."""
-        keys = self.instance.get_asset_keys(prefix=list(CONTRACT_PREFIX))
-        records = self.instance.get_asset_records(list(keys)) if keys else []
+    def read(self, instance: DagsterInstance) -> dict[str, PublishedContract]:
+        """Return the contracts by location, by name.
+
+        A contract that cannot be read is left out and named in `problems`.
+        """
+        keys = instance.get_asset_keys(prefix=list(CONTRACT_PREFIX))
+        records = instance.get_asset_records(list(keys)) if keys else []
         events = {
             record.asset_entry.asset_key.path[-1]: event
             for record in records
@@ -158,7 +160,7 @@ class ContractReader:
         }
         self.problems, self.retired = {}, set()
         contracts: dict[str, PublishedContract] = {}
-        for location, told in self._with_content(events).items():
+        for location, told in self._with_content(instance, events).items():
             try:
                 contracts[location] = self._published(location, told)
             except ContractError as error:
@@ -169,17 +171,19 @@ class ContractReader:
         }
         return dict(sorted(contracts.items()))
 
-    def _with_content(self, events: Mapping[str, EventLogRecord]) -> dict[str, _Told]:
-        """What each location has said last; a heartbeat's content from where it is, if need be."""
-        from freshline.history.events import metadata_by_id, metadata_of
+    def _with_content(
+        self, instance: DagsterInstance, events: Mapping[str, EventLogRecord]
+    ) -> dict[str, _LastEvent]:
+        """Return the last event of each location, with the content that a heartbeat refers to."""
+        from freshline.history.events import EventLog, metadata_of
 
-        told: dict[str, _Told] = {}
+        told: dict[str, _LastEvent] = {}
         for location, event in events.items():
             metadata = metadata_of(event.event_log_entry)
             if metadata.get(RETIRED):
                 self.retired.add(location)
                 continue
-            told[location] = _Told(
+            told[location] = _LastEvent(
                 at=event.timestamp,
                 digest=metadata.get(DIGEST, ""),
                 content_id=metadata.get(CONTENT_ID, event.storage_id),
@@ -191,7 +195,7 @@ class ContractReader:
             for location, one in told.items()
             if one.text is None and (location, one.digest) not in self._parsed
         }
-        contents = metadata_by_id(self.instance, missing) if missing else {}
+        contents = EventLog(instance).metadata_by_id(missing) if missing else {}
         return {
             location: replace(one, text=contents[one.content_id].get(CONTRACT))
             if one.content_id in contents
@@ -199,7 +203,7 @@ class ContractReader:
             for location, one in told.items()
         }
 
-    def _published(self, location: str, told: _Told) -> PublishedContract:
+    def _published(self, location: str, told: _LastEvent) -> PublishedContract:
         contract = self._parsed.get((location, told.digest)) if told.digest else None
         if contract is None:
             contract = Contract.from_json(told.text or "")
@@ -209,8 +213,8 @@ class ContractReader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """What a location has said last."""
+class _LastEvent:
+    """The last event by which a location published its contract or said that it is there."""
 
     at: float
     digest: str
@@ -222,4 +226,4 @@ class _Told:
 
 def read_contracts(instance: DagsterInstance) -> Mapping[str, PublishedContract]:
     """What every location has last published, by location."""
-    return ContractReader(instance).read()
+    return ContractReader().read(instance)

@@ -13,13 +13,12 @@ from typing import Final
 
 from dagster import DagsterInstance
 
-from freshline.history import events
 from freshline.history.durations import Stopwatch
-from freshline.history.events import Materialized
+from freshline.history.events import EventLog, Materialized
 from freshline.history.promises import Promises
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
-from freshline.model import AssetState, Graph, Snapshot, Version
+from freshline.model import DEFAULT_TICK, NEVER_RUN, AssetState, Graph, Snapshot, Version
 
 __all__ = ["History"]
 
@@ -29,17 +28,15 @@ _LATE: Final = 10.0  # seconds in which an insert with a lower id may still be c
 _MARKS: Final = 64  # reads that fit into those seconds, and more
 _VERIFY_EVERY: Final = 30.0  # seconds between comparisons with the instance's own records,
 _VERIFIED: Final = 50  # of so many assets at a time
-_NEVER_RUN: Final = AssetState()
-_TICK: Final = 5.0  # seconds between two plans of a location that does not say
 
 
 class History:
-    """Reads `instance`, which may be set anew before each read: a sensor's lives for a tick."""
+    """Follows the event log of `instance`."""
 
     def __init__(self, instance: DagsterInstance) -> None:
-        self.instance = instance
-        self._versions = Versions(self._fetch, self._step_started)
-        self._runs = Runs()
+        self._log = EventLog(instance)
+        self._runs = Runs(self._log)
+        self._versions = Versions(self._log, self._runs)
         self._stopwatch = Stopwatch()
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._wipes: str | None = None
@@ -47,19 +44,40 @@ class History:
         self._rota: deque[str] = deque()
         self._verified_at = 0.0
 
-    def read(self, graph: Graph, now: float, seen: Mapping[str, float] | None = None) -> Snapshot:
-        """The state at `now` of every asset in `graph`. Raises what the storage raises; the
-        next read goes on from where the last complete one ended."""
+    def reconnect(self, instance: DagsterInstance) -> None:
+        """Go on with another handle on the same storage: a sensor's lives for one tick."""
+        self._log.instance = instance
+
+    def read(
+        self,
+        graph: Graph,
+        now: float,
+        seen: Mapping[str, float] | None = None,
+        since: Mapping[str, float] | None = None,
+    ) -> Snapshot:
+        """Return the state at `now` (UTC, epoch seconds) of every asset in `graph`.
+
+        `seen` and `since` are those of the snapshot. Raises what the storage raises; the next
+        read goes on from where the last complete one ended.
+        """
         self._versions.follow(graph)
-        self._runs.read(self.instance, now)
+        self._runs.read(now)
         self._read_materializations(now)
         self._read_wipes()
-        self._meet(graph.assets.keys() - self._known, now)
+        self._learn_new_assets(graph.assets.keys() - self._known, now)
         self._verify(graph, now)
-        self._learn(graph)
-        snapshot = Snapshot(self._states(graph, now), dict(seen or {}))
+        self._learn_durations(graph)
+        snapshot = Snapshot(self._states(graph, now), dict(seen or {}), dict(since or {}))
         self._versions.forget_old(len(graph.assets))
         return snapshot
+
+    def data_times(self, graph: Graph, versions: Iterable[int]) -> dict[int, float | None]:
+        """Return the data time of each version (an id in the event log) of an asset in `graph`.
+
+        None: unknown.
+        """
+        self._versions.follow(graph)
+        return self._versions.data_times(versions)
 
     # --- taking in what is new ------------------------------------------------------------
 
@@ -67,8 +85,8 @@ class History:
         """Ids are given before they are committed, so a lower one may show up later than a
         higher one: each read starts where the log stood some seconds ago."""
         if not self._marks:
-            self._wipes = events.latest_wipe(self.instance)
-            first = events.newest_materializations(self.instance, _FIRST_LOOK)
+            self._wipes = self._log.latest_wipe()
+            first = self._log.newest_materializations(_FIRST_LOOK)
             for made in first:
                 self._note(made)
             self._marks.append((now, first[-1].id if first else 0))
@@ -76,7 +94,7 @@ class History:
         while len(self._marks) > 1 and now - self._marks[1][0] >= _LATE:
             self._marks.popleft()
         newest = self._marks[-1][1]
-        for made in events.materializations_after(self.instance, self._marks[0][1]):
+        for made in self._log.materializations_after(self._marks[0][1]):
             if made.id not in self._versions:
                 self._note(made)
             newest = max(newest, made.id)
@@ -87,13 +105,12 @@ class History:
             self._runs.delivered(made)
 
     def _read_wipes(self) -> None:
-        wiped, cursor = events.wiped_after(self.instance, self._wipes)
+        wiped, cursor = self._log.wiped_after(self._wipes)
         self._verify_all(wiped, certain=True)
         self._wipes = cursor
 
-    def _meet(self, strangers: Iterable[str], now: float) -> None:
+    def _learn_new_assets(self, keys: set[str], now: float) -> None:
         """Learn what the log says about assets that were not in the graph before."""
-        keys = set(strangers)
         if not keys:
             return
         latest = self._verify_all(keys, certain=True)
@@ -106,7 +123,7 @@ class History:
         # to start next time, and an asset that is made once a day is the slowest of all.
         current = sorted((made for made, _ in latest.values() if made), key=lambda made: -made.id)
         makers = list(dict.fromkeys(made.run_id for made in current if made.run_id))[:_MAKERS]
-        self._runs.read_runs(self.instance, old_runs.union(makers), now)
+        self._runs.read_runs(old_runs.union(makers), now)
         for made in current:
             self._runs.attribute(made)
         for key, (_, run_id) in latest.items():
@@ -132,7 +149,7 @@ class History:
         nothing against a version that is only seconds old.
         """
         wanted = set(keys)
-        latest = events.latest_materializations(self.instance, wanted) if wanted else {}
+        latest = self._log.latest_materializations(wanted) if wanted else {}
         for key in wanted:
             made, _ = latest.get(key, (None, ""))
             current = self._versions.current(key)
@@ -146,23 +163,17 @@ class History:
                 self._versions.wipe(key)
         return latest
 
-    def _learn(self, graph: Graph) -> None:
+    def _learn_durations(self, graph: Graph) -> None:
         def tick_of(key: str) -> float:
             asset = graph.assets.get(key)
-            return graph.ticks.get(asset.location, _TICK) if asset else _TICK
+            return graph.tick(asset.location) if asset else DEFAULT_TICK
 
         def made_at(version: int) -> float | None:
             made = self._versions.get(version)
             return made.at if made else None
 
-        for run in self._runs.settle(self.instance, self._versions.current):
+        for run in self._runs.settle(self._versions.current):
             self._stopwatch.learn(run, tick_of, made_at)
-
-    def _fetch(self, ids: Iterable[int]) -> list[Materialized]:
-        return events.materializations_by_id(self.instance, ids)
-
-    def _step_started(self, run_id: str, step: str) -> float | None:
-        return self._runs.step_started(self.instance, run_id, step)
 
     # --- saying what is so ----------------------------------------------------------------
 
@@ -186,7 +197,7 @@ class History:
                 last_run_id=self._runs.last_run(key),
                 durations=self._stopwatch.durations(key),
             )
-            if state != _NEVER_RUN:
+            if state != NEVER_RUN:
                 states[key] = state
         return states
 

@@ -1,7 +1,7 @@
-"""Reading the event log: what a materialization and a run have to say, in freshline's words.
+"""The event log: what a materialization and a run say, in freshline's words.
 
-The only module that knows how Dagster stores events. Every point in time is UTC in epoch
-seconds; an asset is named by its user string.
+This is the only module that knows how Dagster stores events. Every point in time is UTC in
+epoch seconds; an asset is named by its user string.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from dagster import (
     AssetMaterialization,
     DagsterEventType,
     DagsterInstance,
+    DagsterRunStatus,
     EventRecordsFilter,
+    RunsFilter,
 )
 
 from freshline.names import DATA_TIME, INPUT_POINTER
 
 if TYPE_CHECKING:
-    from dagster import EventLogEntry, EventLogRecord
+    from dagster import EventLogEntry, EventLogRecord, RunRecord
 
 __all__ = [
+    "FINISHED",
+    "EventLog",
     "Materialized",
     "RunEvents",
     "StepEvents",
-    "data_time_of",
-    "latest_materializations",
-    "latest_wipe",
-    "made_by_run",
-    "materializations_after",
-    "materializations_by_id",
-    "metadata_by_id",
     "metadata_of",
-    "newest_materializations",
-    "run_events",
-    "wiped_after",
+    "stated_data_time",
 ]
 
 _NO_RUN: Final = ""  # the run id of events that are reported outside a run
 _BATCH: Final = 1_000
+_RUNS_BATCH: Final = 200
+FINISHED: Final = frozenset(
+    {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
+)
+_UNFINISHED: Final = tuple(status for status in DagsterRunStatus if status not in FINISHED)
 _RUN_EVENTS: Final = {
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
     DagsterEventType.RUN_STARTING,
@@ -104,76 +104,131 @@ class RunEvents:
         return min((op.started for op in self.ops(step) if op.started is not None), default=None)
 
 
-# --- materializations ---------------------------------------------------------------------
+class EventLog:
+    """Reads what `instance` has stored. It remembers nothing."""
 
+    def __init__(self, instance: DagsterInstance) -> None:
+        self.instance = instance
 
-def materializations_after(instance: DagsterInstance, after: int) -> Iterator[Materialized]:
-    """Every materialization of every asset with an id above `after`, in order."""
-    while True:
-        records = _materialization_records(
-            instance, _materializations(after_cursor=after), limit=_BATCH, ascending=True
+    # --- materializations -----------------------------------------------------------------
+
+    def materializations_after(self, after: int) -> Iterator[Materialized]:
+        """Yield every materialization of every asset with an id above `after`, in order."""
+        while True:
+            records = self._records(_filter(after_cursor=after), limit=_BATCH, ascending=True)
+            yield from _materialized_all(records)
+            if len(records) < _BATCH:
+                return
+            after = records[-1].storage_id
+
+    def newest_materializations(self, limit: int) -> list[Materialized]:
+        """Return the newest materializations of all assets together, oldest first."""
+        records = self._records(_filter(), limit=limit, ascending=False)
+        return list(_materialized_all(reversed(records)))
+
+    def materializations_by_id(self, ids: Iterable[int]) -> list[Materialized]:
+        """Return those of `ids` that still exist."""
+        return list(_materialized_all(self._records_by_id(ids)))
+
+    def metadata_by_id(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Return the metadata of those materializations that still exist."""
+        return {
+            record.storage_id: metadata_of(record.event_log_entry)
+            for record in self._records_by_id(ids)
+        }
+
+    def latest_materializations(
+        self, keys: Iterable[str]
+    ) -> dict[str, tuple[Materialized | None, str]]:
+        """Return the current version and the newest run's id of each asset that is known."""
+        latest: dict[str, tuple[Materialized | None, str]] = {}
+        for batch in _batches(sorted(keys), _BATCH):
+            paths = [AssetKey.from_user_string(key) for key in batch]
+            for record in self.instance.get_asset_records(paths):
+                entry = record.asset_entry
+                last = entry.last_materialization_record
+                made = _materialized(last) if last else None
+                # As soon as a new run plans a wiped asset, Dagster 1.12 shows what was wiped again.
+                wiped = entry.asset_details.last_wipe_timestamp if entry.asset_details else None
+                if made and wiped and made.at <= wiped:
+                    made = None
+                latest[entry.asset_key.to_user_string()] = made, entry.last_run_id or ""
+        return latest
+
+    def _records_by_id(self, ids: Iterable[int]) -> Iterator[EventLogRecord]:
+        for batch in _batches(sorted(set(ids)), _BATCH):
+            yield from self._records(_filter(storage_ids=batch), limit=None, ascending=True)
+
+    def _records(
+        self, event_filter: EventRecordsFilter, *, limit: int | None, ascending: bool
+    ) -> Sequence[EventLogRecord]:
+        # `fetch_materializations`, which the warnings recommend, answers for one asset at a time:
+        # a tick over 10,000 assets would ask 10,000 questions. `get_event_records` is deprecated
+        # "for 2.0"; freshline supports Dagster below 1.14. The filter is not undone afterwards
+        # because `warnings.catch_warnings` is not safe in a code server's threads.
+        warnings.filterwarnings("ignore", message=".*fetch_materializations instead")
+        warnings.filterwarnings("ignore", message=".*get_event_records.* is deprecated")
+        return self.instance.get_event_records(event_filter, limit=limit, ascending=ascending)
+
+    # --- wiped assets ---------------------------------------------------------------------
+
+    def latest_wipe(self) -> str | None:
+        """Return a cursor for `wiped_after` that stands at the end of the log."""
+        return self.instance.get_records_for_run(
+            _NO_RUN, of_type=DagsterEventType.ASSET_WIPED, limit=1, ascending=False
+        ).cursor
+
+    def wiped_after(self, cursor: str | None) -> tuple[set[str], str | None]:
+        """Return the assets wiped since, and the cursor to go on from."""
+        connection = self.instance.get_records_for_run(
+            _NO_RUN, cursor=cursor, of_type=DagsterEventType.ASSET_WIPED
         )
-        yield from (made for record in records if (made := _materialized(record)))
-        if len(records) < _BATCH:
-            return
-        after = records[-1].storage_id
+        events = [record.event_log_entry.dagster_event for record in connection.records]
+        keys = {event.asset_key.to_user_string() for event in events if event and event.asset_key}
+        return keys, connection.cursor
 
+    # --- runs -----------------------------------------------------------------------------
 
-def newest_materializations(instance: DagsterInstance, limit: int) -> list[Materialized]:
-    """The newest materializations of all assets together, oldest first."""
-    records = _materialization_records(instance, _materializations(), limit=limit, ascending=False)
-    return [made for record in reversed(records) if (made := _materialized(record))]
-
-
-def materializations_by_id(instance: DagsterInstance, ids: Iterable[int]) -> list[Materialized]:
-    """Those of `ids` that still exist."""
-    records = _records_by_id(instance, ids)
-    return [made for record in records if (made := _materialized(record))]
-
-
-def metadata_by_id(instance: DagsterInstance, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """The metadata of those materializations that still exist."""
-    return {
-        record.storage_id: metadata_of(record.event_log_entry)
-        for record in _records_by_id(instance, ids)
-    }
-
-
-def metadata_of(entry: EventLogEntry | None) -> dict[str, Any]:
-    """The values of a materialization's metadata, by name."""
-    made = entry.asset_materialization if entry else None
-    return {name: value.value for name, value in made.metadata.items()} if made else {}
-
-
-def _records_by_id(instance: DagsterInstance, ids: Iterable[int]) -> Iterator[EventLogRecord]:
-    for batch in _batches(sorted(set(ids))):
-        yield from _materialization_records(
-            instance, _materializations(storage_ids=batch), limit=None, ascending=True
+    def run_events(self, run_id: str, known: RunEvents | None = None) -> RunEvents:
+        """Return what a run planned and did. With `known`, only what is new is read and added."""
+        events = known or RunEvents()
+        connection = self.instance.get_records_for_run(
+            run_id, cursor=events.cursor, of_type=_RUN_EVENTS
         )
+        for record in connection.records:
+            _add_run_event(events, record)
+        events.cursor = connection.cursor
+        return events
+
+    def made_by_run(self, run_id: str) -> set[str]:
+        """Return the assets that a run has materialized, wiped since or not."""
+        connection = self.instance.get_records_for_run(
+            run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
+        )
+        return {made.key for made in _materialized_all(connection.records)}
+
+    def run_records(self, run_ids: Iterable[str]) -> list[RunRecord]:
+        """Return the records of those runs that still exist."""
+        return [
+            record
+            for batch in _batches(sorted(run_ids), _RUNS_BATCH)
+            for record in self.instance.get_run_records(RunsFilter(run_ids=batch))
+        ]
+
+    def newest_runs(self, limit: int) -> Sequence[RunRecord]:
+        """Return the records of the newest runs, newest first."""
+        return self.instance.get_run_records(limit=limit)
+
+    def unfinished_runs(self) -> Sequence[RunRecord]:
+        """Return the records of all runs that are queued or in progress."""
+        return self.instance.get_run_records(RunsFilter(statuses=list(_UNFINISHED)))
 
 
-def latest_materializations(
-    instance: DagsterInstance, keys: Iterable[str]
-) -> dict[str, tuple[Materialized | None, str]]:
-    """For each asset that the instance knows: its current version, and its newest run's id."""
-    latest: dict[str, tuple[Materialized | None, str]] = {}
-    for batch in _batches(sorted(keys)):
-        for record in instance.get_asset_records([AssetKey.from_user_string(key) for key in batch]):
-            entry = record.asset_entry
-            last = entry.last_materialization_record
-            made = _materialized(last) if last else None
-            # As soon as a new run plans a wiped asset, Dagster 1.12 shows what was wiped again.
-            wiped = entry.asset_details.last_wipe_timestamp if entry.asset_details else None
-            if made and wiped and made.at <= wiped:
-                made = None
-            latest[entry.asset_key.to_user_string()] = made, entry.last_run_id or ""
-    return latest
+# --- events as freshline sees them --------------------------------------------------------------
 
 
-def _materializations(
-    *,
-    after_cursor: int | None = None,
-    storage_ids: Sequence[int] | None = None,
+def _filter(
+    *, after_cursor: int | None = None, storage_ids: Sequence[int] | None = None
 ) -> EventRecordsFilter:
     return EventRecordsFilter(
         DagsterEventType.ASSET_MATERIALIZATION,
@@ -182,20 +237,8 @@ def _materializations(
     )
 
 
-def _materialization_records(
-    instance: DagsterInstance,
-    event_filter: EventRecordsFilter,
-    *,
-    limit: int | None,
-    ascending: bool,
-) -> Sequence[EventLogRecord]:
-    # `fetch_materializations`, which the warnings recommend, answers for one asset at a time:
-    # a tick over 10,000 assets would ask 10,000 questions. `get_event_records` is deprecated
-    # "for 2.0"; freshline supports Dagster below 1.14. The filter is not undone afterwards
-    # because `warnings.catch_warnings` is not safe in a code server's threads.
-    warnings.filterwarnings("ignore", message=".*fetch_materializations instead")
-    warnings.filterwarnings("ignore", message=".*get_event_records.* is deprecated")
-    return instance.get_event_records(event_filter, limit=limit, ascending=ascending)
+def _materialized_all(records: Iterable[EventLogRecord]) -> Iterator[Materialized]:
+    return (made for record in records if (made := _materialized(record)))
 
 
 def _materialized(record: EventLogRecord) -> Materialized | None:
@@ -210,7 +253,7 @@ def _materialized(record: EventLogRecord) -> Materialized | None:
         at=entry.timestamp,
         run_id=entry.run_id,
         step=entry.step_key or "",
-        data_time=data_time_of(materialization.metadata),
+        data_time=stated_data_time(materialization.metadata),
         consumed=tuple(_consumed(materialization.tags or {})),
     )
 
@@ -221,61 +264,29 @@ def _consumed(tags: Mapping[str, str]) -> Iterator[tuple[str, int | None]]:
             yield tag[len(INPUT_POINTER) :], int(pointer) if pointer.isdecimal() else None
 
 
-def data_time_of(metadata: Mapping[str, Any]) -> float | None:
-    """The data time that metadata states: a timestamp, a number, or ISO 8601 text with a zone."""
+def metadata_of(entry: EventLogEntry | None) -> dict[str, Any]:
+    """Return the values of a materialization's metadata, by name."""
+    made = entry.asset_materialization if entry else None
+    return {name: value.value for name, value in made.metadata.items()} if made else {}
+
+
+def stated_data_time(metadata: Mapping[str, Any]) -> float | None:
+    """Return the data time that metadata states, in epoch seconds; None: it states none.
+
+    It may be a timestamp, a number, or ISO 8601 text with a time zone.
+    """
     value = getattr(metadata.get(DATA_TIME), "value", metadata.get(DATA_TIME))
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            time = datetime.fromisoformat(value.replace("Z", "+00:00"))
         except ValueError:
             return None
-        return moment.timestamp() if moment.tzinfo else None
+        return time.timestamp() if time.tzinfo else None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
     return None
-
-
-# --- wiped assets -------------------------------------------------------------------------
-
-
-def latest_wipe(instance: DagsterInstance) -> str | None:
-    """A cursor for `wiped_after` that stands at the end of the log."""
-    return instance.get_records_for_run(
-        _NO_RUN, of_type=DagsterEventType.ASSET_WIPED, limit=1, ascending=False
-    ).cursor
-
-
-def wiped_after(instance: DagsterInstance, cursor: str | None) -> tuple[set[str], str | None]:
-    """The assets wiped since, and the cursor to go on from."""
-    connection = instance.get_records_for_run(
-        _NO_RUN, cursor=cursor, of_type=DagsterEventType.ASSET_WIPED
-    )
-    events = [record.event_log_entry.dagster_event for record in connection.records]
-    keys = {event.asset_key.to_user_string() for event in events if event and event.asset_key}
-    return keys, connection.cursor
-
-
-# --- runs ---------------------------------------------------------------------------------
-
-
-def run_events(instance: DagsterInstance, run_id: str, known: RunEvents | None = None) -> RunEvents:
-    """What a run planned and did; with `known`, only what is new is read and added to it."""
-    events = known or RunEvents()
-    connection = instance.get_records_for_run(run_id, cursor=events.cursor, of_type=_RUN_EVENTS)
-    for record in connection.records:
-        _add_run_event(events, record)
-    events.cursor = connection.cursor
-    return events
-
-
-def made_by_run(instance: DagsterInstance, run_id: str) -> set[str]:
-    """The assets that a run has materialized, wiped since or not."""
-    connection = instance.get_records_for_run(
-        run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
-    )
-    return {made.key for record in connection.records if (made := _materialized(record))}
 
 
 def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:
@@ -303,7 +314,7 @@ def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:
 
 
 def _root_error(error: Any) -> str | None:
-    """The first line of the innermost cause, short enough for a message."""
+    """Return the first line of the innermost cause, short enough for a message."""
     if error is None:
         return None
     while error.cause is not None:
@@ -312,6 +323,6 @@ def _root_error(error: Any) -> str | None:
     return lines[0][:300] if lines else None
 
 
-def _batches(items: Sequence[Any]) -> Iterator[Any]:
-    for start in range(0, len(items), _BATCH):
-        yield items[start : start + _BATCH]
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -7,7 +7,7 @@ from typing import Final
 
 from freshline.history.runs import Run
 from freshline.history.versions import Versions
-from freshline.model import Graph, Pending
+from freshline.model import Graph, Pending, data_time_of
 
 __all__ = ["Promises"]
 
@@ -61,9 +61,7 @@ class Promises:
         inputs = [dep for dep in asset.deps if dep not in self._graph.outside]
         if not inputs:
             return run.created if started is None else started
-        times = [self._input_data_time(dep, run, step, started) for dep in inputs]
-        known = [time for time in times if time is not None]
-        return min(known) if len(known) == len(times) else None
+        return data_time_of(self._input_data_time(dep, run, step, started) for dep in inputs)
 
     def _input_data_time(
         self, dep: str, run: Run, step: str, started: float | None

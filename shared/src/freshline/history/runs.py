@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterRunStatus
 
-from freshline.history.events import Materialized, RunEvents, made_by_run, run_events
+from freshline.history.events import FINISHED, EventLog, Materialized, RunEvents
 from freshline.names import PLANNED_TAG, RETRY_RUN, WILL_RETRY
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ __all__ = ["Failures", "Run", "Runs"]
 _FIRST_LOOK: Final = 300  # newest runs read when nothing is known yet,
 _FIRST_ASSETS: Final = 5_000  # and of those the newest that were to make so many assets
 _PAGE: Final = 25
-_BATCH: Final = 200
 _SETTLED: Final = 5_000  # run ids remembered, so that no run is judged twice
 _PLANNING: Final = 10.0  # seconds in which a new run says what it will make, if it makes assets
 _TICK_TAKES: Final = 60.0  # seconds after which Dagster gives up on a sensor's tick
@@ -35,10 +34,6 @@ _RETRY_GRACE: Final = 600.0  # seconds in which a promised retry of a failed run
 _QUEUED: Final = frozenset(
     {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.MANAGED}
 )
-_FINISHED: Final = frozenset(
-    {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
-)
-_UNFINISHED: Final = tuple(status for status in DagsterRunStatus if status not in _FINISHED)
 
 
 @dataclass(slots=True)
@@ -63,7 +58,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return self.status in _FINISHED
+        return self.status in FINISHED
 
     def to_make(self) -> dict[str, str]:
         """Its assets, and the step that makes each.
@@ -106,7 +101,8 @@ class Failures:
 class Runs:
     """Follows the instance's runs from poll to poll."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
         self.active: dict[str, Run] = {}
         """Queued, in progress, or failed with a retry to come."""
         self._ended: dict[str, Run] = {}
@@ -118,74 +114,65 @@ class Runs:
 
     # --- reading --------------------------------------------------------------------------
 
-    def read(self, instance: DagsterInstance, now: float) -> None:
-        """Bring every run up to date. Runs first, materializations after: then what a
-        finished run has delivered is known when `settle` judges it."""
-        newest = self._newest_records(instance)
-        records = {
-            record.dagster_run.run_id: record for record in (*newest, *self._other_active(instance))
-        }
+    def read(self, now: float) -> None:
+        """Bring every run up to date.
+
+        Runs are read before materializations: then what a finished run has delivered is known
+        when `settle` judges it.
+        """
+        newest = self._newest_records()
+        records = {record.dagster_run.run_id: record for record in (*newest, *self._other_active())}
         for deleted in self.active.keys() - records.keys():
             del self.active[deleted]
-        self._follow_all(instance, records.values(), now)
+        self._follow_all(records.values(), now)
         # Last: should the storage fail half-way, the next read begins where this one did.
         self._newest = max((record.storage_id for record in newest), default=self._newest or 0)
 
-    def read_runs(self, instance: DagsterInstance, run_ids: Iterable[str], now: float) -> None:
-        """Take these runs in as well, however old."""
-        wanted = [run_id for run_id in run_ids if run_id not in self._settled]
-        for record in self._records(instance, set(wanted) - self.active.keys()):
-            self._follow(instance, record, now)
+    def read_runs(self, run_ids: Iterable[str], now: float) -> None:
+        """Read these runs as well, however old."""
+        wanted = {run_id for run_id in run_ids if run_id not in self._settled}
+        for record in self._log.run_records(wanted - self.active.keys()):
+            self._follow(record, now)
 
-    def _newest_records(self, instance: DagsterInstance) -> Sequence[RunRecord]:
+    def _newest_records(self) -> Sequence[RunRecord]:
         # Ordered by the storage's own counter: `updated_after` would compare the clocks of
         # the hosts that write with ours. A few known ones are read again each time, for runs
         # whose insertion was committed late.
         limit = _PAGE if self._newest is not None else _FIRST_LOOK
         while True:
-            records = instance.get_run_records(limit=limit)
+            records = self._log.newest_runs(limit)
             reached = self._newest is None or len(records) < limit
             if reached or records[-1].storage_id <= (self._newest or 0):
                 break
             limit *= 4
         return records
 
-    def _other_active(self, instance: DagsterInstance) -> Sequence[RunRecord]:
+    def _other_active(self) -> Sequence[RunRecord]:
         if not self._settled and not self.active:
-            return instance.get_run_records(RunsFilter(statuses=list(_UNFINISHED)))
-        return self._records(instance, self.active.keys())
+            return self._log.unfinished_runs()
+        return self._log.run_records(self.active.keys())
 
-    def _records(self, instance: DagsterInstance, run_ids: Iterable[str]) -> list[RunRecord]:
-        ids = sorted(run_ids)
-        return [
-            record
-            for start in range(0, len(ids), _BATCH)
-            for record in instance.get_run_records(RunsFilter(run_ids=ids[start : start + _BATCH]))
-        ]
-
-    def _follow_all(
-        self, instance: DagsterInstance, records: Iterable[RunRecord], now: float
-    ) -> None:
-        """Newest first: at the first look there is an end to what is worth reading."""
+    def _follow_all(self, records: Iterable[RunRecord], now: float) -> None:
+        """Follow the newest first: at the first look there is an end to what is worth reading."""
         assets = 0
         for record in sorted(records, key=lambda record: -record.storage_id):
             run_id = record.dagster_run.run_id
-            finished = record.dagster_run.status in _FINISHED
+            finished = record.dagster_run.status in FINISHED
             if self._newest is None and finished and assets >= _FIRST_ASSETS:
                 self._passed_over.add(run_id)
             elif run_id not in self._settled and run_id not in self._passed_over:
-                assets += len(self._follow(instance, record, now).to_make())
+                assets += len(self._follow(record, now).to_make())
 
-    def _follow(self, instance: DagsterInstance, record: RunRecord, now: float) -> Run:
+    def _follow(self, record: RunRecord, now: float) -> Run:
         run = self.active.get(record.dagster_run.run_id) or _new_run(record)
         status = record.dagster_run.status
-        if status in _FINISHED:
+        if status in FINISHED:
             if not run.finished:
                 # From the start: what another process wrote may have been committed late.
-                run.events = run_events(instance, run.id)
+                run.events = self._log.run_events(run.id)
             self._ended[run.id] = run
         elif status not in _QUEUED or (not run.events.planned and now - run.created < _PLANNING):
-            run_events(instance, run.id, run.events)
+            self._log.run_events(run.id, run.events)
         run.status = status
         run.started, run.ended = record.start_time, record.end_time
         run.retry_promised = _retry_promised(record, now)
@@ -207,15 +194,13 @@ class Runs:
         if run is not None:
             run.delivered[made.key] = made
 
-    def settle(
-        self, instance: DagsterInstance, current: Callable[[str], Materialized | None]
-    ) -> list[Run]:
-        """Judge what has happened since the last poll; gives the runs that have ended."""
+    def settle(self, current: Callable[[str], Materialized | None]) -> list[Run]:
+        """Judge what has happened since the last poll. Return the runs that have ended."""
         for run in self._ended.values():
             if not all(run.has_made(key) for key in run.to_make()):
                 # Rare, and worth a question: its materializations may be older than what was
                 # read at first, or wiped.
-                run.made = frozenset(made_by_run(instance, run.id))
+                run.made = frozenset(self._log.made_by_run(run.id))
         for run in sorted(self.active.values(), key=lambda run: run.order):
             for key, failure in _failures_of(run):
                 if not self._is_over(run, failure, current(key)):
@@ -263,16 +248,19 @@ class Runs:
         """For an asset whose newest run is older than what was read."""
         self._last.setdefault(key, (0, run_id))
 
-    def step_started(self, instance: DagsterInstance, run_id: str, step: str) -> float | None:
-        """When a step began; of one without a start event, its run. None: the run is gone."""
+    def step_started(self, run_id: str, step: str) -> float | None:
+        """Return when a step began; without a start event, when its run did.
+
+        None: the run is gone.
+        """
         run = self.active.get(run_id)
         known = run.step_started(step) if run else None
         if known is not None:
             return known
-        started = run_events(instance, run_id).started(step)
+        started = self._log.run_events(run_id).started(step)
         if started is not None:
             return started
-        records = instance.get_run_records(RunsFilter(run_ids=[run_id]), limit=1)
+        records = self._log.run_records([run_id])
         return records[0].start_time if records else None
 
     def pending(self) -> dict[str, list[tuple[Run, str]]]:

@@ -13,19 +13,18 @@ locations, down to the roots:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from freshline.history.events import Materialized
-from freshline.model import Graph
+from freshline.history.events import EventLog, Materialized
+from freshline.history.runs import Runs
+from freshline.model import Graph, data_time_of
 
 __all__ = ["Versions"]
 
 _REMEMBERED: Final = 20_000  # versions, plus four an asset: some 300 bytes each
 _RECENT: Final = 4  # an asset's versions that a step in progress may have started from
-
-_UNKNOWN: Final = None
 
 
 @dataclass(slots=True)
@@ -38,15 +37,11 @@ class _Fact:
 
 
 class Versions:
-    """Remembers versions; asks `fetch` for older ones, and `started` when a root's run began."""
+    """Remembers versions. Asks `log` for older ones, and `runs` when the run of a root began."""
 
-    def __init__(
-        self,
-        fetch: Callable[[Iterable[int]], Iterable[Materialized]],
-        started: Callable[[str, str], float | None],
-    ) -> None:
-        self._fetch = fetch
-        self._started = started
+    def __init__(self, log: EventLog, runs: Runs) -> None:
+        self._log = log
+        self._runs = runs
         self._facts: OrderedDict[int, _Fact] = OrderedDict()
         self._recent: dict[str, list[int]] = {}
         self._dependencies: Mapping[str, frozenset[str]] = {}
@@ -133,7 +128,7 @@ class Versions:
         while level:
             missing = level - self._facts.keys()
             if missing:
-                for made in self._fetch(missing):
+                for made in self._log.materializations_by_id(missing):
                     self._remember(made)
             visited |= level
             level = {
@@ -168,7 +163,7 @@ class Versions:
             fact.resolved = True
             stack.pop()
         fact = self._facts.get(version)
-        return fact.data_time if fact else _UNKNOWN
+        return fact.data_time if fact else None
 
     def _work_out(self, made: Materialized) -> float | None:
         inputs = self._inputs(made)
@@ -176,20 +171,20 @@ class Versions:
             return self._root_data_time(made)
         if made.data_time is not None and not made.run_id:
             return made.data_time  # somebody reports it from outside and says how new it is
-        oldest: float | None = None
-        for consumed in inputs.values():
-            fact = self._facts.get(consumed) if consumed is not None else None
-            if fact is None or fact.data_time is None or fact.made.id >= made.id:
-                return _UNKNOWN
-            oldest = fact.data_time if oldest is None else min(oldest, fact.data_time)
-        return oldest
+        return data_time_of(self._input_data_time(made, read) for read in inputs.values())
+
+    def _input_data_time(self, made: Materialized, read: int | None) -> float | None:
+        """Return the data time of the version that was read to make another one."""
+        fact = self._facts.get(read) if read is not None else None
+        # What is not older cannot have been read: the pointer is wrong.
+        return fact.data_time if fact and fact.made.id < made.id else None
 
     def _root_data_time(self, made: Materialized) -> float | None:
         if made.data_time is not None:
             return min(made.data_time, made.at)  # never later than the version itself
         if not made.run_id:
             return made.at
-        started = self._started(made.run_id, made.step)
+        started = self._runs.step_started(made.run_id, made.step)
         return None if started is None else min(started, made.at)
 
     def _inputs(self, made: Materialized) -> dict[str, int | None]:

@@ -76,7 +76,7 @@ def _metadata(target: TargetPlan) -> dict[str, Any]:
             HELD_UP_BY: target.blame.message,
             HELD_UP_LOCATION: target.blame.location,
             HELD_UP_ASSET: target.blame.asset,
-            HELD_UP_PHASE: target.blame.phase,
+            HELD_UP_PHASE: target.blame.phase.value,
             HELD_UP_SINCE: _moment(target.blame.since),
         }
     return {name: fact for name, fact in facts.items() if fact is not None}

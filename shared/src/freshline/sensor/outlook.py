@@ -1,11 +1,11 @@
-"""Outlook: contracts, history and plan at one moment, read from the shared instance."""
+"""The outlook: contracts, history and plan at one time, read from the shared instance."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from dagster import DagsterInstance
@@ -14,13 +14,15 @@ from freshline.contract import Contract, ContractReader, PublishedContract, grap
 from freshline.contract.publication import digest
 from freshline.history import History
 from freshline.model import Graph, Plan, Snapshot
-from freshline.planner import lineage_of, plan
+from freshline.planner import Lineage, lineage_of, plan
 
 __all__ = ["Observer", "Outlook"]
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
+    """What a location's sensor knows at one time."""
+
     graph: Graph
     snapshot: Snapshot
     plan: Plan
@@ -29,59 +31,69 @@ class Outlook:
     problems: Mapping[str, str]
     """Locations whose contract cannot be read, and why."""
     contracts: tuple[Contract, ...]
-    """Those that the graph is made of."""
+    """The contracts that the graph is made of."""
     digest: str
-    """Of all those contracts together."""
+    """Changes when any of these contracts does."""
 
 
 class Observer:
     """Looks at an instance again and again; remembers in between what cannot change."""
 
     def __init__(self) -> None:
-        self._reader: ContractReader | None = None
+        self._reader = ContractReader()
         self._history: History | None = None
-        self._graph: tuple[Mapping[str, str], Graph] | None = None
+        self._lineage: tuple[Mapping[str, str], Lineage] | None = None
         self._since: dict[str, tuple[str, float]] = {}
 
     def look(self, instance: DagsterInstance, now: float, own: Contract | None = None) -> Outlook:
-        """The outlook at `now`. A location's `own` contract counts as it is in its memory,
-        not as it was published. Raises what the instance's storage raises."""
-        with _uncollected():
+        """Return the outlook at `now` (UTC, epoch seconds).
+
+        A location's `own` contract counts as it is in its memory, not as it was published.
+        Raises what the instance's storage raises.
+        """
+        with _no_garbage_collection():
             return self._look(instance, now, own)
 
     def _look(self, instance: DagsterInstance, now: float, own: Contract | None) -> Outlook:
-        if self._reader is None or self._history is None:
-            self._reader, self._history = ContractReader(instance), History(instance)
-        self._reader.instance = self._history.instance = instance
-        published = self._reader.read()
+        published = self._reader.read(instance)
         problems = dict(self._reader.problems)
         heard = dict(published)
         if own is not None:
             heard[own.location] = PublishedContract(own, now, digest(own))
             problems.pop(own.location, None)
-        graph = self._graph_of(heard)
-        seen = {location: contract.published_at for location, contract in heard.items()}
-        snapshot = replace(self._history.read(graph, now, seen), since=self._first_heard(heard))
+        lineage = self._lineage_of(heard)
+        snapshot = self._history_of(instance).read(
+            lineage.graph,
+            now,
+            seen={location: contract.published_at for location, contract in heard.items()},
+            since=self._first_heard(heard),
+        )
         return Outlook(
-            graph=graph,
+            graph=lineage.graph,
             snapshot=snapshot,
-            plan=plan(lineage_of(graph), snapshot, now),
+            plan=plan(lineage, snapshot, now),
             published=published,
             problems=problems,
             contracts=tuple(contract.contract for contract in heard.values()),
             digest=_digest(heard),
         )
 
-    def _graph_of(self, contracts: Mapping[str, PublishedContract]) -> Graph:
-        """The same object as long as no contract changes."""
+    def _history_of(self, instance: DagsterInstance) -> History:
+        if self._history is None:
+            self._history = History(instance)
+        self._history.reconnect(instance)
+        return self._history
+
+    def _lineage_of(self, contracts: Mapping[str, PublishedContract]) -> Lineage:
+        """Return the same object as long as no contract changes."""
         digests = {location: contract.digest for location, contract in contracts.items()}
-        if self._graph is None or self._graph[0] != digests:
+        if self._lineage is None or self._lineage[0] != digests:
             graph = graph_of(contract.contract for contract in contracts.values())
-            self._graph = digests, graph
-        return self._graph[1]
+            self._lineage = digests, lineage_of(graph)
+        return self._lineage[1]
 
     def _first_heard(self, contracts: Mapping[str, PublishedContract]) -> dict[str, float]:
-        """Since when each contract says what it says, as far as this process can tell."""
+        """Return since when each contract says what it says, as far as this process knows."""
         self._since = {
             location: known
             if (known := self._since.get(location)) and known[0] == contract.digest
@@ -92,10 +104,12 @@ class Observer:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """Leave garbage be for a moment. A look makes many objects and hardly a cycle, and each of
-    the collections that they would set off walks all that is remembered: a third of the time
-    with 10,000 assets."""
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the garbage collector off.
+
+    A look makes many objects and hardly a cycle. Each of the collections that they would set
+    off walks all that is remembered: a third of the time with 10,000 assets.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:
