@@ -14,7 +14,7 @@ from freshline.cli.check import check_command
 from freshline.cli.contract import retire_command, show_command, write_command
 from freshline.cli.impact import impact_command
 from freshline.cli.simulate import simulate_command
-from freshline.dbt.sources import sources_command
+from freshline.cli.sources import sources_command
 
 __all__ = ["app"]
 

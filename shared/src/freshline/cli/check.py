@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from freshline.cli.options import WorkspaceOption, stop
 from freshline.workspace.file import WorkspaceError
 
 if TYPE_CHECKING:
@@ -15,11 +16,7 @@ if TYPE_CHECKING:
     from freshline.check.finding import Workspace
     from freshline.model import Durations
 
-__all__ = ["WorkspaceOption", "check_command", "stop"]
-
-WorkspaceOption = Annotated[
-    Path, typer.Option("-w", "--workspace", help="The workspace file that names the locations.")
-]
+__all__ = ["check_command"]
 
 
 def check_command(
@@ -68,12 +65,6 @@ def check_command(
     else:
         report.print_findings(found, subjects)
     raise typer.Exit(int(any(finding.severity is Severity.FINDING for finding in found)))
-
-
-def stop(message: str) -> typer.Exit:
-    """What to raise when a command cannot run; says why on standard error."""
-    typer.echo(f"freshline: {message}", err=True)
-    return typer.Exit(2)
 
 
 def _measured(workspace: Workspace) -> Mapping[str, Durations]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.check import WorkspaceOption, stop
+from freshline.cli.options import WorkspaceOption, stop
 from freshline.workspace.file import Entry, WorkspaceError, read_workspace
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from freshline.check.finding import Subject
-from freshline.cli.check import WorkspaceOption, stop
+from freshline.cli.options import WorkspaceOption, stop
 from freshline.compare.names import similar
 from freshline.contract.document import Contract, ContractError
 from freshline.impact.consumers import Consumer, consumers

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from math import log1p, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.check import WorkspaceOption, stop
-from freshline.model import Durations, Graph, TargetStatus
+from freshline.cli.options import WorkspaceOption, stop
+from freshline.model import Durations, Graph
 from freshline.planner.words import span
-from freshline.simulate.figures import Figures, figures
+from freshline.simulate.forecast import Forecast, forecast
 from freshline.simulate.what_if import WhatIfError, changed
-from freshline.simulate.world import Duration, Scenario, simulate
+from freshline.simulate.world import Duration, Scenario
 from freshline.workspace.file import WorkspaceError
 
 if TYPE_CHECKING:
     from freshline.check.finding import Subject
 
-__all__ = ["Forecast", "forecast", "simulate_command"]
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a graph's policies would cost, and whether they would hold."""
-
-    figures: Figures
-    maximum: Mapping[str, float]
-    """What each target asks for, in seconds."""
-    shortest: Mapping[str, float]
-    """What each target's path could hold at best, in seconds."""
-    infeasible: frozenset[str]
-
-
-def forecast(scenario: Scenario, hours: float) -> Forecast:
-    """Simulate `scenario` for `hours`, after a warm-up as long as the slowest policy needs."""
-    policies = [asset.policy for asset in scenario.graph.assets.values() if asset.policy]
-    warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
-    end = warm_up + hours * 3600.0
-    world = simulate(scenario, end)
-    targets = world.plan().targets
-    return Forecast(
-        figures=figures(world, warm_up, end),
-        maximum={key: target.maximum for key, target in targets.items()},
-        shortest={key: target.shortest or 0.0 for key, target in targets.items()},
-        infeasible=frozenset(
-            key for key, target in targets.items() if target.status is TargetStatus.INFEASIBLE
-        ),
-    )
+__all__ = ["simulate_command"]
 
 
 def simulate_command(

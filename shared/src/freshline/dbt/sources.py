@@ -1,4 +1,4 @@
-"""``freshline sources``: the dbt source block for what another location makes.
+"""The dbt source block for what another location makes: what ``freshline sources`` writes.
 
 Nobody copies keys, columns and types by hand. Written into a file that exists, the block is
 updated: what the producer says is set anew; what the team added (tests, tags, meta, sources of
@@ -11,18 +11,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-import typer
-
-from freshline.cli.check import WorkspaceOption, stop
 from freshline.contract.document import Column, Contract, Export
 from freshline.names import DBT_META
 from freshline.policy import MaxLag
-from freshline.workspace.file import WorkspaceError
 
-__all__ = ["SourcesError", "merge_sources", "sources_command"]
+__all__ = ["SourcesError", "merge_sources"]
 
 _NOTE: Final = "What {location} makes; updated by `freshline sources {location}`"
 _OURS: Final = {"name", "data_type", "description"}
@@ -35,42 +30,6 @@ _LOADED_AT: Final = ("loaded_at_field", "loaded_at_query")
 
 class SourcesError(ValueError):
     """A file of sources that cannot be updated; says what is in the way."""
-
-
-def sources_command(
-    producer: Annotated[str, typer.Argument(help="The code location whose tables are read.")],
-    into: Annotated[
-        Path | None,
-        typer.Option(help="The dbt file to write or update, such as models/sources.yml."),
-    ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="Write this table (its key) alone; may be given several times."),
-    ] = None,
-    workspace: WorkspaceOption = Path("workspace.yaml"),
-    from_code: Annotated[
-        bool, typer.Option("--code", help="Ask the producer's code, not its committed contract.")
-    ] = False,
-) -> None:
-    """Write the dbt sources for what another location makes.
-
-    Tables that the file has already are updated; with --only, the named ones are added. Without
-    --into the block is printed.
-    """
-    try:
-        contract = _contract(producer, workspace, from_code=from_code)
-        text = into.read_text(encoding="utf-8") if into and into.exists() else ""
-        merged = merge_sources(text, contract, only or None)
-    except (WorkspaceError, SourcesError) as error:
-        raise stop(str(error)) from None
-    if into is None:
-        typer.echo(merged, nl=False)
-    elif merged == text:
-        typer.echo(f"{into} is up to date.")
-    else:
-        into.parent.mkdir(parents=True, exist_ok=True)
-        into.write_text(merged, encoding="utf-8", newline="\n")
-        typer.echo(f"{into} {'updated' if text else 'written'}.")
 
 
 def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = None) -> str:
@@ -107,21 +66,6 @@ def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = No
     page = io.StringIO()
     yaml.dump(document, page)
     return page.getvalue()
-
-
-def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
-    from freshline.check import gather
-
-    subjects = (
-        gather.from_code(workspace, seconds=60.0) if from_code else gather.from_files(workspace)
-    )
-    for subject in subjects:
-        if subject.location == producer:
-            if subject.contract is None:
-                raise SourcesError(f"{producer}: {subject.error}.")
-            return subject.contract
-    names = ", ".join(subject.location for subject in subjects)
-    raise SourcesError(f"{workspace} has no {producer}; it has {names}.")
 
 
 def _chosen(contract: Contract, sources: Sequence[Any], only: Sequence[str] | None) -> list[Export]:

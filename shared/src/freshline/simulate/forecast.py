@@ -1,0 +1,41 @@
+"""What policies would cost over some hours, and whether they would hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from freshline.model import TargetStatus
+from freshline.simulate.figures import Figures, figures
+from freshline.simulate.world import Scenario, simulate
+
+__all__ = ["Forecast", "forecast"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a graph's policies would cost, and whether they would hold."""
+
+    figures: Figures
+    maximum: Mapping[str, float]
+    """What each target asks for, in seconds."""
+    shortest: Mapping[str, float]
+    """What each target's path could hold at best, in seconds."""
+    infeasible: frozenset[str]
+
+
+def forecast(scenario: Scenario, hours: float) -> Forecast:
+    """Simulate `scenario` for `hours`, after a warm-up as long as the slowest policy needs."""
+    policies = [asset.policy for asset in scenario.graph.assets.values() if asset.policy]
+    warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
+    end = warm_up + hours * 3600.0
+    world = simulate(scenario, end)
+    targets = world.plan().targets
+    return Forecast(
+        figures=figures(world, warm_up, end),
+        maximum={key: target.maximum for key, target in targets.items()},
+        shortest={key: target.shortest or 0.0 for key, target in targets.items()},
+        infeasible=frozenset(
+            key for key, target in targets.items() if target.status is TargetStatus.INFEASIBLE
+        ),
+    )
