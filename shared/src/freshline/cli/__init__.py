@@ -1,4 +1,8 @@
-"""``freshline``: the command line. Each command lives with its subject; here they get a name."""
+"""``freshline``: the command line. How does somebody ask freshline from a terminal?
+
+Each command has a file here; what it asks lives elsewhere. Nothing outside of this package knows
+typer or prints.
+"""
 
 from __future__ import annotations
 
@@ -36,15 +40,15 @@ app = _App(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-contract = typer.Typer(help="What a location makes and needs.", no_args_is_help=True)
-app.add_typer(contract, name="contract")
+contract_app = typer.Typer(help="What a location makes and needs.", no_args_is_help=True)
+app.add_typer(contract_app, name="contract")
 app.command("check")(check_command)
 app.command("impact")(impact_command)
 app.command("simulate")(simulate_command)
 app.command("sources")(sources_command)
 app.command("retire")(retire_command)
-contract.command("write")(write_command)
-contract.command("show")(show_command)
+contract_app.command("write")(write_command)
+contract_app.command("show")(show_command)
 
 
 @app.callback()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import WorkspaceOption, stop
+from freshline.cli.options import JsonOption, SecondsOption, WorkspaceOption, stop
 from freshline.workspace.file import WorkspaceError
 
 if TYPE_CHECKING:
@@ -34,10 +34,8 @@ def check_command(
         Path | None,
         typer.Option(help="Judge policies by this JSON object of seconds by asset key."),
     ] = None,
-    seconds: Annotated[
-        float, typer.Option(help="How long each location may take to load.", min=1.0)
-    ] = 60.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    seconds: SecondsOption = 60.0,
+    as_json: JsonOption = False,
     github: Annotated[
         bool, typer.Option("--github", help="Print annotations for GitHub's pull requests.")
     ] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import WorkspaceOption, stop
+from freshline.cli.options import SecondsOption, WorkspaceOption, stop
 from freshline.workspace.file import Entry, WorkspaceError, read_workspace
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ _Locations = Annotated[
 def write_command(
     locations: _Locations = None,
     workspace: WorkspaceOption = Path("workspace.yaml"),
-    seconds: Annotated[
-        float, typer.Option(help="How long each location may take to load.", min=1.0)
-    ] = 60.0,
+    seconds: SecondsOption = 60.0,
 ) -> None:
     """Write contract.json beside each location's code, from what the code says now.
 
@@ -60,9 +58,7 @@ def committed_form(contract: Contract) -> Contract:
 def show_command(
     locations: _Locations = None,
     workspace: WorkspaceOption = Path("workspace.yaml"),
-    seconds: Annotated[
-        float, typer.Option(help="How long each location may take to load.", min=1.0)
-    ] = 60.0,
+    seconds: SecondsOption = 60.0,
 ) -> None:
     """Show what each location makes and needs, from what the code says now."""
     from freshline.cli.output import print_contract

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from freshline.check.finding import Subject
-from freshline.cli.options import WorkspaceOption, stop
+from freshline.cli.options import JsonOption, WorkspaceOption, stop
 from freshline.compare.names import similar
 from freshline.contract.document import Contract, ContractError
 from freshline.impact.consumers import Consumer, consumers
@@ -35,7 +35,7 @@ def impact_command(
         bool,
         typer.Option("--code", help="Ask the locations' code, not their committed contracts."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show whom a change reaches: by location, owner and policy.
 

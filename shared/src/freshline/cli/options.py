@@ -1,4 +1,4 @@
-"""What several commands share: their options, and how they say that they cannot run."""
+"""Options that several commands have, and how a command says that it cannot run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["WorkspaceOption", "stop"]
+__all__ = ["JsonOption", "SecondsOption", "WorkspaceOption", "stop"]
 
 WorkspaceOption = Annotated[
     Path, typer.Option("-w", "--workspace", help="The workspace file that names the locations.")
 ]
+SecondsOption = Annotated[
+    float, typer.Option(help="How long each location may take to load.", min=1.0)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def stop(message: str) -> typer.Exit:
