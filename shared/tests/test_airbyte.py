@@ -14,7 +14,7 @@ from freshline.airbyte import (
     stream_key,
     stream_spec,
 )
-from freshline.keys import KeyConventionError
+from freshline.errors import KeyConventionError
 
 SCHEMA = {
     "type": "object",

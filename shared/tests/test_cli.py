@@ -265,6 +265,20 @@ def test_a_command_that_breaks_could_not_run(
     assert "the disk is on fire" in capsys.readouterr().err
 
 
+def test_an_error_of_freshline_is_one_line_on_standard_error(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "workspace.yaml").write_text("{}")
+
+    with pytest.raises(SystemExit) as end:
+        app(["check", "--committed"])
+
+    assert 2 == end.value.code
+    assert ("", "freshline: workspace.yaml has no load_from with a list of code locations.\n") == (
+        capsys.readouterr()
+    )
+
+
 @pytest.mark.parametrize(
     ("home", "said"),
     [("/no/such/folder", "DAGSTER_HOME is /no/such/folder"), ("", "there is no dagster.yaml here")],

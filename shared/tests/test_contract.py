@@ -14,7 +14,6 @@ from freshline.contract import (
     SCHEMA_VERSION,
     Column,
     Contract,
-    ContractError,
     ContractReader,
     Export,
     Import,
@@ -30,8 +29,9 @@ from freshline.contract import (
     retirement,
 )
 from freshline.contract.publication import digest
+from freshline.errors import ContractError, PolicyError
 from freshline.model import Asset
-from freshline.policy import MaxLag, PolicyError, max_lag
+from freshline.policy import MaxLag, max_lag
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "contract.schema.json"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from dagster import AssetKey
-from freshline.keys import KeyConventionError, asset_key, conventional_name, key_problem
+from freshline.errors import KeyConventionError
+from freshline.keys import asset_key, conventional_name, key_problem
 
 
 class TestAssetKey:

@@ -10,9 +10,10 @@ import dagster as dg
 import pytest
 from event_logs import plain
 from freshline.contract import Contract, contract_asset_key
+from freshline.errors import PolicyError
 from freshline.location import with_freshline
 from freshline.model import Durations, Moments
-from freshline.policy import PolicyError, max_lag
+from freshline.policy import max_lag
 from freshline.sensor import build_freshness_sensor
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from freshline.errors import PolicyError
 from freshline.names import MAX_LAG
-from freshline.policy import MaxLag, PolicyError, max_lag, max_lag_metadata, policy_of
+from freshline.policy import MaxLag, max_lag, max_lag_metadata, policy_of
 
 WHERE = "model mart_x (models/mart_x.sql)"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from freshline.cli import app
 from freshline.contract import Contract, Export
+from freshline.errors import WhatIfError
 from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
 from freshline.simulate import (
@@ -20,7 +21,7 @@ from freshline.simulate import (
     figures,
     simulate,
 )
-from freshline.simulate.what_if import WhatIfError, changed
+from freshline.simulate.what_if import changed
 from typer.testing import CliRunner
 
 HOUR = 3600.0

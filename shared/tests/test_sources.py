@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 from freshline.contract import Column, Contract, Export
-from freshline.dbt.sources import SourcesError, merge_sources
+from freshline.dbt.sources import merge_sources
+from freshline.errors import SourcesError
 from freshline.policy import MaxLag
 
 SHOP = Contract(

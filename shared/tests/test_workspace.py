@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from freshline import names
 from freshline.contract import describe
-from freshline.workspace import Entry, WorkspaceError, child, read_workspace
+from freshline.errors import WorkspaceError
+from freshline.workspace import Entry, child, read_workspace
 
 
 def entries(folder: Path, *load_from: Any) -> list[Entry]:

@@ -14,8 +14,8 @@ import dagster as dg
 import pytest
 from dagster_dbt import DbtProject, dbt_assets
 from freshline.dbt.translator import FreshlineDbtTranslator
-from freshline.keys import KeyConventionError
-from freshline.policy import MaxLag, PolicyError, policy_of
+from freshline.errors import KeyConventionError, PolicyError
+from freshline.policy import MaxLag, policy_of
 
 
 @pytest.fixture

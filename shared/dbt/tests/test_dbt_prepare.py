@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from dagster_dbt import DbtProject
-from freshline.dbt.build import ManifestMissingError, manifest_of
+from freshline.dbt.build import manifest_of
 from freshline.dbt.prepare import changed, main
+from freshline.errors import ManifestMissingError
 
 
 @pytest.fixture

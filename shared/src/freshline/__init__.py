@@ -10,10 +10,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from freshline.contract import Contract, ContractError
-    from freshline.keys import KeyConventionError, asset_key
+    from freshline.contract import Contract
+    from freshline.errors import ContractError, KeyConventionError, PolicyError
+    from freshline.keys import asset_key
     from freshline.location import with_freshline
-    from freshline.policy import MaxLag, PolicyError, max_lag
+    from freshline.policy import MaxLag, max_lag
     from freshline.sensor import build_freshness_sensor
     from freshline.stamp import data_time_metadata, stamp_lag
 
@@ -33,10 +34,10 @@ __all__ = [
 
 _HOMES = {
     "Contract": "freshline.contract",
-    "ContractError": "freshline.contract",
-    "KeyConventionError": "freshline.keys",
+    "ContractError": "freshline.errors",
+    "KeyConventionError": "freshline.errors",
     "MaxLag": "freshline.policy",
-    "PolicyError": "freshline.policy",
+    "PolicyError": "freshline.errors",
     "asset_key": "freshline.keys",
     "build_freshness_sensor": "freshline.sensor",
     "data_time_metadata": "freshline.stamp",

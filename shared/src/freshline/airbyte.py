@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dagster as dg
 
+from freshline.errors import StreamError
 from freshline.keys import asset_key
 from freshline.names import COLUMN_SCHEMA, TABLE_NAME
 
@@ -52,7 +53,7 @@ def stream_columns(
     properties = _properties(json_schema)
     wanted = tuple(fields) or tuple(properties)
     if missing := [name for name in wanted if name not in properties]:
-        raise ValueError(
+        raise StreamError(
             f"no field {missing[0]!r} in the stream's schema, which has {', '.join(properties)}"
         )
     landed = (
@@ -71,9 +72,9 @@ def nested_columns(
     properties = _properties(json_schema)
     nested = _properties(properties.get(column, {}))
     if not nested:
-        raise ValueError(f"the stream's schema has no properties for an object {column!r}")
+        raise StreamError(f"the stream's schema has no properties for an object {column!r}")
     if clash := sorted(set(keep) & set(nested)):
-        raise ValueError(f"{clash[0]!r} is both kept and a property of {column!r}: keep fewer")
+        raise StreamError(f"{clash[0]!r} is both kept and a property of {column!r}: keep fewer")
     return (
         *(_column(name, properties[name]) for name in keep),
         *(_column(name, schema) for name, schema in nested.items()),

@@ -11,16 +11,14 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from freshline.errors import KeyConventionError
+
 if TYPE_CHECKING:
     from dagster import AssetKey
 
-__all__ = ["KeyConventionError", "asset_key", "conventional_name", "key_problem"]
+__all__ = ["asset_key", "conventional_name", "key_problem"]
 
 _NAME: Final = re.compile(r"[a-z0-9_]+")
-
-
-class KeyConventionError(ValueError):
-    """A name that the key convention cannot express; says which file to change, and to what."""
 
 
 def asset_key(layer: str, table: str, *, where: str = "") -> AssetKey:

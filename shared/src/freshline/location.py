@@ -37,7 +37,7 @@ def with_freshline(
     """`definitions` with the contract of `location`, its sensor, and a check for each policy.
 
     Raises `PolicyError` for a policy that cannot be kept, on a partitioned asset for one, and
-    `ValueError` for `tick_seconds` below 5.
+    `TickError` for `tick_seconds` below 5.
     """
     policies = {
         spec.key: policy

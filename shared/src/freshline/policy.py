@@ -20,9 +20,10 @@ from croniter import (  # type: ignore[import-untyped]  # it ships no types
     croniter,
 )
 
+from freshline.errors import PolicyError
 from freshline.names import MAX_LAG
 
-__all__ = ["MaxLag", "PolicyError", "max_lag", "max_lag_metadata", "policy_of"]
+__all__ = ["MaxLag", "max_lag", "max_lag_metadata", "policy_of"]
 
 # What older dbt projects and Dagster's first freshness policies call the fields, and ours.
 _FIELDS: Final = {
@@ -36,10 +37,6 @@ _FIELDS: Final = {
 _EXAMPLE: Final = '{"maximum_lag_minutes": 5}'
 _TEN_YEARS: Final = 5_260_000
 """In minutes. Beyond that a deadline would be a date that no calendar here has."""
-
-
-class PolicyError(ValueError):
-    """A policy that says nothing that can be kept; names the asset, the file and the fix."""
 
 
 @dataclass(frozen=True, slots=True)

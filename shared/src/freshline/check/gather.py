@@ -7,14 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from freshline.check.finding import Subject, shown
-from freshline.contract.document import Contract, ContractError
+from freshline.contract.document import Contract
+from freshline.errors import ContractError, DurationsError
 from freshline.workspace.file import Entry, read_workspace
 
-__all__ = ["DurationsError", "from_code", "from_files", "read_committed", "read_seconds"]
-
-
-class DurationsError(ValueError):
-    """A file of durations that cannot be read; says which entry and what it should be."""
+__all__ = ["from_code", "from_files", "read_committed", "read_seconds"]
 
 
 def from_code(workspace: Path, *, seconds: float) -> list[Subject]:

@@ -13,18 +13,31 @@ from typing import Any
 
 import typer
 from dotenv import load_dotenv
+from typer.core import TyperGroup
 
 from freshline.cli.check import check_command
 from freshline.cli.contract import retire_command, show_command, write_command
 from freshline.cli.impact import impact_command
 from freshline.cli.simulate import simulate_command
 from freshline.cli.sources import sources_command
+from freshline.errors import FreshlineError
 
 __all__ = ["app"]
 
 
+class _Commands(TyperGroup):
+    """Ends with status 2 and one line when a command cannot run; status 1 means findings."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except FreshlineError as error:
+            typer.echo(f"freshline: {error}", err=True)
+            raise typer.Exit(2) from None
+
+
 class _App(typer.Typer):
-    """Ends with status 2 when a command breaks: status 1 is kept for findings."""
+    """Ends with status 2 and a traceback when a command breaks."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -35,6 +48,7 @@ class _App(typer.Typer):
 
 
 app = _App(
+    cls=_Commands,
     help="One lineage over many Dagster code locations.",
     no_args_is_help=True,
     add_completion=False,

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import JsonOption, SecondsOption, WorkspaceOption, stop
-from freshline.workspace.file import WorkspaceError
+from freshline.cli.options import JsonOption, SecondsOption, WorkspaceOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,17 +44,13 @@ def check_command(
     Exit status: 0 clean (notes may be printed), 1 findings, 2 could not run.
     """
     from freshline.check import Severity, Workspace, findings
-    from freshline.check.gather import DurationsError, from_code, from_files, read_seconds
+    from freshline.check.gather import from_code, from_files, read_seconds
     from freshline.cli import output as report
-    from freshline.cli.instance import InstanceError
 
-    try:
-        declared = read_seconds(durations) if durations else {}
-        subjects = from_files(workspace) if committed else from_code(workspace, seconds=seconds)
-        looked_at = Workspace(subjects, declared)
-        found = findings(looked_at, _measured(looked_at) if measured else None)
-    except (WorkspaceError, DurationsError, InstanceError) as error:
-        raise stop(str(error)) from None
+    declared = read_seconds(durations) if durations else {}
+    subjects = from_files(workspace) if committed else from_code(workspace, seconds=seconds)
+    looked_at = Workspace(subjects, declared)
+    found = findings(looked_at, _measured(looked_at) if measured else None)
     if as_json:
         report.print_json(found, subjects)
     elif github:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import SecondsOption, WorkspaceOption, stop
-from freshline.workspace.file import Entry, WorkspaceError, read_workspace
+from freshline.cli.options import SecondsOption, WorkspaceOption
+from freshline.errors import UnknownNameError
+from freshline.workspace.file import Entry, read_workspace
 
 if TYPE_CHECKING:
     from freshline.contract.document import Contract
@@ -80,22 +81,21 @@ def retire_command(
 
     Its assets and policies no longer count, until it publishes a contract again.
     """
-    from freshline.cli.instance import InstanceError, open_instance
+    from freshline.cli.instance import open_instance
     from freshline.contract.publication import ContractReader, retirement
 
-    try:
-        with open_instance() as instance:
-            reader = ContractReader()
-            published = reader.read(instance)
-            if location in reader.retired:
-                typer.echo(f"{location} is retired already.")
-                return
-            if location not in published and location not in reader.problems:
-                known = ", ".join(published) or "none"
-                raise stop(f"{location} has published no contract here; those that have: {known}.")
-            instance.report_runless_asset_event(retirement(location))
-    except InstanceError as error:
-        raise stop(str(error)) from None
+    with open_instance() as instance:
+        reader = ContractReader()
+        published = reader.read(instance)
+        if location in reader.retired:
+            typer.echo(f"{location} is retired already.")
+            return
+        if location not in published and location not in reader.problems:
+            known = ", ".join(published) or "none"
+            raise UnknownNameError(
+                f"{location} has published no contract here; those that have: {known}."
+            )
+        instance.report_runless_asset_event(retirement(location))
     typer.echo(
         f"{location} is retired: its assets and policies no longer count. Should it still run, "
         "it is back with its next word; take it out of the workspace first."
@@ -105,10 +105,7 @@ def retire_command(
 def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
     from freshline.workspace.runner import inspect_entries
 
-    try:
-        entries = _chosen(read_workspace(workspace), locations, workspace)
-    except WorkspaceError as error:
-        raise stop(str(error)) from None
+    entries = _chosen(read_workspace(workspace), locations, workspace)
     return inspect_entries(entries, seconds=seconds)
 
 
@@ -116,5 +113,5 @@ def _chosen(entries: list[Entry], locations: list[str] | None, workspace: Path) 
     names = [entry.name for entry in entries]
     for location in locations or ():
         if location not in names:
-            raise WorkspaceError(f"{workspace} has no {location}; it has {', '.join(names)}.")
+            raise UnknownNameError(f"{workspace} has no {location}; it has {', '.join(names)}.")
     return [entry for entry in entries if not locations or entry.name in locations]

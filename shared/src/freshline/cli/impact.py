@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from freshline.check.finding import Subject
-from freshline.cli.options import JsonOption, WorkspaceOption, stop
+from freshline.cli.options import JsonOption, WorkspaceOption
 from freshline.compare.names import similar
-from freshline.contract.document import Contract, ContractError
+from freshline.contract.document import Contract
+from freshline.errors import CommandError, UnknownNameError
 from freshline.impact.consumers import Consumer, consumers
-from freshline.impact.since import GitError, Reached, reached_since
-from freshline.workspace.file import WorkspaceError
+from freshline.impact.since import Reached, reached_since
 
 __all__ = ["impact_command"]
 
@@ -43,15 +43,12 @@ def impact_command(
     not run.
     """
     if (asset is None) == (since is None):
-        raise stop("name an asset or column, or a git revision with --since.")
-    try:
-        subjects = _subjects(workspace, from_code=from_code)
-        if asset is not None:
-            _show_asset(asset, subjects, as_json=as_json)
-            return
-        reached = reached_since(since or "", workspace, subjects)
-    except (WorkspaceError, GitError, ContractError) as error:
-        raise stop(str(error)) from None
+        raise CommandError("name an asset or column, or a git revision with --since.")
+    subjects = _subjects(workspace, from_code=from_code)
+    if asset is not None:
+        _show_asset(asset, subjects, as_json=as_json)
+        return
+    reached = reached_since(since or "", workspace, subjects)
     _show_changes(since or "", reached, as_json=as_json)
     raise typer.Exit(int(any(it.breaks_others for it in reached)))
 
@@ -94,7 +91,7 @@ def _show_asset(asset: str, subjects: Sequence[Subject], *, as_json: bool) -> No
 
 
 def _split(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
-    """The key and column that `asset` names. Raises `WorkspaceError` for what nobody knows."""
+    """The key and column that `asset` names. Raises `UnknownNameError`."""
     known = {export.key: export for contract in contracts for export in contract.exports}
     keys = {*known, *(needed.key for contract in contracts for needed in contract.imports)}
     if asset in keys:
@@ -103,11 +100,11 @@ def _split(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
     if key not in keys:
         close = similar(key or asset, keys)
         meant = f"; did you mean {close}?" if close else "."
-        raise WorkspaceError(f"no location makes or needs {key or asset}{meant}")
+        raise UnknownNameError(f"no location makes or needs {key or asset}{meant}")
     export = known.get(key)
     names = [it.name for it in export.columns or ()] if export else []
     if names and column.lower() not in [name.lower() for name in names]:
-        raise WorkspaceError(f"{key} has no column {column}; it has {', '.join(names)}.")
+        raise UnknownNameError(f"{key} has no column {column}; it has {', '.join(names)}.")
     return key, column
 
 

@@ -8,14 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from freshline.errors import InstanceError
+
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-__all__ = ["InstanceError", "open_instance"]
-
-
-class InstanceError(RuntimeError):
-    """There is no instance to work on, or it does not answer; says where it was looked for."""
+__all__ = ["open_instance"]
 
 
 @contextmanager

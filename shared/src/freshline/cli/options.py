@@ -1,4 +1,4 @@
-"""Options that several commands have, and how a command says that it cannot run."""
+"""Options that several commands have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["JsonOption", "SecondsOption", "WorkspaceOption", "stop"]
+__all__ = ["JsonOption", "SecondsOption", "WorkspaceOption"]
 
 WorkspaceOption = Annotated[
     Path, typer.Option("-w", "--workspace", help="The workspace file that names the locations.")
@@ -16,9 +16,3 @@ SecondsOption = Annotated[
     float, typer.Option(help="How long each location may take to load.", min=1.0)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def stop(message: str) -> typer.Exit:
-    """What to raise when a command cannot run; says why on standard error."""
-    typer.echo(f"freshline: {message}", err=True)
-    return typer.Exit(2)

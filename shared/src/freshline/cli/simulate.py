@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import WorkspaceOption, stop
+from freshline.cli.options import WorkspaceOption
+from freshline.errors import CommandError
 from freshline.model import Durations, Graph
 from freshline.planner.words import span
 from freshline.simulate.forecast import Forecast, forecast
-from freshline.simulate.what_if import WhatIfError, changed
+from freshline.simulate.what_if import changed
 from freshline.simulate.world import Duration, Scenario
-from freshline.workspace.file import WorkspaceError
 
 if TYPE_CHECKING:
     from freshline.check.finding import Subject
@@ -54,28 +54,24 @@ def simulate_command(
 
     Exit status: 0 shown, 2 could not run.
     """
-    from freshline.check.gather import DurationsError, from_code, from_files, read_seconds
-    from freshline.cli.instance import InstanceError
+    from freshline.check.gather import from_code, from_files, read_seconds
     from freshline.contract.graph import graph_of
 
-    try:
-        subjects = from_files(workspace) if committed else from_code(workspace, seconds=60.0)
-        _complain(subjects)
-        contracts = [subject.contract for subject in subjects if subject.contract]
-        graph = graph_of(contracts)
-        after = changed(graph, what_if or ())
-        given = {
-            export.key: export.expected_seconds
-            for contract in contracts
-            for export in contract.exports
-            if export.expected_seconds is not None
-        }
-        given.update(read_seconds(durations) if durations else {})
-        known = _measured(graph) if measured else {}
-    except (WorkspaceError, DurationsError, InstanceError, WhatIfError) as error:
-        raise stop(str(error)) from None
+    subjects = from_files(workspace) if committed else from_code(workspace, seconds=60.0)
+    _complain(subjects)
+    contracts = [subject.contract for subject in subjects if subject.contract]
+    graph = graph_of(contracts)
+    after = changed(graph, what_if or ())
+    given = {
+        export.key: export.expected_seconds
+        for contract in contracts
+        for export in contract.exports
+        if export.expected_seconds is not None
+    }
+    given.update(read_seconds(durations) if durations else {})
+    known = _measured(graph) if measured else {}
     if not any(asset.policy for asset in after.assets.values()):
-        raise stop("no asset has a policy, so nothing would run.")
+        raise CommandError("no asset has a policy, so nothing would run.")
     lasting = {
         key: _lasting(known.get(key), given.get(key, default), sigma) for key in graph.assets
     }

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from freshline.cli.options import WorkspaceOption, stop
+from freshline.cli.options import WorkspaceOption
 from freshline.contract.document import Contract
-from freshline.dbt.sources import SourcesError, merge_sources
-from freshline.workspace.file import WorkspaceError
+from freshline.dbt.sources import merge_sources
+from freshline.errors import SourcesError, UnknownNameError
 
 __all__ = ["sources_command"]
 
@@ -35,12 +35,9 @@ def sources_command(
     Tables that the file has already are updated; with --only, the named ones are added. Without
     --into the block is printed.
     """
-    try:
-        contract = _contract(producer, workspace, from_code=from_code)
-        text = into.read_text(encoding="utf-8") if into and into.exists() else ""
-        merged = merge_sources(text, contract, only or None)
-    except (WorkspaceError, SourcesError) as error:
-        raise stop(str(error)) from None
+    contract = _contract(producer, workspace, from_code=from_code)
+    text = into.read_text(encoding="utf-8") if into and into.exists() else ""
+    merged = merge_sources(text, contract, only or None)
     if into is None:
         typer.echo(merged, nl=False)
     elif merged == text:
@@ -63,4 +60,4 @@ def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
                 raise SourcesError(f"{producer}: {subject.error}.")
             return subject.contract
     names = ", ".join(subject.location for subject in subjects)
-    raise SourcesError(f"{workspace} has no {producer}; it has {names}.")
+    raise UnknownNameError(f"{workspace} has no {producer}; it has {names}.")

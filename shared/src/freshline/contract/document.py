@@ -18,7 +18,8 @@ from pydantic import (
 )
 
 from freshline.contract.describe import SCHEMA_VERSION, describe
-from freshline.policy import MaxLag, PolicyError, partitioned_message
+from freshline.errors import ContractError, PolicyError
+from freshline.policy import MaxLag, partitioned_message
 
 if TYPE_CHECKING:
     from dagster import Definitions, RepositoryDefinition
@@ -27,7 +28,6 @@ __all__ = [
     "SCHEMA_VERSION",
     "Column",
     "Contract",
-    "ContractError",
     "Export",
     "Import",
     "UsedColumn",
@@ -36,10 +36,6 @@ __all__ = [
 
 _WIDTH = 100
 """A value that fits on a line of the file stays on one."""
-
-
-class ContractError(ValueError):
-    """A contract that cannot be read; says whose it is and which field is wrong."""
 
 
 def _read_policy(value: object) -> object:

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from freshline.contract.document import Contract, ContractError
+from freshline.contract.document import Contract
+from freshline.errors import ContractError
 from freshline.names import (
     CODE_VERSION,
     CONTENT_AT,

@@ -27,15 +27,12 @@ from dagster_dbt.core.dbt_event_iterator import (  # type: ignore[import-not-fou
 from packaging.version import Version
 
 from freshline.dbt.prepare import changed
+from freshline.errors import ManifestMissingError
 
-__all__ = ["FreshlineDbtResource", "ManifestMissingError", "build", "manifest_of"]
+__all__ = ["FreshlineDbtResource", "build", "manifest_of"]
 
 _KEPT_RUNS: Final = 20
 _PARSED: Final = "partial_parse.msgpack"
-
-
-class ManifestMissingError(FileNotFoundError):
-    """A dbt project whose manifest has not been made; says how to make it."""
 
 
 def manifest_of(project: DbtProject) -> Path:

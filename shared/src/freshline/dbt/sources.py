@@ -14,10 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from freshline.contract.document import Column, Contract, Export
+from freshline.errors import SourcesError
 from freshline.names import DBT_META
 from freshline.policy import MaxLag
 
-__all__ = ["SourcesError", "merge_sources"]
+__all__ = ["merge_sources"]
 
 _NOTE: Final = "What {location} makes; updated by `freshline sources {location}`"
 _OURS: Final = {"name", "data_type", "description"}
@@ -26,10 +27,6 @@ _PROMISE: Final = ("maximum_lag_minutes", "cron", "timezone")
 """Fields of a table's `meta: {freshline: ...}` that the producer says."""
 _LOADED_AT: Final = ("loaded_at_field", "loaded_at_query")
 """How dbt is told when a row was loaded, of a table or of all tables of a source."""
-
-
-class SourcesError(ValueError):
-    """A file of sources that cannot be updated; says what is in the way."""
 
 
 def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = None) -> str:

@@ -17,7 +17,8 @@ from dagster_dbt import (  # type: ignore[import-not-found]  # types are checked
     DbtProject,
 )
 
-from freshline.keys import KeyConventionError, asset_key
+from freshline.errors import KeyConventionError, PolicyError
+from freshline.keys import asset_key
 from freshline.names import (
     COLUMN_SCHEMA,
     COLUMNS_ENFORCED,
@@ -28,7 +29,7 @@ from freshline.names import (
     OUTSIDE,
     USES,
 )
-from freshline.policy import MaxLag, PolicyError, max_lag_metadata, partitioned_message
+from freshline.policy import MaxLag, max_lag_metadata, partitioned_message
 
 __all__ = ["FreshlineDbtTranslator"]
 

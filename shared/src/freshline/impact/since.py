@@ -17,14 +17,11 @@ from pathlib import Path
 from freshline.check.finding import Subject
 from freshline.compare.changes import Change, changes
 from freshline.contract.document import Contract
+from freshline.errors import GitError, WorkspaceError
 from freshline.impact.consumers import Consumer, consumers
-from freshline.workspace.file import WorkspaceError, read_workspace
+from freshline.workspace.file import read_workspace
 
-__all__ = ["GitError", "Reached", "reached_since"]
-
-
-class GitError(RuntimeError):
-    """Git does not know the revision, or this is not a checkout."""
+__all__ = ["Reached", "reached_since"]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from freshline.contract import (
     heartbeat,
 )
 from freshline.contract.publication import digest
+from freshline.errors import TickError
 from freshline.model import HEARTBEAT, Phase, Plan, TargetPlan, TargetStatus
 from freshline.names import LAG_CHECK
 from freshline.planner import DANGLING_AFTER
@@ -67,10 +68,10 @@ def build_freshness_sensor(
     """Return the sensor that requests the assets of `location` when some policy needs them.
 
     It plans every `tick_seconds`. `with_freshline` adds it with all that it needs. Raises
-    `ValueError` for less than 5 seconds, which is how often Dagster's daemon looks at sensors.
+    `TickError` for less than 5 seconds, which is how often Dagster's daemon looks at sensors.
     """
     if tick_seconds < _DAEMON_INTERVAL:
-        raise ValueError(
+        raise TickError(
             f"tick_seconds={tick_seconds} of location {location!r} is less than "
             f"{_DAEMON_INTERVAL}: Dagster's daemon looks at sensors every {_DAEMON_INTERVAL} "
             f"seconds. Use {_DAEMON_INTERVAL} or more."

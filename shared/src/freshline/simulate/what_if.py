@@ -7,19 +7,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 
+from freshline.errors import WhatIfError
 from freshline.model import Graph
 from freshline.policy import MaxLag
 
-__all__ = ["WhatIfError", "changed"]
+__all__ = ["changed"]
 
 _QUESTION = re.compile(
     r"^(?:(?P<location>[^:=]+):)?(?P<key>[^:=]+)=(?P<lag>none|(?P<number>\d+(?:\.\d+)?)(?P<unit>[smh]))$"
 )
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
-
-
-class WhatIfError(ValueError):
-    """A question that cannot be asked; says how it should read."""
 
 
 def changed(graph: Graph, questions: Iterable[str]) -> Graph:

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import yaml
 
-__all__ = ["Entry", "WorkspaceError", "read_workspace"]
+from freshline.errors import WorkspaceError
+
+__all__ = ["Entry", "read_workspace"]
 
 _KINDS: Final = {
     "python_module": "module_name",
@@ -19,10 +21,6 @@ _KINDS: Final = {
     "autoload_defs_module": "module_name",
     "grpc_server": "",
 }
-
-
-class WorkspaceError(ValueError):
-    """A workspace file that cannot be read; names the file, the entry and the fix."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from freshline import names
 from freshline.contract import describe
-from freshline.contract.document import Contract, ContractError
+from freshline.contract.document import Contract
+from freshline.errors import ContractError
 from freshline.workspace import child
 from freshline.workspace.file import Entry
 

@@ -1,0 +1,107 @@
+"""Every error that freshline raises on purpose, under one root.
+
+    FreshlineError
+    |-- InputError               also a ValueError
+    |   |-- KeyConventionError
+    |   |-- PolicyError
+    |   |-- TickError
+    |   |-- StreamError
+    |   |-- ContractError
+    |   |-- WorkspaceError
+    |   |-- UnknownNameError
+    |   |-- DurationsError
+    |   |-- WhatIfError
+    |   |-- SourcesError
+    |   `-- CommandError
+    |-- InstanceError
+    |-- GitError
+    `-- ManifestMissingError     also a FileNotFoundError
+
+Each message names what is wrong and how to put it right. The command line catches the root, prints
+the message and ends with status 2.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CommandError",
+    "ContractError",
+    "DurationsError",
+    "FreshlineError",
+    "GitError",
+    "InputError",
+    "InstanceError",
+    "KeyConventionError",
+    "ManifestMissingError",
+    "PolicyError",
+    "SourcesError",
+    "StreamError",
+    "TickError",
+    "UnknownNameError",
+    "WhatIfError",
+    "WorkspaceError",
+]
+
+
+class FreshlineError(Exception):
+    """The root: whatever freshline itself has to complain of."""
+
+
+class InputError(FreshlineError, ValueError):
+    """Something that was written down cannot be used as it is."""
+
+
+class KeyConventionError(InputError):
+    """A name that the key convention cannot express; says which file to change, and to what."""
+
+
+class PolicyError(InputError):
+    """A policy that cannot be kept; names the asset, the file and the fix."""
+
+
+class TickError(InputError):
+    """A tick that is shorter than Dagster's daemon allows; names the location."""
+
+
+class StreamError(InputError):
+    """A field or column that a stream's JSON schema does not have, or has twice."""
+
+
+class ContractError(InputError):
+    """A contract that cannot be read; says whose it is and which field is wrong."""
+
+
+class WorkspaceError(InputError):
+    """A workspace file that cannot be read; names the file, the entry and the fix."""
+
+
+class UnknownNameError(InputError):
+    """A location, asset or column that is not there; names those that are."""
+
+
+class DurationsError(InputError):
+    """A file of durations that cannot be read; says which entry and what it should be."""
+
+
+class WhatIfError(InputError):
+    """A question to the simulation that cannot be asked; says how it should read."""
+
+
+class SourcesError(InputError):
+    """A file of dbt sources that cannot be updated; says what is in the way."""
+
+
+class CommandError(InputError):
+    """A command that leaves open what to do, or asks for nothing."""
+
+
+class InstanceError(FreshlineError):
+    """There is no Dagster instance to work on, or it does not answer; says where it was sought."""
+
+
+class GitError(FreshlineError):
+    """Git does not know the revision, or this is not a checkout."""
+
+
+class ManifestMissingError(FreshlineError, FileNotFoundError):
+    """A dbt project whose manifest has not been made; says how to make it."""
