@@ -18,11 +18,11 @@ from freshline.check import (
     policies_feasible,
 )
 from freshline.check.policies import infeasible, spoken
-from freshline.compare.names import quoted, same_but_for_spelling, similar
 from freshline.compare.types import accepts
 from freshline.contract import Column, Contract, Export, Import, UsedColumn
 from freshline.model import Durations, Moments
 from freshline.policy import MaxLag
+from freshline.words import quoted, same_but_for_spelling, similar
 
 STARS = (
     Column(name="user_id", type="bigint"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
-from freshline.compare.names import quoted, same_but_for_spelling, similar
 from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
+from freshline.words import quoted, same_but_for_spelling, similar
 
 __all__ = ["check_imports"]
 

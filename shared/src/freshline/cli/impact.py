@@ -12,11 +12,11 @@ import typer
 
 from freshline.check.finding import Subject
 from freshline.cli.options import JsonOption, WorkspaceOption
-from freshline.compare.names import similar
 from freshline.contract.document import Contract
 from freshline.errors import CommandError, UnknownNameError
 from freshline.impact.consumers import Consumer, consumers
 from freshline.impact.since import Reached, reached_since
+from freshline.words import similar
 
 __all__ = ["impact_command"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from freshline.compare.names import same_but_for_spelling
 from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export
 from freshline.policy import MaxLag
+from freshline.words import same_but_for_spelling
 
 __all__ = ["Change", "changes"]
 
