@@ -253,10 +253,10 @@ class TestCheck:
 def test_a_command_that_breaks_could_not_run(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(_: Path) -> Any:
+    def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("the disk is on fire")
 
-    monkeypatch.setattr("freshline.check.gather.from_files", broken)
+    monkeypatch.setattr("freshline.check.gather.gather", broken)
 
     with pytest.raises(SystemExit) as end:
         app(["check", "--committed"])

@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from difflib import get_close_matches
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -22,6 +21,7 @@ from croniter import (  # type: ignore[import-untyped]  # it ships no types
 
 from freshline.errors import PolicyError
 from freshline.names import MAX_LAG
+from freshline.words import similar
 
 __all__ = ["MaxLag", "max_lag", "max_lag_metadata", "policy_of"]
 
@@ -70,9 +70,11 @@ class MaxLag:
         for given, value in mapping.items():
             field = _FIELDS.get(given) if isinstance(given, str) else None
             if field is None:
+                close = similar(str(given), _FIELDS)
+                meant = f" (did you mean {close!r}?)" if close else ""
                 raise PolicyError(
-                    f"{where}: the freshness policy has an unknown field {given!r}"
-                    f"{_did_you_mean(str(given))}. Fields: maximum_lag_minutes, cron, timezone."
+                    f"{where}: the freshness policy has an unknown field {given!r}{meant}. "
+                    "Fields: maximum_lag_minutes, cron, timezone."
                 )
             if field in fields:
                 raise PolicyError(
@@ -200,8 +202,3 @@ def _check_timezone(name: object, cron: object) -> None:
             f"the time zone {name!r} is not known; write an IANA name such as "
             '"Europe/Amsterdam" or "UTC".'
         ) from None
-
-
-def _did_you_mean(given: str) -> str:
-    close = get_close_matches(given, _FIELDS, n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,19 +1,41 @@
-"""How names and lists of names appear in messages, and which name somebody may have meant."""
+"""The wording of messages: times, durations, lists of names, and which name was meant."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher, get_close_matches
+from math import isinf
 from typing import Final
 
-__all__ = ["quoted", "same_but_for_spelling", "similar"]
+__all__ = ["clock", "quoted", "same_but_for_spelling", "similar", "span"]
 
 _SHOWN: Final = 5
 """Longer lists are cut, with a count."""
 
 _CLOSE: Final = 0.65
 """Share of characters in common from which a name is worth suggesting."""
+
+
+def clock(time: float) -> str:
+    """A time of day in UTC, `12:03:10`, from epoch seconds."""
+    if isinf(time):
+        return "any time" if time < 0 else "no time"
+    seconds = int(time) % 86_400
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def span(seconds: float) -> str:
+    """A duration in seconds as people read it: `42 s`, `3 min 10 s`, `2 h 5 min`."""
+    sign = "-" if seconds < -0.5 else ""
+    whole = round(abs(seconds))
+    if whole < 60:
+        return f"{sign}{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{sign}{minutes} min {rest} s" if rest else f"{sign}{minutes} min"
+    hours, rest = divmod(whole // 60, 60)
+    return f"{sign}{hours} h {rest} min" if rest else f"{sign}{hours} h"
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from freshline.check.finding import Subject, shown
@@ -11,19 +11,28 @@ from freshline.contract.document import Contract
 from freshline.errors import ContractError, DurationsError
 from freshline.workspace.file import Entry, read_workspace
 
-__all__ = ["from_code", "from_files", "read_committed", "read_seconds"]
+__all__ = ["gather", "read_committed", "read_seconds"]
 
 
-def from_code(workspace: Path, *, seconds: float) -> list[Subject]:
-    """Every location as its own Python sees it, beside its committed contract, if it has one.
+def gather(
+    workspace: Path, *, from_code: bool, seconds: float = 60.0, only: Collection[str] = ()
+) -> list[Subject]:
+    """Every location of the workspace file, or `only` those, with its contract.
 
-    Raises `WorkspaceError` when the workspace file cannot be read.
+    With `from_code` each location's own Python is asked, and has `seconds` to load; without, the
+    committed contracts count. Raises `WorkspaceError` and `UnknownNameError`.
     """
+    entries = read_workspace(workspace, only)
+    return _from_code(entries, seconds) if from_code else [_from_file(it) for it in entries]
+
+
+def _from_code(entries: Sequence[Entry], seconds: float) -> list[Subject]:
+    """Locations as their own Python sees them, beside their committed contracts."""
     # Imported here: files alone can be judged without what starts processes.
     from freshline.workspace.runner import inspect_entries
 
     subjects = []
-    for outcome in inspect_entries(read_workspace(workspace), seconds=seconds):
+    for outcome in inspect_entries(entries, seconds=seconds):
         entry = outcome.entry
         committed, problem = read_committed(entry)
         subjects.append(
@@ -41,12 +50,8 @@ def from_code(workspace: Path, *, seconds: float) -> list[Subject]:
     return subjects
 
 
-def from_files(workspace: Path) -> list[Subject]:
-    """Every location as its committed contract describes it. Raises `WorkspaceError`."""
-    return [_from_file(entry) for entry in read_workspace(workspace)]
-
-
 def _from_file(entry: Entry) -> Subject:
+    """A location as its committed contract describes it."""
     contract, problem = read_committed(entry)
     if contract is None and problem is None:
         where = shown(entry.contract_file) if entry.contract_file else "no folder to look in"

@@ -16,6 +16,7 @@ from freshline.contract.graph import graph_of
 from freshline.model import Durations, Moments
 from freshline.planner import ShortestLag, lineage_of, shortest_lags
 from freshline.policy import MaxLag, partitioned_message
+from freshline.words import span
 
 __all__ = [
     "FLOOR_EXECUTION",
@@ -119,11 +120,8 @@ def explain(miss: Infeasible) -> str:
 
 
 def spoken(seconds: float) -> str:
-    """A duration for people: 20 s, 3 min 10 s, 2 h 5 min."""
-    whole = max(1, round(seconds))
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    parts = [(hours, "h"), (minutes, "min"), (rest if not hours else 0, "s")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+    """A duration, a second at least: 20 s, 3 min 10 s, 2 h 5 min."""
+    return span(max(1.0, seconds))
 
 
 def _durations(measured: Durations | None, declared: float | None) -> Durations:

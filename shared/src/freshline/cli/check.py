@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from freshline.cli.options import JsonOption, SecondsOption, WorkspaceOption
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from freshline.check.finding import Workspace
-    from freshline.model import Durations
 
 __all__ = ["check_command"]
 
@@ -44,30 +38,21 @@ def check_command(
     Exit status: 0 clean (notes may be printed), 1 findings, 2 could not run.
     """
     from freshline.check import Severity, Workspace, findings
-    from freshline.check.gather import from_code, from_files, read_seconds
-    from freshline.cli import output as report
+    from freshline.check.gather import gather, read_seconds
+    from freshline.cli import output
+    from freshline.cli.instance import measured_durations
+    from freshline.contract.graph import graph_of
 
     declared = read_seconds(durations) if durations else {}
-    subjects = from_files(workspace) if committed else from_code(workspace, seconds=seconds)
+    subjects = gather(workspace, from_code=not committed, seconds=seconds)
     looked_at = Workspace(subjects, declared)
-    found = findings(looked_at, _measured(looked_at) if measured else None)
+    found = findings(
+        looked_at, measured_durations(graph_of(looked_at.contracts)) if measured else None
+    )
     if as_json:
-        report.print_json(found, subjects)
+        output.print_json(found, subjects)
     elif github:
-        report.print_github(found, subjects)
+        output.print_github(found, subjects)
     else:
-        report.print_findings(found, subjects)
+        output.print_findings(found, subjects)
     raise typer.Exit(int(any(finding.severity is Severity.FINDING for finding in found)))
-
-
-def _measured(workspace: Workspace) -> Mapping[str, Durations]:
-    """What the recent runs of every asset took. Needs the instance."""
-    import time
-
-    from freshline.cli.instance import open_instance
-    from freshline.contract import graph_of
-    from freshline.history import History
-
-    with open_instance() as instance:
-        snapshot = History(instance).read(graph_of(workspace.contracts), time.time())
-    return {key: state.durations for key, state in snapshot.assets.items()}

@@ -9,7 +9,7 @@ import typer
 
 from freshline.cli.options import SecondsOption, WorkspaceOption
 from freshline.errors import UnknownNameError
-from freshline.workspace.file import Entry, read_workspace
+from freshline.workspace.file import read_workspace
 
 if TYPE_CHECKING:
     from freshline.contract.document import Contract
@@ -105,13 +105,4 @@ def retire_command(
 def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
     from freshline.workspace.runner import inspect_entries
 
-    entries = _chosen(read_workspace(workspace), locations, workspace)
-    return inspect_entries(entries, seconds=seconds)
-
-
-def _chosen(entries: list[Entry], locations: list[str] | None, workspace: Path) -> list[Entry]:
-    names = [entry.name for entry in entries]
-    for location in locations or ():
-        if location not in names:
-            raise UnknownNameError(f"{workspace} has no {location}; it has {', '.join(names)}.")
-    return [entry for entry in entries if not locations or entry.name in locations]
+    return inspect_entries(read_workspace(workspace, locations or ()), seconds=seconds)

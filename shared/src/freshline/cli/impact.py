@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from freshline.check.finding import Subject
+from freshline.check.finding import Subject, Workspace
 from freshline.cli.options import JsonOption, WorkspaceOption
 from freshline.contract.document import Contract
 from freshline.errors import CommandError, UnknownNameError
@@ -54,26 +54,20 @@ def impact_command(
 
 
 def _subjects(workspace: Path, *, from_code: bool) -> list[Subject]:
-    from freshline.check import gather
+    from freshline.check.gather import gather
 
-    subjects = (
-        gather.from_code(workspace, seconds=60.0) if from_code else gather.from_files(workspace)
-    )
+    subjects = gather(workspace, from_code=from_code)
     for subject in subjects:
         if subject.error:
             typer.echo(f"freshline: {subject.location} cannot be asked: {subject.error}.", err=True)
     return subjects
 
 
-def _contracts(subjects: Sequence[Subject]) -> list[Contract]:
-    return [subject.contract for subject in subjects if subject.contract]
-
-
 # --- an asset or column ----------------------------------------------------------------------
 
 
 def _show_asset(asset: str, subjects: Sequence[Subject], *, as_json: bool) -> None:
-    contracts = _contracts(subjects)
+    contracts = Workspace(subjects).contracts
     key, column = _split(asset, contracts)
     reached = consumers(contracts, key, column)
     if as_json:

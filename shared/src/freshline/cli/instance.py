@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,9 @@ from freshline.errors import InstanceError
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-__all__ = ["open_instance"]
+    from freshline.model import Durations, Graph
+
+__all__ = ["measured_durations", "open_instance"]
 
 
 @contextmanager
@@ -38,3 +41,12 @@ def open_instance() -> Iterator[DagsterInstance]:
         raise InstanceError(f"the instance of {folder} does not answer: {first[0]}") from error
     with instance:
         yield instance
+
+
+def measured_durations(graph: Graph) -> Mapping[str, Durations]:
+    """What the recent runs of every asset of `graph` took, by key. Raises `InstanceError`."""
+    from freshline.history import History
+
+    with open_instance() as instance:
+        snapshot = History(instance).read(graph, time.time())
+    return {key: state.durations for key, state in snapshot.assets.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import log1p, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +11,11 @@ import typer
 
 from freshline.cli.options import WorkspaceOption
 from freshline.errors import CommandError
-from freshline.model import Durations, Graph
-from freshline.planner.words import span
+from freshline.model import Durations
 from freshline.simulate.forecast import Forecast, forecast
 from freshline.simulate.what_if import changed
 from freshline.simulate.world import Duration, Scenario
+from freshline.words import span
 
 if TYPE_CHECKING:
     from freshline.check.finding import Subject
@@ -54,12 +54,14 @@ def simulate_command(
 
     Exit status: 0 shown, 2 could not run.
     """
-    from freshline.check.gather import from_code, from_files, read_seconds
+    from freshline.check.finding import Workspace
+    from freshline.check.gather import gather, read_seconds
+    from freshline.cli.instance import measured_durations
     from freshline.contract.graph import graph_of
 
-    subjects = from_files(workspace) if committed else from_code(workspace, seconds=60.0)
+    subjects = gather(workspace, from_code=not committed)
     _complain(subjects)
-    contracts = [subject.contract for subject in subjects if subject.contract]
+    contracts = Workspace(subjects).contracts
     graph = graph_of(contracts)
     after = changed(graph, what_if or ())
     given = {
@@ -69,7 +71,7 @@ def simulate_command(
         if export.expected_seconds is not None
     }
     given.update(read_seconds(durations) if durations else {})
-    known = _measured(graph) if measured else {}
+    known = measured_durations(graph) if measured else {}
     if not any(asset.policy for asset in after.assets.values()):
         raise CommandError("no asset has a policy, so nothing would run.")
     lasting = {
@@ -85,18 +87,6 @@ def _complain(subjects: list[Subject]) -> None:
     for subject in subjects:
         if subject.error and subject.contract is None:
             typer.echo(f"freshline: left out {subject.location}: {subject.error}", err=True)
-
-
-def _measured(graph: Graph) -> Mapping[str, Durations]:
-    """What the recent runs of every asset took. Needs the instance."""
-    import time
-
-    from freshline.cli.instance import open_instance
-    from freshline.history import History
-
-    with open_instance() as instance:
-        snapshot = History(instance).read(graph, time.time())
-    return {key: state.durations for key, state in snapshot.assets.items()}
 
 
 def _lasting(measured: Durations | None, seconds: float, sigma: float) -> Duration:
@@ -117,8 +107,9 @@ def _launch(measured: Iterable[Durations], default: float) -> float:
 
 
 def _print(before: Forecast, after: Forecast | None, hours: float) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from freshline.cli.output import console
 
     shown = [before] if after is None else [before, after]
     heads = [""] if after is None else ["before", "after"]
@@ -142,15 +133,15 @@ def _print(before: Forecast, after: Forecast | None, hours: float) -> None:
             name = key if one is before or key not in before.maximum else ""
             if key in one.maximum:
                 targets.add_row(name, *([head] if after else []), *_cells(one, key))
-    console = Console()
-    console.print(cost)
-    console.print(targets)
+    page = console()
+    page.print(cost)
+    page.print(targets)
 
 
 def _cells(one: Forecast, key: str) -> tuple[str, str, str, str]:
     share = one.figures.targets[key].share
     if key in one.infeasible:
-        verdict = "[red]impossible[/red]"
+        holds = "[red]impossible[/red]"
     else:
-        verdict = "[green]yes[/green]" if share <= 0.001 else "[yellow]not always[/yellow]"
-    return span(one.maximum[key]), span(one.shortest[key]), f"{share:.2%}", verdict
+        holds = "[green]yes[/green]" if share <= 0.001 else "[yellow]not always[/yellow]"
+    return span(one.maximum[key]), span(one.shortest[key]), f"{share:.2%}", holds

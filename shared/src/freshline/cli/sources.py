@@ -10,7 +10,7 @@ import typer
 from freshline.cli.options import WorkspaceOption
 from freshline.contract.document import Contract
 from freshline.dbt.sources import merge_sources
-from freshline.errors import SourcesError, UnknownNameError
+from freshline.errors import SourcesError
 
 __all__ = ["sources_command"]
 
@@ -49,15 +49,10 @@ def sources_command(
 
 
 def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
-    from freshline.check import gather
+    """The contract of the location `producer`."""
+    from freshline.check.gather import gather
 
-    subjects = (
-        gather.from_code(workspace, seconds=60.0) if from_code else gather.from_files(workspace)
-    )
-    for subject in subjects:
-        if subject.location == producer:
-            if subject.contract is None:
-                raise SourcesError(f"{producer}: {subject.error}.")
-            return subject.contract
-    names = ", ".join(subject.location for subject in subjects)
-    raise UnknownNameError(f"{workspace} has no {producer}; it has {names}.")
+    (subject,) = gather(workspace, from_code=from_code, only=[producer])
+    if subject.contract is None:
+        raise SourcesError(f"{producer}: {subject.error}.")
+    return subject.contract

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from freshline.check.finding import Subject
+from freshline.check.finding import Subject, Workspace
 from freshline.compare.changes import Change, changes
 from freshline.contract.document import Contract
 from freshline.errors import GitError, WorkspaceError
@@ -40,7 +40,7 @@ class Reached:
 def reached_since(revision: str, workspace: Path, subjects: Sequence[Subject]) -> list[Reached]:
     """Every change since `revision`, in the order of the `workspace` file; locations that it no
     longer names come last. Raises `GitError`, `ContractError` and `WorkspaceError`."""
-    contracts = [subject.contract for subject in subjects if subject.contract]
+    contracts = Workspace(subjects).contracts
     return [
         Reached(location, change, tuple(consumers(contracts, change.key, change.column)))
         for location, before, after in _compared(revision, workspace, subjects)

@@ -23,7 +23,7 @@ from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.estimate import allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import ExecutionSet, Lineage
-from freshline.planner.words import clock, span
+from freshline.words import clock, span
 
 __all__ = ["Decision", "decisions_of"]
 

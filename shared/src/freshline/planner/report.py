@@ -21,7 +21,7 @@ from freshline.planner.deadlines import deadline, overdue
 from freshline.planner.decisions import Decision
 from freshline.planner.facts import Facts, Hold
 from freshline.planner.lineage import Lineage
-from freshline.planner.words import clock, span
+from freshline.words import clock, span
 
 __all__ = ["DANGLING_AFTER", "asset_plans", "idle_message", "plan_id", "target_plans"]
 

@@ -21,6 +21,7 @@ from freshline.check.runtime import imports_satisfied, policies_feasible
 from freshline.contract import contract_asset_key
 from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, POLICIES_CHECK
 from freshline.sensor.outlook import Observer, Outlook
+from freshline.sensor.record import recorded
 
 __all__ = ["contract_checks", "contract_evaluations"]
 
@@ -36,20 +37,13 @@ _SEVERITIES: Final = {
 
 
 def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheckEvaluation]:
-    """The events that record how `location` stands with the others, outside any run."""
+    """Yield the events that record, outside any run, whether the contract of `location` holds."""
     for name, findings in _findings(outlook, location).items():
-        yield AssetCheckEvaluation(
-            asset_key=contract_asset_key(location),
-            check_name=name,
-            passed=not findings,
-            severity=_SEVERITIES[name],
-            description=_summary(findings),
-            metadata=_metadata(findings),
-        )
+        yield recorded(contract_asset_key(location), name, _result(name, findings))
 
 
 def contract_checks(location: str) -> list[AssetChecksDefinition]:
-    """The definitions of the checks. Run by hand, they look themselves."""
+    """Return the definitions of the checks. One that somebody runs reads the instance itself."""
     return [_check(location, name) for name in (IMPORTS_CHECK, POLICIES_CHECK)]
 
 
@@ -57,15 +51,18 @@ def _check(location: str, name: str) -> AssetChecksDefinition:
     @asset_check(asset=contract_asset_key(location), name=name, description=_DESCRIPTIONS[name])
     def check(context: AssetCheckExecutionContext) -> AssetCheckResult:
         outlook = Observer().look(context.instance, time.time())
-        findings = _findings(outlook, location)[name]
-        return AssetCheckResult(
-            passed=not findings,
-            severity=_SEVERITIES[name],
-            description=_summary(findings),
-            metadata=_metadata(findings),
-        )
+        return _result(name, _findings(outlook, location)[name])
 
     return check
+
+
+def _result(name: str, findings: Sequence[Finding]) -> AssetCheckResult:
+    return AssetCheckResult(
+        passed=not findings,
+        severity=_SEVERITIES[name],
+        description=_summary(findings),
+        metadata=_metadata(findings),
+    )
 
 
 def _findings(outlook: Outlook, location: str) -> dict[str, list[Finding]]:

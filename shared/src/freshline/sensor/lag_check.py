@@ -1,4 +1,4 @@
-"""Verdicts: what became of a target, as the result of its asset check `maximum_lag`."""
+"""The state of a target, as the result of its asset check `maximum_lag`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from freshline.names import (
     SHORTEST_POSSIBLE_SECONDS,
     STATUS,
 )
+from freshline.sensor.record import recorded
 
 __all__ = ["check_result", "evaluation"]
 
@@ -40,22 +41,13 @@ _SEVERITY: Final = {
 
 
 def evaluation(target: TargetPlan) -> AssetCheckEvaluation:
-    """The event that records a target's state, outside any run."""
-    return AssetCheckEvaluation(
-        asset_key=AssetKey.from_user_string(target.key),
-        check_name=LAG_CHECK,
-        passed=target.status is TargetStatus.FRESH,
-        severity=_SEVERITY[target.status],
-        description=target.reason,
-        metadata=_metadata(target),
-    )
+    """Return the event that records a target's state, outside any run."""
+    return recorded(AssetKey.from_user_string(target.key), LAG_CHECK, check_result(target))
 
 
 def check_result(target: TargetPlan) -> AssetCheckResult:
-    """The same as the answer of the check itself, when somebody runs it by hand."""
+    """Return a target's state as the result of the check, for a run that somebody starts."""
     return AssetCheckResult(
-        asset_key=AssetKey.from_user_string(target.key),
-        check_name=LAG_CHECK,
         passed=target.status is TargetStatus.FRESH,
         severity=_SEVERITY[target.status],
         description=target.reason,
@@ -69,7 +61,7 @@ def _metadata(target: TargetPlan) -> dict[str, Any]:
         LAG_SECONDS: target.lag,
         MAXIMUM_LAG_SECONDS: target.maximum,
         SHORTEST_POSSIBLE_SECONDS: target.shortest,
-        DEADLINE: _moment(target.deadline),
+        DEADLINE: _timestamp(target.deadline),
     }
     if target.blame is not None:
         facts |= {
@@ -77,12 +69,12 @@ def _metadata(target: TargetPlan) -> dict[str, Any]:
             HELD_UP_LOCATION: target.blame.location,
             HELD_UP_ASSET: target.blame.asset,
             HELD_UP_PHASE: target.blame.phase.value,
-            HELD_UP_SINCE: _moment(target.blame.since),
+            HELD_UP_SINCE: _timestamp(target.blame.since),
         }
     return {name: fact for name, fact in facts.items() if fact is not None}
 
 
-def _moment(moment: float | None) -> Any:
-    if moment is None:
+def _timestamp(time: float | None) -> Any:
+    if time is None:
         return None
-    return MetadataValue.timestamp(datetime.fromtimestamp(moment, timezone.utc))
+    return MetadataValue.timestamp(datetime.fromtimestamp(time, timezone.utc))

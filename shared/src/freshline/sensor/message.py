@@ -7,7 +7,7 @@ from typing import Final
 
 from freshline.model import Graph, Plan, TargetPlan, TargetStatus
 from freshline.planner import idle_message
-from freshline.planner.words import span
+from freshline.words import span
 
 __all__ = ["tick_message"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from difflib import get_close_matches
 
 from freshline.errors import WhatIfError
 from freshline.model import Graph
 from freshline.policy import MaxLag
+from freshline.words import similar
 
 __all__ = ["changed"]
 
@@ -35,14 +35,11 @@ def changed(graph: Graph, questions: Iterable[str]) -> Graph:
         key, location = match["key"].strip(), match["location"]
         asset = assets.get(key)
         if asset is None or (location and asset.location != location):
-            owned = [
-                f"{other.location}:{other.key}"
-                for other in assets.values()
-                if not location or other.location == location
-            ]
-            near = get_close_matches(f"{location or ''}:{key}", owned, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]}?" if near else "."
-            raise WhatIfError(f"--what-if {question}: there is no such asset{hint}")
+            close = similar(
+                key, [other.key for other in assets.values() if location in (None, other.location)]
+            )
+            meant = f"; did you mean {assets[close].location}:{close}?" if close else "."
+            raise WhatIfError(f"--what-if {question}: there is no such asset{meant}")
         policy = asset.policy
         if match["lag"] == "none":
             policy = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from freshline.errors import WorkspaceError
+from freshline.errors import UnknownNameError, WorkspaceError
 
 __all__ = ["Entry", "read_workspace"]
 
@@ -47,9 +47,10 @@ class Entry:
     ssl: bool = False
 
 
-def read_workspace(path: Path) -> list[Entry]:
-    """The code locations that the workspace file at `path` names. Raises `WorkspaceError`.
+def read_workspace(path: Path, only: Collection[str] = ()) -> list[Entry]:
+    """Read which code locations the workspace file at `path` names; of them the ones in `only`.
 
+    Raises `WorkspaceError`, and `UnknownNameError` for a name in `only` that is not in the file.
     Like Dagster, resolves relative paths from the current directory; should an executable not
     be there, from the file's folder, as if started in it.
     """
@@ -67,7 +68,10 @@ def read_workspace(path: Path) -> list[Entry]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise WorkspaceError(f"{path} names {', '.join(twice)} twice; give each a location_name.")
-    return _with_contract_files(entries)
+    for name in only:
+        if name not in names:
+            raise UnknownNameError(f"{path} has no {name}; it has {', '.join(names)}.")
+    return [entry for entry in _with_contract_files(entries) if not only or entry.name in only]
 
 
 def _entry(item: object, path: Path, number: int) -> Entry:

@@ -1,0 +1,19 @@
+"""The result of an asset check as the event that records it outside any run."""
+
+from __future__ import annotations
+
+from dagster import AssetCheckEvaluation, AssetCheckResult, AssetKey
+
+__all__ = ["recorded"]
+
+
+def recorded(asset: AssetKey, check: str, result: AssetCheckResult) -> AssetCheckEvaluation:
+    """Return the event that records `result` for the check named `check` on `asset`."""
+    return AssetCheckEvaluation(
+        asset_key=asset,
+        check_name=check,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.description,
+        metadata=result.metadata,
+    )
