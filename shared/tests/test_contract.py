@@ -29,7 +29,7 @@ from freshline.contract import (
     retirement,
 )
 from freshline.contract.publication import digest
-from freshline.errors import ContractError, PolicyError
+from freshline.errors import ContractError
 from freshline.model import Asset
 from freshline.policy import MaxLag, max_lag
 
@@ -197,14 +197,15 @@ class TestFromDefinitions:
 
         assert contract_of(daily).by_key["raw/daily"].partitioned
 
-    def test_a_policy_on_a_partitioned_asset_is_refused(self) -> None:
+    def test_a_policy_on_a_partitioned_asset_is_for_the_gate_to_judge(self) -> None:
         days = dg.DailyPartitionsDefinition("2026-01-01")
         daily = dg.asset(key=["raw", "daily"], partitions_def=days, metadata=max_lag(5))(
             lambda: None
         )
 
-        with pytest.raises(PolicyError, match="asset raw/daily is partitioned"):
-            contract_of(daily)
+        export = contract_of(daily).by_key["raw/daily"]
+
+        assert (True, MaxLag(5)) == (export.partitioned, export.policy)
 
     def test_a_policy_that_cannot_be_read_names_the_asset(self) -> None:
         broken = dg.asset(key=["raw", "x"], metadata={"freshline/max_lag": {"minutes": -1}})(

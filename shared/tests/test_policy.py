@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from freshline.errors import PolicyError
-from freshline.names import MAX_LAG
+from freshline.names import FILE, MAX_LAG
 from freshline.policy import MaxLag, max_lag, max_lag_metadata, policy_of
 
 WHERE = "model mart_x (models/mart_x.sql)"
@@ -116,4 +116,14 @@ class TestPolicyOf:
         )
 
         with pytest.raises(PolicyError, match="asset raw/orders is partitioned and carries"):
+            policy_of(spec)
+
+    def test_names_the_file_of_a_partitioned_asset(self) -> None:
+        spec = dg.AssetSpec(
+            ["raw", "orders"],
+            metadata={**max_lag_metadata(MaxLag(5)), FILE: "shop/models/orders.sql"},
+            partitions_def=dg.StaticPartitionsDefinition(["a"]),
+        )
+
+        with pytest.raises(PolicyError, match=r"raw/orders \(shop/models/orders\.sql\) is part"):
             policy_of(spec)

@@ -184,10 +184,12 @@ class TestPolicies:
             def get_partitions_def(self, _: Any) -> dg.PartitionsDefinition:
                 return dg.DailyPartitionsDefinition("2026-01-01")
 
+        spec = Daily().get_asset_spec(manifest, "model.shop.orders", project)
+
         with pytest.raises(
-            PolicyError, match=r"sales/orders \(models/orders\.sql\) is partitioned"
+            PolicyError, match=r"sales/orders \(shop/models/orders\.sql\) is partitioned"
         ):
-            Daily().get_asset_spec(manifest, "model.shop.orders", project)
+            policy_of(spec)
 
 
 class TestLooks:

@@ -20,7 +20,7 @@ from croniter import (  # type: ignore[import-untyped]  # it ships no types
 )
 
 from freshline.errors import PolicyError
-from freshline.names import MAX_LAG
+from freshline.names import FILE, MAX_LAG
 from freshline.words import similar
 
 __all__ = ["MaxLag", "max_lag", "max_lag_metadata", "policy_of"]
@@ -121,13 +121,18 @@ def max_lag_metadata(policy: MaxLag) -> dict[str, Any]:
 
 
 def policy_of(spec: Any) -> MaxLag | None:
-    """The policy that an `AssetSpec` carries, if any. Raises `PolicyError`."""
+    """Read the policy that an `AssetSpec` of one's own location carries; None: it carries none.
+
+    What is written on a spec is judged here and nowhere else. Raises `PolicyError` for what
+    cannot be kept, also on a partitioned asset.
+    """
     entry = spec.metadata.get(MAX_LAG)
     if entry is None:
         return None
-    policy = MaxLag.parse(getattr(entry, "data", entry), f"asset {spec.key.to_user_string()}")
+    key = spec.key.to_user_string()
+    policy = MaxLag.parse(getattr(entry, "data", entry), f"asset {key}")
     if getattr(spec, "partitions_def", None) is not None:
-        raise PolicyError(partitioned_message(spec.key.to_user_string(), None))
+        raise PolicyError(partitioned_message(key, spec.metadata.get(FILE)))
     return policy
 
 

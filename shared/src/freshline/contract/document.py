@@ -18,8 +18,8 @@ from pydantic import (
 )
 
 from freshline.contract.describe import SCHEMA_VERSION, describe
-from freshline.errors import ContractError, PolicyError
-from freshline.policy import MaxLag, partitioned_message
+from freshline.errors import ContractError
+from freshline.policy import MaxLag
 
 if TYPE_CHECKING:
     from dagster import Definitions, RepositoryDefinition
@@ -155,7 +155,7 @@ class Contract(_Value):
         tick_seconds: float | None = None,
         code_version: str | None = None,
     ) -> Contract:
-        """The contract that `definitions` amount to. Raises `ContractError`, `PolicyError`."""
+        """The contract that `definitions` amount to. Raises `ContractError`."""
         from dagster import Definitions
 
         repository = (
@@ -164,17 +164,13 @@ class Contract(_Value):
             else definitions
         )
         given = {"tick_seconds": tick_seconds, "code_version": code_version}
-        contract = cls.from_document(
+        return cls.from_document(
             {
                 **describe([repository], location),
                 "published_as": location,
                 **{field: value for field, value in given.items() if value is not None},
             }
         )
-        for export in contract.exports:
-            if export.partitioned and export.policy:
-                raise PolicyError(partitioned_message(export.key, export.file))
-        return contract
 
     @classmethod
     def from_document(cls, document: object) -> Contract:

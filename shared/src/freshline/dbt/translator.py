@@ -29,7 +29,7 @@ from freshline.names import (
     OUTSIDE,
     USES,
 )
-from freshline.policy import MaxLag, max_lag_metadata, partitioned_message
+from freshline.policy import MaxLag, max_lag_metadata
 
 __all__ = ["FreshlineDbtTranslator"]
 
@@ -66,7 +66,7 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):  # type: ignore[misc]
                 kinds=_get_kinds(spec, props),
             ).merge_attributes(
                 metadata={
-                    **_get_policy_metadata(spec, props),
+                    **_get_policy_metadata(props),
                     **_get_columns_metadata(props),
                     **_get_uses_metadata(spec, sources),
                     **_get_outside_metadata(spec, sources),
@@ -179,12 +179,7 @@ def _get_file_metadata(props: Mapping[str, Any], project: DbtProject | None) -> 
 
 def _get_policy(props: Mapping[str, Any]) -> MaxLag | None:
     """The policy under ``config.meta``, or the bare one of older projects."""
-    written = [
-        place[DBT_POLICY]
-        for place in (_meta(props), props.get("config", {}))
-        if place.get(DBT_POLICY) is not None
-    ]
-    policies = [MaxLag.parse(each, _where(props)) for each in written]
+    policies = [MaxLag.parse(each, _where(props)) for each in _get_written_policies(props)]
     if len(policies) == 2 and policies[0] != policies[1]:
         raise PolicyError(
             f"{_where(props)}: two different policies, {policies[0]} in meta and {policies[1]} "
@@ -193,20 +188,23 @@ def _get_policy(props: Mapping[str, Any]) -> MaxLag | None:
     return policies[0] if policies else None
 
 
-def _get_policy_metadata(spec: dg.AssetSpec, props: Mapping[str, Any]) -> dict[str, Any]:
+def _get_written_policies(props: Mapping[str, Any]) -> list[Any]:
+    places = (_meta(props), props.get("config", {}))
+    return [place[DBT_POLICY] for place in places if place.get(DBT_POLICY) is not None]
+
+
+def _get_policy_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
     policy = _get_policy(props)
-    if policy is None:
-        return {}
-    if spec.partitions_def is not None:
-        raise PolicyError(partitioned_message(spec.key.to_user_string(), _file(props)))
-    return max_lag_metadata(policy)
+    return {} if policy is None else max_lag_metadata(policy)
 
 
 def _refuse_policies_without_asset(manifest: Mapping[str, Any]) -> None:
     """A policy where no asset carries it would be ignored in silence."""
     for props in (*manifest["sources"].values(), *manifest["nodes"].values()):
         ephemeral = props.get("config", {}).get("materialized") == "ephemeral"
-        if _get_policy(props) is None or not (ephemeral or props["resource_type"] == "source"):
+        if not _get_written_policies(props):
+            continue
+        if not (ephemeral or props["resource_type"] == "source"):
             continue
         raise PolicyError(
             f"{_where(props)}: {'an ephemeral model' if ephemeral else 'a source'} is not built "
