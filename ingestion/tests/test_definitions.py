@@ -10,7 +10,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from freshline.policy import policy_of
+from freshline import policy_of
 from ingestion.assets import connection_assets, connection_schedule, key_of
 from ingestion.connections import fetch_stargazer
 from ingestion.definitions import defs

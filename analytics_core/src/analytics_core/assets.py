@@ -5,15 +5,13 @@ from typing import Any
 
 from dagster import AssetExecutionContext
 from dagster_dbt import DbtCliResource, dbt_assets
-from freshline import stamp_lag
-from freshline.dbt.build import build, manifest_of
-from freshline.dbt.translator import FreshlineDbtTranslator
+from freshline import FreshlineDbtTranslator, build_dbt, dbt_manifest
 
 from analytics_core.resources import project
 
 
 @dbt_assets(
-    manifest=manifest_of(project),
+    manifest=dbt_manifest(project),
     project=project,
     name="dbt_project_1",
     dagster_dbt_translator=FreshlineDbtTranslator(),
@@ -22,4 +20,4 @@ from analytics_core.resources import project
 )
 def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
     """Build and test the models that the run selects, in one dbt invocation."""
-    yield from stamp_lag(context, build(context, dbt))
+    yield from build_dbt(context, dbt)

@@ -1,8 +1,8 @@
 """`python -m analytics_core.prepare` makes dbt_project_1 ready to load, anew after changes."""
 
-from freshline.dbt.prepare import main
+from freshline import prepare_dbt
 
 from analytics_core import DBT_PROJECT
 
 if __name__ == "__main__":
-    raise SystemExit(main([str(DBT_PROJECT)]))
+    raise SystemExit(prepare_dbt([DBT_PROJECT]))

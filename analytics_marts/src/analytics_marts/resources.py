@@ -1,7 +1,7 @@
 """The dbt project, and dbt."""
 
 from dagster_dbt import DbtProject
-from freshline.dbt.build import FreshlineDbtResource
+from freshline import FreshlineDbtResource
 
 from analytics_marts import DBT_PROJECT
 

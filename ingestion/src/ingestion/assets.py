@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from freshline.airbyte import nested_columns, stream_columns, stream_key, stream_spec
+from freshline import nested_columns, stream_columns, stream_key, stream_spec
 
 from ingestion.declaration import Connection, Nested, Stream, stream_schema
 from ingestion.resources import Airbyte, Warehouse

@@ -6,7 +6,7 @@ Loading opens no connection and reads no environment: everything follows from `c
 from __future__ import annotations
 
 import dagster as dg
-from freshline.location import with_freshline
+from freshline import with_freshline
 
 from ingestion.assets import connection_assets, connection_schedule
 from ingestion.connections import CONNECTIONS

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 import psycopg
-from freshline.stamp import data_time_metadata
+from freshline import data_time_metadata
 
 from ingestion import views
 from ingestion.declaration import Connection, DeclarationError

@@ -11,11 +11,19 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+import freshline
 import pytest
 from dagster_dbt import DbtProject, dbt_assets
 from freshline.dbt.translator import FreshlineDbtTranslator
 from freshline.errors import KeyConventionError, PolicyError
 from freshline.policy import MaxLag, policy_of
+
+
+@pytest.mark.parametrize(
+    "name", ["FreshlineDbtResource", "FreshlineDbtTranslator", "build_dbt", "dbt_manifest"]
+)
+def test_names_for_dbt_projects_load_from_freshline(name: str) -> None:
+    assert getattr(freshline, name).__doc__
 
 
 @pytest.fixture

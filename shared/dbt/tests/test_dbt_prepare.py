@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from dagster_dbt import DbtProject
-from freshline.dbt.build import manifest_of
-from freshline.dbt.prepare import changed, main
+from freshline.dbt.build import dbt_manifest
+from freshline.dbt.prepare import changed, prepare_dbt
 from freshline.errors import ManifestMissingError
 
 
@@ -28,7 +28,7 @@ def copied(project: DbtProject, tmp_path: Path) -> Path:
 def test_what_has_not_changed_is_left_alone(copied: Path) -> None:
     before = (copied / "target" / "manifest.json").stat().st_mtime_ns
 
-    assert 0 == main([str(copied)])
+    assert 0 == prepare_dbt([str(copied)])
 
     assert before == (copied / "target" / "manifest.json").stat().st_mtime_ns
 
@@ -39,14 +39,14 @@ def test_a_change_is_noticed_and_said_at_load(
     project = DbtProject(copied)
     # Dagster's loggers keep their messages from pytest's.
     monkeypatch.setattr(logging.getLogger("dagster"), "propagate", True)
-    manifest_of(project)
+    dbt_manifest(project)
     assert [] == caplog.messages
     assert not changed(copied)
 
     (copied / "models" / "new.sql").write_text("select 1 as one")
 
     assert changed(copied)
-    assert project.manifest_path == manifest_of(project)
+    assert project.manifest_path == dbt_manifest(project)
     (message,) = caplog.messages
     assert "shop has changed since it was prepared" in message
     assert f"-m freshline.dbt.prepare {copied}" in message
@@ -56,7 +56,7 @@ def test_a_project_that_was_never_prepared_is_refused_with_the_command(copied: P
     shutil.rmtree(copied / "target")
 
     with pytest.raises(ManifestMissingError, match=f"-m freshline.dbt.prepare {copied}"):
-        manifest_of(DbtProject(copied))
+        dbt_manifest(DbtProject(copied))
 
 
 def test_a_project_that_dbt_refuses(copied: Path) -> None:
@@ -76,5 +76,5 @@ def test_a_project_that_dbt_refuses(copied: Path) -> None:
     [([], "usage: "), (["no/such/folder"], "no/such/folder is not a dbt project")],
 )
 def test_no_project(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert 2 == main(arguments)
+    assert 2 == prepare_dbt(arguments)
     assert message in capsys.readouterr().err

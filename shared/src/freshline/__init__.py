@@ -1,57 +1,35 @@
 """One lineage over many Dagster code locations: keys, contracts, freshness across boundaries.
 
-What a location uses is here; each name is documented where it is defined. Names are loaded on
-first use, so that the command line and the planner start without Dagster.
+All that a code location needs is importable from here, each name documented where it is defined;
+`__init__.pyi` lists them. They are loaded on first use: the command line and the planner start
+without Dagster, and a location without dbt needs none.
+
+Where to read on, by the question that you have:
+
+    names            what are the keys, tags and metadata called that freshline puts into Dagster?
+    keys             which key does a table have?
+    policy           what can a maximum lag say, and where does an asset carry it?
+    errors           what can go wrong, and what is it called?
+    words            how do messages put durations, times and names?
+    model            what does the planner work on, in which units, and what does None mean?
+    planner/         what has to run now, what waits, for which target, and why?
+    history/         what does the event log say: runs, versions, their data times, durations?
+    simulate/        what would these policies cost, and would they hold?
+    contract/        what does a location make and need, and how do the others learn of it?
+    stamp            how does a materialization get its data time and its lag?
+    airbyte          what are the assets of an Airbyte stream?
+    dbt/             what are the assets of a dbt project, how are they built, what do they read?
+    compare/         what differs between two contracts, and does it break a reader?
+    workspace/       which locations are there, and what does each one's own code say?
+    check/           does what all locations make and need fit together? (the gate)
+    impact/          whom does a change reach?
+    sensor/          what does a location do at each tick?
+    location         what does `with_freshline` add to a location?
+    cli/             how does somebody ask all that from a terminal?
+
+Imports run from the bottom of this list to its top, never the other way: see pyproject.toml.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from freshline.contract import Contract
-    from freshline.errors import ContractError, KeyConventionError, PolicyError
-    from freshline.keys import asset_key
-    from freshline.location import with_freshline
-    from freshline.policy import MaxLag, max_lag
-    from freshline.sensor import build_freshness_sensor
-    from freshline.stamp import data_time_metadata, stamp_lag
-
-__all__ = [
-    "Contract",
-    "ContractError",
-    "KeyConventionError",
-    "MaxLag",
-    "PolicyError",
-    "asset_key",
-    "build_freshness_sensor",
-    "data_time_metadata",
-    "max_lag",
-    "stamp_lag",
-    "with_freshline",
-]
-
-_HOMES = {
-    "Contract": "freshline.contract",
-    "ContractError": "freshline.errors",
-    "KeyConventionError": "freshline.errors",
-    "MaxLag": "freshline.policy",
-    "PolicyError": "freshline.errors",
-    "asset_key": "freshline.keys",
-    "build_freshness_sensor": "freshline.sensor",
-    "data_time_metadata": "freshline.stamp",
-    "max_lag": "freshline.policy",
-    "stamp_lag": "freshline.stamp",
-    "with_freshline": "freshline.location",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

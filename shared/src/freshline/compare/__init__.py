@@ -1,1 +1,1 @@
-"""Comparing names, column types and whole contracts."""
+"""What differs between two contracts of a location, and does it break a reader?"""

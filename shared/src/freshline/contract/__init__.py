@@ -1,7 +1,7 @@
-"""Contracts: what a code location publishes about itself, for every other location to read.
+"""What does a code location make and need, and how do the other locations learn of it?
 
-`document` is the contract as a value and as a file, `publication` how it travels through the
-shared instance, `graph` the one lineage that all contracts together describe.
+`describe` reads it from Dagster definitions, `document` is the contract as a value and as a file,
+`publication` sends it through the shared instance, `graph` joins all contracts to one lineage.
 """
 
 from freshline.contract.document import (

@@ -1,1 +1,5 @@
-"""dbt projects as part of the lineage: their assets, how they are built, what they read."""
+"""What are the assets of a dbt project, how are they built, and what do they read of others?
+
+`translator` makes assets of models, `build` runs dbt, `prepare` makes a project ready to load, and
+`sources` writes the dbt sources for what another location makes.
+"""

@@ -1,6 +1,6 @@
 """How a location builds its dbt project: from a manifest made beforehand, one dbt process a run.
 
-The asset function is one line, ``yield from build(context, dbt)``. Needs dagster-dbt and dbt,
+The asset function is one line, ``yield from build_dbt(context, dbt)``. Needs dagster-dbt and dbt,
 which freshline itself does not require.
 """
 
@@ -28,17 +28,18 @@ from packaging.version import Version
 
 from freshline.dbt.prepare import changed
 from freshline.errors import ManifestMissingError
+from freshline.stamp import stamp_lag
 
-__all__ = ["FreshlineDbtResource", "build", "manifest_of"]
+__all__ = ["FreshlineDbtResource", "build_dbt", "dbt_manifest"]
 
 _KEPT_RUNS: Final = 20
 _PARSED: Final = "partial_parse.msgpack"
 
 
-def manifest_of(project: DbtProject) -> Path:
-    """The project's manifest, as `freshline.dbt.prepare` left it. Never runs dbt.
+def dbt_manifest(project: DbtProject) -> Path:
+    """Return the file of the project's manifest, as `freshline.dbt.prepare` left it.
 
-    Warns when the project has changed since. Raises `ManifestMissingError`.
+    Never runs dbt. Warns when the project has changed since. Raises `ManifestMissingError`.
     """
     command = f"{sys.executable} -m freshline.dbt.prepare {project.project_dir}"
     if not project.manifest_path.exists():
@@ -69,16 +70,17 @@ class FreshlineDbtResource(DbtCliResource):  # type: ignore[misc]
         return Version(version("dbt-core"))
 
 
-def build(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """Build and test what the run selects; with row counts, columns and column lineage.
+def build_dbt(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """Build and test what the run selects, and yield Dagster's events of it.
 
-    What dbt writes on the way (a megabyte a run) goes, but for the newest failures.
+    Materializations carry row counts, columns, column lineage, and freshline's data time and lag.
+    What dbt writes on the way (a megabyte a run) is deleted, but for the newest failures.
     """
     runs = Path(dbt.project_dir, "target", "runs")
     target = runs / context.run.run_id
     _forget_old(runs)
     invocation = dbt.cli(["build"], context=context, target_path=target)
-    yield from _with_metadata(invocation)
+    yield from stamp_lag(context, _with_metadata(invocation))
     _keep_parsed(target)
     shutil.rmtree(target, ignore_errors=True)
 

@@ -12,21 +12,21 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import yaml
 
-__all__ = ["changed", "main", "prepare"]
+__all__ = ["changed", "prepare_dbt"]
 
 # What dbt makes in a project, and Python beside it.
 _MADE: Final = frozenset({"target", "logs", "dbt_packages", "package-lock.yml", "__pycache__"})
 
 
-def main(folders: list[str]) -> int:
-    """Prepare each project; the exit status: 0 done, 1 dbt failed, 2 no such project."""
+def prepare_dbt(folders: Sequence[str | Path]) -> int:
+    """Prepare each dbt project. Return an exit status: 0 done, 1 dbt failed, 2 no such project."""
     if not folders:
         print("usage: python -m freshline.dbt.prepare DBT_PROJECT...", file=sys.stderr)
         return 2
@@ -34,14 +34,14 @@ def main(folders: list[str]) -> int:
         if not (folder / "dbt_project.yml").exists():
             print(f"{folder} is not a dbt project: no dbt_project.yml", file=sys.stderr)
             return 2
-        if not prepare(folder):
+        if not _prepare(folder):
             print(f"{folder} could not be prepared: dbt's message is above", file=sys.stderr)
             return 1
     return 0
 
 
-def prepare(project: Path) -> bool:
-    """Run ``dbt deps`` and ``dbt parse`` unless nothing has changed; whether they succeeded."""
+def _prepare(project: Path) -> bool:
+    """Run ``dbt deps`` and ``dbt parse`` unless nothing has changed. Return whether they worked."""
     project = project.resolve()
     stamp = _stamp(project)
     if stamp.exists() and not changed(project):
@@ -101,4 +101,4 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(prepare_dbt(sys.argv[1:]))

@@ -1,4 +1,8 @@
-"""The planner on a virtual clock: what would these policies cost, and can they be held?"""
+"""What would these policies cost, and would they hold?
+
+`world` runs the planner on a virtual clock, `figures` measures what came of it, `forecast` does
+both for a graph, and `what_if` changes the policies of a graph.
+"""
 
 from __future__ import annotations
 

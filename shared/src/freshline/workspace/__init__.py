@@ -1,4 +1,8 @@
-"""Looking at a workspace: which locations it has, and what each one's own Python says of it."""
+"""Which code locations does a workspace have, and what does each one's own Python say of it?
+
+`file` reads workspace.yaml. `runner` starts `child` in the Python of every location, and reads
+what it wrote; of a code server that runs already, `server` asks.
+"""
 
 from freshline.workspace.file import Entry, read_workspace
 from freshline.workspace.runner import Inspected, inspect_entries

@@ -1,0 +1,52 @@
+"""What `freshline` itself offers: all that a location needs, loaded on first use."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import freshline
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# dagster-dbt is installed in the locations that have a dbt project: see shared/dbt/tests.
+NEED_DAGSTER_DBT = {"FreshlineDbtResource", "FreshlineDbtTranslator", "build_dbt", "dbt_manifest"}
+
+
+@pytest.mark.parametrize("name", sorted(set(dir(freshline)) - NEED_DAGSTER_DBT))
+def test_every_name_loads_and_is_documented(name: str) -> None:
+    assert getattr(freshline, name).__doc__
+
+
+def test_a_name_that_it_does_not_offer_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="No freshline attribute nothing"):
+        freshline.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_names_that_need_no_dagster_load_without_it() -> None:
+    program = "import sys; from freshline import MaxLag, PolicyError, max_lag, prepare_dbt; "
+    program += "print('dagster' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert ("False\n", "") == (done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("location", ["ingestion", "analytics_core", "analytics_marts"])
+def test_a_location_needs_nothing_else_of_freshline(location: str) -> None:
+    files = list((ROOT / location / "src").rglob("*.py"))
+
+    assert {"freshline"} == {name for file in files for name in imported_of_freshline(file)}
+
+
+def imported_of_freshline(file: Path) -> Iterator[str]:
+    """Yield the modules of freshline that `file` imports from."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module]
+        yield from (name for name in names if name.split(".")[0] == "freshline")
