@@ -1,7 +1,7 @@
 # The commands of a newcomer. All but down, status and reset set up first; doing so twice is quick.
 PYTHON ?= python3
 DEVSTACK := devstack/.venv/bin/devstack
-IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYTHON). Install Python 3.10 or newer," \
+IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYTHON). Install Python 3.11, 3.12 or 3.13," \
 	"or name yours: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
 IF_SET_UP = test -x $(DEVSTACK) || { echo "Nothing is set up here yet: make setup" >&2; exit 1; }
 

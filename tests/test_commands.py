@@ -109,7 +109,7 @@ def run(command: list[str | Path], **options: Any) -> subprocess.CompletedProces
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["dev", "PYTHON=python3.99"], "There is no program python3.99. Install Python 3.10"),
+        (["dev", "PYTHON=python3.99"], "There is no program python3.99. Install Python 3.11"),
         (["down"], "Nothing is set up here yet: make setup"),
         (["status"], "Nothing is set up here yet: make setup"),
         (["reset"], "Nothing is set up here yet: make setup"),

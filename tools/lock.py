@@ -43,7 +43,7 @@ def resolve(folder: str, inputs: tuple[str, ...], *, upgrade: bool, check: bool)
     lock = ROOT / folder / "requirements.lock"
     before = lock.read_text() if lock.exists() else None
     command = [str(ROOT / ".venv" / "bin" / "uv"), "pip", "compile", "--quiet"]
-    command += ["--universal", "--python-version", "3.10"]
+    command += ["--universal", "--python-version", "3.11"]
     command += ["--generate-hashes", "--no-emit-package", "freshline"]
     command += ["--custom-compile-command", "make lock"]
     command += ["--output-file", "requirements.lock", *inputs]
