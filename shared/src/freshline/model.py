@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import Enum, StrEnum
 from math import inf
 
 from freshline.policy import MaxLag
@@ -93,7 +93,7 @@ class Graph:
 # --- snapshot: what the event log says ----------------------------------------------------
 
 
-class Phase(str, Enum):
+class Phase(StrEnum):
     """Where an asset stands on the way to its next version.
 
     The first four are measured: they add up to the time between an asset's inputs being ready
@@ -204,7 +204,7 @@ class Snapshot:
 # --- plan: what to do, and why ------------------------------------------------------------
 
 
-class TargetStatus(str, Enum):
+class TargetStatus(StrEnum):
     FRESH = "fresh"
     LATE = "late"
     INFEASIBLE = "infeasible"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -180,7 +180,7 @@ def _check_cron(cron: object) -> None:
     else:
         try:
             # Also finds dates that never come, such as the 31st of February.
-            croniter(cron, datetime(2000, 1, 1, tzinfo=timezone.utc)).get_next(float)
+            croniter(cron, datetime(2000, 1, 1, tzinfo=UTC)).get_next(float)
         except (CroniterError, ValueError) as error:
             problem = str(error)
     if problem:

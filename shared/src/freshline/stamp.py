@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from functools import cached_property
 from typing import Any
 
@@ -37,8 +37,8 @@ def data_time_metadata(started: datetime) -> dict[str, Any]:
     sync is asked for, never after. Raises `ValueError` for a time without a zone.
     """
     if started.tzinfo is None:
-        raise ValueError(f"{started} has no time zone: take datetime.now(timezone.utc)")
-    return {DATA_TIME: MetadataValue.timestamp(started.astimezone(timezone.utc))}
+        raise ValueError(f"{started} has no time zone: take datetime.now(UTC)")
+    return {DATA_TIME: MetadataValue.timestamp(started.astimezone(UTC))}
 
 
 def lag_metadata(context: AssetExecutionContext) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class _Stamp:
         self._made[key] = data_time
         if data_time is None:
             return {}
-        at = datetime.fromtimestamp(data_time, timezone.utc)
+        at = datetime.fromtimestamp(data_time, UTC)
         return {
             DATA_TIME: MetadataValue.timestamp(at),
             LAG_SECONDS: MetadataValue.float(max(0.0, time.time() - data_time)),

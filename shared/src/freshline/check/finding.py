@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from freshline.contract.document import Contract, Export
 __all__ = ["Finding", "Rule", "Severity", "Subject", "Workspace"]
 
 
-class Severity(str, Enum):
+class Severity(StrEnum):
     FINDING = "finding"
     """The gate stays shut."""
     NOTE = "note"
     """Worth reading; the gate opens."""
 
 
-class Rule(str, Enum):
+class Rule(StrEnum):
     """What the gate looks for."""
 
     DOES_NOT_LOAD = "does-not-load"

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from dagster import (
@@ -278,14 +278,14 @@ def stated_data_time(metadata: Mapping[str, Any]) -> float | None:
     value = getattr(metadata.get(DATA_TIME), "value", metadata.get(DATA_TIME))
     if isinstance(value, str):
         try:
-            time = datetime.fromisoformat(value.replace("Z", "+00:00"))
+            time = datetime.fromisoformat(value)
         except ValueError:
             return None
         return time.timestamp() if time.tzinfo else None
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
     return None
 
 

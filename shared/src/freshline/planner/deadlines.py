@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect, insort
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from functools import lru_cache
 from math import inf
 from zoneinfo import ZoneInfo
@@ -61,7 +61,7 @@ class _Ticks:
         place = bisect(self._known, (time, inf))
         if place and time < self._known[place - 1][1]:
             return self._known[place - 1][1]
-        begin = datetime.fromtimestamp(time, timezone.utc).astimezone(self._zone)
+        begin = datetime.fromtimestamp(time, UTC).astimezone(self._zone)
         ticks = croniter(self._cron, begin)
         following = float(ticks.get_next(float))
         previous = float(ticks.get_prev(float))

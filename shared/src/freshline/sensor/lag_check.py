@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from typing import Any, Final
 
 from dagster import (
@@ -77,4 +77,4 @@ def _metadata(target: TargetPlan) -> dict[str, Any]:
 def _timestamp(time: float | None) -> Any:
     if time is None:
         return None
-    return MetadataValue.timestamp(datetime.fromtimestamp(time, timezone.utc))
+    return MetadataValue.timestamp(datetime.fromtimestamp(time, UTC))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from math import inf
 
 from dagster import AssetCheckKey, AssetKey, RunRequest
@@ -65,7 +65,7 @@ def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
 def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     """Why the run exists: the most urgent of the reasons of its assets."""
     urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
-    planned = datetime.fromtimestamp(plan.now, timezone.utc)
+    planned = datetime.fromtimestamp(plan.now, UTC)
     tags = {
         PLAN_TAG: plan.id,
         PLANNED_TAG: planned.isoformat(timespec="milliseconds"),
@@ -74,7 +74,7 @@ def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
     if urgent.target is not None:
         tags[TARGET_TAG] = urgent.target
     if urgent.deadline is not None:
-        deadline = datetime.fromtimestamp(urgent.deadline, timezone.utc)
+        deadline = datetime.fromtimestamp(urgent.deadline, UTC)
         tags[DEADLINE_TAG] = deadline.isoformat(timespec="seconds")
     if urgent.slack is not None:
         tags[SLACK_TAG] = f"{urgent.slack:.1f}"
