@@ -17,16 +17,15 @@ from base64 import b64encode
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from ingestion.declaration import connector_spec
 from ingestion.settings import AirbyteSettings
 from ingestion.specification import secret_paths
 from openapi import check_request
-from typing_extensions import Self
 
 MASK = "**********"
 BASE = "/api/public/v1"
@@ -148,7 +147,7 @@ class FakeAirbyte:
                 "status": status,
                 "jobType": "sync",
                 "connectionId": connection_id,
-                "startTime": start or datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "startTime": start or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "polls": 0,
             }
             return job_id

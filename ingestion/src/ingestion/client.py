@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import tenacity
-from typing_extensions import Self
 
 from ingestion.faults import AgainError, AirbyteError, advice, reason, retry_after
 from ingestion.secrets import Redactor
@@ -154,7 +153,7 @@ class AirbyteApi:
 
     def jobs(self, connection_id: str, *, created_after: datetime) -> list[dict[str, Any]]:
         """The sync jobs of a connection that were created since then (UTC)."""
-        moment = created_after.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+        moment = created_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         params = {"connectionId": connection_id, "jobType": "sync", "createdAtStart": moment}
         return list(self._pages("/jobs", params))
 
