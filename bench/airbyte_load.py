@@ -24,9 +24,9 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psutil
@@ -207,7 +207,7 @@ class Peak:
         self.own = 0
         self.whole = 0
 
-    def __enter__(self) -> Peak:  # noqa: PYI034 - typing.Self needs Python 3.11
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -258,7 +258,7 @@ def install_pyairbyte(folder: Path) -> Path:
 def write_stars(file: Path, number: int) -> None:
     """A repository's stars, in no order, several to a second."""
     rng = random.Random(20_260_630)
-    start = datetime(2020, 1, 1, tzinfo=timezone.utc)
+    start = datetime(2020, 1, 1, tzinfo=UTC)
     people = rng.sample(range(1, number + 1), number)
     with file.open("w") as out:
         out.write("repository,user_id,login,starred_at\n")

@@ -230,7 +230,7 @@ def stars() -> list[float]:
 
 
 def seconds_of(text: str) -> float:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    return datetime.fromisoformat(text).timestamp()
 
 
 def cpu_times() -> list[int]:

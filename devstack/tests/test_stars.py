@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 HEADER = "repository,user_id,login,starred_at"
 NEVER = 2.0**40
 FROM = datetime(2015, 1, 1)  # noqa: DTZ001 - hypothesis adds time zones itself
-EPOCH = int(datetime(2026, 3, 15, 12, tzinfo=timezone.utc).timestamp())
+EPOCH = int(datetime(2026, 3, 15, 12, tzinfo=UTC).timestamp())
 
 
 def seconds(text: str) -> int:
-    return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+    return int(datetime.fromisoformat(text).timestamp())
 
 
 def written(folder: Path, *lines: str) -> Path:
@@ -214,7 +214,7 @@ class TestStarFile:
         mixed = StarFile(written(tmp_path_factory.mktemp("b"), *shuffled))
         latest: dict[tuple[str, int], int] = {}
         for name, user, at in rows:
-            moment = int(at.replace(tzinfo=timezone.utc).timestamp())
+            moment = int(at.replace(tzinfo=UTC).timestamp())
             latest[name, user] = max(moment, latest.get((name, user), 0))
 
         assert mixed.repositories() == plain.repositories()
@@ -266,7 +266,7 @@ class TestStarStream:
 
     def test_history_reaches_back_eight_months_with_one_empty(self) -> None:
         months = {
-            datetime.fromtimestamp(star.starred_at, timezone.utc).strftime("%Y-%m")
+            datetime.fromtimestamp(star.starred_at, UTC).strftime("%Y-%m")
             for star in self.stars(EPOCH)
         }
 
@@ -291,7 +291,7 @@ class TestStarStream:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         for star in stars:
-            moment = datetime.fromtimestamp(star.starred_at, timezone.utc)
+            moment = datetime.fromtimestamp(star.starred_at, UTC)
             row = ("octo/live", star.user_id, star.login, f"{moment:%Y-%m-%dT%H:%M:%SZ}")
             writer.writerow(row)
         path = tmp_path / "stars.csv"

@@ -19,7 +19,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import psutil
 import psycopg
@@ -98,7 +98,7 @@ class PostgresServer:
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> PostgresServer:  # noqa: PYI034 - Self is newer than Python 3.10
+    def __enter__(self) -> Self:
         try:
             self._prepare()
             self._start()

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple, Protocol, TextIO
 
@@ -164,7 +164,7 @@ def _seconds(text: str) -> int:
     try:
         if not _TIME.fullmatch(text):
             raise ValueError
-        return int(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp())
+        return int(datetime.fromisoformat(text).timestamp())
     except (ValueError, OverflowError):
         raise ValueError(
             f"starred_at {text!r} is not a time in whole seconds with its zone, "
@@ -218,7 +218,7 @@ class StarStream:
         return self._stars if given == len(self._stars) else self._stars[:given]
 
     def _history(self) -> list[Star]:
-        epoch = datetime.fromtimestamp(self._settings.epoch, timezone.utc)
+        epoch = datetime.fromtimestamp(self._settings.epoch, UTC)
         start = _month_start(epoch, self.MONTHS_BACK).timestamp()
         empty_from = _month_start(epoch, self.EMPTY_MONTH).timestamp()
         empty_to = _month_start(epoch, self.EMPTY_MONTH - 1).timestamp()

@@ -10,7 +10,6 @@ import pytest
 from devstack.airbyte.columns import column_name
 from helpers_airbyte import Airbyte, until
 
-UTC = dt.timezone.utc
 ODD = {"name": "odd", "syncMode": "full_refresh_append"}
 DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}
 
@@ -52,7 +51,7 @@ class TestModes:
             ("name", "text", "YES"),
             ("payload", "jsonb", "YES"),
         ] == columns
-        second = dt.datetime(2024, 1, 1, tzinfo=UTC)
+        second = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
         assert [
             (0, second, "event 0", {"number": 0}),
             (1, second, "event 1", {"number": 1}),
@@ -62,7 +61,7 @@ class TestModes:
         extracted, meta, generation = warehouse.execute(
             "select _airbyte_extracted_at, _airbyte_meta, _airbyte_generation_id from events"
         ).fetchone()
-        assert dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC) == extracted
+        assert dt.datetime(2023, 11, 14, 22, 13, 20, tzinfo=dt.UTC) == extracted
         assert {"sync_id": job["jobId"], "changes": []} == meta
         assert 0 == generation
 

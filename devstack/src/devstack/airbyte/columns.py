@@ -189,20 +189,13 @@ def _timestamp(value: Any) -> str:
 
 
 def _moment(value: Any) -> dt.datetime:
-    """Any ISO 8601 moment; Python 3.10 reads neither ``Z`` nor odd numbers of decimals."""
+    """Any ISO 8601 moment, in capital or small letters, with or without blanks around it."""
     if not isinstance(value, str):
         raise UnfitError
     try:
-        return dt.datetime.fromisoformat(value)
+        return dt.datetime.fromisoformat(value.strip().upper())
     except ValueError:
-        text = re.sub(r"[zZ]$", "+00:00", value.strip())
-        text = re.sub(r"[.,](\d+)", lambda match: f".{match[1][:6]:0<6}", text)
-        if ":" in text:
-            text = re.sub(r"([+-]\d\d)(\d\d)?$", lambda m: f"{m[1]}:{m[2] or '00'}", text)
-        try:
-            return dt.datetime.fromisoformat(text)
-        except ValueError:
-            raise UnfitError from None
+        raise UnfitError from None
 
 
 def _time(value: Any) -> str:
