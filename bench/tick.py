@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -195,7 +195,7 @@ def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
     from dagster._core.execution.plan.objects import StepSuccessData
 
     run = create_run(instance, [key for key, _ in made])
-    began = datetime.now(timezone.utc) - timedelta(seconds=60)
+    began = datetime.now(UTC) - timedelta(seconds=60)
     newest = newest_ids(instance, {dep for _, deps in made for dep in deps})
     log = Log(instance, run)
     log.status(DagsterEventType.RUN_STARTING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,9 @@ def materialize(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 @pytest.mark.parametrize("stack", [{"no_internal_api": True}], indirect=True)
 def test_the_real_connector_fills_both_assets(stack, tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
-        before = datetime.now(timezone.utc)
+        before = datetime.now(UTC)
         result = materialize(instance)
-        after = datetime.now(timezone.utc)
+        after = datetime.now(UTC)
         events = result.get_asset_materialization_events()
         metadata = events[0].materialization.metadata
         users = latest(instance, "stargazers_user")
@@ -93,7 +93,7 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
             stars.write("acme/rocket,3,edsger,2024-03-02T10:00:00Z\n")
         assert materialize(instance).success
 
-    first, second = (datetime(2024, 3, day, 10, tzinfo=timezone.utc) for day in (1, 2))
+    first, second = (datetime(2024, 3, day, 10, tzinfo=UTC) for day in (1, 2))
     assert [(3, second), (5, first), (7, second), (9, second)] == query(
         stack, "select user_id, starred_at from postgres.stargazers order by 1"
     )

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import httpx
@@ -66,12 +66,12 @@ def connection_id(sync, fake) -> str:
 class TestSuccess:
     def test_is_told(self, sync, fake, connection_id):
         fake.polls_until_done = 3
-        before = datetime.now(timezone.utc)
+        before = datetime.now(UTC)
         done = sync()
 
         assert (1, 3, 300, False) == (done.job_id, done.rows, done.bytes, done.adopted)
         assert connection_id == done.connection_id
-        assert before <= done.started <= datetime.now(timezone.utc)
+        assert before <= done.started <= datetime.now(UTC)
         assert done.url == (
             f"{fake.url}/workspaces/{fake.workspace_id}/connections/{connection_id}/"
             "timeline?openLogs=true&jobId=1"
@@ -85,7 +85,7 @@ class TestSuccess:
             "/jobs",
             after=True,
             seconds=0.05,
-            also=lambda: posted.append(datetime.now(timezone.utc)),
+            also=lambda: posted.append(datetime.now(UTC)),
         )
 
         assert sync().started <= posted[0]
@@ -122,7 +122,7 @@ class TestSuccess:
 
 class TestRunningAlready:
     def test_is_adopted_with_its_own_start(self, sync, fake, connection_id):
-        start = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(minutes=7)
+        start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=7)
         fake.add_job(connection_id, start=start.isoformat())
         done = sync()
 
@@ -132,10 +132,10 @@ class TestRunningAlready:
     def test_a_clock_that_runs_ahead_makes_nothing_fresher_than_now(
         self, sync, fake, connection_id
     ):
-        ahead = datetime.now(timezone.utc) + timedelta(hours=1)
+        ahead = datetime.now(UTC) + timedelta(hours=1)
         fake.add_job(connection_id, start=ahead.isoformat())
 
-        assert sync().started <= datetime.now(timezone.utc)
+        assert sync().started <= datetime.now(UTC)
 
     def test_an_unknown_state_still_counts_as_running(self, fake, connection_id):
         fake.add_job(connection_id, status="queued")

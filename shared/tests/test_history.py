@@ -7,7 +7,7 @@ sees it for the first time: both must say the same.
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from unittest.mock import Mock
 
 import dagster as dg
@@ -19,7 +19,7 @@ from freshline.history.runs import Runs
 from freshline.history.versions import Versions
 from freshline.model import AssetState
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
 
 
@@ -68,7 +68,7 @@ class TestRoot:
 
     def test_data_is_never_newer_than_the_version(self, memory: dg.DagsterInstance) -> None:
         reader = Reader(memory, graph(root=()))
-        run(memory, synced("root", datetime.now(timezone.utc) + timedelta(hours=1)))
+        run(memory, synced("root", datetime.now(UTC) + timedelta(hours=1)))
 
         assert made_at(memory, "root") == reader.data_time("root")
 

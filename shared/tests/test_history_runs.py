@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -26,7 +26,7 @@ from freshline.history.events import EventLog, RunEvents
 from freshline.model import AssetState, Graph, Pending
 from freshline.names import PLANNED_TAG
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
 CLOSED = "ValueError: the source is closed"
 
@@ -508,7 +508,7 @@ def _failed_at(instance: dg.DagsterInstance, run_id: str) -> float:
 
 
 def _isoformat(moment: float) -> str:
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="milliseconds")
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
 def _created_later(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

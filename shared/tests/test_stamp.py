@@ -4,7 +4,7 @@
 
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import dagster as dg
@@ -13,7 +13,7 @@ from event_logs import Reader, graph, plain, run, synced
 from freshline.contract import Contract, contract_materialization
 from freshline.stamp import data_time_metadata, lag_metadata, stamp_lag
 
-NOON = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
 
 
@@ -47,7 +47,7 @@ class TestLagMetadata:
     def test_lag_is_the_age_of_the_data_when_the_asset_was_made(
         self, memory: dg.DagsterInstance
     ) -> None:
-        began = datetime.now(timezone.utc) - timedelta(seconds=100)
+        began = datetime.now(UTC) - timedelta(seconds=100)
         run(memory, synced("root", began))
         before = time.time()
         run(memory, mart)

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def build(key: str, deps: list[str], minutes: float | None) -> dg.AssetsDefiniti
         metadata=max_lag(minutes=minutes) if minutes else None,
     )
     def body(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        began = datetime.now(timezone.utc)
+        began = datetime.now(UTC)
         newest = read_newest(deps) if deps else began
         time.sleep(WORK_SECONDS)
         write_row(key, newest)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import random
 from collections import Counter
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 REPOSITORY = "octo/lighthouse"
-START = datetime(2026, 1, 20, tzinfo=timezone.utc)
+START = datetime(2026, 1, 20, tzinfo=UTC)
 
 
 def write_stars(path: Path, count: int, later: int = 0) -> Counter[str]:

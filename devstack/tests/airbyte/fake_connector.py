@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-START = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
+START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
 def event(number: int) -> dict:

@@ -24,7 +24,7 @@ REPOSITORY = "acme/rocket"
 def write_stars(file: Path, count: int, seed: int = 7) -> list[tuple[int, str]]:
     """A file of stars, unsorted, many to a second; user id and moment of each, by user id."""
     rng = random.Random(seed)
-    start = dt.datetime(2024, 5, 1, tzinfo=dt.timezone.utc)
+    start = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
     stars = [
         (number, f"{start + dt.timedelta(seconds=rng.randrange(count // 3)):%Y-%m-%dT%H:%M:%SZ}")
         for number in range(1, count + 1)

@@ -290,7 +290,7 @@ def _utc(moment: dt.datetime | None) -> dt.datetime | None:
     """A moment without an offset is UTC."""
     if moment is None or moment.tzinfo is not None:
         return moment
-    return moment.replace(tzinfo=dt.timezone.utc)
+    return moment.replace(tzinfo=dt.UTC)
 
 
 def _job(job: StoredJob) -> models.Job:

@@ -189,5 +189,5 @@ class Destination:
 
 
 def _extracted_at(record: Mapping[str, Any]) -> str:
-    moment = dt.datetime.fromtimestamp(float(record.get("emitted_at") or 0) / 1000, dt.timezone.utc)
+    moment = dt.datetime.fromtimestamp(float(record.get("emitted_at") or 0) / 1000, dt.UTC)
     return moment.isoformat()

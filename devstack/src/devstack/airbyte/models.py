@@ -230,7 +230,7 @@ class Jobs(BaseModel):
 
 def iso_time(moment: dt.datetime) -> str:
     """A moment as Airbyte writes it: UTC, whole seconds, ``Z``."""
-    return moment.astimezone(dt.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def iso_duration(duration: dt.timedelta) -> str:

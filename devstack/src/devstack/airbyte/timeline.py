@@ -51,7 +51,7 @@ def timeline_router(store: Store, runner: JobRunner) -> APIRouter:
 def _page(job: StoredJob, log: str) -> str:
     running = job.status == "running"
     facts = {
-        "Started": f"{job.created_at.astimezone(dt.timezone.utc):%Y-%m-%d %H:%M:%S} UTC",
+        "Started": f"{job.created_at.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S} UTC",
         "Duration": str(dt.timedelta(seconds=_seconds(job, running=running))),
         "Rows": f"{job.rows:,}",
         "Bytes": f"{job.bytes:,}",
@@ -65,5 +65,5 @@ def _page(job: StoredJob, log: str) -> str:
 
 def _seconds(job: StoredJob, *, running: bool) -> int:
     """How long it took, or has been running."""
-    end = dt.datetime.now(dt.timezone.utc) if running else job.updated_at
+    end = dt.datetime.now(dt.UTC) if running else job.updated_at
     return max(0, int((end - job.created_at).total_seconds()))
