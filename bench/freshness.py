@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
+from typing import Unpack
 
 from freshline.simulate import ByPlan, Scheduler, World, figures
-from freshness_graphs import OTHERS, WORKSPACE, Bench
+from freshness_graphs import OTHERS, WORKSPACE, Bench, Settings
 from freshness_schedulers import CronJob, OnCronAndEager
 
 WARM_UP = 3600.0
@@ -39,7 +41,7 @@ def measure(
     hours: float,
     seeds: int,
     scheduler: Callable[[], Scheduler] = ByPlan,
-    **settings: float | bool,
+    **settings: Unpack[Settings],
 ) -> Result:
     end = WARM_UP + hours * 3600.0
     found = []
@@ -86,13 +88,16 @@ class Report:
 
 
 def the_table(report: Report, hours: float, seeds: int) -> None:
-    def nominal(**settings: float | bool) -> Result:
-        scheduler = settings.pop("scheduler", ByPlan)
+    def nominal(
+        scheduler: Callable[[], Scheduler] = ByPlan, **settings: Unpack[Settings]
+    ) -> Result:
         return measure(WORKSPACE, hours, 1, scheduler, **settings)
 
-    def jittered(**settings: float | bool) -> Result:
-        scheduler = settings.pop("scheduler", ByPlan)
-        return measure(WORKSPACE, hours, seeds, scheduler, sigma=0.3, **settings)
+    def jittered(
+        scheduler: Callable[[], Scheduler] = ByPlan, **settings: Unpack[Settings]
+    ) -> Result:
+        settings["sigma"] = 0.3
+        return measure(WORKSPACE, hours, seeds, scheduler, **settings)
 
     report.say(
         "| durations, scheduler | 5-minute target late | 10-minute target late "
@@ -103,14 +108,13 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
         "| nominal, Dagster 1.1.9's reconciliation sensor, 30-minute schedule (measured elsewhere) "
         "| 41.7% | 26.7% | 10.0 | 46 | |"
     )
-    every = {minutes: lambda m=minutes: CronJob(m) for minutes in (3, 5)}
     report.row(
         "nominal, root `on_cron` */5, all else `eager`, three locations",
-        nominal(scheduler=lambda: OnCronAndEager(5)),
+        nominal(partial(OnCronAndEager, 5)),
         None,
     )
-    report.row("nominal, one cron job */5", nominal(scheduler=every[5]), None)
-    report.row("nominal, one cron job */3", nominal(scheduler=every[3]), None)
+    report.row("nominal, one cron job */5", nominal(partial(CronJob, 5)), None)
+    report.row("nominal, one cron job */3", nominal(partial(CronJob, 3)), None)
     syncs, made = WORKSPACE.bound()
     report.say(
         f"| nominal, **theoretical minimum for zero violations** | 0 | 0 | {syncs:.2f} "
@@ -127,7 +131,7 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
             nominal(one_location=one, tick=30.0),
             (0, 0, 17.2, 69),
         )
-    report.row("lognormal 0.3, one cron job */3", jittered(scheduler=every[3]), None)
+    report.row("lognormal 0.3, one cron job */3", jittered(partial(CronJob, 3)), None)
     for places, one in (("three locations", False), ("one location", True)):
         report.row(
             f"lognormal 0.3, **freshline**, {places}",
@@ -148,12 +152,13 @@ def the_others(report: Report, hours: float, seeds: int) -> None:
         "| materializations/h | bound |"
     )
     report.say("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    kinds: tuple[tuple[str, Settings, float], ...] = (
+        ("nominal", {}, 0.0),
+        ("lognormal 0.3", {"sigma": 0.3}, 0.002),
+    )
     for name, bench in OTHERS.items():
         syncs, made = bench.bound()
-        for kind, settings, limit in (
-            ("nominal", {}, 0.0),
-            ("lognormal 0.3", {"sigma": 0.3}, 0.002),
-        ):
+        for kind, settings, limit in kinds:
             repeats = seeds if settings and len(bench.assets) < 20 else 1
             result = measure(bench, hours, repeats, **settings)
             worst = max(result.late.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import floor
+from typing import TypedDict
 
 from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
@@ -11,6 +12,15 @@ from freshline.simulate import Duration, Scenario
 
 PHASES = (0.0, 1.7, 3.2, 0.9, 4.1, 2.4)
 """Sensors of different locations do not tick at the same moment."""
+
+
+class Settings(TypedDict, total=False):
+    """What a scenario has otherwise than by default; `Bench.scenario` knows the defaults."""
+
+    tick: float
+    sigma: float
+    launch: float
+    one_location: bool
 
 
 @dataclass(frozen=True)

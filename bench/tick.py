@@ -214,7 +214,7 @@ def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
                 tags=tags,
             )
             newest[key] = log.materialized(step, materialization)
-        done = StepSuccessData(1000.0)
+        done = StepSuccessData(1000.0)  # type: ignore[no-untyped-call]  # Dagster gives no types
         log.write_all(DagsterEventType.STEP_SUCCESS, [(step, done) for step in steps])
     log.status(DagsterEventType.RUN_SUCCESS)
 
@@ -290,7 +290,7 @@ class Log:
     def _entry(self, kind: Any, step: str | None, data: Any) -> Any:
         from dagster import DagsterEvent, EventLogEntry
 
-        return EventLogEntry(
+        return EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster gives no types
             error_info=None,
             level=20,
             user_message="",
