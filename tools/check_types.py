@@ -1,0 +1,91 @@
+"""Check the types of every package of ours with mypy, each against the environment it runs in.
+
+`tox -e types` runs this; `make setup` has made the environments. A project is found by its lock
+file. The checks run side by side, and one that fails does not hide the others. Names of checks
+run those alone: `.venv/bin/tox -e types -- ingestion`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FRESHLINE = ROOT / "shared" / "src" / "freshline"
+TESTED_WITH_DBT = "analytics_core"
+"""The project in whose environment freshline's dbt modules are tested, and so checked."""
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    environment: Path
+    """The folder whose .venv has what the code imports."""
+    code: Sequence[Path]
+    options: Sequence[str] = ()
+    search: Sequence[Path] = ()
+    """Where imports are found that are not installed: scripts put these on their path."""
+
+
+def main(names: Sequence[str]) -> int:
+    found = {check.name: check for check in checks()}
+    if unknown := [name for name in names if name not in found]:
+        sys.exit(f"There is no check {unknown[0]}. There are: {', '.join(found)}")
+    chosen = [found[name] for name in names or found]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(run, chosen))
+    for check, result in zip(chosen, results, strict=True):
+        print(f"{check.name}: {result.stdout.strip()}", flush=True)
+    return int(any(result.returncode != 0 for result in results))
+
+
+def checks() -> list[Check]:
+    """What there is to check."""
+    projects = [lock.parent for lock in sorted(ROOT.glob("*/requirements.lock"))]
+    return [
+        # Its dbt modules need dagster-dbt, which the host does not have.
+        Check("freshline", ROOT, [FRESHLINE], ["--exclude", "freshline/dbt"]),
+        *[Check(project.name, project, [project / "src"]) for project in projects],
+        Check("freshline.dbt", ROOT / TESTED_WITH_DBT, sorted(FRESHLINE.glob("dbt*"))),
+        Check("tools", ROOT, [ROOT / "tools"]),
+        *bench(),
+    ]
+
+
+def bench() -> list[Check]:
+    """The measurements, of which one runs where the stack does."""
+    folder = ROOT / "bench"
+    with_the_stack = folder / "airbyte_load.py"
+    others = sorted(set(folder.glob("*.py")) - {with_the_stack})
+    search = [ROOT / "tools", ROOT / "shared" / "tests", ROOT / "devstack" / "testing"]
+    return [
+        Check("bench", ROOT, others, search=search),
+        Check("bench/airbyte_load", ROOT / "devstack", [with_the_stack]),
+    ]
+
+
+def run(check: Check) -> subprocess.CompletedProcess[str]:
+    python = check.environment / ".venv" / "bin" / "python"
+    command = [sys.executable, "-m", "mypy", "--python-executable", str(python)]
+    # Two checks that share a cache would each throw away what the other has found.
+    command += ["--cache-dir", str(ROOT / ".mypy_cache" / check.name.replace("/", "_"))]
+    command += [*check.options, *map(str, check.code)]
+    environment = {**os.environ, "MYPYPATH": os.pathsep.join(map(str, check.search))}
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
