@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import (  # type: ignore[import-not-found]  # types are checked without it
+from dagster_dbt import (
     DbtCliInvocation,
     DbtCliResource,
     DbtProject,
 )
-from dagster_dbt.core.dbt_event_iterator import (  # type: ignore[import-not-found]
+from dagster_dbt.core.dbt_event_iterator import (
     DbtEventIterator,
 )
 from packaging.version import Version
@@ -56,7 +56,7 @@ def dbt_manifest(project: DbtProject) -> Path:
     return Path(project.manifest_path)
 
 
-class FreshlineDbtResource(DbtCliResource):  # type: ignore[misc]
+class FreshlineDbtResource(DbtCliResource):
     """The dbt of this Python environment, whatever is on the PATH."""
 
     def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:

@@ -67,7 +67,7 @@ def _stamp(project: Path) -> Path:
 
 def _dbt(project: Path, command: str) -> bool:
     # In this process: dbt takes three seconds to start.
-    from dbt.cli.main import dbtRunner  # type: ignore[import-not-found]
+    from dbt.cli.main import dbtRunner
 
     flags = ["--quiet", "--log-path", str(project / "target")]
     folders = ["--project-dir", str(project), "--profiles-dir", str(project)]

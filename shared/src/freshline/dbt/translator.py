@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import (  # type: ignore[import-not-found]  # types are checked without it
+from dagster_dbt import (
     DagsterDbtTranslator,
     DagsterDbtTranslatorSettings,
     DbtProject,
@@ -39,7 +39,7 @@ _SCHEMA_BY_TARGET: Final = re.compile(
 )
 
 
-class FreshlineDbtTranslator(DagsterDbtTranslator):  # type: ignore[misc]
+class FreshlineDbtTranslator(DagsterDbtTranslator):
     """Makes of each dbt model, seed or snapshot an asset by freshline's conventions.
 
     Raises `KeyConventionError` for names that no key can be made of and `PolicyError` for
