@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from datetime import UTC, datetime, timezone
+from datetime import UTC, datetime
 from math import inf
 
 from dagster import AssetCheckKey, AssetKey, RunRequest
