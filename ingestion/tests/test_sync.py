@@ -19,7 +19,7 @@ from ingestion.apply import apply, connection_id_of
 from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
 from ingestion.settings import AirbyteSettings
-from ingestion.sync import Sync, SyncError, run_sync
+from ingestion.sync import Sync, SyncError, client_of, run_sync
 
 REFUSAL = b"""{"status": 422, "title": "unprocessable-entity", "detail": "Not understood",
 "data": {"message": "the connector GitHub is not installed: source-github is missing"}}"""
@@ -106,12 +106,22 @@ class TestSuccess:
 
         assert [] == [one for one in fake.requests if "/api/v1" in one]
 
-    @pytest.mark.parametrize(("url", "seconds"), [(None, 1), ("https://airbyte.example.com", 10)])
-    def test_polls_often_in_development_alone(self, fake, url, seconds):
-        from ingestion.sync import client_of
+    def test_sends_every_request_through_the_one_client(self, sync, fake, transport):
+        """dagster-airbyte makes them; it opens no connection and asks for no token of its own."""
+        fake.requests.clear()
+        transport.exchanges.clear()
+        fake.polls_until_done = 3
+        sync()
 
+        assert len(fake.requests) == len(transport.exchanges)
+        assert 3 == transport.exchanges.count("GET /jobs/{jobId} 200")
+        assert 0 == fake.count("POST /applications/token")
+
+    @pytest.mark.parametrize(("url", "seconds"), [(None, 1), ("https://airbyte.example.com", 10)])
+    def test_polls_often_in_development_alone(self, fake, api, url, seconds):
         settings = AirbyteSettings(url=url or fake.url)
-        assert seconds == client_of(settings, fake.workspace_id).poll_interval
+
+        assert seconds == client_of(settings, api).poll_interval
 
     def test_what_airbyte_calls_bytes_is_read(self):
         """dagster-airbyte looks for a field that the public API does not have."""

@@ -1,17 +1,18 @@
-"""A client for the few calls of Airbyte's public API that check, apply and destroy need.
+"""The one client that speaks HTTP with Airbyte, for check, apply, destroy and the syncs.
 
-Every fault ends as one `AirbyteError`: a single line that says what to do. Requests that read are
-repeated with growing pauses; one that writes is repeated only when the server certainly did not
-carry it out.
+Every fault ends as one `AirbyteError`: a single line that says what to do. GET and DELETE, which
+may be carried out twice, are repeated with growing pauses. POST, PATCH and PUT are repeated only
+when the server certainly did not carry them out.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -20,9 +21,6 @@ import tenacity
 from ingestion.faults import AgainError, AirbyteError, advice, reason, retry_after
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
-
-if TYPE_CHECKING:
-    import requests  # dagster-airbyte's choice; not needed here at run time
 
 __all__ = ["AirbyteApi", "AirbyteError", "Kind"]
 
@@ -33,6 +31,23 @@ LONGEST_PAUSE: Final = 60.0
 """Seconds. A server that asks for more by Retry-After is reported, not waited for."""
 PAGE: Final = 100
 """The most that the public API gives at once; its default is 20."""
+
+
+SIGN_IN_PATH: Final = "/applications/token"
+
+
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    path: str
+    """Below the public API's base, or a whole URL."""
+    params: Mapping[str, Any] | None = None
+    json: Mapping[str, Any] | None = None
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether carrying it out twice does no harm."""
+        return self.method in ("GET", "DELETE") or self.path == SIGN_IN_PATH
 
 
 class AirbyteApi:
@@ -82,7 +97,7 @@ class AirbyteApi:
     def workspace_id(self) -> str:
         """The workspace in use: the configured one, or the only one that can be seen."""
         if self._workspace is None:
-            workspaces = self._get("/workspaces", {"limit": 2}).get("data", [])
+            workspaces = self.request("GET", "/workspaces", params={"limit": 2}).get("data", [])
             if not workspaces:
                 raise AirbyteError(
                     "these credentials see no workspace: set AIRBYTE_WORKSPACE_ID, or give the "
@@ -110,7 +125,7 @@ class AirbyteApi:
             **filters,
         }
         while True:
-            page = self._get(path, params)
+            page = self.request("GET", path, params=params)
             entries = page.get("data") or []
             yield from entries
             following = page.get("next")
@@ -125,31 +140,28 @@ class AirbyteApi:
         return [entry for entry in self.every(kind) if entry.get("name") == name]
 
     def get(self, kind: Kind, id_: str) -> dict[str, Any]:
-        return self._get(f"/{kind}s/{id_}", None)
+        return self.request("GET", f"/{kind}s/{id_}")
 
     def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        return self._send("POST", f"/{kind}s", json=body)
+        return self.request("POST", f"/{kind}s", json=body)
 
     def update(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change the given fields; what is left out stays."""
-        return self._send("PATCH", f"/{kind}s/{id_}", json=body)
+        return self.request("PATCH", f"/{kind}s/{id_}", json=body)
 
     def replace(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Overwrite name and configuration of a source or destination, keeping its id."""
-        return self._send("PUT", f"/{kind}s/{id_}", json=body)
+        return self.request("PUT", f"/{kind}s/{id_}", json=body)
 
     def delete(self, kind: Kind, id_: str) -> None:
         """Delete it; one that is already gone is fine."""
         try:
-            self._send("DELETE", f"/{kind}s/{id_}", repeatable=True)
+            self.request("DELETE", f"/{kind}s/{id_}")
         except AirbyteError as error:
             if error.status != 404:
                 raise
 
     # --- jobs ---------------------------------------------------------------------------------
-
-    def job(self, job_id: int) -> dict[str, Any]:
-        return self._get(f"/jobs/{job_id}", None)
 
     def jobs(self, connection_id: str, *, created_after: datetime) -> list[dict[str, Any]]:
         """The sync jobs of a connection that were created since then (UTC)."""
@@ -162,7 +174,7 @@ class AirbyteApi:
         # The public API has no field for it. The internal one does, on servers that answer it.
         try:
             url = f"{self._settings.internal_url}/jobs/get"
-            answer = self._send("POST", url, json={"id": job_id})
+            answer = self.request("POST", url, json={"id": job_id})
         except AirbyteError:
             return ""
         for attempt in reversed(answer.get("attempts") or []):
@@ -175,21 +187,20 @@ class AirbyteApi:
 
     # --- requests -----------------------------------------------------------------------------
 
-    def _get(self, path: str, params: Mapping[str, Any] | None) -> dict[str, Any]:
-        return self._send("GET", path, params=params, repeatable=True)
-
-    def _send(
+    def request(
         self,
         method: str,
         path: str,
         *,
         params: Mapping[str, Any] | None = None,
         json: Mapping[str, Any] | None = None,
-        repeatable: bool = False,
     ) -> dict[str, Any]:
-        def attempt() -> dict[str, Any]:
-            return self._attempt(method, path, params, json, repeatable)
+        """Send one request, repeated where that is safe, and return the JSON of the answer.
 
+        `path` is below the public API's base, or a whole URL. An answer without a body is {}.
+        Raise `AirbyteError` if there is no answer or it is a refusal.
+        """
+        request = _Request(method, path, params, json)
         usual = tenacity.wait_exponential_jitter(multiplier=0.5, max=10)
 
         def pause(state: tenacity.RetryCallState) -> float:
@@ -205,25 +216,18 @@ class AirbyteApi:
             reraise=True,
         )
         try:
-            return retrying(attempt)
+            return retrying(lambda: self._attempt(request))
         except AgainError as fault:
             raise fault.error from None
 
-    def _attempt(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, Any] | None,
-        json: Mapping[str, Any] | None,
-        repeatable: bool,
-    ) -> dict[str, Any]:
+    def _attempt(self, request: _Request) -> dict[str, Any]:
         used = self._bearer() if self._settings.client_id else None
-        response = self._request(method, path, params, json, repeatable, token=used)
+        response = self._answer(request, token=used)
         if response.status_code == 401 and used:
             # Tokens live for minutes (three on Airbyte Cloud): ask for another one, once.
             self._token = None
-            response = self._request(method, path, params, json, repeatable, token=self._bearer())
-        self._raise_for_status(method, path, response, repeatable)
+            response = self._answer(request, token=self._bearer())
+        self._raise_for_status(request, response)
         if response.status_code == 204 or not response.content:
             return {}
         return self._json(response)
@@ -234,29 +238,29 @@ class AirbyteApi:
                 "client_id": self._settings.client_id,
                 "client_secret": self._settings.client_secret,
             }
-            path = "/applications/token"
-            response = self._request("POST", path, None, body, True, token=None)
-            self._raise_for_status("POST", path, response, True)
+            request = _Request("POST", SIGN_IN_PATH, json=body)
+            response = self._answer(request, token=None)
+            self._raise_for_status(request, response)
             token = self._json(response).get("access_token")
             if not isinstance(token, str) or not token:
-                raise AirbyteError(f"{self._url(path)} answered no access_token: check AIRBYTE_URL")
+                raise AirbyteError(
+                    f"{self._url(SIGN_IN_PATH)} answered no access_token: check AIRBYTE_URL"
+                )
             self._redact.hide(token)
             self._token = token
         return self._token
 
-    def _request(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, Any] | None,
-        json: Mapping[str, Any] | None,
-        repeatable: bool,
-        *,
-        token: str | None,
-    ) -> httpx.Response:
+    def _answer(self, request: _Request, *, token: str | None) -> httpx.Response:
+        """Send the request once; raise `AgainError` or `AirbyteError` if nothing comes back."""
         headers = {"authorization": f"Bearer {token}"} if token else None
         try:
-            return self._http.request(method, path, params=params, json=json, headers=headers)
+            return self._http.request(
+                request.method,
+                request.path,
+                params=request.params,
+                json=request.json,
+                headers=headers,
+            )
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
             # Nothing was sent, so that even a request that writes may be repeated.
             raise AgainError(
@@ -272,14 +276,13 @@ class AirbyteApi:
                 else (f"broke the connection off ({reason(fault)})")
             )
             error = AirbyteError(
-                f"Airbyte {what}: {method} {self._url(path)}; run the command again to continue",
-                ambiguous=not repeatable,
+                f"Airbyte {what}: {request.method} {self._url(request.path)}; run the command "
+                "again to continue",
+                ambiguous=not request.repeatable,
             )
-            raise (AgainError(error) if repeatable else error) from None
+            raise (AgainError(error) if request.repeatable else error) from None
 
-    def _raise_for_status(
-        self, method: str, path: str, response: httpx.Response, repeatable: bool
-    ) -> None:
+    def _raise_for_status(self, request: _Request, response: httpx.Response) -> None:
         status = response.status_code
         if status < 300:
             return
@@ -287,14 +290,16 @@ class AirbyteApi:
         # Turned away at the door: not carried out, whatever it was. A 503 that names no time may
         # as well come from a proxy that lost the answer.
         refused = status == 429 or (status == 503 and pause is not None)
-        said = self.said(response)
+        said = self._said(response)
         error = AirbyteError(
-            f"{advice(status, path, self._settings.credentials_advice)} "
-            f"[{method} {self._url(path)} answered {status}{': ' + said if said else ''}]",
+            f"{advice(status, request.path, self._settings.credentials_advice)} "
+            f"[{request.method} {self._url(request.path)} answered "
+            f"{status}{': ' + said if said else ''}]",
             status=status,
-            ambiguous=status >= 500 and not refused and not repeatable,
+            said=said,
+            ambiguous=status >= 500 and not refused and not request.repeatable,
         )
-        passing = refused or (repeatable and (status >= 500 or status == 408))
+        passing = refused or (request.repeatable and (status >= 500 or status == 408))
         if passing and (pause or 0) <= LONGEST_PAUSE:
             raise AgainError(error, pause)
         raise error
@@ -308,13 +313,15 @@ class AirbyteApi:
             kind = response.headers.get("content-type", "no content type").split(";")[0]
             raise AirbyteError(
                 f"{response.request.url.copy_with(query=None)} answered {kind}, not Airbyte's "
-                "JSON: is a proxy or a login page in between? Check AIRBYTE_URL"
+                "JSON: is a proxy or a login page in between? Check AIRBYTE_URL",
+                status=response.status_code,
+                said=self._said(response),
             )
         return body
 
-    def said(self, response: httpx.Response | requests.Response) -> str:
-        """What Airbyte itself said about a fault, on one line, with no secret in it."""
-        # Whoever made the request: what let it in is not to be shown should the answer repeat it.
+    def _said(self, response: httpx.Response) -> str:
+        """Return what Airbyte itself said about a fault, on one line, with no secret in it."""
+        # A server may repeat the header in its answer; with a password it is not in the clear.
         self._redact.hide(response.request.headers.get("authorization", "").rpartition(" ")[2])
         try:
             body = response.json()

@@ -23,13 +23,17 @@ ADVICE: Final = {
 class AirbyteError(Exception):
     """Airbyte could not be asked, or said no: one line for people.
 
-    `status` is the HTTP status, if there was an answer; `ambiguous` says that the request may
-    have been carried out all the same.
+    `status` is the HTTP status, None if there was no answer; `said` is the reason in Airbyte's
+    own words, "" if it gave none; `ambiguous` says that the request may have been carried out
+    all the same.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, ambiguous: bool = False) -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, said: str = "", ambiguous: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.said = said
         self.ambiguous = ambiguous
 
 

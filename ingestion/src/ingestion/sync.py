@@ -1,13 +1,11 @@
 """One sync of one connection: start Airbyte's job, follow it to its end, say how it went.
 
-dagster-airbyte's client starts, polls and cancels the job, through the public API alone: its
-ready-made `sync_and_poll` asks the internal API for the connection first, which newer servers
-answer with 404. It also repeats a failed request whatever it was, so that a lost answer could
-start two jobs; here its own repetition is off, and each case is decided on its own.
+dagster-airbyte starts, polls and cancels the job; its requests are sent by `AirbyteApi`, as all
+others are. Its ready-made `sync_and_poll` is not used: it asks the internal API for the connection
+first, which newer servers answer with 404.
 
-The rule for a sync that is already running: it is adopted, that is followed to its end like one's
-own, and the data is as old as its start. It is not cancelled with the run, for someone else
-started it.
+A sync that is already running is adopted: the run follows it to its end, and the data is as old as
+its start. It is not cancelled with the run, because somebody else started it.
 """
 
 from __future__ import annotations
@@ -20,8 +18,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 import dagster as dg
-import requests
-from dagster_airbyte import AirbyteWorkspace
 from dagster_airbyte.resources import AirbyteClient
 from dateutil.parser import isoparse
 from pydantic import PrivateAttr
@@ -67,41 +63,44 @@ class Sync:
 
 
 class Client(AirbyteClient):
-    """dagster-airbyte's client, which of a refusal tells the status alone: this one keeps it."""
+    """dagster-airbyte's client, with its requests sent by ours.
 
-    _answer: requests.Response | None = PrivateAttr(default=None)
+    Left alone it would speak HTTP itself, and then a second client with another token, other
+    time-outs and other words for a fault talks to the same server: one that hides what Airbyte
+    answered and repeats any request, so that a lost answer could start two jobs.
+    """
 
-    @property
-    def answer(self) -> requests.Response | None:
-        """What the last request was answered; None if it was not."""
-        return self._answer
+    _api: AirbyteApi = PrivateAttr()
 
-    def _get_session(self, include_additional_request_headers: bool) -> requests.Session:
-        session = super()._get_session(include_additional_request_headers)
-        self._answer = None  # only now: making a session may itself ask for a token
-        session.hooks["response"].append(self._keep)
-        return session
+    # Private, and still the one place to do it: every public method builds its request and ends
+    # here. dagster-airbyte is pinned, and a test holds that a sync makes no request elsewhere.
+    def _single_request(
+        self,
+        method: str,
+        url: str,
+        data: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        include_additional_request_headers: bool = True,  # noqa: ARG002  (ours has its own)
+    ) -> Mapping[str, Any]:
+        return self._api.request(method, url, params=params, json=data)
 
-    def _keep(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        self._answer = response
 
-
-def client_of(settings: AirbyteSettings, workspace_id: str) -> Client:
-    """A client of that Airbyte, with a token still to be asked for."""
+def client_of(settings: AirbyteSettings, api: AirbyteApi) -> Client:
+    """Return dagster-airbyte's client of that Airbyte."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # all of dagster-airbyte is marked beta
-        made = AirbyteWorkspace(
+        client = Client(
             rest_api_base_url=settings.public_url,
             configuration_api_base_url=settings.internal_url,
-            workspace_id=workspace_id,
-            client_id=settings.client_id,
-            client_secret=settings.client_secret,
-            username=settings.username,
-            password=settings.password,
-            request_max_retries=0,
+            workspace_id=api.workspace_id,
             poll_interval=1 if settings.development else 10,
-        ).get_client()
-        return Client(**dict(made))
+            # It asks for these, and has no use for them: `api` has its own.
+            request_max_retries=0,
+            request_retry_delay=0,
+            request_timeout=0,
+        )
+    client._api = api  # noqa: SLF001  (ours; pydantic takes no private field in the constructor)
+    return client
 
 
 def run_sync(
@@ -134,7 +133,7 @@ class _Follower:
         self._connection_id = connection_id
         self._log = log
         self._sleep = sleep
-        self._client = client_of(settings, api.workspace_id)
+        self._client = client_of(settings, api)
         self._newest = 0
         """The newest job of the connection before this run started one."""
 
@@ -168,7 +167,7 @@ class _Follower:
             job_id = self._start()
             self._log.info(f"Airbyte job {job_id} started: {self._url(job_id)}")
             return self._follow(job_id)
-        except (SyncError, AirbyteError, dg.Failure):
+        except (SyncError, AirbyteError):
             raise
         except BaseException:  # the run is being terminated: the job must not outlive it
             self._cancel(job_id)
@@ -178,7 +177,7 @@ class _Follower:
         """Start a job; after a fault, find out whether there is one before giving up."""
         try:
             return int(self._client.start_sync_job(self._connection_id)["jobId"])
-        except dg.Failure:
+        except AirbyteError as error:
             started = self._started_here()
             if started is not None:
                 return started
@@ -189,14 +188,7 @@ class _Follower:
                     f"connection {connection['name']} is {status} in Airbyte: "
                     "`ingestion apply` enables it again"
                 ) from None
-            raise SyncError(f"Airbyte did not start the sync: {self._refusal()}") from None
-
-    def _refusal(self) -> str:
-        """Why the last request of the client failed, in Airbyte's own words."""
-        answer = self._client.answer
-        if answer is None:
-            return "it broke the connection off, and runs none"
-        return self._api.said(answer) or f"it answered {answer.status_code} and gave no reason"
+            raise SyncError(f"Airbyte did not start the sync: {_refusal(error)}") from None
 
     def _follow(self, job_id: int) -> Mapping[str, Any]:
         """Poll until the job ends; its details if it succeeded."""
@@ -211,16 +203,10 @@ class _Follower:
 
     def _details(self, job_id: int) -> Mapping[str, Any]:
         """The job as it is now; an Airbyte that is away for a while is waited for."""
-        try:
-            return self._client.get_job_details(job_id)
-        except dg.Failure:
-            # An expired token, a restart, a proxy's hiccup: a new client has a new token, and
-            # ours below tells a passing fault from a lasting one.
-            self._client = client_of(self._settings, self._api.workspace_id)
         deadline = time.monotonic() + OUTAGE_SECONDS
         while True:
             try:
-                return self._api.job(job_id)
+                return self._client.get_job_details(job_id)
             except AirbyteError as error:
                 if error.status in (401, 403, 404):
                     raise SyncError(f"lost sight of Airbyte job {job_id}: {error}") from None
@@ -230,6 +216,7 @@ class _Follower:
                         f"(the next run adopts it): {error}"
                     ) from None
                 self._log.warning(f"waiting for Airbyte: {error}")
+            self._sleep(self._client.poll_interval)
 
     def _cancel(self, job_id: int | None) -> None:
         try:
@@ -237,7 +224,7 @@ class _Follower:
             if target is not None:
                 self._client.cancel_job(target)
                 self._log.info(f"Airbyte job {target} cancelled with the run")
-        except (dg.Failure, AirbyteError) as error:
+        except AirbyteError as error:
             self._log.warning(f"Airbyte job {job_id} could not be cancelled: {error}")
 
     def _started_here(self) -> int | None:
@@ -259,6 +246,13 @@ class _Follower:
             f"{self._settings.ui_url}/workspaces/{self._api.workspace_id}/connections/"
             f"{self._connection_id}/timeline?openLogs=true&jobId={job_id}"
         )
+
+
+def _refusal(error: AirbyteError) -> str:
+    """Why Airbyte did not start a sync, in its own words."""
+    if error.status is None:
+        return "it broke the connection off, and runs none"
+    return error.said or f"it answered {error.status} and gave no reason"
 
 
 def _now() -> datetime:
