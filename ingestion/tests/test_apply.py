@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from ingestion.apply import apply, connection_id_of, destroy
-from ingestion.client import AirbyteApi, AirbyteError
+from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
 from ingestion.declaration import Connection
-from ingestion.plan import PlanError, make_plan
+from ingestion.errors import AirbyteError, PlanError
+from ingestion.plan import make_plan
 
 
 class TestApply:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from ingestion.cli import app
-from ingestion.declaration import DeclarationError
+from ingestion.declaration import Stream
+from ingestion.errors import DeclarationError
 from ingestion.record import record_messages
 from typer.testing import CliRunner
 
@@ -139,6 +142,8 @@ class TestFaults:
         [
             ("AIRBYTE_URL", "", "AIRBYTE_URL is not set"),
             ("AIRBYTE_URL", "airbyte.example.com", "must start with http:// or https://"),
+            ("AIRBYTE_URL", "http://127.0.0.1:many", "must start with http:// or https://"),
+            ("AIRBYTE_URL", "http://[::1", "must start with http:// or https://"),
             ("AIRBYTE_CLIENT_SECRET", "", "set both AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"),
             ("AIRBYTE_CLIENT_SECRET", "wrong-secret", "check AIRBYTE_CLIENT_ID and"),
             ("GITHUB_TOKEN", "", "GITHUB_TOKEN is not set: source-github 'github' needs it"),
@@ -155,6 +160,29 @@ class TestFaults:
         assert message in done.output
         assert 1 == len(done.output.splitlines())
         assert "wrong-secret" not in done.output
+
+    def test_a_declaration_that_is_refused_names_the_file(self, run, monkeypatch):
+        class Refused(ModuleType):
+            @property
+            def CONNECTIONS(self):  # noqa: N802  (as connections.py names it)
+                return Stream(name="s", sync_mode="incremental_deduped_history")
+
+        monkeypatch.setitem(sys.modules, "ingestion.connections", Refused("connections"))
+        done = run("check")
+
+        assert 2 == done.exit_code
+        assert done.output.startswith("error: connections.py: 1 validation error for Stream\n")
+        assert "append + dedup needs a primary_key" in done.output
+
+    def test_a_bug_is_not_shown_as_one(self, run, monkeypatch):
+        def fail(*_: object) -> None:
+            raise ValueError("a bug")
+
+        monkeypatch.setattr("ingestion.cli.make_plan", fail)
+        done = run("check")
+
+        assert "a bug" == str(done.exception)
+        assert "" == done.output
 
     def test_a_setting_may_come_from_a_file(self, run, fake, monkeypatch, tmp_path):
         monkeypatch.delenv("AIRBYTE_URL")

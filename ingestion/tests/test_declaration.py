@@ -7,7 +7,6 @@ from ingestion.configuration import resolve
 from ingestion.connections import fetch_stargazer
 from ingestion.declaration import (
     Connection,
-    DeclarationError,
     Env,
     Secret,
     Source,
@@ -15,7 +14,8 @@ from ingestion.declaration import (
     check_connections,
     stream_schema,
 )
-from ingestion.settings import AirbyteSettings, SettingsError
+from ingestion.errors import DeclarationError, SettingsError
+from ingestion.settings import AirbyteSettings
 from pydantic import ValidationError
 
 

@@ -6,9 +6,8 @@ import pytest
 from ingestion.apply import apply
 from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
-from ingestion.declaration import DeclarationError
-from ingestion.plan import PlanError, make_plan
-from ingestion.settings import SettingsError
+from ingestion.errors import DeclarationError, PlanError, SettingsError
+from ingestion.plan import make_plan
 
 # By hand in Airbyte, what the plan then says, and whether it was in a configuration.
 DRIFT = [

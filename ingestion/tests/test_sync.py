@@ -18,8 +18,9 @@ from dagster_airbyte.translator import AirbyteJob
 from ingestion.apply import apply, connection_id_of
 from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
+from ingestion.errors import SyncError
 from ingestion.settings import AirbyteSettings
-from ingestion.sync import Sync, SyncError, client_of, run_sync
+from ingestion.sync import Sync, client_of, run_sync
 
 REFUSAL = b"""{"status": 422, "title": "unprocessable-entity", "detail": "Not understood",
 "data": {"message": "the connector GitHub is not installed: source-github is missing"}}"""

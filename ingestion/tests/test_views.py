@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from ingestion.assets import view_of
 from ingestion.connections import fetch_stargazer
+from ingestion.errors import ViewError
 from ingestion.settings import warehouse_conninfo
-from ingestion.views import NestedView, ViewError, count_rows, ensure_view
+from ingestion.views import NestedView, count_rows, ensure_view
 
 TABLE = """
 create schema if not exists postgres;

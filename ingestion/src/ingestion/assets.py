@@ -12,7 +12,7 @@ from freshline import nested_columns, stream_columns, stream_key, stream_spec
 
 from ingestion.declaration import Connection, Nested, Stream, stream_schema
 from ingestion.resources import Airbyte, Warehouse
-from ingestion.views import NestedView, ViewError
+from ingestion.views import NestedView
 
 __all__ = ["connection_assets", "connection_schedule"]
 
@@ -53,13 +53,9 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
             )
             for nested in stream.nested:
                 view = view_of(connection, stream, nested)
-                try:
-                    rows = warehouse.ensure_view(view)
-                except ViewError as error:
-                    raise dg.Failure(str(error)) from None
                 yield dg.MaterializeResult(
                     asset_key=key_of(connection, nested.name),
-                    metadata={"dagster/row_count": rows},
+                    metadata={"dagster/row_count": warehouse.ensure_view(view)},
                 )
 
     return sync

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
+import pydantic
 import typer
 from rich.console import Console
 
 from ingestion.apply import apply as apply_connections
 from ingestion.apply import destroy as destroy_connections
-from ingestion.client import AirbyteApi, AirbyteError, Kind
+from ingestion.client import AirbyteApi, Kind
 from ingestion.configuration import secret_values
-from ingestion.declaration import Connection, DeclarationError
-from ingestion.plan import ObjectPlan, PlanError, make_plan
+from ingestion.declaration import Connection
+from ingestion.errors import DeclarationError, IngestionError
+from ingestion.plan import ObjectPlan, make_plan
 from ingestion.record import record_messages
 from ingestion.secrets import Redactor, WarehouseDigests
-from ingestion.settings import AirbyteSettings, SettingsError, environment, warehouse_conninfo
+from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
 from ingestion.show import lines_of
 
 __all__ = ["app"]
@@ -118,16 +119,23 @@ class _Session:
 def _session() -> Iterator[_Session]:
     redact = Redactor()
     with _faults(redact):
-        # Imported here, where a declaration that is refused ends as one line.
-        from ingestion.connections import CONNECTIONS
-
+        connections = _declared()
         env = environment()
-        for connection in CONNECTIONS:
+        for connection in connections:
             for actor in (connection.source, connection.destination):
                 redact.hide(*secret_values(actor.configuration, env))
         digests = WarehouseDigests(warehouse_conninfo(env))
         with AirbyteApi(AirbyteSettings.from_environment(env), redact=redact) as api:
-            yield _Session(api, CONNECTIONS, env, digests)
+            yield _Session(api, connections, env, digests)
+
+
+def _declared() -> tuple[Connection, ...]:
+    """Import `connections.py`; raise `DeclarationError` for what it may not declare."""
+    try:
+        from ingestion.connections import CONNECTIONS
+    except pydantic.ValidationError as error:
+        raise DeclarationError(f"connections.py: {error}") from None
+    return CONNECTIONS
 
 
 @contextmanager
@@ -135,23 +143,10 @@ def _faults(redact: Redactor) -> Iterator[None]:
     """Say what went wrong in one line, without any secret, and end with status 2."""
     try:
         yield
-    except (AirbyteError, DeclarationError, PlanError, SettingsError) as error:
-        _fail(redact(str(error)))
-    except ValueError as error:  # pydantic's, of a declaration that it refuses
-        _fail(redact(f"connections.py: {error}"))
-    except psycopg.OperationalError as error:
-        reason = " ".join(str(error).split())
-        _fail(
-            redact(
-                "cannot reach the warehouse, which keeps the digests of applied secrets: check "
-                f"the WAREHOUSE_* variables ({reason})"
-            )
-        )
-
-
-def _fail(message: str) -> None:
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"error: {message}")
-    raise typer.Exit(2)
+    except IngestionError as error:
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        console.print(f"error: {redact(str(error))}")
+        raise typer.Exit(2) from None
 
 
 def _print(plan: ObjectPlan) -> None:

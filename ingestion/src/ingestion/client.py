@@ -18,11 +18,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import tenacity
 
-from ingestion.faults import AgainError, AirbyteError, advice, reason, retry_after
+from ingestion.errors import AirbyteError
+from ingestion.faults import AgainError, advice, reason, retry_after
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
 
-__all__ = ["AirbyteApi", "AirbyteError", "Kind"]
+__all__ = ["AirbyteApi", "Kind"]
 
 Kind = Literal["source", "destination", "connection"]
 

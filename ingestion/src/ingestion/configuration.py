@@ -13,8 +13,8 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from ingestion.declaration import DeclarationError, Destination, Env, Secret, Source, connector_spec
-from ingestion.settings import SettingsError
+from ingestion.declaration import Destination, Env, Secret, Source, connector_spec
+from ingestion.errors import DeclarationError, SettingsError
 from ingestion.specification import secret_paths
 
 __all__ = ["Configuration", "resolve", "secret_values"]

@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ingestion.errors import DeclarationError
+
 __all__ = [
     "Connection",
-    "DeclarationError",
     "Destination",
     "Env",
     "Nested",
@@ -35,10 +36,6 @@ SyncMode = Literal[
     "incremental_deduped_history",
 ]
 """As the public API names them; `incremental_deduped_history` is "append + dedup"."""
-
-
-class DeclarationError(ValueError):
-    """A declaration that cannot be meant; the message names the connection and the field."""
 
 
 class Model(BaseModel):

@@ -8,7 +8,9 @@ from typing import Final
 
 import httpx
 
-__all__ = ["AgainError", "AirbyteError", "advice", "reason", "retry_after"]
+from ingestion.errors import AirbyteError
+
+__all__ = ["AgainError", "advice", "reason", "retry_after"]
 
 ADVICE: Final = {
     400: "Airbyte refused the request: correct the declaration in connections.py",
@@ -18,23 +20,6 @@ ADVICE: Final = {
     422: "Airbyte refused the request: correct the declaration in connections.py",
     429: "Airbyte asks for fewer requests: try again later",
 }
-
-
-class AirbyteError(Exception):
-    """Airbyte could not be asked, or said no: one line for people.
-
-    `status` is the HTTP status, None if there was no answer; `said` is the reason in Airbyte's
-    own words, "" if it gave none; `ambiguous` says that the request may have been carried out
-    all the same.
-    """
-
-    def __init__(
-        self, message: str, *, status: int | None = None, said: str = "", ambiguous: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.said = said
-        self.ambiguous = ambiguous
 
 
 class AgainError(Exception):

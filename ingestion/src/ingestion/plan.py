@@ -14,22 +14,18 @@ from ingestion.client import AirbyteApi, Kind
 from ingestion.compare import Change, added, configuration_changes, secret_changes
 from ingestion.configuration import Configuration, resolve
 from ingestion.declaration import Connection, Destination, Source, Stream, stream_schema
+from ingestion.errors import PlanError
 from ingestion.secrets import DigestStore
 
 __all__ = [
     "Change",
     "ObjectPlan",
     "Plan",
-    "PlanError",
     "make_plan",
     "plan_actor",
     "plan_connection",
     "refuse_double",
 ]
-
-
-class PlanError(Exception):
-    """What is declared cannot be reached from what is there; says why, and what to do."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ingestion.declaration import DeclarationError
+from ingestion.errors import DeclarationError
 
 __all__ = ["record_messages"]
 

@@ -6,21 +6,17 @@ The environment is read when a run uses them, so that the location loads without
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import dagster as dg
-import psycopg
 from freshline import data_time_metadata
 
 from ingestion import views
-from ingestion.declaration import Connection, DeclarationError
-from ingestion.settings import (
-    AirbyteSettings,
-    SettingsError,
-    environment,
-    warehouse_conninfo,
-)
+from ingestion.declaration import Connection
+from ingestion.errors import DeclarationError, IngestionError
+from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
 
 __all__ = ["Airbyte", "Warehouse"]
 
@@ -31,21 +27,16 @@ class Airbyte(dg.ConfigurableResource[Any]):
     def sync(self, connection: Connection, log: logging.Logger) -> Mapping[str, Any]:
         """Sync a connection; the metadata of what it made. `dg.Failure` says why it did not."""
         # Imported here: loading the location must stay quick, and needs none of it.
-        from ingestion.client import AirbyteApi, AirbyteError
-        from ingestion.plan import PlanError
+        from ingestion.client import AirbyteApi
         from ingestion.secrets import Redactor
-        from ingestion.sync import SyncError, run_sync
+        from ingestion.sync import run_sync
 
         env = environment()
-        try:
+        with _failures():
             settings = AirbyteSettings.from_environment(env)
             with AirbyteApi(settings, redact=Redactor(*_secrets(connection, env))) as api:
                 id_ = _connection_id(api, connection, settings, env, log)
                 sync = run_sync(settings, api, id_, log)
-        except (AirbyteError, DeclarationError, PlanError, SettingsError, SyncError) as error:
-            raise dg.Failure(str(error)) from None
-        except psycopg.OperationalError as error:
-            raise dg.Failure(f"the warehouse does not answer: {error}") from None
         metadata: dict[str, Any] = {
             **data_time_metadata(sync.started),
             "airbyte/job_id": sync.job_id,
@@ -66,18 +57,23 @@ class Warehouse(dg.ConfigurableResource[Any]):
     """The Postgres that the `WAREHOUSE_*` variables name."""
 
     def count(self, schema: str, table: str) -> int:
-        """Rows in a table; 0 if it is not there yet."""
-        return views.count_rows(self._conninfo(), schema, table)
+        """Return the number of rows in a table; 0 if it is not there yet."""
+        with _failures():
+            return views.count_rows(warehouse_conninfo(environment()), schema, table)
 
     def ensure_view(self, view: views.NestedView) -> int:
-        """Make a view what it should be; the rows in it."""
-        return views.ensure_view(self._conninfo(), view)
+        """Make a view as declared, and return the number of rows in it."""
+        with _failures():
+            return views.ensure_view(warehouse_conninfo(environment()), view)
 
-    def _conninfo(self) -> dict[str, str]:
-        try:
-            return warehouse_conninfo(environment())
-        except SettingsError as error:
-            raise dg.Failure(str(error)) from None
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Let what people are to see fail the run in one line, without a traceback."""
+    try:
+        yield
+    except IngestionError as error:
+        raise dg.Failure(str(error)) from None
 
 
 def _connection_id(

@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any, Final, Protocol
 
 import psycopg
+
+from ingestion.errors import WarehouseError
 
 __all__ = ["DigestStore", "Digests", "Redactor", "WarehouseDigests", "digest", "same"]
 
@@ -74,13 +76,16 @@ class DigestStore(Protocol):
 
 
 class WarehouseDigests:
-    """The digests, in the table `ingestion.airbyte_secret_digests` of the warehouse."""
+    """The digests, in the table `ingestion.airbyte_secret_digests` of the warehouse.
+
+    Each method raises `WarehouseError` if the warehouse cannot be reached.
+    """
 
     def __init__(self, conninfo: Mapping[str, str]) -> None:
         self._conninfo = dict(conninfo)
 
     def read(self, owner: str) -> Digests:
-        with closing(self._connect()) as connection:
+        with self._connection() as connection:
             found = connection.execute(
                 "select to_regclass('ingestion.airbyte_secret_digests')"
             ).fetchone()
@@ -94,7 +99,7 @@ class WarehouseDigests:
 
     def write(self, owner: str, digests: Mapping[str, str]) -> None:
         """Replace all that is known of `owner`."""
-        with closing(self._connect()) as connection, connection.transaction():
+        with self._connection() as connection, connection.transaction():
             # Two who apply for the first time at once would collide on "if not exists".
             connection.execute("select pg_advisory_xact_lock(hashtext('ingestion.digests'))")
             connection.execute("create schema if not exists ingestion")
@@ -117,5 +122,13 @@ class WarehouseDigests:
         if self.read(owner):
             self.write(owner, {})
 
-    def _connect(self) -> psycopg.Connection[Any]:
-        return psycopg.connect(**self._conninfo, autocommit=True)
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        try:
+            with closing(psycopg.connect(**self._conninfo, autocommit=True)) as connection:
+                yield connection
+        except psycopg.OperationalError as error:
+            raise WarehouseError(
+                "cannot reach the warehouse, which keeps the digests of applied secrets: check "
+                f"the WAREHOUSE_* variables ({' '.join(str(error).split())})"
+            ) from None

@@ -14,13 +14,11 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
 
-__all__ = ["AirbyteSettings", "SettingsError", "environment", "warehouse_conninfo"]
+from ingestion.errors import SettingsError
+
+__all__ = ["AirbyteSettings", "environment", "warehouse_conninfo"]
 
 CLOUD_HOST = "api.airbyte.com"
-
-
-class SettingsError(Exception):
-    """A setting is missing or wrong; the message names the variable and the way out."""
 
 
 def environment() -> dict[str, str]:
@@ -56,7 +54,7 @@ class AirbyteSettings:
     def from_environment(cls, env: Mapping[str, str]) -> AirbyteSettings:
         """Client id and secret, or user name and password, or neither; never half of a pair."""
         url = require(env, "AIRBYTE_URL").rstrip("/")
-        if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        if not _is_http(url):
             raise SettingsError("AIRBYTE_URL must start with http:// or https:// and name a host")
         pairs = (
             ("AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET"),
@@ -121,6 +119,15 @@ class AirbyteSettings:
             return ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+
+def _is_http(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises if it is no number
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def warehouse_conninfo(env: Mapping[str, str]) -> dict[str, str]:

@@ -22,10 +22,11 @@ from dagster_airbyte.resources import AirbyteClient
 from dateutil.parser import isoparse
 from pydantic import PrivateAttr
 
-from ingestion.client import AirbyteApi, AirbyteError
+from ingestion.client import AirbyteApi
+from ingestion.errors import AirbyteError, IngestionError, SyncError
 from ingestion.settings import AirbyteSettings
 
-__all__ = ["Sync", "SyncError", "client_of", "run_sync"]
+__all__ = ["Sync", "client_of", "run_sync"]
 
 ENDED: Final = frozenset({"succeeded", "failed", "error", "cancelled"})
 """Anything else (running, pending, incomplete, queued, ...) is still going on."""
@@ -35,10 +36,6 @@ OUTAGE_SECONDS: Final = 300.0
 
 LOOK_BACK: Final = timedelta(days=7)
 """How old a job can be and still be running."""
-
-
-class SyncError(Exception):
-    """The sync did not succeed; the message is for people."""
 
 
 class Log(Protocol):
@@ -167,7 +164,7 @@ class _Follower:
             job_id = self._start()
             self._log.info(f"Airbyte job {job_id} started: {self._url(job_id)}")
             return self._follow(job_id)
-        except (SyncError, AirbyteError):
+        except IngestionError:
             raise
         except BaseException:  # the run is being terminated: the job must not outlive it
             self._cancel(job_id)

@@ -15,13 +15,11 @@ import dagster as dg
 import psycopg
 from psycopg import errors, sql
 
-__all__ = ["NestedView", "ViewError", "count_rows", "ensure_view"]
+from ingestion.errors import ViewError
+
+__all__ = ["NestedView", "count_rows", "ensure_view"]
 
 _JSON = "jsonb"
-
-
-class ViewError(Exception):
-    """A view that cannot be made or changed; the message says what is in the way."""
 
 
 @dataclass(frozen=True)
