@@ -113,8 +113,9 @@ def _explain(fault: ValidationError) -> str:
     fault = inner or fault
     place = ".".join(str(part) for part in fault.absolute_path) or "configuration"
     if fault.validator == "required":
-        missing = [name for name in fault.validator_value if name not in fault.instance]
-        return f"{place} lacks {', '.join(missing)}"
+        required: Any = fault.validator_value
+        present: Any = fault.instance
+        return f"{place} lacks {', '.join(name for name in required if name not in present)}"
     if fault.validator == "additionalProperties":
         return f"{place} has a field that the connector does not know"
     return f"{place} breaks the connector's rule: {fault.validator} {fault.validator_value}"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import KW_ONLY
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
 from ingestion.errors import DeclarationError
 
@@ -42,24 +44,21 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Env(Model):
+@dataclass(frozen=True)
+class Env:
     """A value that the environment supplies."""
 
     name: str
+    _: KW_ONLY
     default: str | None = None
     type: Literal["string", "integer"] = "string"
 
-    def __init__(self, name: str, /, **fields: Any) -> None:
-        super().__init__(name=name, **fields)
 
-
-class Secret(Model):
+@dataclass(frozen=True)
+class Secret:
     """A secret that the environment supplies: sent to Airbyte, never shown or stored."""
 
     name: str
-
-    def __init__(self, name: str, /) -> None:
-        super().__init__(name=name)
 
 
 class Source(Model):

@@ -81,7 +81,7 @@ class WarehouseDigests:
     Each method raises `WarehouseError` if the warehouse cannot be reached.
     """
 
-    def __init__(self, conninfo: Mapping[str, str]) -> None:
+    def __init__(self, conninfo: Mapping[str, Any]) -> None:
         self._conninfo = dict(conninfo)
 
     def read(self, owner: str) -> Digests:

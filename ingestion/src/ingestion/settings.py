@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values, find_dotenv
@@ -130,8 +131,8 @@ def _is_http(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
-def warehouse_conninfo(env: Mapping[str, str]) -> dict[str, str]:
-    """Connection parameters of the warehouse for psycopg, from the `WAREHOUSE_*` variables."""
+def warehouse_conninfo(env: Mapping[str, str]) -> dict[str, Any]:
+    """Return the warehouse's parameters for `psycopg.connect`; `SettingsError` if one is unset."""
     names = {
         "host": "WAREHOUSE_HOST",
         "port": "WAREHOUSE_PORT",
@@ -139,4 +140,5 @@ def warehouse_conninfo(env: Mapping[str, str]) -> dict[str, str]:
         "password": "WAREHOUSE_PASSWORD",
         "dbname": "WAREHOUSE_DATABASE",
     }
-    return {key: require(env, name) for key, name in names.items()} | {"connect_timeout": "10"}
+    given = {key: require(env, name) for key, name in names.items()}
+    return {**given, "connect_timeout": 10}  # seconds

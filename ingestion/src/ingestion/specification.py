@@ -54,7 +54,7 @@ def _fills_in(schema: Schema, value: Any) -> bool:
     )
 
 
-def _secrets(schemas: list[Any], value: Any, path: Path) -> Iterator[Path]:
+def _secrets(schemas: list[Schema], value: Any, path: Path) -> Iterator[Path]:
     if any(schema.get("airbyte_secret") for schema in schemas):
         yield path
     elif isinstance(value, Mapping):
@@ -67,15 +67,15 @@ def _secrets(schemas: list[Any], value: Any, path: Path) -> Iterator[Path]:
 
 def _schemas_at(connector: str, path: Path) -> list[Schema]:
     spec = connector_spec(connector)
-    schemas = [spec] if spec else []
+    schemas: list[Schema] = [spec] if spec else []
     for name in path:
         schemas = _steps(schemas, name)
     return schemas
 
 
-def _steps(schemas: list[Any], name: str) -> list[Any]:
+def _steps(schemas: list[Schema], name: str) -> list[Schema]:
     """Every schema that any alternative of these gives for the next step of a path."""
-    found = []
+    found: list[Schema] = []
     for schema in schemas:
         for branch in _branches(schema):
             inner = (branch.get("properties") or {}).get(name)

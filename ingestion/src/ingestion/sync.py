@@ -19,7 +19,6 @@ from typing import Any, Final, Protocol
 
 import dagster as dg
 from dagster_airbyte.resources import AirbyteClient
-from dateutil.parser import isoparse
 from pydantic import PrivateAttr
 
 from ingestion.client import AirbyteApi
@@ -261,5 +260,5 @@ def _start_of(job: Mapping[str, Any]) -> datetime:
     value = job.get("startTime")
     if not value:
         return datetime.fromtimestamp(0, UTC)
-    moment = isoparse(value)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    start = datetime.fromisoformat(str(value))
+    return start if start.tzinfo else start.replace(tzinfo=UTC)

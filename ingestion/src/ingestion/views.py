@@ -7,9 +7,10 @@ table, costs no copy, and works whoever wrote the table.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import psycopg
@@ -63,7 +64,7 @@ class NestedView:
         return sql.SQL("select {} {}").format(sql.SQL(", ").join(items), rows)
 
 
-def ensure_view(conninfo: dict[str, str], view: NestedView) -> int:
+def ensure_view(conninfo: Mapping[str, Any], view: NestedView) -> int:
     """Make the view what it should be, and count its rows.
 
     Leaves a view alone that is already right: replacing it would wait for, and then hold up,
@@ -89,7 +90,7 @@ def ensure_view(conninfo: dict[str, str], view: NestedView) -> int:
         return _count(connection, name)
 
 
-def count_rows(conninfo: dict[str, str], schema: str, table: str) -> int:
+def count_rows(conninfo: Mapping[str, Any], schema: str, table: str) -> int:
     """Rows in a landed table; 0 if it is not there yet."""
     with closing(psycopg.connect(**conninfo)) as connection:
         if not _exists(connection, schema, table):
