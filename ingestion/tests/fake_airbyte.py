@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from ingestion.declaration import connector_spec
+from ingestion.airbyte.declaration import connector_spec
 from ingestion.settings import AirbyteSettings
 from ingestion.specification import secret_paths
 from openapi import check_request

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from ingestion.airbyte.declaration import Stream
 from ingestion.cli import app
-from ingestion.declaration import Stream
 from ingestion.errors import DeclarationError
 from ingestion.record import record_messages
 from typer.testing import CliRunner

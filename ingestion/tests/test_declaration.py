@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ingestion.configuration import resolve
-from ingestion.connections import fetch_stargazer
-from ingestion.declaration import (
+from ingestion.airbyte.declaration import (
     Connection,
     Env,
     Secret,
@@ -14,6 +12,8 @@ from ingestion.declaration import (
     check_connections,
     stream_schema,
 )
+from ingestion.configuration import resolve
+from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, SettingsError
 from ingestion.settings import AirbyteSettings
 from pydantic import ValidationError

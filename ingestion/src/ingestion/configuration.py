@@ -13,7 +13,7 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from ingestion.declaration import Destination, Env, Secret, Source, connector_spec
+from ingestion.airbyte.declaration import Destination, Env, Secret, Source, connector_spec
 from ingestion.errors import DeclarationError, SettingsError
 from ingestion.specification import secret_paths
 

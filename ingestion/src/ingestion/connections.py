@@ -5,7 +5,7 @@ The assets of the location and what `ingestion apply` makes in Airbyte both come
 
 from __future__ import annotations
 
-from ingestion.declaration import (
+from ingestion.airbyte.declaration import (
     Connection,
     Destination,
     Env,

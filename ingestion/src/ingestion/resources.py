@@ -14,7 +14,7 @@ import dagster as dg
 from freshline import data_time_metadata
 
 from ingestion import views
-from ingestion.declaration import Connection
+from ingestion.airbyte.declaration import Connection
 from ingestion.errors import DeclarationError, IngestionError
 from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
 
