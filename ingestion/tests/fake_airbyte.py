@@ -23,8 +23,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from ingestion.airbyte.declaration import connector_spec
+from ingestion.airbyte.specification import secret_paths
 from ingestion.settings import AirbyteSettings
-from ingestion.specification import secret_paths
 from openapi import check_request
 
 MASK = "**********"

@@ -42,7 +42,7 @@ SPEC = {
 
 @pytest.fixture(autouse=True)
 def _specification(monkeypatch):
-    monkeypatch.setattr("ingestion.specification.connector_spec", lambda _: SPEC)
+    monkeypatch.setattr("ingestion.airbyte.specification.connector_spec", lambda _: SPEC)
 
 
 def changes(new, old, secrets=()):

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ingestion.airbyte.specification import is_default, is_number, is_secret, secret_paths
 from ingestion.configuration import Configuration
 from ingestion.secrets import HIDDEN, same
-from ingestion.specification import is_default, is_number, is_secret, secret_paths
 
 __all__ = ["Change", "added", "configuration_changes", "secret_changes"]
 

@@ -14,8 +14,8 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from ingestion.airbyte.declaration import Destination, Env, Secret, Source, connector_spec
+from ingestion.airbyte.specification import secret_paths
 from ingestion.errors import DeclarationError, SettingsError
-from ingestion.specification import secret_paths
 
 __all__ = ["Configuration", "resolve", "secret_values"]
 
