@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from ingestion.airbyte.configuration import Configuration
 from ingestion.compare import added, configuration_changes, secret_changes
-from ingestion.configuration import Configuration
 from ingestion.secrets import digest
 
 SPEC = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from ingestion.airbyte.configuration import resolve
 from ingestion.airbyte.declaration import (
     Connection,
     Env,
@@ -12,7 +13,6 @@ from ingestion.airbyte.declaration import (
     check_connections,
     stream_schema,
 )
-from ingestion.configuration import resolve
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, SettingsError
 from ingestion.settings import AirbyteSettings

@@ -16,11 +16,11 @@ import pydantic
 import typer
 from rich.console import Console
 
+from ingestion.airbyte.configuration import secret_values
 from ingestion.airbyte.declaration import Connection
 from ingestion.apply import apply as apply_connections
 from ingestion.apply import destroy as destroy_connections
 from ingestion.client import AirbyteApi, Kind
-from ingestion.configuration import secret_values
 from ingestion.errors import DeclarationError, IngestionError
 from ingestion.plan import ObjectPlan, make_plan
 from ingestion.record import record_messages

@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ingestion.airbyte.configuration import Configuration
 from ingestion.airbyte.specification import is_default, is_number, is_secret, secret_paths
-from ingestion.configuration import Configuration
 from ingestion.secrets import HIDDEN, same
 
 __all__ = ["Change", "added", "configuration_changes", "secret_changes"]

@@ -108,7 +108,7 @@ def _connection_id(
 
 def _secrets(connection: Connection, env: Mapping[str, str]) -> list[str]:
     """The values that must not show in a message of this connection's."""
-    from ingestion.configuration import secret_values
+    from ingestion.airbyte.configuration import secret_values
 
     return [
         *secret_values(connection.source.configuration, env),
