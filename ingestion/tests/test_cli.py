@@ -11,9 +11,9 @@ from types import ModuleType
 
 import pytest
 from ingestion.airbyte.declaration import Stream
+from ingestion.airbyte.record import record_messages
 from ingestion.cli import app
 from ingestion.errors import DeclarationError
-from ingestion.record import record_messages
 from typer.testing import CliRunner
 
 import ingestion
