@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from fake_airbyte import FakeAirbyte
-from ingestion.client import AirbyteApi
+from ingestion.airbyte.client import AirbyteApi
 from ingestion.secrets import Digests
 from ingestion.settings import AirbyteSettings
 from openapi import CheckedTransport

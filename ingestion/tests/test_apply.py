@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from ingestion.airbyte.client import AirbyteApi
 from ingestion.airbyte.declaration import Connection
 from ingestion.apply import apply, connection_id_of, destroy
-from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import AirbyteError, PlanError
 from ingestion.plan import make_plan

@@ -33,7 +33,7 @@ def run(fake, env, database, monkeypatch, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AIRBYTE_WORKSPACE_ID", raising=False)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ingestion.client.time.sleep", lambda _: None)
+    monkeypatch.setattr("ingestion.airbyte.client.time.sleep", lambda _: None)
 
     def command(*arguments: str, answer: str | None = None):
         return CliRunner().invoke(app, list(arguments), input=answer)

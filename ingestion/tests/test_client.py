@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 from fake_airbyte import FakeAirbyte
-from ingestion.client import AirbyteApi
+from ingestion.airbyte.client import AirbyteApi
 from ingestion.errors import AirbyteError
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings

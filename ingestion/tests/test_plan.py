@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from ingestion.airbyte.client import AirbyteApi
 from ingestion.apply import apply
-from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, PlanError, SettingsError
 from ingestion.plan import make_plan

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ingestion.airbyte.client import AirbyteApi
 from ingestion.apply import apply
-from ingestion.client import AirbyteApi
 from ingestion.connections import fetch_stargazer
 from ingestion.plan import Plan, make_plan
 

@@ -11,9 +11,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import Configuration
 from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
-from ingestion.client import AirbyteApi, Kind
 from ingestion.errors import AirbyteError
 from ingestion.plan import (
     ObjectPlan,

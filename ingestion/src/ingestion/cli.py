@@ -16,12 +16,12 @@ import pydantic
 import typer
 from rich.console import Console
 
+from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import secret_values
 from ingestion.airbyte.declaration import Connection
 from ingestion.airbyte.record import record_messages
 from ingestion.apply import apply as apply_connections
 from ingestion.apply import destroy as destroy_connections
-from ingestion.client import AirbyteApi, Kind
 from ingestion.errors import DeclarationError, IngestionError
 from ingestion.plan import ObjectPlan, make_plan
 from ingestion.secrets import Redactor, WarehouseDigests

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import Configuration, resolve
 from ingestion.airbyte.declaration import Connection, Destination, Source, Stream, stream_schema
-from ingestion.client import AirbyteApi, Kind
 from ingestion.compare import Change, added, configuration_changes, secret_changes
 from ingestion.errors import PlanError
 from ingestion.secrets import DigestStore

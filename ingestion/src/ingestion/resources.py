@@ -27,7 +27,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
     def sync(self, connection: Connection, log: logging.Logger) -> Mapping[str, Any]:
         """Sync a connection; the metadata of what it made. `dg.Failure` says why it did not."""
         # Imported here: loading the location must stay quick, and needs none of it.
-        from ingestion.client import AirbyteApi
+        from ingestion.airbyte.client import AirbyteApi
         from ingestion.secrets import Redactor
         from ingestion.sync import run_sync
 

@@ -21,7 +21,7 @@ import dagster as dg
 from dagster_airbyte.resources import AirbyteClient
 from pydantic import PrivateAttr
 
-from ingestion.client import AirbyteApi
+from ingestion.airbyte.client import AirbyteApi
 from ingestion.errors import AirbyteError, IngestionError, SyncError
 from ingestion.settings import AirbyteSettings
 
