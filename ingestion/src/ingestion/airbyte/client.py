@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import tenacity
 
+from ingestion.airbyte.faults import AgainError, advice, reason, retry_after
 from ingestion.errors import AirbyteError
-from ingestion.faults import AgainError, advice, reason, retry_after
 from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
 
