@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import pytest
 from fake_airbyte import FakeAirbyte
 from ingestion.airbyte.client import AirbyteApi
-from ingestion.secrets import Digests
+from ingestion.airbyte.secrets import Digests
 from ingestion.settings import AirbyteSettings
 from openapi import CheckedTransport
 from workspace import Workspace
@@ -36,7 +36,7 @@ class Memory:
 @pytest.fixture(autouse=True)
 def _cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Digests at a fraction of their cost: they are made hundreds of times here."""
-    monkeypatch.setattr("ingestion.secrets._SCRYPT", {"n": 2, "r": 1, "p": 1})
+    monkeypatch.setattr("ingestion.airbyte.secrets._SCRYPT", {"n": 2, "r": 1, "p": 1})
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import httpx
 import pytest
 from fake_airbyte import FakeAirbyte
 from ingestion.airbyte.client import AirbyteApi
+from ingestion.airbyte.secrets import Redactor
 from ingestion.errors import AirbyteError
-from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
 
 HTML = b"<html><body>Please log in</body></html>"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from ingestion.airbyte.configuration import Configuration
+from ingestion.airbyte.secrets import digest
 from ingestion.compare import added, configuration_changes, secret_changes
-from ingestion.secrets import digest
 
 SPEC = {
     "type": "object",
@@ -148,7 +148,7 @@ class TestSecrets:
     def test_are_told_apart_by_their_digests(self, old, known, expected, monkeypatch):
         configuration = Configuration({"files": [{"key": "k"}]}, {"files.0.key": "k"}, checked=True)
         # These digests were made before the tests made digests cheap.
-        monkeypatch.setattr("ingestion.secrets._SCRYPT", {"n": 2**14, "r": 8, "p": 1})
+        monkeypatch.setattr("ingestion.airbyte.secrets._SCRYPT", {"n": 2**14, "r": 8, "p": 1})
         found = secret_changes(configuration, old, {"files.0.key": known} if known else {})
 
         assert expected == [(one.operation, one.old, one.new) for one in found]

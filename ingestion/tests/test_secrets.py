@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from ingestion.secrets import Redactor, WarehouseDigests, digest, same
+from ingestion.airbyte.secrets import Redactor, WarehouseDigests, digest, same
 from ingestion.settings import warehouse_conninfo
 
 

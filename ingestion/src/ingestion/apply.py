@@ -14,6 +14,7 @@ from typing import Any, Final
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import Configuration
 from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
+from ingestion.airbyte.secrets import DigestStore, digest
 from ingestion.errors import AirbyteError
 from ingestion.plan import (
     ObjectPlan,
@@ -24,7 +25,6 @@ from ingestion.plan import (
     plan_connection,
     refuse_double,
 )
-from ingestion.secrets import DigestStore, digest
 
 __all__ = ["apply", "connection_id_of", "destroy"]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ingestion.airbyte.configuration import Configuration
+from ingestion.airbyte.secrets import HIDDEN, same
 from ingestion.airbyte.specification import is_default, is_number, is_secret, secret_paths
-from ingestion.secrets import HIDDEN, same
 
 __all__ = ["Change", "added", "configuration_changes", "secret_changes"]
 

@@ -13,9 +13,9 @@ from typing import Any
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import Configuration, resolve
 from ingestion.airbyte.declaration import Connection, Destination, Source, Stream, stream_schema
+from ingestion.airbyte.secrets import DigestStore
 from ingestion.compare import Change, added, configuration_changes, secret_changes
 from ingestion.errors import PlanError
-from ingestion.secrets import DigestStore
 
 __all__ = [
     "Change",

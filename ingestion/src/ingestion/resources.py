@@ -28,7 +28,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
         """Sync a connection; the metadata of what it made. `dg.Failure` says why it did not."""
         # Imported here: loading the location must stay quick, and needs none of it.
         from ingestion.airbyte.client import AirbyteApi
-        from ingestion.secrets import Redactor
+        from ingestion.airbyte.secrets import Redactor
         from ingestion.sync import run_sync
 
         env = environment()
@@ -84,8 +84,8 @@ def _connection_id(
     log: logging.Logger,
 ) -> str:
     """The connection's id. In development, the declaration is applied first."""
+    from ingestion.airbyte.secrets import WarehouseDigests
     from ingestion.apply import apply, connection_id_of
-    from ingestion.secrets import WarehouseDigests
 
     if settings.development:
         # Made on first use, and kept as declared: ports, repository and passwords of a laptop's

@@ -19,8 +19,8 @@ import httpx
 import tenacity
 
 from ingestion.airbyte.faults import AgainError, advice, reason, retry_after
+from ingestion.airbyte.secrets import Redactor
 from ingestion.errors import AirbyteError
-from ingestion.secrets import Redactor
 from ingestion.settings import AirbyteSettings
 
 __all__ = ["AirbyteApi", "Kind"]
