@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from ingestion.airbyte.compare import added, configuration_changes, secret_changes
 from ingestion.airbyte.configuration import Configuration
 from ingestion.airbyte.secrets import digest
-from ingestion.compare import added, configuration_changes, secret_changes
 
 SPEC = {
     "type": "object",

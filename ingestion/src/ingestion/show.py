@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rich.text import Text
 
-from ingestion.compare import Change
+from ingestion.airbyte.compare import Change
 from ingestion.plan import ObjectPlan
 
 __all__ = ["lines_of"]
