@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from ingestion.airbyte.client import AirbyteApi
 from ingestion.airbyte.declaration import Connection
+from ingestion.airbyte.plan import make_plan
 from ingestion.apply import apply, connection_id_of, destroy
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import AirbyteError, PlanError
-from ingestion.plan import make_plan
 
 
 class TestApply:

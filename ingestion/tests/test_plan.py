@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from ingestion.airbyte.client import AirbyteApi
+from ingestion.airbyte.plan import make_plan
 from ingestion.apply import apply
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, PlanError, SettingsError
-from ingestion.plan import make_plan
 
 # By hand in Airbyte, what the plan then says, and whether it was in a configuration.
 DRIFT = [

@@ -14,9 +14,7 @@ from typing import Any, Final
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import Configuration
 from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
-from ingestion.airbyte.secrets import DigestStore, digest
-from ingestion.errors import AirbyteError
-from ingestion.plan import (
+from ingestion.airbyte.plan import (
     ObjectPlan,
     actors,
     configurations,
@@ -25,6 +23,8 @@ from ingestion.plan import (
     plan_connection,
     refuse_double,
 )
+from ingestion.airbyte.secrets import DigestStore, digest
+from ingestion.errors import AirbyteError
 
 __all__ = ["apply", "connection_id_of", "destroy"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from ingestion.airbyte.compare import Change
-from ingestion.plan import ObjectPlan
+from ingestion.airbyte.plan import ObjectPlan
 
 __all__ = ["lines_of"]
 
