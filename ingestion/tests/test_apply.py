@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from ingestion.airbyte.apply import apply, connection_id_of, destroy
 from ingestion.airbyte.client import AirbyteApi
 from ingestion.airbyte.declaration import Connection
 from ingestion.airbyte.plan import make_plan
-from ingestion.apply import apply, connection_id_of, destroy
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import AirbyteError, PlanError
 

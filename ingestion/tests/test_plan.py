@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from ingestion.airbyte.apply import apply
 from ingestion.airbyte.client import AirbyteApi
 from ingestion.airbyte.plan import make_plan
-from ingestion.apply import apply
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, PlanError, SettingsError
 

@@ -15,8 +15,8 @@ import dagster as dg
 import httpx
 import pytest
 from dagster_airbyte.translator import AirbyteJob
+from ingestion.airbyte.apply import apply, connection_id_of
 from ingestion.airbyte.client import AirbyteApi
-from ingestion.apply import apply, connection_id_of
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import SyncError
 from ingestion.settings import AirbyteSettings

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ingestion.airbyte.apply import apply
 from ingestion.airbyte.client import AirbyteApi
 from ingestion.airbyte.plan import Plan, make_plan
-from ingestion.apply import apply
 from ingestion.connections import fetch_stargazer
 
 

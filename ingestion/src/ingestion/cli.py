@@ -16,14 +16,14 @@ import pydantic
 import typer
 from rich.console import Console
 
+from ingestion.airbyte.apply import apply as apply_connections
+from ingestion.airbyte.apply import destroy as destroy_connections
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import secret_values
 from ingestion.airbyte.declaration import Connection
 from ingestion.airbyte.plan import ObjectPlan, make_plan
 from ingestion.airbyte.record import record_messages
 from ingestion.airbyte.secrets import Redactor, WarehouseDigests
-from ingestion.apply import apply as apply_connections
-from ingestion.apply import destroy as destroy_connections
 from ingestion.errors import DeclarationError, IngestionError
 from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
 from ingestion.show import lines_of

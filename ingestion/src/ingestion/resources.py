@@ -84,8 +84,8 @@ def _connection_id(
     log: logging.Logger,
 ) -> str:
     """The connection's id. In development, the declaration is applied first."""
+    from ingestion.airbyte.apply import apply, connection_id_of
     from ingestion.airbyte.secrets import WarehouseDigests
-    from ingestion.apply import apply, connection_id_of
 
     if settings.development:
         # Made on first use, and kept as declared: ports, repository and passwords of a laptop's
