@@ -24,9 +24,9 @@ from ingestion.airbyte.declaration import Connection
 from ingestion.airbyte.plan import ObjectPlan, make_plan
 from ingestion.airbyte.record import record_messages
 from ingestion.airbyte.secrets import Redactor, WarehouseDigests
+from ingestion.airbyte.show import lines_of
 from ingestion.errors import DeclarationError, IngestionError
 from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
-from ingestion.show import lines_of
 
 __all__ = ["app"]
 
