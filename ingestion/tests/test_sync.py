@@ -17,10 +17,10 @@ import pytest
 from dagster_airbyte.translator import AirbyteJob
 from ingestion.airbyte.apply import apply, connection_id_of
 from ingestion.airbyte.client import AirbyteApi
+from ingestion.airbyte.sync import Sync, client_of, run_sync
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import SyncError
 from ingestion.settings import AirbyteSettings
-from ingestion.sync import Sync, client_of, run_sync
 
 REFUSAL = b"""{"status": 422, "title": "unprocessable-entity", "detail": "Not understood",
 "data": {"message": "the connector GitHub is not installed: source-github is missing"}}"""
@@ -208,7 +208,7 @@ class TestFaults:
         assert fake.count("POST /applications/token") > 3
 
     def test_a_long_outage_is_given_up(self, sync, fake, monkeypatch):
-        monkeypatch.setattr("ingestion.sync.OUTAGE_SECONDS", 0.0)
+        monkeypatch.setattr("ingestion.airbyte.sync.OUTAGE_SECONDS", 0.0)
         fake.fail("GET", "/jobs/1", times=99, status=503)
 
         with pytest.raises(SyncError, match=r"may still be running \(the next run adopts it\)"):

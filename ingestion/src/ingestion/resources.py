@@ -29,7 +29,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
         # Imported here: loading the location must stay quick, and needs none of it.
         from ingestion.airbyte.client import AirbyteApi
         from ingestion.airbyte.secrets import Redactor
-        from ingestion.sync import run_sync
+        from ingestion.airbyte.sync import run_sync
 
         env = environment()
         with _failures():
