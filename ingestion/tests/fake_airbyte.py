@@ -22,7 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from ingestion.airbyte.declaration import connector_spec
+from ingestion.airbyte.record import connector_spec
 from ingestion.airbyte.specification import secret_paths
 from ingestion.settings import AirbyteSettings
 from openapi import check_request

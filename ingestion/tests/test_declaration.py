@@ -11,8 +11,8 @@ from ingestion.airbyte.declaration import (
     Source,
     Stream,
     check_connections,
-    stream_schema,
 )
+from ingestion.airbyte.record import stream_schema
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, SettingsError
 from ingestion.settings import AirbyteSettings

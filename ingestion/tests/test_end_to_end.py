@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 from devstack_fixtures import Database
-from ingestion.airbyte.declaration import connector_spec, stream_schema
+from ingestion.airbyte.record import connector_spec, stream_schema
 from ingestion.definitions import defs
 
 STARS = """repository,user_id,login,starred_at

@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 from freshline import nested_columns, stream_columns, stream_key, stream_spec
 
-from ingestion.airbyte.declaration import Connection, Nested, Stream, stream_schema
+from ingestion.airbyte.declaration import Connection, Nested, Stream
+from ingestion.airbyte.record import stream_schema
 from ingestion.resources import Airbyte, Warehouse
 from ingestion.views import NestedView
 

@@ -13,7 +13,8 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError, best_match
 
-from ingestion.airbyte.declaration import Destination, Env, Secret, Source, connector_spec
+from ingestion.airbyte.declaration import Destination, Env, Secret, Source
+from ingestion.airbyte.record import connector_spec
 from ingestion.airbyte.specification import secret_paths
 from ingestion.errors import DeclarationError, SettingsError
 

@@ -7,11 +7,8 @@ looked up when Airbyte is asked about it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
-from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -178,30 +175,3 @@ def _once(what: str, names: list[str]) -> None:
             f"{what} {twice[0]!r} is declared twice in connections.py: each needs its own name"
             + (" (a prefix or namespace of its own)" if what == "table" else "")
         )
-
-
-@cache
-def stream_schema(connector: str, stream: str) -> dict[str, Any]:
-    """A stream's JSON schema, from the catalog committed in `catalogs/`.
-
-    `DeclarationError` if the connector's catalog or the stream is not there.
-    """
-    file = resources.files("ingestion") / "catalogs" / f"{connector}.json"
-    remedy = f"record it: see `ingestion record --help` (catalogs/{connector}.json)"
-    if not file.is_file():
-        raise DeclarationError(f"no catalog of {connector} is committed; {remedy}")
-    for entry in json.loads(file.read_text(encoding="utf-8"))["streams"]:
-        if entry["name"] == stream:
-            schema: dict[str, Any] = entry["json_schema"]
-            return schema
-    raise DeclarationError(f"the catalog of {connector} has no stream {stream!r}; {remedy}")
-
-
-@cache
-def connector_spec(connector: str) -> dict[str, Any] | None:
-    """A connector's own specification from `specs/`; None if none is committed."""
-    file = resources.files("ingestion") / "specs" / f"{connector}.json"
-    if not file.is_file():
-        return None
-    spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return spec

@@ -13,7 +13,8 @@ from typing import Any
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.compare import Change, added, configuration_changes, secret_changes
 from ingestion.airbyte.configuration import Configuration, resolve
-from ingestion.airbyte.declaration import Connection, Destination, Source, Stream, stream_schema
+from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
+from ingestion.airbyte.record import stream_schema
 from ingestion.airbyte.secrets import DigestStore
 from ingestion.errors import PlanError
 

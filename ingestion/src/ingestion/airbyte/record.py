@@ -1,28 +1,31 @@
-"""Keeps what a connector says about itself: its specification, and the schemas of its streams.
+"""What a connector says about itself, stored and read back.
 
-Both are committed, so that a configuration is checked and assets get their columns without a
-server. They come from the connector itself, as messages of the Airbyte protocol.
+Its specification is in `specs/`, the schemas of its streams are in `catalogs/`. Both are committed,
+so that a configuration is checked and assets get their columns without a server. They come from
+the connector itself, as messages of the Airbyte protocol.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ingestion.errors import DeclarationError
 
-__all__ = ["record_messages"]
+__all__ = ["connector_spec", "record_messages", "stream_schema"]
 
 
 def record_messages(
     messages: Iterable[str], connector: str, streams: Sequence[str], folder: Path
 ) -> Iterator[str]:
-    """Store each SPEC and CATALOG message; say what was stored, a line each.
+    """Store each SPEC and CATALOG message in `folder`, and yield a line about each.
 
-    `streams` are added to those kept before (none named: refresh those); `DeclarationError` if
-    the connector does not have one, or if there was no message to store.
+    `streams` are added to those that are stored already; if none is named, those are refreshed.
+    Raise `DeclarationError` if the connector has no such stream or sent no message to store.
     """
     stored = False
     for line in messages:
@@ -55,8 +58,35 @@ def record_messages(
         )
 
 
+@cache
+def stream_schema(connector: str, stream: str) -> dict[str, Any]:
+    """Read a stream's JSON schema from `catalogs/`.
+
+    Raise `DeclarationError` if the connector's catalog or the stream is not there.
+    """
+    file = resources.files("ingestion") / "catalogs" / f"{connector}.json"
+    remedy = f"record it: see `ingestion record --help` (catalogs/{connector}.json)"
+    if not file.is_file():
+        raise DeclarationError(f"no catalog of {connector} is committed; {remedy}")
+    for entry in json.loads(file.read_text(encoding="utf-8"))["streams"]:
+        if entry["name"] == stream:
+            schema: dict[str, Any] = entry["json_schema"]
+            return schema
+    raise DeclarationError(f"the catalog of {connector} has no stream {stream!r}; {remedy}")
+
+
+@cache
+def connector_spec(connector: str) -> dict[str, Any] | None:
+    """Read a connector's specification from `specs/`; None if none is committed."""
+    file = resources.files("ingestion") / "specs" / f"{connector}.json"
+    if not file.is_file():
+        return None
+    spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return spec
+
+
 def _parse(line: str) -> dict[str, Any]:
-    """A message of the protocol; {} for anything else that a connector prints."""
+    """Return a message of the protocol; {} for anything else that a connector prints."""
     try:
         message = json.loads(line)
     except ValueError:

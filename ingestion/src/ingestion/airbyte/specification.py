@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ingestion.airbyte.declaration import connector_spec
+from ingestion.airbyte.record import connector_spec
 
 __all__ = ["is_default", "is_number", "is_secret", "secret_paths"]
 
