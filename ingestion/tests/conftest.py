@@ -1,9 +1,10 @@
-"""What the tests share: two Airbytes, an environment, a memory for digests."""
+"""What the tests share: the embedded Airbyte, a fake one, an environment, a memory for digests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+import httpx
 import pytest
 from fake_airbyte import FakeAirbyte
 from ingestion.airbyte.client import AirbyteApi
@@ -79,6 +80,7 @@ def embedded(postgres_server, airbyte_server) -> Iterator[AirbyteSettings]:
 
 @pytest.fixture
 def transport() -> Iterator[CheckedTransport]:
+    """Holds every exchange of a client to Airbyte's description, and lists them."""
     checked = CheckedTransport()
     yield checked
     checked.close()
@@ -94,7 +96,7 @@ def pauses() -> list[float]:
 def new_api(
     transport: CheckedTransport, pauses: list[float]
 ) -> Iterator[Callable[..., AirbyteApi]]:
-    """Makes clients whose every exchange is held to Airbyte's description."""
+    """Makes clients that send through `transport`, and never sleep."""
     made: list[AirbyteApi] = []
 
     def new(settings: AirbyteSettings, timeout: float = 20.0) -> AirbyteApi:
@@ -108,35 +110,46 @@ def new_api(
 
 
 @pytest.fixture
-def api(fake: FakeAirbyte, new_api: Callable[..., AirbyteApi]) -> AirbyteApi:
-    """A client of the faulty Airbyte."""
-    return new_api(fake.settings())
-
-
-@pytest.fixture(params=["faulty", "embedded"])
-def airbyte(request: pytest.FixtureRequest, new_api: Callable[..., AirbyteApi]) -> AirbyteApi:
-    """A client of an empty Airbyte: of the faulty one, then of the embedded one."""
-    if request.param == "faulty":
-        return new_api(request.getfixturevalue("fake").settings())
-    api = new_api(request.getfixturevalue("embedded"))
+def airbyte(
+    embedded: AirbyteSettings, transport: CheckedTransport, new_api: Callable[..., AirbyteApi]
+) -> AirbyteApi:
+    """A client of the embedded Airbyte, which is emptied first."""
+    api = new_api(embedded)
     for kind in ("connection", "source", "destination"):
         for entry in list(api.every(kind)):
             api.delete(kind, entry[f"{kind}Id"])
+    transport.requests.clear()
     return api
 
 
 @pytest.fixture
+def arm(embedded: AirbyteSettings) -> Iterator[Callable[..., None]]:
+    """Arms failures of the embedded Airbyte; what did not happen in the test never does."""
+    faults = f"{embedded.url}/faults"
+    yield lambda **fault: httpx.post(faults, json=fault).raise_for_status()
+    httpx.delete(faults).raise_for_status()
+
+
+@pytest.fixture
+def fake_api(fake: FakeAirbyte, new_api: Callable[..., AirbyteApi]) -> AirbyteApi:
+    """A client of the fake Airbyte."""
+    return new_api(fake.settings())
+
+
+@pytest.fixture
 def workspace(airbyte, env, digests) -> Workspace:
+    """A workspace on the embedded Airbyte, with nothing applied."""
     return Workspace(airbyte, env, digests)
 
 
 @pytest.fixture
 def applied(workspace) -> Workspace:
+    """A workspace on the embedded Airbyte, with the declaration applied."""
     workspace.apply()
     return workspace
 
 
 @pytest.fixture
-def faulty(api, env, digests) -> Workspace:
-    """A workspace on the faulty Airbyte alone."""
-    return Workspace(api, env, digests)
+def fake_workspace(fake_api, env, digests) -> Workspace:
+    """A workspace on the fake Airbyte."""
+    return Workspace(fake_api, env, digests)

@@ -24,11 +24,17 @@ class CheckedTransport(httpx.BaseTransport):
 
     def __init__(self) -> None:
         self._inner = httpx.HTTPTransport()
+        self.requests: list[str] = []
+        """Every request, "GET /sources"."""
         self.exchanges: list[str] = []
         """Every request that got an answer, "GET /sources/{sourceId} 200"."""
 
+    def count(self, request: str) -> int:
+        return self.requests.count(request)
+
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path
+        self.requests.append(f"{request.method} {path.removeprefix(BASE)}")
         if not path.startswith(BASE):
             return self._inner.handle_request(request)
         body = json.loads(request.content) if request.content else None

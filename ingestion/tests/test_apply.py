@@ -51,57 +51,57 @@ class TestInterruption:
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("kind", ["source", "destination", "connection"])
     @pytest.mark.parametrize("how", [{"drop": True}, {"status": 500}, {"status": 504}])
-    def test_of_a_creation(self, faulty, fake, kind, after, how):
+    def test_of_a_creation(self, fake_workspace, fake, kind, after, how):
         fake.fail("POST", f"/{kind}s", after=after, **how)
         if after:  # it was made although the answer was lost: found by its name
-            faulty.apply()
+            fake_workspace.apply()
         else:
             with pytest.raises(AirbyteError):
-                faulty.apply()
-        faulty.apply()
+                fake_workspace.apply()
+        fake_workspace.apply()
 
-        assert {} == faulty.changes()
+        assert {} == fake_workspace.changes()
         assert [1, 1, 1] == [len(objects) for objects in fake.objects.values()]
 
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("kind", ["source", "connection"])
-    def test_of_an_update(self, faulty, fake, kind, after):
-        faulty.apply()
-        faulty.env["GITHUB_TOKEN"] = "github-secret-2"
-        faulty.declare(prefix="gh_")
+    def test_of_an_update(self, fake_workspace, fake, kind, after):
+        fake_workspace.apply()
+        fake_workspace.env["GITHUB_TOKEN"] = "github-secret-2"
+        fake_workspace.declare(prefix="gh_")
         fake.fail("PATCH", f"/{kind}s/.*", after=after, drop=True)
 
         with pytest.raises(AirbyteError, match="run the command again to continue"):
-            faulty.apply()
-        faulty.apply()
-        assert {} == faulty.changes()
+            fake_workspace.apply()
+        fake_workspace.apply()
+        assert {} == fake_workspace.changes()
         stored = fake.only("source")["configuration"]["credentials"]
         assert "github-secret-2" == stored["personal_access_token"]
 
-    def test_before_the_digests_are_kept(self, faulty, monkeypatch):
+    def test_before_the_digests_are_kept(self, workspace, monkeypatch):
         with monkeypatch.context() as patched:
-            patched.setattr(faulty.digests, "write", _broken)
+            patched.setattr(workspace.digests, "write", _broken)
             with pytest.raises(RuntimeError):
-                faulty.apply()
-        faulty.apply()
+                workspace.apply()
+        workspace.apply()
 
-        assert {} == faulty.changes()
+        assert {} == workspace.changes()
 
 
 class TestTwoAtOnce:
     @pytest.mark.parametrize("kind", ["source", "destination", "connection"])
-    def test_a_lost_race_takes_back_what_it_made(self, faulty, fake, kind):
+    def test_a_lost_race_takes_back_what_it_made(self, fake_workspace, fake, kind):
         """Somebody else creates the same, between the look and the creation."""
 
         def somebody_else() -> None:
-            fake.add(kind, **_lookalike(fake, faulty.connection, kind, fake.bodies[-1][1]))
+            fake.add(kind, **_lookalike(fake, fake_workspace.connection, kind, fake.bodies[-1][1]))
 
         fake.fail("POST", f"/{kind}s", after=True, status=200, seconds=0.01, also=somebody_else)
-        faulty.apply()
-        faulty.apply()
+        fake_workspace.apply()
+        fake_workspace.apply()
 
         assert [1, 1, 1] == [len(objects) for objects in fake.objects.values()]
-        assert {} == faulty.changes()
+        assert {} == fake_workspace.changes()
 
     @pytest.mark.parametrize("_attempt", range(5))
     def test_both_come_to_the_same_end(self, fake, env, digests, _attempt):
@@ -152,16 +152,17 @@ class TestDestroy:
         assert connection_id_of(applied.api, applied.connection) is None
         assert {} == applied.digests.known
 
-    def test_keeps_what_another_connection_uses(self, faulty, fake):
-        faulty.apply()
-        theirs = {**fake.only("connection"), "name": "theirs", "sourceId": fake.workspace_id}
-        del theirs["connectionId"], theirs["workspaceId"]
-        fake.add("connection", **theirs)
+    def test_keeps_what_another_connection_uses(self, applied):
+        source = applied.connection.source.model_copy(update={"name": "theirs"})
+        update = {"name": "theirs", "prefix": "theirs_", "source": source}
+        theirs = applied.connection.model_copy(update=update)
+        apply(applied.api, [theirs], applied.env, applied.digests)
         gone: list[tuple[str, str, bool]] = []
-        destroy(faulty.api, [faulty.connection], faulty.digests, lambda *one: gone.append(one))
+        destroy(applied.api, [applied.connection], applied.digests, lambda *one: gone.append(one))
 
         assert ("destination", "warehouse", False) in gone
-        assert 1 == len(fake.objects["destination"])
+        assert ["warehouse"] == [one["name"] for one in applied.api.every("destination")]
+        assert ["theirs"] == [one["name"] for one in applied.api.every("source")]
 
     def test_can_be_run_again(self, applied):
         for _ in range(2):

@@ -13,6 +13,7 @@ import pytest
 from ingestion.airbyte.declaration import Stream
 from ingestion.airbyte.record import record_messages
 from ingestion.cli import app
+from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError
 from typer.testing import CliRunner
 
@@ -20,19 +21,20 @@ import ingestion
 
 
 @pytest.fixture
-def run(fake, env, database, monkeypatch, tmp_path):
-    """Runs a command on the faulty Airbyte and a real warehouse; no `.env` in sight."""
+def run(airbyte, embedded, env, database, monkeypatch, tmp_path):
+    """Runs a command for `fetch_stargazer` alone, on an empty Airbyte and a real warehouse."""
     settings = {
         **env,
         **database.environ("WAREHOUSE"),
-        "AIRBYTE_URL": fake.url,
-        "AIRBYTE_CLIENT_ID": fake.client_id,
-        "AIRBYTE_CLIENT_SECRET": fake.client_secret,
+        "AIRBYTE_URL": embedded.url,
+        "AIRBYTE_CLIENT_ID": embedded.client_id,
+        "AIRBYTE_CLIENT_SECRET": embedded.client_secret,
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AIRBYTE_WORKSPACE_ID", raising=False)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path)  # away from any .env
+    monkeypatch.setattr("ingestion.connections.CONNECTIONS", (fetch_stargazer,))
     monkeypatch.setattr("ingestion.airbyte.client.time.sleep", lambda _: None)
 
     def command(*arguments: str, answer: str | None = None):
@@ -69,12 +71,12 @@ Run `ingestion apply` to make it so.
 
 
 class TestCheck:
-    def test_shows_what_is_missing(self, run, fake):
+    def test_shows_what_is_missing(self, run, airbyte):
         done = run("check")
 
         assert 1 == done.exit_code
         assert done.output.startswith(CREATION)
-        assert {} == fake.objects["source"]
+        assert [] == list(airbyte.every("source"))
 
     def test_says_when_all_is_well(self, run):
         run("apply")
@@ -82,12 +84,12 @@ class TestCheck:
 
         assert (0, "Airbyte is as declared.\n") == (done.exit_code, done.output)
 
-    def test_lists_only_what_differs(self, run, fake, monkeypatch):
+    def test_lists_only_what_differs(self, run, workspace, monkeypatch):
         run("apply")
-        fake.only("source")["configuration"].update(repositories=["acme/other"], num_workers=9)
-        connection = fake.only("connection")
-        connection["prefix"] = "gh_"
-        connection["configurations"]["streams"][0]["syncMode"] = "incremental_append"
+        workspace.edit("source", configuration={"repositories": ["acme/other"], "num_workers": 9})
+        streams = workspace.one("connection")["configurations"]["streams"]
+        streams[0]["syncMode"] = "incremental_append"
+        workspace.edit("connection", prefix="gh_", configurations={"streams": streams})
         monkeypatch.setenv("GITHUB_TOKEN", "github-secret-2")
         done = run("check")
 
@@ -103,6 +105,9 @@ class TestApply:
         assert "Airbyte is as declared.\n" == second.output
 
     def test_never_shows_a_secret(self, run, fake, database, monkeypatch):
+        monkeypatch.setenv("AIRBYTE_URL", fake.url)
+        monkeypatch.setenv("AIRBYTE_CLIENT_ID", fake.client_id)
+        monkeypatch.setenv("AIRBYTE_CLIENT_SECRET", fake.client_secret)
         spoken = [run("check").output, run("apply").output]
         monkeypatch.setenv("GITHUB_TOKEN", "github-secret-2")
         words = json.dumps({"status": 422, "detail": "no good: github-secret-2"}).encode()
@@ -117,15 +122,15 @@ class TestApply:
 
 
 class TestDestroy:
-    def test_asks_first(self, run, fake):
+    def test_asks_first(self, run, airbyte):
         run("apply")
         done = run("destroy", answer="n\n")
 
         assert 1 == done.exit_code
-        assert f"Delete fetch_stargazer from {fake.url}" in done.output
-        assert 1 == len(fake.objects["connection"])
+        assert f"Delete fetch_stargazer from {airbyte.url}" in done.output
+        assert 1 == len(list(airbyte.every("connection")))
 
-    def test_takes_all_away(self, run, fake):
+    def test_takes_all_away(self, run, airbyte):
         run("apply")
         done = run("destroy", "--yes")
 
@@ -133,7 +138,8 @@ class TestDestroy:
         assert "- connection fetch_stargazer\n- source github\n- destination warehouse\n" == (
             done.output
         )
-        assert {"source": {}, "destination": {}, "connection": {}} == fake.objects
+        for kind in ("source", "destination", "connection"):
+            assert [] == list(airbyte.every(kind))
 
 
 class TestFaults:
@@ -184,9 +190,11 @@ class TestFaults:
         assert "a bug" == str(done.exception)
         assert "" == done.output
 
-    def test_a_setting_may_come_from_a_file(self, run, fake, monkeypatch, tmp_path):
+    def test_a_setting_may_come_from_a_file(self, run, embedded, monkeypatch, tmp_path):
         monkeypatch.delenv("AIRBYTE_URL")
-        (tmp_path / ".env").write_text(f"AIRBYTE_URL={fake.url}\nGITHUB_REPOSITORY=acme/ignored\n")
+        (tmp_path / ".env").write_text(
+            f"AIRBYTE_URL={embedded.url}\nGITHUB_REPOSITORY=acme/ignored\n"
+        )
         done = run("check")
 
         assert 1 == done.exit_code

@@ -1,4 +1,4 @@
-"""What check finds, against a faulty Airbyte and the embedded one alike."""
+"""What check finds, what apply then does about it, and what both refuse."""
 
 from __future__ import annotations
 
@@ -70,38 +70,40 @@ class TestDrift:
             applied.one(one)[f"{one}Id"] for one in ("source", "destination", "connection")
         ]
 
-    def test_a_stream_added_by_hand_is_taken_out(self, faulty, fake):
-        faulty.apply()
+    def test_a_stream_added_by_hand_is_taken_out(self, fake_workspace, fake):
+        fake_workspace.apply()
         fake.only("connection")["configurations"]["streams"].append(
             {"name": "issues", "syncMode": "full_refresh_append"}
         )
 
-        assert {"connection.streams.issues": ("-", "full_refresh_append", None)} == faulty.changes()
-        faulty.apply()
-        assert {} == faulty.changes()
+        assert {
+            "connection.streams.issues": ("-", "full_refresh_append", None)
+        } == fake_workspace.changes()
+        fake_workspace.apply()
+        assert {} == fake_workspace.changes()
 
-    def test_a_stream_that_the_source_newly_offers_is_not_drift(self, faulty, fake):
-        faulty.apply()
+    def test_a_stream_that_the_source_newly_offers_is_not_drift(self, fake_workspace, fake):
+        fake_workspace.apply()
         fake.only("connection")["configurations"]["streams"].append(
             {"name": "issues", "syncMode": "full_refresh_append", "selected": False}
         )
 
-        assert {} == faulty.changes()
+        assert {} == fake_workspace.changes()
 
     @pytest.mark.parametrize("value", [None, "", [], {}])
-    def test_an_empty_value_is_not_drift(self, faulty, fake, value):
-        faulty.apply()
+    def test_an_empty_value_is_not_drift(self, fake_workspace, fake, value):
+        fake_workspace.apply()
         fake.only("destination")["configuration"]["jdbc_url_params"] = value
 
         # The description forbids nulls in answers; some servers send them all the same.
-        with AirbyteApi(fake.settings()) as faulty.api:
-            assert {} == faulty.changes()
+        with AirbyteApi(fake.settings()) as fake_workspace.api:
+            assert {} == fake_workspace.changes()
 
-    def test_a_default_that_the_server_fills_in_is_not_drift(self, faulty, fake):
-        faulty.apply()
+    def test_a_default_that_the_server_fills_in_is_not_drift(self, fake_workspace, fake):
+        fake_workspace.apply()
         fake.only("destination")["configuration"]["tunnel_method"] = {"tunnel_method": "NO_TUNNEL"}
 
-        assert {} == faulty.changes()
+        assert {} == fake_workspace.changes()
 
     def test_other_peoples_objects_are_left_alone(self, applied):
         body = {"name": "theirs", "workspaceId": applied.api.workspace_id}
@@ -197,13 +199,13 @@ class TestNames:
         assert {} == applied.changes()
         assert 2 == len(list(applied.api.every("connection")))
 
-    def test_two_declared_ones_may_share_a_place(self, faulty):
+    def test_two_declared_ones_may_share_a_place(self, applied):
         """Each with streams of its own, though Airbyte's may be ahead of the file."""
-        faulty.apply()
         other = fetch_stargazer.model_copy(update={"name": "fetch_other"})
-        both = [fetch_stargazer, other]
 
-        assert not make_plan(faulty.api, both, faulty.env, faulty.digests).empty
+        assert not make_plan(
+            applied.api, [fetch_stargazer, other], applied.env, applied.digests
+        ).empty
 
     def test_two_connections_share_their_destination(self, workspace):
         second = fetch_stargazer.model_copy(
@@ -246,8 +248,8 @@ class TestSecrets:
         assert "github-secret-1" not in kept
         assert "warehouse-secret-1" not in kept
 
-    def test_they_arrive(self, faulty, fake):
-        faulty.apply()
+    def test_they_arrive(self, fake_workspace, fake):
+        fake_workspace.apply()
 
         stored = fake.only("source")["configuration"]["credentials"]
         assert "github-secret-1" == stored["personal_access_token"]
@@ -286,10 +288,10 @@ class TestConfiguration:
             workspace.apply()
         assert [] == [one for one in transport.exchanges if not one.startswith("GET")]
 
-    def test_an_unknown_connector_is_left_to_airbyte(self, faulty):
-        changed = faulty.connection.destination.model_copy(update={"type": "unheard-of"})
-        faulty.declare(destination=changed)
+    def test_an_unknown_connector_is_left_to_airbyte(self, workspace):
+        changed = workspace.connection.destination.model_copy(update={"type": "unheard-of"})
+        workspace.declare(destination=changed)
 
         assert [
             "no specification of destination-unheard-of is committed: Airbyte alone will check it"
-        ] == [note for one in faulty.plan().objects for note in one.notes]
+        ] == [note for one in workspace.plan().objects for note in one.notes]

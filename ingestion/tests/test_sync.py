@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import httpx
 import pytest
 from dagster_airbyte.translator import AirbyteJob
 from ingestion.airbyte.apply import apply, connection_id_of
@@ -47,14 +46,14 @@ def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 @pytest.fixture
-def sync(fake, api, env, digests) -> Callable[..., Sync]:
+def sync(fake, fake_api, env, digests) -> Callable[..., Sync]:
     """Syncs the applied connection; what it slept is skipped."""
-    apply(api, [fetch_stargazer], env, digests)
+    apply(fake_api, [fetch_stargazer], env, digests)
     fake.requests.clear()
-    connection_id = connection_id_of(api, fetch_stargazer)
+    connection_id = connection_id_of(fake_api, fetch_stargazer)
 
     def run(log: Lines | None = None, sleep: Callable[[float], None] = lambda _: None) -> Sync:
-        return run_sync(fake.settings(), api, connection_id, log or Lines(), sleep=sleep)
+        return run_sync(fake.settings(), fake_api, connection_id, log or Lines(), sleep=sleep)
 
     return run
 
@@ -91,16 +90,6 @@ class TestSuccess:
 
         assert sync().started <= posted[0]
 
-    def test_with_a_user_name_and_a_password(self, fake, new_api, connection_id):
-        """As for a server with basic auth: no token is asked for."""
-        fake.tokens.clear()
-        fake.polls_until_done = 2
-        settings = AirbyteSettings(url=fake.url, username="airbyte", password="basic-secret")
-        done = run_sync(settings, new_api(settings), connection_id, Lines(), sleep=lambda _: None)
-
-        assert (1, 3, False) == (done.job_id, done.rows, done.adopted)
-        assert 0 == fake.count("POST /applications/token")
-
     def test_the_internal_api_is_not_needed(self, sync, fake):
         fake.internal_api = False
         sync()
@@ -119,10 +108,10 @@ class TestSuccess:
         assert 0 == fake.count("POST /applications/token")
 
     @pytest.mark.parametrize(("url", "seconds"), [(None, 1), ("https://airbyte.example.com", 10)])
-    def test_polls_often_in_development_alone(self, fake, api, url, seconds):
+    def test_polls_often_in_development_alone(self, fake, fake_api, url, seconds):
         settings = AirbyteSettings(url=url or fake.url)
 
-        assert seconds == client_of(settings, api).poll_interval
+        assert seconds == client_of(settings, fake_api).poll_interval
 
     def test_what_airbyte_calls_bytes_is_read(self):
         """dagster-airbyte looks for a field that the public API does not have."""
@@ -291,13 +280,12 @@ class TestFailure:
         with pytest.raises(SyncError, match="job 1 was cancelled in Airbyte"):
             sync()
 
-    def test_of_the_embedded_airbyte_as_well(self, embedded, new_api, env, digests):
-        api = new_api(embedded)
-        apply(api, [fetch_stargazer], env, digests)
-        httpx.post(f"{embedded.url}/faults", json={"kind": "job_failed"}).raise_for_status()
+    def test_of_the_embedded_airbyte_as_well(self, embedded, applied, arm):
+        arm(kind="job_failed")
+        connection_id = applied.one("connection")["connectionId"]
 
         with pytest.raises(SyncError, match=r"Airbyte job \d+ failed: \w+"):
-            run_sync(embedded, api, connection_id_of(api, fetch_stargazer), Lines())
+            run_sync(embedded, applied.api, connection_id, Lines())
 
 
 class TestInterruption:
