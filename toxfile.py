@@ -1,0 +1,31 @@
+"""A tox environment for each code location that workspace.yaml names.
+
+tox loads this file beside tox.ini, whose section [testenv] says how such an environment is made.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from tox.config.sets import ConfigSet
+from tox.plugin import impl
+
+WORKSPACE = Path(__file__).with_name("workspace.yaml")
+
+
+def locations() -> list[str]:
+    workspace = yaml.safe_load(WORKSPACE.read_text(encoding="utf-8"))
+    return [entry["python_module"]["location_name"] for entry in workspace["load_from"]]
+
+
+@impl
+def tox_extend_envs() -> list[str]:
+    """Let `tox -e analytics_core` be valid."""
+    return locations()
+
+
+@impl
+def tox_add_core_config(core_conf: ConfigSet) -> None:
+    """Let plain `tox` run the locations as well."""
+    core_conf["env_list"].envs.extend(locations())
