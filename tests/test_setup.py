@@ -14,7 +14,8 @@ from support.dagster import ROOT
 
 
 @pytest.fixture
-def setup() -> ModuleType:
+def setup(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(ROOT / "tools")
     spec = importlib.util.spec_from_file_location("workspace_setup", ROOT / "tools" / "setup.py")
     assert spec is not None
     assert spec.loader is not None
@@ -25,17 +26,21 @@ def setup() -> ModuleType:
 
 @pytest.fixture
 def checkout(tmp_path: Path, setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with one project, which installs nothing but uv."""
+    """A checkout with a host and one more project, `team`, which installs nothing but uv."""
     shutil.copy(ROOT / "requirements.lock", tmp_path / "requirements.lock")
     project = tmp_path / "team"
     project.mkdir()
     (project / "requirements.lock").write_text(setup.uv_pin())
+    (project / "pyproject.toml").write_text("")
     monkeypatch.setattr(setup, "ROOT", tmp_path)
     monkeypatch.setattr(setup, "STATE", tmp_path / ".local")
     monkeypatch.setattr(setup, "UV", tmp_path / ".local" / "uv" / "bin" / "uv")
-    monkeypatch.setattr(setup, "PROJECTS", {"team": ()})
-    monkeypatch.setattr(setup, "PREPARE", {})
     return tmp_path
+
+
+def is_stale(setup: ModuleType) -> bool:
+    (team,) = setup.choose_projects(["team"])
+    return bool(setup.is_stale(team))
 
 
 def test_a_python_that_is_too_old_is_named_with_the_way_out(
@@ -67,7 +72,7 @@ def test_a_full_disk_is_noticed_before_anything_is_installed(
     monkeypatch.setattr(setup, "NEEDED_BYTES", 10**18)
 
     with pytest.raises(SystemExit, match=r"GB are free .* GB are needed\.\n.*Make room"):
-        setup.main([])
+        setup.main(["team"])
 
     assert not (checkout / "team" / ".venv").exists()
 
@@ -75,11 +80,11 @@ def test_a_full_disk_is_noticed_before_anything_is_installed(
 def test_setting_up_twice_does_nothing_the_second_time(
     setup: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    setup.main([])
+    setup.main(["team"])
     made = (checkout / "team" / ".venv" / ".setup").stat().st_mtime_ns
     assert "team: environment ready" in capsys.readouterr().out
 
-    setup.main([])
+    setup.main(["team"])
 
     assert capsys.readouterr().out == ""
     assert made == (checkout / "team" / ".venv" / ".setup").stat().st_mtime_ns
@@ -92,7 +97,7 @@ def test_a_half_finished_environment_is_made_anew(
     half.mkdir(parents=True)
     (half / "python").write_text("not a Python")
 
-    setup.main([])
+    setup.main(["team"])
 
     python = checkout / "team" / ".venv" / "bin" / "python"
     assert subprocess.run([python, "-c", ""], check=False).returncode == 0
@@ -101,13 +106,13 @@ def test_a_half_finished_environment_is_made_anew(
 def test_a_changed_lock_file_makes_its_own_environment_stale_and_no_other(
     setup: ModuleType, checkout: Path
 ) -> None:
-    setup.main([])
-    assert not setup.stale("team")
+    setup.main(["team"])
+    assert not is_stale(setup)
 
     with (checkout / "team" / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
 
-    assert setup.stale("team")
+    assert is_stale(setup)
 
 
 def test_a_package_that_cannot_be_installed_is_one_message(
@@ -117,6 +122,6 @@ def test_a_package_that_cannot_be_installed_is_one_message(
     lock.write_text(lock.read_text().replace("sha256:", "sha256:0000"))
 
     with pytest.raises(SystemExit, match=r"Could not install team's packages:(.|\n)*goes on where"):
-        setup.main([])
+        setup.main(["team"])
 
-    assert setup.stale("team")
+    assert is_stale(setup)

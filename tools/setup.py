@@ -1,9 +1,9 @@
-"""Set the checkout up: uv, one virtual environment a project, dbt manifests.
+"""Set the checkout up: uv, a virtual environment for each project, dbt manifests.
 
-Standard library only, since it runs before anything is installed. Running it again is quick
-and harmless: an environment is rebuilt when its lock file, its project file or the Python
-that it was made with has changed, or when an earlier set-up was interrupted. With the names
-of projects it sets up those alone: `python3 tools/setup.py analytics_core`.
+Standard library only, since it runs before anything is installed. It is quick when nothing has
+changed: an environment is made anew when its lock file, a project file or the Python that it was
+made with has changed, or when an earlier set-up was interrupted. With the names of projects it
+sets up those alone: `python3 tools/setup.py analytics_core`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
+
+from projects import Project, find_projects
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local"
@@ -25,44 +27,34 @@ OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 13)
 """dagster-dbt, dbt-core 1.11 and the connector do not work on 3.14; all else here does."""
 NEEDED_BYTES = 3 * 1024**3
-"""The six environments and uv's cache, with room to spare."""
-
-# Folder of each project, and the local packages that are installed into its environment.
-PROJECTS: dict[str, tuple[str, ...]] = {
-    ".": ("shared",),
-    "ingestion": ("shared", "ingestion"),
-    "analytics_core": ("shared", "analytics_core"),
-    "analytics_marts": ("shared", "analytics_marts"),
-    "devstack": ("devstack",),
-    "devstack/connectors/source-github": (),
-}
-
-# What a project prepares once its environment stands.
-PREPARE: dict[str, tuple[str, ...]] = {
-    "analytics_core": ("-m", "analytics_core.prepare"),
-    "analytics_marts": ("-m", "analytics_marts.prepare"),
-}
+"""The environments and uv's cache, with room to spare."""
 
 
 def main(names: list[str]) -> None:
     """Set up the named projects, or all of them."""
-    unknown = [name for name in names if name not in PROJECTS]
-    if unknown:
-        give_up(f"No project is called {unknown[0]}.", f"There are: {', '.join(PROJECTS)}")
-    folders = names or list(PROJECTS)
     check_python()
+    projects = choose_projects(names)
     STATE.mkdir(exist_ok=True)
     with (STATE / "setup.lock").open("w") as lock:
         wait_for(lock)
-        if any(stale(folder) for folder in folders):
+        stale = [project for project in projects if is_stale(project)]
+        if stale:
             check_disk()
             install_uv()
-        for folder in folders:
-            if stale(folder):
-                install(folder, PROJECTS[folder])
-        for folder in (folder for folder in folders if folder in PREPARE):
-            arguments = PREPARE[folder]
-            run([str(python_of(folder)), *arguments], f"prepare {folder}")
+        for project in stale:
+            install(project)
+        for project in projects:
+            if project.prepare:
+                run([str(python_of(project)), *project.prepare], f"prepare {project.name}")
+
+
+def choose_projects(names: list[str]) -> list[Project]:
+    """Return the named projects, or all of them."""
+    projects = find_projects(ROOT)
+    for name in names:
+        if name not in projects:
+            give_up(f"No project is called {name}.", f"There are: {', '.join(projects)}")
+    return [projects[name] for name in names or projects]
 
 
 def check_python() -> None:
@@ -82,7 +74,7 @@ def check_python() -> None:
         )
 
 
-def wait_for(lock) -> None:
+def wait_for(lock: TextIO) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -125,68 +117,57 @@ def uv_pin() -> str:
     return "\n".join(lines[start : start + length + 1]) + "\n"
 
 
-def install(folder: str, packages: tuple[str, ...]) -> None:
+def install(project: Project) -> None:
     """Make the project's environment anew: exactly its lock file, and the local packages."""
     started = time.monotonic()
-    environment = ROOT / folder / ".venv"
-    python = str(environment / "bin" / "python")
-    name = "host" if folder == "." else folder
+    environment = ROOT / project.name / ".venv"
+    python = str(python_of(project))
+    name = "host" if project.name == "." else project.name
     shutil.rmtree(environment, ignore_errors=True)
     run(
         [str(UV), "venv", "--quiet", "--python", sys.executable, str(environment)],
         f"make {name}'s environment",
     )
-    lock = str(ROOT / folder / "requirements.lock")
-    run(
-        [
-            str(UV),
-            "pip",
-            "sync",
-            "--quiet",
-            # A code server and every run import Dagster: seconds each, without bytecode.
-            "--compile-bytecode",
-            "--require-hashes",
-            "--python",
-            python,
-            lock,
-        ],
-        f"install {name}'s packages",
-    )
-    if packages:  # the connector has none of ours
-        editable = [argument for package in packages for argument in ("-e", str(ROOT / package))]
-        run(
-            [str(UV), "pip", "install", "--quiet", "--no-deps", "--python", python, *editable],
-            f"install {name} itself",
-        )
-    stamp_of(folder).write_text(fingerprint(folder))
+    pip = [str(UV), "pip"]
+    options = ["--quiet", "--python", python]
+    # A code server and every run import Dagster: without bytecode, that takes seconds each.
+    exactly = ["--compile-bytecode", "--require-hashes", str(lock_of(project))]
+    run([*pip, "sync", *options, *exactly], f"install {name}'s packages")
+    editable = [word for package in project.local_packages for word in ("-e", str(ROOT / package))]
+    if editable:
+        run([*pip, "install", *options, "--no-deps", *editable], f"install {name} itself")
+    stamp_of(project).write_text(fingerprint(project))
     say(f"{name}: environment ready ({time.monotonic() - started:.0f} s)")
 
 
-def stale(folder: str) -> bool:
-    stamp = stamp_of(folder)
-    return not stamp.exists() or stamp.read_text() != fingerprint(folder)
+def is_stale(project: Project) -> bool:
+    stamp = stamp_of(project)
+    return not stamp.exists() or stamp.read_text() != fingerprint(project)
 
 
-def fingerprint(folder: str) -> str:
-    """A digest of what the environment is made from, its own place included (scripts name it)."""
-    files = [ROOT / folder / "requirements.lock"]
-    files += [ROOT / package / "pyproject.toml" for package in PROJECTS[folder]]
+def fingerprint(project: Project) -> str:
+    """Return a digest of what the environment is made from, and of its place: scripts name it."""
+    files = [ROOT / package / "pyproject.toml" for package in project.local_packages]
     digest = hashlib.sha256(f"{sys.version}{sys.executable}{ROOT}".encode())
-    for file in files:
+    for file in (lock_of(project), *files):
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
-def stamp_of(folder: str) -> Path:
-    return ROOT / folder / ".venv" / ".setup"
+def lock_of(project: Project) -> Path:
+    return ROOT / project.name / "requirements.lock"
 
 
-def python_of(folder: str) -> Path:
-    return ROOT / folder / ".venv" / "bin" / "python"
+def stamp_of(project: Project) -> Path:
+    return ROOT / project.name / ".venv" / ".setup"
+
+
+def python_of(project: Project) -> Path:
+    return ROOT / project.name / ".venv" / "bin" / "python"
 
 
 def run(command: list[str], purpose: str) -> None:
-    # An active environment of the caller's must not become the target of uv's.
+    # An environment that the caller has activated must not become the target of uv.
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     result = subprocess.run(
         command,
@@ -195,6 +176,7 @@ def run(command: list[str], purpose: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
     )
     if result.returncode != 0:
         way_out = "Run the same command again once that is mended: it goes on where it stopped."
