@@ -5,7 +5,7 @@ IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYT
 	"or name yours: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
 IF_SET_UP = test -x $(DEVSTACK) || { echo "Nothing is set up here yet: make setup" >&2; exit 1; }
 
-.PHONY: help setup dev demo up down status reset test check lock
+.PHONY: help setup dev demo up down status reset test check snapshots lock
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ test: setup  ## lint, types, each location's tests in its own environment, end-t
 
 check: setup  ## the gate: does a deploy break another team's lineage?
 	@.venv/bin/freshline check -w workspace.yaml
+
+snapshots: setup  ## rewrite what is reviewed and not written by hand: contracts, lineages, ports
+	@.venv/bin/python tools/snapshots.py
 
 lock: setup  ## resolve every project's lock file; pins that still fit stay
 	@.venv/bin/python tools/lock.py

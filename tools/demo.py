@@ -1,7 +1,7 @@
-"""One full pass over the three code locations, without a browser: what `make demo` runs.
+"""One full pass over all code locations, without a browser: what `make demo` runs.
 
-It uses a stack of its own, with its data below .local/demo. The sensors of the three locations do
-the work; this program waits, and prints what came out.
+It uses a stack of its own, with its data below .local/demo. The sensors of the locations do the
+work; this program waits, and prints what came out.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import dagster as dg
 import psycopg
-import yaml
 from freshline.contract import graph_of, read_contracts
 from freshline.model import Graph
 from own_stack import connect_to_warehouse, dagster_dev, log_of, run_inside
+from projects import read_locations
 from rich.console import Console
 from rich.table import Table
 
@@ -30,14 +30,14 @@ FIRST_ROWS = 5
 
 @dataclass(frozen=True)
 class Hop:
-    """How one asset came to be. Durations in seconds."""
+    """How one asset was made."""
 
     waited: float
-    """From the request of its run until the run started."""
+    """Seconds from the request of its run until the run started."""
     ran: float
-    """From then until the asset was materialized."""
+    """Seconds from the run's start until the asset was materialized."""
     at: float
-    """When that was, in epoch seconds."""
+    """When the asset was materialized, in epoch seconds."""
 
 
 def main() -> int:
@@ -49,12 +49,12 @@ def main() -> int:
 def make_one_pass() -> int:
     began = time.time()
     with dagster_dev(STATE) as dagster, dg.DagsterInstance.get() as instance:
-        say("three code locations are loading; their sensors start the rest")
+        say("the code locations are loading; their sensors start the rest")
         graph = await_graph(instance, dagster, began)
         hops = await_hops(instance, graph, dagster, began)
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(lineage(graph, hops, began))
-    for table in marts(graph):
+    for table in marts(hops):
         console.print(table)
     say(f"{count_stars()} stars in all months of mart_gh_cumulative")
     say(f"one pass took {time.time() - began:.0f} s")
@@ -64,12 +64,11 @@ def make_one_pass() -> int:
 def await_graph(
     instance: dg.DagsterInstance, dagster: subprocess.Popen[bytes], began: float
 ) -> Graph:
-    """The lineage that the locations publish, once all of them have spoken."""
-    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
-    wanted = {entry["python_module"]["location_name"] for entry in workspace["load_from"]}
+    """Wait until every location has published its contract; return the lineage of them all."""
+    locations = set(read_locations(ROOT))
     while True:
         contracts = read_contracts(instance)
-        if wanted <= contracts.keys():
+        if locations <= contracts.keys():
             return graph_of([published.contract for published in contracts.values()])
         give_up_if_stuck(instance, dagster, began)
         time.sleep(1)
@@ -78,19 +77,41 @@ def await_graph(
 def await_hops(
     instance: dg.DagsterInstance, graph: Graph, dagster: subprocess.Popen[bytes], began: float
 ) -> dict[str, Hop]:
-    """Wait until every asset has been made; say so as it happens."""
+    """Wait until every asset that a policy needs now has been made; print each when it is."""
+    missing = needed_now(graph)
     hops: dict[str, Hop] = {}
-    while len(hops) < len(graph.assets):
-        for key, asset in graph.assets.items():
-            if key not in hops and (hop := read_hop(instance, key)):
+    while missing:
+        for key in sorted(missing):
+            if hop := read_hop(instance, key):
+                missing.remove(key)
                 hops[key] = hop
-                say(f"{hop.at - began:4.0f} s  {key}  ({asset.location})")
+                say(f"{hop.at - began:4.0f} s  {key}  ({graph.assets[key].location})")
         give_up_if_stuck(instance, dagster, began)
         time.sleep(1)
     return dict(sorted(hops.items(), key=lambda item: item[1].at))
 
 
+def needed_now(graph: Graph) -> set[str]:
+    """Return the assets with a maximum lag at every moment, and all that they are made from.
+
+    Nothing requests the others by itself, or only at the next tick of a cron.
+    """
+    found: set[str] = set()
+    waiting = [
+        key
+        for key, asset in graph.assets.items()
+        if asset.policy and not asset.policy.cron and asset.schedulable
+    ]
+    while waiting:
+        key = waiting.pop()
+        if key in graph.assets and key not in found:
+            found.add(key)
+            waiting += graph.assets[key].deps
+    return found
+
+
 def read_hop(instance: dg.DagsterInstance, key: str) -> Hop | None:
+    """Return how the newest version of the asset was made; None if there is none yet."""
     made = instance.fetch_materializations(dg.AssetKey(key.split("/")), limit=1).records
     if not made:
         return None
@@ -104,6 +125,7 @@ def read_hop(instance: dg.DagsterInstance, key: str) -> Hop | None:
 def give_up_if_stuck(
     instance: dg.DagsterInstance, dagster: subprocess.Popen[bytes], began: float
 ) -> None:
+    """Exit with the reason if a run failed, Dagster ended or the pass took too long."""
     failed = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)
     if failed:
         why = f"run {failed[0].run_id} failed"
@@ -117,7 +139,7 @@ def give_up_if_stuck(
 
 
 def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
-    """Each asset after those it is made from, and what its hop took."""
+    """Return the assets in the order in which they were made, with what each one's hop took."""
     table = Table(title="Lineage, in the order in which it was made", title_justify="left")
     for name in ("asset", "made from", "code location", "at most behind"):
         table.add_column(name)
@@ -131,11 +153,15 @@ def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
     return table
 
 
-def marts(graph: Graph) -> Iterator[Table]:
-    """The first rows of each mart, and how many there are."""
-    keys = [key.split("/") for key in graph.assets if key.startswith("mart/")]
+def marts(hops: dict[str, Hop]) -> Iterator[Table]:
+    """Yield the first rows of each mart that is a table, and how many rows there are."""
     with connect_to_warehouse() as warehouse:
-        for schema, name in sorted(keys):
+        for schema, name in sorted(key.split("/") for key in hops if key.startswith("mart/")):
+            (table_id,) = warehouse.execute(
+                "select to_regclass(format('%%I.%%I', %s::text, %s::text))", [schema, name]
+            ).fetchone() or (None,)
+            if table_id is None:
+                continue  # an asset in Python need not write a table
             relation = psycopg.sql.Identifier(schema, name)
             query = psycopg.sql.SQL("select *, count(*) over () from {} order by 1, 2 limit {}")
             rows = warehouse.execute(query.format(relation, FIRST_ROWS))

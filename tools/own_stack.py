@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-import yaml
+from projects import read_locations
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
@@ -66,10 +66,8 @@ def lay_out(state: Path) -> None:
     the folder that it is started in, which is that of `make dev`, over its environment."""
     for name in ("workspace.yaml", "dagster.yaml"):
         shutil.copy(ROOT / name, state)
-    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
-    for entry in workspace["load_from"]:
-        team = Path(entry["python_module"]["executable_path"]).parts[0]
-        (state / team).symlink_to(ROOT / team)
+    for location in read_locations(ROOT):
+        (state / location).symlink_to(ROOT / location)
 
 
 def log_of(state: Path) -> Path:

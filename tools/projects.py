@@ -68,3 +68,11 @@ def _prepare(folder: Path) -> tuple[str, ...]:
     for module in folder.glob("src/*/prepare.py"):
         return ("-m", f"{module.parent.name}.prepare")
     return ()
+
+
+def read_locations(root: Path) -> list[str]:
+    """Return the names of the code locations of workspace.yaml; their folders have the same."""
+    import yaml  # not there yet while set-up runs
+
+    workspace = yaml.safe_load((root / "workspace.yaml").read_text(encoding="utf-8"))
+    return [entry["python_module"]["location_name"] for entry in workspace["load_from"]]

@@ -130,7 +130,7 @@ def install(project: Project) -> None:
     )
     pip = [str(UV), "pip"]
     options = ["--quiet", "--python", python]
-    # A code server and every run import Dagster: without bytecode, that takes seconds each.
+    # A code server and each run import Dagster, which takes seconds more without bytecode.
     exactly = ["--compile-bytecode", "--require-hashes", str(lock_of(project))]
     run([*pip, "sync", *options, *exactly], f"install {name}'s packages")
     editable = [word for package in project.local_packages for word in ("-e", str(ROOT / package))]
