@@ -1,4 +1,4 @@
-"""Each team's environment is its own: it holds that team's package and freshline, no other's."""
+"""Each location's environment holds the location's own package and freshline, and no other's."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
-from support.dagster import ROOT
+from support.dagster import LOCATIONS, ROOT
 
-LOCATIONS = [
-    entry["python_module"]
-    for entry in yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
-]
-NAMES = [entry["location_name"] for entry in LOCATIONS]
 PROBE = """
 import importlib.metadata, importlib.util, json, sys
 print(json.dumps({
@@ -24,15 +18,15 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("location", NAMES)
+@pytest.mark.parametrize("location", LOCATIONS)
 def test_a_locations_environment_holds_no_other_locations_package(
     location: str, tmp_path: Path
 ) -> None:
     python = ROOT / location / ".venv" / "bin" / "python"
 
-    # From a folder elsewhere: nothing is importable for lying in the current directory.
+    # In another folder: what lies in the current one would be importable.
     done = subprocess.run(
-        [python, "-c", PROBE, "freshline", "devstack", *NAMES],
+        [python, "-c", PROBE, "freshline", "devstack", *LOCATIONS],
         cwd=tmp_path,
         check=True,
         capture_output=True,
@@ -41,15 +35,13 @@ def test_a_locations_environment_holds_no_other_locations_package(
 
     found = json.loads(done.stdout)
     assert sorted(["freshline", location]) == sorted(found["importable"])
-    ours = {"freshline", "devstack", *(name.replace("_", "-") for name in NAMES), *NAMES}
-    assert {"freshline", location} == {
-        name.replace("-", "_") for name in ours & set(found["installed"])
-    }
+    installed = {name.replace("-", "_") for name in found["installed"]}
+    assert {"freshline", location} == installed & {"freshline", "devstack", *LOCATIONS}
 
 
-@pytest.mark.parametrize("location", NAMES)
+@pytest.mark.parametrize("location", LOCATIONS)
 def test_no_location_imports_another(location: str) -> None:
-    others = [name for name in NAMES if name != location]
+    others = [name for name in LOCATIONS if name != location]
 
     for file in (ROOT / location / "src").rglob("*.py"):
         text = file.read_text()
@@ -70,7 +62,7 @@ def test_the_locations_look_alike() -> None:
         "tests/lineage.json",
     }
 
-    for location in NAMES:
+    for location in LOCATIONS:
         missing = {
             path for path in wanted if not (ROOT / location / path.format(location)).exists()
         }

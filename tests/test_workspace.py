@@ -1,5 +1,5 @@
-"""The workspace itself, end to end: `dagster dev` over the three locations, real stack, real dbt,
-real connector, nobody clicking. One story is played; each test reads one fact of it.
+"""The whole workspace: `dagster dev` over all code locations, with the stack, dbt and the real
+connector, and with nobody clicking. One story is played; each test asserts one fact of it.
 """
 
 from __future__ import annotations
@@ -18,27 +18,17 @@ import psycopg
 import pytest
 from devstack_fixtures import Database, PostgresServer, Program
 from support.browser import Lineage, chromium, look_at_lineage
-from support.dagster import HOST_BIN, ROOT, GraphQL, free_port
+from support.contracts import read_contracts
+from support.dagster import HOST_BIN, LOCATIONS, ROOT, GraphQL, free_port
 from support.processes import Daemon
 from support.stars import write_stars
 from support.waiting import wait_until
 
 FIRST, LATER = 400, 60
-LINEAGE = {
-    "postgres/stargazers": ("ingestion", []),
-    "postgres/stargazers_user": ("ingestion", ["postgres/stargazers"]),
-    "mart/mart_gh_stargazer": (
-        "analytics_core",
-        ["postgres/stargazers", "postgres/stargazers_user"],
-    ),
-    "mart/mart_gh_cumulative": ("analytics_marts", ["postgres/stargazers"]),
-    "mart/mart_gh_join": (
-        "analytics_marts",
-        ["mart/mart_gh_cumulative", "mart/mart_gh_stargazer"],
-    ),
-}
-INGESTION = ("postgres/stargazers", "postgres/stargazers_user")
-LOCATION_NAMES = ("ingestion", "analytics_core", "analytics_marts")
+SYNC = ("postgres/stargazers", "postgres/stargazers_user")
+MARTS = ("mart/mart_gh_stargazer", "mart/mart_gh_cumulative", "mart/mart_gh_join")
+CHANGED = "analytics_core"
+"""The location whose team adds a model while the others work on."""
 NEW_MODEL = """{{ config(schema="mart") }}
 select repository, count(*) as stars from {{ ref("mart_gh_stargazer") }} group by 1
 """
@@ -67,25 +57,26 @@ class Story:
 
 
 class Workspace:
-    """A copy of the checkout's root, in which one location may change; and what runs in it."""
+    """A copy of the checkout's root, in which one location can be changed, and what runs in it."""
 
     def __init__(self, root: Path, environment: Mapping[str, str], warehouse: Database) -> None:
         self.root = root
         self._warehouse = warehouse
         for name in ("workspace.yaml", "dagster.yaml"):
             shutil.copy(ROOT / name, root / name)
-        for name in ("ingestion", "analytics_marts"):
-            (root / name).symlink_to(ROOT / name)
+        for name in LOCATIONS:
+            if name != CHANGED:
+                (root / name).symlink_to(ROOT / name)
         ignore = shutil.ignore_patterns(".venv", "logs", "__pycache__")
-        shutil.copytree(ROOT / "analytics_core", root / "analytics_core", ignore=ignore)
-        (root / "analytics_core" / ".venv").symlink_to(ROOT / "analytics_core" / ".venv")
+        shutil.copytree(ROOT / CHANGED, root / CHANGED, ignore=ignore)
+        (root / CHANGED / ".venv").symlink_to(ROOT / CHANGED / ".venv")
         (root / "shared").symlink_to(ROOT / "shared")
         port = free_port()
         self.graphql = GraphQL(f"http://127.0.0.1:{port}")
         self.environment = {
             **environment,
-            # The copy comes before the installed one, which is a link to the checkout.
-            "PYTHONPATH": str(root / "analytics_core" / "src"),
+            # The copy goes before the installed package, which is a link to the checkout.
+            "PYTHONPATH": str(root / CHANGED / "src"),
         }
         limits = [HOST_BIN / "python", ROOT / "tools" / "limits.py"]
         subprocess.run(limits, env={**self.environment, "DAGSTER_HOME": str(root)}, check=True)
@@ -97,7 +88,7 @@ class Workspace:
         )
 
     def months(self) -> dict[str, int]:
-        """Stars by month, as mart_gh_cumulative has them; months without stars left out."""
+        """Return the stars of each month that has any, as mart_gh_cumulative counts them."""
         rows = self.query(
             "select to_char(month, 'YYYY-MM'), stars from mart.mart_gh_cumulative where stars > 0"
         )
@@ -116,7 +107,7 @@ class Workspace:
         wait_until(has_come, f"{sum(months.values())} stars in the mart", seconds=seconds)
 
     def validate(self) -> str:
-        """What Dagster's own check of the definitions says."""
+        """Return the output of Dagster's own check of the definitions."""
         return subprocess.run(
             [HOST_BIN / "dagster", "definitions", "validate", "-w", "workspace.yaml"],
             cwd=self.root,
@@ -140,11 +131,11 @@ class Workspace:
         return wait_until(status, f"run {run_id} is one of {statuses}", seconds=seconds)
 
     def servers(self) -> dict[str, set[int]]:
-        """Process ids of the code servers, by the module they serve."""
+        """Return the process ids of the code servers by location."""
         found: dict[str, set[int]] = {}
         for pid in self.dagster.members():
             words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-            for location in LOCATION_NAMES:
+            for location in LOCATIONS:
                 if "grpc" in words and f"{location}.definitions" in words:
                     found.setdefault(location, set()).add(pid)
         return found
@@ -202,7 +193,7 @@ def story(
 
 
 def play_first_pass(workspace: Workspace, story: Story) -> None:
-    """Nobody clicks: sensors and schedule bring the stars through."""
+    """Sensors and the schedule bring the stars into the marts; nobody clicks."""
     wait_until(workspace.graphql.is_up, "the webserver answers", seconds=120)
     story.locations = workspace.graphql.locations()
     workspace.await_months(story.first_months, seconds=300)
@@ -218,48 +209,43 @@ def play_first_pass(workspace: Workspace, story: Story) -> None:
     story.listens_at = workspace.dagster.listens_at()
     picture = Path(os.environ.get("LINEAGE_PICTURE", workspace.root / "lineage.png")).resolve()
     if chromium() is not None:
-        wanted = [key.rpartition("/")[2] for key in LINEAGE]
-        story.picture = look_at_lineage(workspace.graphql.url, LOCATION_NAMES, wanted, picture)
+        names = [key.rpartition("/")[2] for key in (*SYNC, *MARTS)]
+        story.picture = look_at_lineage(workspace.graphql.url, LOCATIONS, names, picture)
 
 
 def play_second_pass(workspace: Workspace, story: Story) -> None:
-    """New stars, and a sync made by hand: the marts follow without being asked."""
-    run_id = workspace.graphql.launch("ingestion", *INGESTION)
+    """New stars come with a sync started by hand; the marts follow by themselves."""
+    run_id = workspace.graphql.launch("ingestion", *SYNC)
     workspace.await_run(run_id, {"SUCCESS"}, seconds=180)
     workspace.await_months(story.second_months, seconds=180)
     story.second_pass = workspace.months()
 
 
 def play_reload(workspace: Workspace, story: Story) -> None:
-    """One team adds a model and reloads, while another team's sync is on its way."""
-    project = workspace.root / "analytics_core" / "dbt_project_1"
-    (project / "models" / "mart_gh_repository.sql").write_text(NEW_MODEL)
-    python = workspace.root / "analytics_core" / ".venv" / "bin" / "python"
+    """One team adds a model and reloads its location, while another team's sync runs."""
+    folder = workspace.root / CHANGED
+    (folder / "dbt_project_1" / "models" / "mart_gh_added.sql").write_text(NEW_MODEL)
     subprocess.run(
-        [python, "-m", "analytics_core.prepare"],
+        [folder / ".venv" / "bin" / "python", "-m", f"{CHANGED}.prepare"],
         cwd=workspace.root,
         env=workspace.environment,
         check=True,
     )
     story.servers_before = workspace.servers()
-    run_id = workspace.graphql.launch("ingestion", *INGESTION)
+    run_id = workspace.graphql.launch("ingestion", *SYNC)
     workspace.await_run(run_id, {"STARTED", "SUCCESS"}, seconds=120)
-    workspace.graphql.reload("analytics_core")
+    workspace.graphql.reload(CHANGED)
     story.servers_after = workspace.servers()
     story.assets_after_reload = set(workspace.graphql.assets())
     story.run_in_flight = workspace.await_run(run_id, {"SUCCESS", "FAILURE"}, seconds=180)
 
 
 def test_every_location_loads(story: Story) -> None:
-    assert {
-        "ingestion": "LOADED",
-        "analytics_core": "LOADED",
-        "analytics_marts": "LOADED",
-    } == story.locations
+    assert dict.fromkeys(LOCATIONS, "LOADED") == story.locations
 
 
 def test_dagsters_own_validation_passes(story: Story) -> None:
-    for name in LOCATION_NAMES:
+    for name in LOCATIONS:
         assert f"Validation successful for code location {name}." in story.validation
 
 
@@ -268,20 +254,34 @@ def test_nothing_listens_beyond_loopback(story: Story) -> None:
     assert all(address.is_loopback for address in story.listens_at), story.listens_at
 
 
-def test_the_three_locations_are_one_lineage(story: Story) -> None:
-    made = {key: node for key, node in story.assets.items() if node["isExecutable"]}
-
-    found = {
+def test_dagster_shows_the_lineage_of_the_committed_contracts(story: Story) -> None:
+    shown = {
         key: (
             node["repository"]["location"]["name"],
             sorted("/".join(dependency["path"]) for dependency in node["dependencyKeys"]),
         )
-        for key, node in made.items()
+        for key, node in story.assets.items()
+        if node["isExecutable"]
     }
-    assert found == LINEAGE
+
+    assert {
+        export["key"]: (location, sorted(export.get("deps", [])))
+        for location, contract in read_contracts().items()
+        for export in contract.get("exports", [])
+    } == shown
 
 
-def test_no_node_of_the_lineage_is_a_stub(story: Story) -> None:
+def test_the_locations_are_one_lineage(story: Story) -> None:
+    upstream, waiting = set(), ["mart/mart_gh_join"]
+    while waiting:
+        key = waiting.pop()
+        upstream.add(key)
+        waiting += ["/".join(dep["path"]) for dep in story.assets[key]["dependencyKeys"]]
+
+    assert {*SYNC, *MARTS} <= upstream
+
+
+def test_no_asset_of_the_lineage_is_a_stub(story: Story) -> None:
     assert [] == [key for key, node in story.assets.items() if node["isAutoCreatedStub"]]
 
 
@@ -289,7 +289,7 @@ def test_a_browser_shows_the_lineage(story: Story) -> None:
     if story.picture is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
 
-    for key in LINEAGE:
+    for key in (*SYNC, *MARTS):
         assert key.rpartition("/")[2] in story.picture.text
 
 
@@ -307,20 +307,21 @@ def test_a_second_pass_adds_exactly_the_new_stars(story: Story) -> None:
     assert sum(story.second_pass.values()) == FIRST + LATER
 
 
-def test_a_reload_brings_the_new_model(story: Story) -> None:
-    assert {"mart/mart_gh_repository"} == story.assets_after_reload - set(story.assets)
+def test_a_reload_adds_the_new_model(story: Story) -> None:
+    assert {"mart/mart_gh_added"} == story.assets_after_reload - set(story.assets)
 
 
-def test_a_reload_leaves_the_other_servers_alone(story: Story) -> None:
-    assert set(LOCATION_NAMES) == set(story.servers_before)
-    for name in ("ingestion", "analytics_marts"):
-        assert story.servers_before[name] <= story.servers_after[name]
+def test_a_reload_keeps_the_servers_of_the_other_locations(story: Story) -> None:
+    assert set(LOCATIONS) == set(story.servers_before)
+    for name in LOCATIONS:
+        if name != CHANGED:
+            assert story.servers_before[name] <= story.servers_after[name]
 
 
-def test_a_reload_leaves_another_teams_run_alone(story: Story) -> None:
+def test_a_reload_does_not_disturb_the_run_of_another_team(story: Story) -> None:
     assert story.run_in_flight == "SUCCESS"
 
 
-def test_ctrl_c_leaves_nothing_behind(story: Story) -> None:
+def test_ctrl_c_leaves_no_process_behind(story: Story) -> None:
     assert story.exit_status == 0
     assert set() == story.left_behind

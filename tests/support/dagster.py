@@ -16,6 +16,11 @@ from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST_BIN = ROOT / ".venv" / "bin"
+LOCATIONS: list[str] = [
+    entry["python_module"]["location_name"]
+    for entry in yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))["load_from"]
+]
+"""The code locations of this workspace, which have folders of the same names."""
 
 
 def free_port() -> int:
