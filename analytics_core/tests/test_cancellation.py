@@ -1,4 +1,4 @@
-"""A run that is cancelled while dbt is at work."""
+"""A run that is cancelled while dbt builds a model."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ import sys
 import time
 from typing import Any
 
-# As the process of a run does: cancelling it sends the signal.
+# What the process of a run does. To cancel the run, Dagster sends the process a signal.
 RUN = """
 import dagster as dg
 from analytics_core.assets import dbt_models
 from analytics_core.resources import dbt
 
 with dg.DagsterInstance.ephemeral() as instance:
-    dg.materialize([dbt_models], resources={"dbt": dbt}, instance=instance)
+    dg.materialize(
+        [dbt_models],
+        selection=[dg.AssetKey(["mart", "mart_gh_stargazer"])],
+        resources={"dbt": dbt},
+        instance=instance,
+    )
 """
 QUERIES = """
     select pid from pg_stat_activity
@@ -23,9 +28,9 @@ QUERIES = """
 """
 
 
-def test_takes_its_query_with_it(warehouse: Any) -> None:
+def test_a_cancelled_run_ends_its_query(warehouse: Any) -> None:
     warehouse.run("alter table postgres.stargazers rename to empty")
-    # Longer than the test waits for anything.
+    # A view that is read for longer than the test waits for anything.
     warehouse.run(
         "create view postgres.stargazers as "
         "select stars.* from pg_sleep(600) left join postgres.empty as stars on true"

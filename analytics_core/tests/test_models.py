@@ -1,4 +1,4 @@
-"""mart_gh_stargazer, built by dbt in a real Postgres: rows in, rows out."""
+"""mart_gh_stargazer, which dbt builds in a real Postgres from the rows given."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def utc(text: str) -> datetime:
 
 
 def land(warehouse: Any, *stars: tuple[str, int, str | None, str | None]) -> None:
-    """Stars (repository, user, login, when) as ingestion lands them."""
+    """Insert stars (repository, user, login, time) as ingestion lands them."""
     warehouse.insert(
         "postgres.stargazers",
         "repository user_id starred_at _airbyte_extracted_at",
         *(
-            (repository, user, when and utc(when), utc("2026-01-01"))
-            for repository, user, _, when in stars
+            (repository, user, at and utc(at), utc("2026-01-01"))
+            for repository, user, _, at in stars
         ),
     )
     warehouse.insert(
@@ -52,17 +52,17 @@ def test_each_star_becomes_a_row_with_its_login(warehouse: Any, build: Any) -> N
     land(
         warehouse,
         ("acme/tools", 30, "cleo", "2020-03-05 12:00:00"),
-        # Not sorted, and in the same second as another.
+        # Out of order; two in the same second.
         ("acme/tools", 10, "ada", "2020-01-31 23:59:59"),
         ("acme/tools", 20, "bob", "2020-01-31 23:59:59"),
-        # One person, two repositories.
+        # A person who starred two repositories.
         ("acme/other", 10, "ada", "2020-02-01 00:00:00"),
-        # Landed twice: the newest counts.
+        # Landed twice: the newest one counts.
         ("acme/other", 40, "dora", "2020-05-01 00:00:00"),
         ("acme/other", 40, "dora", "2020-01-01 00:00:00"),
     )
 
-    result = build(dbt_models, dbt)
+    result = build(dbt_models, dbt, MART)
 
     assert [
         ("acme/other", 10, "ada", utc("2020-02-01 00:00:00")),
@@ -97,28 +97,28 @@ def test_a_failing_dbt_test_is_a_failed_check(warehouse: Any, build: Any) -> Non
         ("acme/tools", 20, None, "2020-01-01 00:00:00"),
     )
 
-    result = build(dbt_models, dbt)
+    result = build(dbt_models, dbt, MART)
 
     assert {"user_id_is_positive", "user_login_is_known"} == result.failed_checks
-    # The one is an error and fails the run, the other only a warning.
+    # user_id_is_positive is an error and fails the run; user_login_is_known is a warning.
     assert not result.success
     assert "user_id_is_positive" in result.error
     assert "user_login_is_known" not in result.error
 
 
-def test_the_table_is_replaced_at_once_or_not_at_all(warehouse: Any, build: Any) -> None:
-    with another_team_creating_the_layer(warehouse.dsn):
-        empty = build(dbt_models, dbt)
+def test_the_table_is_replaced_as_a_whole_or_not_at_all(warehouse: Any, build: Any) -> None:
+    with another_team_creating_the_schema(warehouse.dsn):
+        empty = build(dbt_models, dbt, MART)
     assert {MART: 0} == empty.row_counts
     assert dict.fromkeys(CHECKS, True) == empty.checks
 
     land(warehouse, ("acme/tools", 10, "ada", "2020-01-01 00:00:00"))
     with counting(warehouse.dsn, "mart.mart_gh_stargazer") as seen:
-        build(dbt_models, dbt)
-    assert {0, 1} == seen, "readers found the old table or the new one, at every moment"
+        build(dbt_models, dbt, MART)
+    assert {0, 1} == seen, "readers found the old table or the new one, never none"
 
     land(warehouse, ("acme/tools", 20, "bob", None))
-    broken = build(dbt_models, dbt)
+    broken = build(dbt_models, dbt, MART)
     assert not broken.success
     assert {} == broken.metadata, "nothing was materialized"
     assert 'null value in column "starred_at"' in broken.error
@@ -126,8 +126,8 @@ def test_the_table_is_replaced_at_once_or_not_at_all(warehouse: Any, build: Any)
 
 
 @contextmanager
-def another_team_creating_the_layer(dsn: str) -> Iterator[None]:
-    """At once with us, and first: its transaction ends when we wait for it."""
+def another_team_creating_the_schema(dsn: str) -> Iterator[None]:
+    """Create the schema `mart` in a transaction that ends only when dbt waits for its lock."""
 
     def create() -> None:
         with psycopg.connect(dsn) as other, psycopg.connect(dsn, autocommit=True) as observer:
@@ -138,10 +138,10 @@ def another_team_creating_the_layer(dsn: str) -> Iterator[None]:
             while time.monotonic() < deadline and not over.wait(0.05):
                 waiting = "select from pg_locks where locktype = 'advisory' and not granted"
                 if observer.execute(waiting).fetchone() is not None:
-                    met.set()
+                    waited.set()
                     return
 
-    created, met, over = threading.Event(), threading.Event(), threading.Event()
+    created, waited, over = threading.Event(), threading.Event(), threading.Event()
     team = threading.Thread(target=create)
     team.start()
     try:
@@ -150,12 +150,15 @@ def another_team_creating_the_layer(dsn: str) -> Iterator[None]:
     finally:
         over.set()
         team.join()
-    assert met.is_set(), "dbt never waited for the other team"
+    assert waited.is_set(), "dbt never waited for the other team"
 
 
 @contextmanager
 def counting(dsn: str, table: str) -> Iterator[set[object]]:
-    """Count a table's rows over and over, all through the block; what was found, errors too."""
+    """Count a table's rows again and again until the block ends.
+
+    Yields the set of counts found so far, and of the messages of errors.
+    """
     seen: set[object] = set()
     over = threading.Event()
 

@@ -1,4 +1,4 @@
-"""mart_gh_cumulative and mart_gh_join, built by dbt in a real Postgres: rows in, rows out."""
+"""mart_gh_cumulative and mart_gh_join, which dbt builds in a real Postgres from the rows given."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from freshline import data_time_metadata
 
 CUMULATIVE = "mart/mart_gh_cumulative"
 JOIN = "mart/mart_gh_join"
+BOTH = (CUMULATIVE, JOIN)
 CHECKS = {
     CUMULATIVE: {"one_row_a_month", "stars_are_counted", "cumulative_stars_add_up"},
     JOIN: {
@@ -34,20 +35,20 @@ def utc(text: str) -> datetime:
 
 
 def land(warehouse: Any, *stars: tuple[str, int, str, str]) -> None:
-    """Stars (repository, user, login, when) as ingestion lands them."""
+    """Insert stars (repository, user, login, time) as ingestion lands them."""
     warehouse.insert(
         "postgres.stargazers",
         "repository user_id starred_at _airbyte_extracted_at",
-        *((repository, user, utc(when), utc("2026-01-01")) for repository, user, _, when in stars),
+        *((repository, user, utc(at), utc("2026-01-01")) for repository, user, _, at in stars),
     )
 
 
 def publish(warehouse: Any, *stars: tuple[str | None, int, str, str]) -> None:
-    """Stars (repository, user, login, when) as analytics_core builds its mart."""
+    """Insert stars (repository, user, login, time) as analytics_core publishes them."""
     warehouse.insert(
         "mart.mart_gh_stargazer",
         "repository user_id user_login starred_at",
-        *((repository, user, login, utc(when)) for repository, user, login, when in stars),
+        *((repository, user, login, utc(at)) for repository, user, login, at in stars),
     )
 
 
@@ -59,13 +60,13 @@ def join_of(warehouse: Any) -> list[tuple[Any, ...]]:
     return warehouse.rows("select * from mart.mart_gh_join order by repository, month")
 
 
-def test_stars_by_month_and_repository(warehouse: Any, build: Any) -> None:
+def test_stars_are_counted_by_month_and_repository(warehouse: Any, build: Any) -> None:
     stars = [
         ("acme/tools", 30, "cleo", "2020-04-05 12:00:00"),
-        # Not sorted, and the last second of January in UTC; two in the same second.
+        # Out of order; two in the same second, the last one of January in UTC.
         ("acme/tools", 10, "ada", "2020-01-31 23:59:59"),
         ("acme/tools", 20, "bob", "2020-01-31 23:59:59"),
-        # The first second of February, by someone who starred another repository before.
+        # The first second of February, by somebody who starred another repository before.
         ("acme/other", 10, "ada", "2020-02-01 00:00:00"),
         ("acme/tools", 40, "dora", "2020-04-01 00:00:00"),
         ("acme/other", 20, "bob", "2020-04-30 00:00:00"),
@@ -73,7 +74,7 @@ def test_stars_by_month_and_repository(warehouse: Any, build: Any) -> None:
     land(warehouse, *stars)
     publish(warehouse, *stars)
 
-    result = build(dbt_models, dbt)
+    result = build(dbt_models, dbt, *BOTH)
 
     assert [
         (date(2020, 1, 1), 2, 2),
@@ -84,8 +85,9 @@ def test_stars_by_month_and_repository(warehouse: Any, build: Any) -> None:
     january, february, march, april = (date(2020, month, 1) for month in (1, 2, 3, 4))
     last_second = utc("2020-01-31 23:59:59")
     none = (0, None, None, None)
-    # Stars and running total; stargazers, first and latest star, and whose the latest is; stars
-    # of all repositories, share of them. Nothing before a repository's first star.
+    # After the month: stars and their running total; stargazers, first star, latest star and its
+    # user; stars of all repositories and the share of them. A repository has no rows for the
+    # months before its first star.
     everyone = (1, utc("2020-02-01"), utc("2020-02-01"), "ada")
     others = (1, utc("2020-04-30"), utc("2020-04-30"), "bob")
     first = (2, last_second, last_second, "bob")
@@ -113,15 +115,15 @@ def test_stars_by_month_and_repository(warehouse: Any, build: Any) -> None:
 
 
 def test_a_mart_is_as_old_as_its_oldest_input(warehouse: Any, build: Any, instance: Any) -> None:
-    def read(key: str, data_time: datetime) -> None:
+    def materialize(key: str, data_time: datetime) -> None:
         instance.report_runless_asset_event(
             dg.AssetMaterialization(key.split("/"), metadata=data_time_metadata(data_time))
         )
 
-    read("postgres/stargazers", utc("2026-01-02"))
-    read("mart/mart_gh_stargazer", utc("2026-01-01"))
+    materialize("postgres/stargazers", utc("2026-01-02"))
+    materialize("mart/mart_gh_stargazer", utc("2026-01-01"))
 
-    result = build(dbt_models, dbt)
+    result = build(dbt_models, dbt, *BOTH)
 
     assert {
         CUMULATIVE: utc("2026-01-02").timestamp(),
@@ -130,8 +132,8 @@ def test_a_mart_is_as_old_as_its_oldest_input(warehouse: Any, build: Any, instan
     assert all("freshline/lag_seconds" in found for found in result.metadata.values())
 
 
-def test_inputs_of_different_age_lose_nothing(warehouse: Any, build: Any) -> None:
-    """The join's two inputs are rebuilt at their own pace: each may know months of its own."""
+def test_the_join_keeps_months_that_only_one_input_has(warehouse: Any, build: Any) -> None:
+    """The two inputs are rebuilt at different times, so each may have months of its own."""
     ada, bob, cleo = (
         ("acme/tools", 10, "ada", "2020-01-15 00:00:00"),
         ("acme/tools", 20, "bob", "2020-02-15 00:00:00"),
@@ -145,8 +147,8 @@ def test_inputs_of_different_age_lose_nothing(warehouse: Any, build: Any) -> Non
 
     assert [
         (date(2020, 1, 1), 1, 1, 1, utc("2020-01-15")),
-        (date(2020, 2, 1), 0, 1, 1, None),  # known to mart_gh_cumulative alone
-        (date(2020, 3, 1), 1, 2, 1, utc("2020-03-15")),  # known to mart_gh_stargazer alone
+        (date(2020, 2, 1), 0, 1, 1, None),  # only in mart_gh_cumulative
+        (date(2020, 3, 1), 1, 2, 1, utc("2020-03-15")),  # only in mart_gh_stargazer
     ] == [
         (month, stars, total, everyone, latest)
         for _, month, stars, total, _, _, latest, _, everyone, _ in join_of(warehouse)
@@ -156,29 +158,31 @@ def test_inputs_of_different_age_lose_nothing(warehouse: Any, build: Any) -> Non
     assert dict.fromkeys(CHECKS[JOIN], True) == result.checks
 
 
-def test_no_stars_in_a_developers_schema(
+def test_a_developer_builds_in_schemas_of_their_own(
     warehouse: Any, build: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WAREHOUSE_SCHEMA_PREFIX", "ada_")
 
-    result = build(dbt_models, dbt)
+    result = build(dbt_models, dbt, *BOTH)
 
-    assert {CUMULATIVE: 0, JOIN: 0} == result.row_counts, "keys are the same in every target"
+    assert {CUMULATIVE: 0, JOIN: 0} == result.row_counts, "the keys have no prefix"
     assert dict.fromkeys(ALL_CHECKS, True) == result.checks
     assert [
         ("ada_mart", "mart_gh_cumulative"),
         ("ada_mart", "mart_gh_join"),
-        ("mart", "mart_gh_stargazer"),  # the other team's, read where it is
+        ("mart", "mart_gh_stargazer"),  # the other team's, where that team builds it
     ] == warehouse.rows(
-        "select schemaname, tablename from pg_tables where tablename like 'mart_gh_%' order by 1, 2"
+        "select schemaname, tablename from pg_tables "
+        "where tablename in ('mart_gh_cumulative', 'mart_gh_join', 'mart_gh_stargazer') "
+        "order by 1, 2"
     )
 
 
-def test_a_broken_contract_stops_the_model_it_breaks(warehouse: Any, build: Any) -> None:
+def test_a_row_against_the_contract_fails_its_model_alone(warehouse: Any, build: Any) -> None:
     land(warehouse, ("acme/tools", 10, "ada", "2020-01-01 00:00:00"))
     publish(warehouse, (None, 10, "ada", "2020-01-01 00:00:00"))
 
-    result = build(dbt_models, dbt)
+    result = build(dbt_models, dbt, *BOTH)
 
     assert not result.success
     assert {CUMULATIVE: 1} == result.row_counts
