@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-# The servers that tests start, and the helpers beside this file.
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "tests")]
+# Fixtures that start the stack's servers, the package `support`, and the tools under test.
+sys.path[:0] = [str(ROOT / folder) for folder in ("devstack/testing", "tests", "tools")]
 pytest_plugins = ["devstack_fixtures"]

@@ -1,4 +1,4 @@
-"""The newcomer's commands, run as a newcomer runs them."""
+"""The commands of a newcomer: `make demo`, `make dev` and the others of the Makefile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.processes import Daemon
 from support.stars import write_stars
 
 DEMO_SECONDS = 600
-# What an exported setting of somebody's own server, or the `.env` of a running `make dev`, says.
+# Settings of other servers, such as somebody exports or a running `make dev` writes into `.env`.
 ELSEWHERE = {
     "DAGSTER_PG_HOST": "127.0.0.1",
     "DAGSTER_PG_PORT": "1",
@@ -27,7 +27,7 @@ ELSEWHERE = {
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """Links to all of this checkout, with tools and an `.env` of its own."""
+    """A folder with links to this checkout, but with an `.env` and a copy of tools/ of its own."""
     for path in ROOT.iterdir():
         if path.name not in (".env", ".git", ".local", ".tox", "tools"):
             (tmp_path / path.name).symlink_to(path)
@@ -37,8 +37,8 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_demo_shows_one_pass_and_touches_no_other_stack(checkout: Path, tmp_path: Path) -> None:
-    """With servers elsewhere both in the environment and in `.env`, of which none answers."""
+def test_demo_shows_one_pass_and_uses_no_other_stack(checkout: Path, tmp_path: Path) -> None:
+    """The environment and `.env` name other servers, where nothing answers."""
     months = write_stars(tmp_path / "stars.csv", 60)
     environment = {**os.environ, **ELSEWHERE, "DEVSTACK_STARS": "stars.csv"}
     demo = Daemon(
@@ -61,7 +61,7 @@ def test_the_demo_shows_one_pass_and_touches_no_other_stack(checkout: Path, tmp_
         assert asset in said
 
 
-def test_a_port_that_is_taken_is_named_with_the_way_out(checkout: Path) -> None:
+def test_dev_names_a_taken_port_and_how_to_choose_another(checkout: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -72,27 +72,29 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(checkout: Path) -> None:
     assert "DAGSTER_PORT=3001 make dev" in said
 
 
-def test_a_port_that_is_none_is_named_with_the_way_out(checkout: Path) -> None:
+def test_dev_refuses_a_port_that_is_not_a_number(checkout: Path) -> None:
     said = refusal(checkout, DAGSTER_PORT="http")
 
     assert said == "DAGSTER_PORT=http is no port. Choose a number: DAGSTER_PORT=3001 make dev\n"
 
 
-def test_a_setting_that_says_two_things_is_refused(checkout: Path) -> None:
+def test_dev_refuses_a_setting_with_different_values_in_dotenv_and_environment(
+    checkout: Path,
+) -> None:
     said = refusal(checkout, **{**ELSEWHERE, "AIRBYTE_URL": "https://airbyte.example.com"})
 
-    assert said.startswith("AIRBYTE_URL: the environment says something else than .env")
+    assert said.startswith("AIRBYTE_URL: the environment and .env have different values")
     assert "example" not in said
 
 
-def test_a_setting_of_the_stack_may_be_another_for_once(checkout: Path) -> None:
+def test_dev_accepts_a_setting_of_the_stack_that_differs_from_dotenv(checkout: Path) -> None:
     said = refusal(checkout, DEVSTACK_STARS="today.csv", DAGSTER_PORT="http")
 
     assert said.startswith("DAGSTER_PORT=http is no port")
 
 
 def refusal(checkout: Path, **settings: str) -> str:
-    """What `make dev` says when it does not start, inside a stack that it need not have."""
+    """Return what `make dev` prints when it refuses to start; no stack is needed for that."""
     environment = {**os.environ, "DAGSTER_PORT": str(free_port()), **settings}
     answer = run([HOST_BIN / "python", checkout / "tools" / "dev.py"], env=environment)
     assert answer.returncode == 1
@@ -116,7 +118,7 @@ def run(command: list[str | Path], **options: Any) -> subprocess.CompletedProces
     ],
     ids=" ".join,
 )
-def test_what_is_missing_is_named_with_the_way_out(
+def test_make_names_what_is_missing_and_what_to_do(
     tmp_path: Path, words: list[str], said: str
 ) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)

@@ -19,9 +19,7 @@ print(json.dumps({
 
 
 @pytest.mark.parametrize("location", LOCATIONS)
-def test_a_locations_environment_holds_no_other_locations_package(
-    location: str, tmp_path: Path
-) -> None:
+def test_an_environment_has_no_package_of_another_location(location: str, tmp_path: Path) -> None:
     python = ROOT / location / ".venv" / "bin" / "python"
 
     # In another folder: what lies in the current one would be importable.
@@ -40,7 +38,7 @@ def test_a_locations_environment_holds_no_other_locations_package(
 
 
 @pytest.mark.parametrize("location", LOCATIONS)
-def test_no_location_imports_another(location: str) -> None:
+def test_a_location_imports_no_other(location: str) -> None:
     others = [name for name in LOCATIONS if name != location]
 
     for file in (ROOT / location / "src").rglob("*.py"):

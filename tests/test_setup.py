@@ -1,4 +1,4 @@
-"""Set-up says what is wrong and what to do, and does nothing twice."""
+"""tools/setup.py: names each problem with a way out, and does nothing twice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from projects import Project, find_projects
 from support.dagster import ROOT
 
 
 @pytest.fixture
-def setup(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(ROOT / "tools")
+def setup() -> ModuleType:
+    """The module, loaded anew."""
     spec = importlib.util.spec_from_file_location("workspace_setup", ROOT / "tools" / "setup.py")
     assert spec is not None
     assert spec.loader is not None
@@ -38,12 +39,12 @@ def checkout(tmp_path: Path, setup: ModuleType, monkeypatch: pytest.MonkeyPatch)
     return tmp_path
 
 
-def is_stale(setup: ModuleType) -> bool:
-    (team,) = setup.choose_projects(["team"])
-    return bool(setup.is_stale(team))
+def is_stale(setup: ModuleType, name: str) -> bool:
+    (project,) = setup.choose_projects([name])
+    return bool(setup.is_stale(project))
 
 
-def test_a_python_that_is_too_old_is_named_with_the_way_out(
+def test_setup_refuses_an_old_python_and_says_how_to_name_another(
     setup: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "OLDEST_PYTHON", (sys.version_info.major, 99))
@@ -52,7 +53,7 @@ def test_a_python_that_is_too_old_is_named_with_the_way_out(
         setup.main([])
 
 
-def test_a_python_without_venv_is_named_with_the_package_that_brings_it(
+def test_setup_refuses_a_python_without_venv_and_names_the_package(
     setup: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ensurepip", None)
@@ -61,12 +62,12 @@ def test_a_python_without_venv_is_named_with_the_package_that_brings_it(
         setup.main([])
 
 
-def test_an_unknown_project_is_refused_with_the_ones_there_are(setup: ModuleType) -> None:
+def test_setup_refuses_an_unknown_project_and_lists_the_known_ones(setup: ModuleType) -> None:
     with pytest.raises(SystemExit, match=r"No project is called ingest\.\n.*ingestion"):
         setup.main(["ingest"])
 
 
-def test_a_full_disk_is_noticed_before_anything_is_installed(
+def test_setup_refuses_a_full_disk_before_it_installs_anything(
     setup: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(setup, "NEEDED_BYTES", 10**18)
@@ -77,7 +78,7 @@ def test_a_full_disk_is_noticed_before_anything_is_installed(
     assert not (checkout / "team" / ".venv").exists()
 
 
-def test_setting_up_twice_does_nothing_the_second_time(
+def test_setup_does_nothing_the_second_time(
     setup: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     setup.main(["team"])
@@ -90,7 +91,7 @@ def test_setting_up_twice_does_nothing_the_second_time(
     assert made == (checkout / "team" / ".venv" / ".setup").stat().st_mtime_ns
 
 
-def test_a_half_finished_environment_is_made_anew(
+def test_setup_makes_a_half_finished_environment_anew(
     setup: ModuleType, checkout: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     half = checkout / "team" / ".venv" / "bin"
@@ -103,19 +104,22 @@ def test_a_half_finished_environment_is_made_anew(
     assert subprocess.run([python, "-c", ""], check=False).returncode == 0
 
 
-def test_a_changed_lock_file_makes_its_own_environment_stale_and_no_other(
+def test_an_environment_is_stale_when_its_lock_file_has_changed(
     setup: ModuleType, checkout: Path
 ) -> None:
-    setup.main(["team"])
-    assert not is_stale(setup)
+    (checkout / "other").mkdir()
+    shutil.copy(checkout / "team" / "requirements.lock", checkout / "other")
+    setup.main(["team", "other"])
+    assert not is_stale(setup, "team")
 
     with (checkout / "team" / "requirements.lock").open("a") as lock:
         lock.write("# changed\n")
 
-    assert is_stale(setup)
+    assert is_stale(setup, "team")
+    assert not is_stale(setup, "other")
 
 
-def test_a_package_that_cannot_be_installed_is_one_message(
+def test_setup_reports_a_package_that_cannot_be_installed(
     setup: ModuleType, checkout: Path
 ) -> None:
     lock = checkout / "team" / "requirements.lock"
@@ -124,4 +128,31 @@ def test_a_package_that_cannot_be_installed_is_one_message(
     with pytest.raises(SystemExit, match=r"Could not install team's packages:(.|\n)*goes on where"):
         setup.main(["team"])
 
-    assert is_stale(setup)
+    assert is_stale(setup, "team")
+
+
+def test_a_folder_with_a_lock_file_is_a_project(tmp_path: Path) -> None:
+    (tmp_path / "requirements.lock").touch()
+    (tmp_path / "notes").mkdir()
+    package = tmp_path / "analytics_growth" / "src" / "analytics_growth"
+    package.mkdir(parents=True)
+    (package / "prepare.py").touch()
+    folder = tmp_path / "analytics_growth"
+    (folder / "requirements.lock").touch()
+    (folder / "pyproject.toml").write_text(
+        """
+        dependency-groups = { test = ["pytest"] }
+        build-system = { requires = ["hatchling"] }
+        tool.uv.sources.freshline = { path = "../shared", editable = true }
+        """
+    )
+
+    projects = find_projects(tmp_path)
+
+    assert [".", "analytics_growth"] == list(projects)
+    assert projects["analytics_growth"] == Project(
+        name="analytics_growth",
+        lock_inputs=("pyproject.toml", "--group", "test"),
+        local_packages=("shared", "analytics_growth"),
+        prepare=("-m", "analytics_growth.prepare"),
+    )

@@ -1,4 +1,4 @@
-"""Run `dagster dev` over the workspace: what `make dev` starts inside `devstack run`."""
+"""Run `dagster dev` on the workspace: what `make dev` starts inside `devstack run`."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ BIN = ROOT / ".venv" / "bin"
 HOST = "127.0.0.1"
 PORT = os.environ.get("DAGSTER_PORT", "3000")
 STARTUP_SECONDS = 180
-# `dg dev`, which Dagster recommends instead, wants a workspace of `dg` projects.
-QUIET = "ignore:Function `dev_command` is superseded"
+# Dagster recommends `dg dev`, which needs a workspace of `dg` projects.
+IGNORED_WARNING = "ignore:Function `dev_command` is superseded"
 
 
 def main() -> int:
-    refuse_two_opinions()
+    refuse_conflicting_settings()
     refuse_a_bad_port()
-    warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), QUIET]))
+    warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), IGNORED_WARNING]))
     environment = {**os.environ, "DAGSTER_HOME": str(ROOT), "PYTHONWARNINGS": warnings}
-    limits = [sys.executable, ROOT / "tools" / "limits.py"]
+    limits: list[str | Path] = [sys.executable, ROOT / "tools" / "limits.py"]
     subprocess.run(limits, env=environment, check=True)
-    command = [BIN / "dagster", "dev", "-w", "workspace.yaml", "-h", HOST, "-p", PORT]
-    # Its warnings are enough here: every tick is in the UI.
+    command: list[str | Path] = [BIN / "dagster", "dev", "-w", "workspace.yaml"]
+    command += ["-h", HOST, "-p", PORT]
+    # Warnings are enough here: the UI shows every tick.
     command += ["--log-level", "warning", "--code-server-log-level", "warning"]
     dagster = subprocess.Popen(command, cwd=ROOT, env=environment)
     signal.signal(signal.SIGTERM, lambda *_: dagster.send_signal(signal.SIGINT))
@@ -41,7 +42,7 @@ def main() -> int:
         try:
             return dagster.wait()
         except KeyboardInterrupt:
-            continue  # the terminal has told dagster as well; wait for it to stop
+            continue  # Ctrl-C reaches dagster too, which then stops
 
 
 def refuse_a_bad_port() -> None:
@@ -58,11 +59,12 @@ def refuse_a_bad_port() -> None:
             )
 
 
-def refuse_two_opinions() -> None:
-    """Dagster lays `.env` over the environment; to everything else the environment comes first.
+def refuse_conflicting_settings() -> None:
+    """Exit if a variable has one value in `.env` and another in the environment.
 
-    A setting that says two things would have one half of the workspace talk to one server and
-    the other half to another. The stack's own settings are nothing to Dagster.
+    Dagster takes the value in `.env`, everything else the one in the environment: half of the
+    workspace would use one server, half the other. Variables of the stack (`DEVSTACK_...`) may
+    differ, because Dagster does not read them.
     """
     file = dotenv_values(ROOT / ".env", interpolate=False)
     names = [
@@ -72,13 +74,13 @@ def refuse_two_opinions() -> None:
     ]
     if names:
         sys.exit(
-            f"{', '.join(names)}: the environment says something else than .env, which Dagster "
-            "would believe. Write what you mean into .env, and unset it outside."
+            f"{', '.join(names)}: the environment and .env have different values, and Dagster "
+            "would take those of .env. Write the right ones there; unset them in the environment."
         )
 
 
 def announce(dagster: subprocess.Popen[bytes]) -> None:
-    """Say where the UI is, once it answers."""
+    """Print the addresses of the UI as soon as it answers."""
     url = f"http://{HOST}:{PORT}"
     deadline = time.monotonic() + STARTUP_SECONDS
     while dagster.poll() is None and time.monotonic() < deadline:

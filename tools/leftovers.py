@@ -1,4 +1,4 @@
-"""List the processes that belong to this checkout: exit 1 if any is still there."""
+"""List the processes of this checkout that still run; exit status 1 if there is one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ def main() -> None:
 
 
 def processes() -> list[tuple[int, str]]:
-    """Process ids with their programs and arguments, this one and its ancestors left out."""
+    """Return every process by id, with its program and arguments.
+
+    This process and its ancestors are left out.
+    """
     ours = ancestors()
     rows = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
+        with contextlib.suppress(OSError):  # it has ended, or belongs to another user
             line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             executable = (folder / "exe").readlink()
             if int(folder.name) not in ours:
@@ -31,6 +34,7 @@ def processes() -> list[tuple[int, str]]:
 
 
 def ancestors() -> set[int]:
+    """Return the ids of this process and of those that started it."""
     pid, found = os.getpid(), set()
     while pid > 0:
         found.add(pid)

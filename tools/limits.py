@@ -1,4 +1,7 @@
-"""Set the limits of pools that differ from dagster.yaml's default; they live in the instance."""
+"""Set the limits of the pools that differ from the default in dagster.yaml.
+
+The instance keeps them in its database; dagster.yaml has no place for them.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,17 @@ from dotenv import load_dotenv
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {"warehouse": 4}
-"""How many runs at once: as many as dagster.yaml starts at all, so that no team waits for
-another team's build. The default of 1 is right for a connection."""
+"""How many runs of a pool may run at once. Four is what dagster.yaml allows altogether, so no team
+waits for another team's build. A connection keeps the default, 1."""
 
 
 def main() -> None:
     load_dotenv(ROOT / ".env")
     os.environ.setdefault("DAGSTER_HOME", str(ROOT))
     for pool, limit in LIMITS.items():
-        command = [ROOT / ".venv" / "bin" / "dagster", "instance", "concurrency", "set"]
-        done = subprocess.run(
-            [*command, pool, str(limit)], cwd=ROOT, capture_output=True, text=True, check=False
-        )
+        command: list[str | Path] = [ROOT / ".venv" / "bin" / "dagster", "instance"]
+        command += ["concurrency", "set", pool, str(limit)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"The limit of pool {pool} could not be set:\n{done.stderr.strip()}")
 

@@ -1,8 +1,8 @@
-"""A workspace of one's own: the stack on free ports with its data in a folder, and `dagster dev`.
+"""A separate stack and `dagster dev`, for `make demo` and `bench/soak.py`.
 
-What `make demo` and `bench/soak.py` stand on. They neither need nor disturb a running `make dev`
-or a server of yours, and always start from nothing: a program starts itself again inside the
-stack, whose settings it then finds in its environment.
+The stack has free ports and keeps its data in a folder that is emptied first, so these programs
+neither need nor disturb a running `make dev` or a server of yours. A program calls `run_inside` to
+start itself again inside the stack, and then finds the stack's settings in its environment.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ from projects import read_locations
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
-YOURS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_")
-"""How settings begin that may point at servers which are not the stack's."""
+SERVER_SETTINGS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_")
+"""Prefixes of the variables that may name servers other than the stack's."""
 
 
 def run_inside(state: Path, command: Sequence[str]) -> int:
-    """Empty the folder `state`, run `command` inside a stack that keeps its data there, and
-    return its exit status."""
+    """Run `command` inside a new stack with its data in the folder `state`, which is emptied first.
+
+    Return the exit status of the command.
+    """
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(YOURS)}
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(SERVER_SETTINGS)
+    }
     environment["DEVSTACK_ROOT"] = str(state)
     for name in ("POSTGRES", "AIRBYTE", "GITHUB"):
         environment[f"DEVSTACK_{name}_PORT"] = str(_free_port())
@@ -45,13 +49,15 @@ def run_inside(state: Path, command: Sequence[str]) -> int:
 
 @contextmanager
 def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`dagster dev` over the three code locations, from inside the stack, with its instance in
-    `state` (also for this process) and its output in `log_of(state)`."""
-    lay_out(state)
+    """Run `dagster dev` on all code locations, inside the stack, until the block ends.
+
+    Its instance is in the folder `state`, for this process too; its output is in `log_of(state)`.
+    """
+    link_checkout(state)
     os.environ["DAGSTER_HOME"] = str(state)
     subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
     program = ROOT / ".venv" / "bin" / "dagster"
-    command = [program, "dev", "-w", "workspace.yaml", "-p", str(_free_port())]
+    command: list[str | Path] = [program, "dev", "-w", "workspace.yaml", "-p", str(_free_port())]
     with log_of(state).open("wb") as output:
         dagster = subprocess.Popen(command, cwd=state, stdout=output, stderr=output)
     try:
@@ -61,9 +67,12 @@ def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
         dagster.wait()
 
 
-def lay_out(state: Path) -> None:
-    """Let `state` look like the checkout to Dagster, but for one file: Dagster lays the `.env` of
-    the folder that it is started in, which is that of `make dev`, over its environment."""
+def link_checkout(state: Path) -> None:
+    """Make the folder `state` look like the checkout to Dagster, but without its `.env`.
+
+    Dagster reads the `.env` of the folder in which it starts. The checkout's is for `make dev`, and
+    would replace the settings of this stack.
+    """
     for name in ("workspace.yaml", "dagster.yaml"):
         shutil.copy(ROOT / name, state)
     for location in read_locations(ROOT):
@@ -71,10 +80,12 @@ def lay_out(state: Path) -> None:
 
 
 def log_of(state: Path) -> Path:
+    """Return the file with the output of `dagster dev`."""
     return state / "dagster.log"
 
 
 def connect_to_warehouse() -> psycopg.Connection[tuple[Any, ...]]:
+    """Connect to the warehouse that the environment names; each statement commits by itself."""
     return psycopg.connect(
         host=os.environ["WAREHOUSE_HOST"],
         port=os.environ["WAREHOUSE_PORT"],

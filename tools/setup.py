@@ -75,6 +75,7 @@ def check_python() -> None:
 
 
 def wait_for(lock: TextIO) -> None:
+    """Take the lock, as soon as no other set-up of this checkout holds it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -93,7 +94,7 @@ def check_disk() -> None:
 
 
 def install_uv() -> None:
-    """Install uv at the version and hashes that the host's lock file names."""
+    """Install uv with the version and hashes of the host's lock file."""
     pin = uv_pin()
     stamp = UV.parent.parent / ".pin"
     if UV.exists() and stamp.exists() and stamp.read_text() == pin:
@@ -111,6 +112,7 @@ def install_uv() -> None:
 
 
 def uv_pin() -> str:
+    """Return the lines of the host's lock file that pin uv."""
     lines = (ROOT / "requirements.lock").read_text().splitlines()
     start = next(i for i, line in enumerate(lines) if line.startswith("uv=="))
     length = next(i for i, line in enumerate(lines[start:]) if not line.endswith("\\"))
@@ -167,6 +169,7 @@ def python_of(project: Project) -> Path:
 
 
 def run(command: list[str], purpose: str) -> None:
+    """Run a command; if it fails, exit with its output and `purpose`, a verb and its object."""
     # An environment that the caller has activated must not become the target of uv.
     environment = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     result = subprocess.run(

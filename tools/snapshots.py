@@ -45,17 +45,18 @@ def deployed(before: str, locations: list[str]) -> str:
 
 
 def write_contracts() -> bool:
-    """Return whether all locations could be loaded; says which not."""
-    command = [ROOT / ".venv" / "bin" / "freshline", "contract", "write"]
+    """Have freshline write every contract.json; return whether all locations could be loaded."""
+    command: list[str | Path] = [ROOT / ".venv" / "bin" / "freshline", "contract", "write"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def write_lineage(location: str) -> bool:
-    """Have the location's own test accept its lineage; return whether it could."""
+    """Have the location's own test write its lineage.json; return whether that worked."""
     folder = ROOT / location
     file = folder / "tests" / "lineage.json"
     before = file.read_bytes() if file.exists() else b""
-    command = [folder / ".venv" / "bin" / "python", "-m", "pytest", "-q", "--no-header"]
+    command: list[str | Path] = [folder / ".venv" / "bin" / "python", "-m", "pytest"]
+    command += ["-q", "--no-header"]
     command += ["tests/test_definitions.py", "-k", "reviewed", "--write-lineage"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:

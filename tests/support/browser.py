@@ -1,4 +1,4 @@
-"""The UI in a real browser: Debian's chromium, headless, and nothing but loopback."""
+"""Dagster's UI in a real browser: headless Chromium, which connects to loopback only."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from urllib.parse import quote
 
 from playwright.sync_api import sync_playwright
 
-# Without these, Chromium looks up its maker's hosts at every start.
-QUIET = [
+# Without these, Chromium connects to its maker's servers at each start.
+ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-gpu",
     "--disable-quic",
     "--disable-sync",
     "--no-first-run",
-    # It refuses to run as root otherwise.
+    # Chromium does not run as root with its sandbox.
     "--no-sandbox",
 ]
 
@@ -31,22 +31,25 @@ class Lineage:
 
 
 def chromium() -> str | None:
-    """The installed browser; None if there is none."""
+    """Return the path of the installed browser; None if there is none."""
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def look_at_lineage(
     url: str, groups: Sequence[str], wanted: Sequence[str], picture: Path
 ) -> Lineage:
-    """Open the lineage of all locations, wait until every wanted name shows, take a picture."""
+    """Open the lineage of all locations and wait until every wanted name is on the page.
+
+    Save a screenshot as `picture`; return what the page shows.
+    """
     executable = chromium()
     assert executable is not None
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 2200, "height": 1100})
-        # Groups are drawn folded unless the address unfolds them.
-        unfolded = ",".join(f"global@global:{group}" for group in groups)
-        page.goto(f"{url}/asset-groups?expanded={quote(unfolded)}")
+        # The page shows groups closed unless the address names them.
+        expanded = ",".join(f"global@global:{group}" for group in groups)
+        page.goto(f"{url}/asset-groups?expanded={quote(expanded)}")
         for name in wanted:
             page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
         page.screenshot(path=picture)

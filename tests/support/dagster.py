@@ -1,4 +1,4 @@
-"""A running Dagster over several code locations, seen through its GraphQL as people see it."""
+"""A running Dagster with several code locations, and its GraphQL API."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ LOCATIONS: list[str] = [
 
 
 def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -31,7 +32,7 @@ def free_port() -> int:
 
 
 class GraphQL:
-    """The webserver's API."""
+    """The API of a webserver."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -53,7 +54,7 @@ class GraphQL:
             return False
 
     def locations(self) -> dict[str, str]:
-        """Load status of each code location, or the error that it failed with."""
+        """Return the load status of each code location, or the error that it failed with."""
         query = """{ workspaceOrError { ... on Workspace { locationEntries {
             name loadStatus locationOrLoadError {
               __typename ... on PythonError { message } } } } } }"""
@@ -64,7 +65,7 @@ class GraphQL:
         }
 
     def assets(self) -> dict[str, dict[str, Any]]:
-        """Every node of the global lineage by key."""
+        """Return every node of the global lineage by its key, `layer/name`."""
         query = """{ assetNodes {
             assetKey { path } isExecutable
             repository { location { name } } dependencyKeys { path }
@@ -105,7 +106,7 @@ class GraphQL:
         return run
 
     def runs(self, **filters: Any) -> list[dict[str, Any]]:
-        """Runs, newest first."""
+        """Return the runs, newest first; at most 500."""
         query = """query($filter: RunsFilter) { runsOrError(filter: $filter, limit: 500) {
             ... on Runs { results { runId status creationTime startTime endTime
               tags { key value } assetSelection { path } } } } }"""
@@ -115,7 +116,7 @@ class GraphQL:
 
 @dataclass(frozen=True)
 class CodeLocation:
-    """A code location that a test serves by itself."""
+    """A code location that the test serves."""
 
     name: str
     python: Path
@@ -130,7 +131,7 @@ class CodeLocation:
 
 
 class Dagster:
-    """Webserver and daemon of the host, over the code servers given."""
+    """The webserver, the daemon, and a code server for each location."""
 
     def __init__(
         self, locations: Sequence[CodeLocation], *, home: Path, env: Mapping[str, str]
@@ -169,7 +170,7 @@ class Dagster:
         await_port(self.servers[name], self.locations[name].port, seconds=120)
 
     def stop_webserver(self) -> None:
-        """Freshness must not need it."""
+        """Kill the webserver, which freshness does not need."""
         self._host[0].kill()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Processes that a test starts, each in a session of its own so that nothing is left behind."""
+"""Programs that a test starts, each in a session of its own so that all of it can be ended."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.waiting import wait_until
 
 
 class Daemon:
-    """A long-running program whose output goes to a file."""
+    """A program that runs for long, with its output in a file."""
 
     def __init__(
         self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], log: Path
@@ -31,7 +31,7 @@ class Daemon:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # A shell's background jobs, these tests perhaps, hand on that SIGINT is ignored.
+                # A shell starts background jobs, perhaps these tests, with SIGINT ignored.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
 
@@ -46,23 +46,23 @@ class Daemon:
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """End it, and all that it started, as a crash of the machine would."""
+        """Kill the program and all that it started, as a crash of the machine would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def interrupt(self, seconds: float = 60) -> int:
-        """End it as Ctrl-C on a terminal does, and return its exit status."""
+        """Interrupt the program as Ctrl-C on a terminal does; return its exit status."""
         if self.is_running():
             os.killpg(self._process.pid, signal.SIGINT)
         return self._process.wait(seconds)
 
     def wait(self, seconds: float) -> int:
-        """Wait for it to end by itself, and return its exit status."""
+        """Wait at most `seconds` for the program to end; return its exit status."""
         return self._process.wait(seconds)
 
     def members(self) -> set[int]:
-        """Process ids, zombies excepted, of the session that it leads."""
+        """Return the process ids of the program and all that it started, without zombies."""
         found = set()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -72,7 +72,7 @@ class Daemon:
         return found
 
     def listens_at(self) -> set[IPv4Address | IPv6Address]:
-        """Where it, or a program that it started, takes TCP connections (Linux)."""
+        """Return the addresses at which the program, or one that it started, listens for TCP."""
         sockets = set()
         for pid in self.members():
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
@@ -88,10 +88,11 @@ class Daemon:
 
 
 _LISTEN = "0A"
+"""The state in /proc/net/tcp."""
 
 
 def _address(words: str) -> IPv4Address | IPv6Address:
-    """As the kernel writes it: in hexadecimal, each 32 bits in the order of the machine."""
+    """Read an address of /proc/net/tcp: hexadecimal, each 32 bits in the machine's byte order."""
     parts = [bytes.fromhex(words[start : start + 8]) for start in range(0, len(words), 8)]
     if sys.byteorder == "little":
         parts = [part[::-1] for part in parts]
@@ -101,7 +102,7 @@ def _address(words: str) -> IPv4Address | IPv6Address:
 
 
 def await_port(daemon: Daemon, port: int, *, seconds: float) -> None:
-    """Wait until `daemon` listens on `port`; fail with what it printed if it ends instead."""
+    """Wait until something listens on `port`; fail with the output of `daemon` if that ends."""
 
     def listens() -> bool:
         assert daemon.is_running(), daemon.output()

@@ -1,8 +1,8 @@
-"""A code location whose assets take a second: what one team's `definitions.py` boils down to.
+"""A code location whose assets take a second each, as small as a `definitions.py` can be.
 
-A test puts a copy for each location beside a JSON file of the same name. The root writes the
-moment at which it began reading as a row; every other asset copies the oldest of its inputs'
-newest rows, so that the newest row in a mart *is* its data time.
+A test makes a copy for each location, beside a JSON file of the same name. An asset without inputs
+writes a row with the time at which it began to read. Any other asset takes the newest row of each
+input and copies the oldest of these, so the newest row of an asset is its data time.
 """
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.

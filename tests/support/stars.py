@@ -1,4 +1,4 @@
-"""Star events to feed the GitHub stand-in."""
+"""Star events for the GitHub stand-in."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ START = datetime(2026, 1, 20, tzinfo=UTC)
 
 
 def write_stars(path: Path, count: int, later: int = 0) -> Counter[str]:
-    """Write `count` events and `later` ones that came after them all; return stars a month.
+    """Write `count` events, and `later` more that are all newer; return the stars of each month.
 
-    Unsorted, with ties on the second, and with a month (March) in which nobody starred. The
-    first events are the same whatever comes later.
+    The events are not sorted. Some are in the same second, and March has none. The first `count`
+    are the same for every value of `later`.
     """
     chance = random.Random(7)
     rows = []
     for number in range(1, count + later + 1):
         day = chance.choice([*range(40), *range(75, 120)] if number <= count else range(120, 140))
-        # Few distinct seconds: about one star in three shares its second with another.
+        # There are so few seconds that about one star in three shares its second with another.
         at = START + timedelta(days=day, seconds=60 * chance.randrange(20))
         rows.append([REPOSITORY, 1000 + number, f"gazer-{number:04}", f"{at:%Y-%m-%dT%H:%M:%SZ}"])
     months = Counter(row[3][:7] for row in rows)

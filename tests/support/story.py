@@ -1,4 +1,4 @@
-"""The stage for a story of freshness: three small code locations and what they materialize."""
+"""A story of freshness: small code locations, and what they materialize in each chapter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEMPLATE = Path(__file__).with_name("quick_location.py")
 
 @dataclass(frozen=True)
 class Made:
-    """One materialization, as the event log has it. Points in time in epoch seconds."""
+    """One materialization in the event log. Times are in epoch seconds, `lag` is in seconds."""
 
     key: str
     id: int
@@ -29,25 +29,31 @@ class Made:
     data_time: float | None
     lag: float | None
     newest: float
-    """The newest row that the asset's table held."""
+    """The newest row in the asset's table: when its data was read at the source."""
     inputs: Mapping[str, int]
-    """The versions consumed: event log id by upstream key."""
+    """The versions that it was made from: event log id by upstream key."""
 
 
 @dataclass
 class Story:
-    """When each chapter began, and all that was materialized."""
+    """The beginning of each chapter (epoch seconds), and all materializations, oldest first."""
 
     chapters: dict[str, float] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
 
     def of(self, key: str, begin: str, end: str | None = None) -> list[Made]:
-        """Materializations of `key` between the beginnings of two chapters, oldest first."""
+        """Return the materializations of `key` since one chapter began and before another did.
+
+        The oldest is first. Without `end`, the list goes on to the newest.
+        """
         until = self.chapters[end] if end else float("inf")
         return [m for m in self.made if m.key == key and self.chapters[begin] <= m.at < until]
 
     def told(self) -> str:
-        """All of it, a line an event: seconds since the beginning, and how old the data was."""
+        """Return the story as text, a line for each event.
+
+        A line has the seconds since the beginning and how old the data was.
+        """
         begin = min(self.chapters.values())
         lines = [(at, f"-- {name}") for name, at in self.chapters.items()]
         lines += [(m.at, f"{m.key}, {m.at - m.newest:.1f} s old, {m.run_id}") for m in self.made]
@@ -55,7 +61,7 @@ class Story:
 
 
 class Stage:
-    """Three code locations, each on a Dagster minor version of its own, over one instance."""
+    """Code locations with one instance, each with a Dagster version of its own."""
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str], deps: Mapping[str, list[str]]
@@ -68,14 +74,17 @@ class Stage:
         self.environment = environment
 
     def add(self, location: str, dagster: str, assets: Mapping[str, float | None]) -> None:
-        """A location on a version of Dagster; each of its assets with a maximum lag in minutes."""
+        """Add a location with a version of Dagster.
+
+        `assets` has the maximum lag of each asset, in minutes; None for no policy.
+        """
         file = self.folder / f"{location}.py"
         shutil.copy(TEMPLATE, file)
         self.write(location, assets)
         self._locations.append(CodeLocation(location, python_with(dagster), file, free_port()))
 
     def write(self, location: str, assets: Mapping[str, float | None]) -> None:
-        """What the location's definitions are to be, from its next (re)load on."""
+        """Write the assets that the location has from its next load on."""
         rows = [
             {"key": key, "deps": self._deps[key], "minutes": minutes}
             for key, minutes in assets.items()
@@ -104,7 +113,7 @@ class Stage:
             raise TimeoutError(f"{error}. So far:\n{self.story.told()}") from error
 
     def await_age(self, key: str, seconds: float) -> None:
-        """Wait until the newest row of `key` is that old."""
+        """Wait until the newest row of `key` is older than `seconds`."""
 
         def is_old() -> bool:
             self.read()
@@ -114,7 +123,7 @@ class Stage:
         wait_until(is_old, f"{key} is {seconds:.0f} s old", seconds=seconds + 60, every=2)
 
     def read(self) -> None:
-        """Read the event log anew."""
+        """Read all materializations from the event log again."""
         with dg.DagsterInstance.from_config(str(self.folder)) as instance:
             made = [made for key in self._deps for made in _materializations(instance, key)]
         self.story.made = sorted(made, key=lambda made: made.id)

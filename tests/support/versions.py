@@ -1,4 +1,4 @@
-"""Environments with freshline on several Dagster minor versions, made once a checkout."""
+"""Environments with freshline and different Dagster versions, made once for a checkout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UV = ROOT / ".venv" / "bin" / "uv"
 
 
 def python_with(dagster: str) -> Path:
-    """The Python of an environment that holds this Dagster, dagster-postgres and freshline."""
+    """Return the Python of an environment with this Dagster, dagster-postgres and freshline."""
     environment = ROOT / ".local" / "dagster-versions" / dagster
     python = environment / "bin" / "python"
     ready = environment / ".ready"

@@ -1,4 +1,4 @@
-"""Await a condition instead of sleeping for a guess."""
+"""Waiting for a condition, instead of sleeping for a guessed time."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T | None], what: str, *, seconds: float, every: float = 0.5
 ) -> T:
-    """Return the first truthy answer of `condition`.
+    """Call `condition` every `every` seconds until its answer is true; return that answer.
 
-    Raises:
-        TimeoutError: there was none within `seconds`; names `what` and the last answer.
+    Raise `TimeoutError` after `seconds`; its text has `what` and the last answer.
     """
     deadline = time.monotonic() + seconds
     while True:

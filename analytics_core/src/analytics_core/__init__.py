@@ -1,4 +1,4 @@
-"""Team analytics_core: dbt_project_1."""
+"""The code location of team analytics_core, which owns dbt_project_1."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`python -m analytics_core.prepare` makes dbt_project_1 ready to load, anew after changes."""
+"""Run as `python -m analytics_core.prepare`: make dbt_project_1 ready to load."""
 
 from freshline import prepare_dbt
 

@@ -1,4 +1,4 @@
-"""Team analytics_marts: dbt_project_2."""
+"""The code location of team analytics_marts, which owns dbt_project_2."""
 
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from analytics_marts.resources import project
     project=project,
     name="dbt_project_2",
     dagster_dbt_translator=FreshlineDbtTranslator(),
-    # One pool a warehouse: tools/limits.py says how many builds it takes at once.
+    # All builds in the warehouse share a pool; tools/limits.py says how many run at once.
     pool="warehouse",
 )
 def dbt_models(context: AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:

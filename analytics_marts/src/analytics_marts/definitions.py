@@ -10,7 +10,7 @@ defs = with_freshline(
     dg.Definitions(
         assets=[dbt_models],
         resources={"dbt": dbt},
-        # A run has one step: a process of its own for it would cost about five seconds.
+        # A run has a single step, so it needs no further process, which takes about 5 s to start.
         executor=dg.in_process_executor,
     ),
     location="analytics_marts",

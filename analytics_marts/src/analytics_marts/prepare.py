@@ -1,4 +1,4 @@
-"""`python -m analytics_marts.prepare` makes dbt_project_2 ready to load, anew after changes."""
+"""Run as `python -m analytics_marts.prepare`: make dbt_project_2 ready to load."""
 
 from freshline import prepare_dbt
 

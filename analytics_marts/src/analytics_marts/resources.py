@@ -1,4 +1,4 @@
-"""The dbt project, and dbt."""
+"""The dbt project, and the resource that runs dbt."""
 
 from dagster_dbt import DbtProject
 from freshline import FreshlineDbtResource

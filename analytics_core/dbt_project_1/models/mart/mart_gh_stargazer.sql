@@ -1,5 +1,5 @@
--- A landing table that was appended to without deduplication holds a star more than once: the
--- newest wins, so that every reader of the landing table counts the same stars.
+-- A landing table that Airbyte only appends to holds a star more than once. The newest row counts,
+-- so that every reader of the landing table counts the same stars.
 with stars as (
 
     select distinct on (repository, user_id)

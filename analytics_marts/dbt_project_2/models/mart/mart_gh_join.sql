@@ -27,8 +27,8 @@ counted as (
 
 ),
 
--- The two inputs are rebuilt at their own pace, so either may know a month that the other does
--- not know yet: nothing of either may be lost in the join.
+-- The two inputs are rebuilt at different times, so each may have a month that the other does not
+-- have yet. The join keeps the months of both.
 all_months as (
 
     select
