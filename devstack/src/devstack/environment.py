@@ -15,13 +15,13 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
 
 from devstack.errors import DevstackError
+from devstack.files import write_private
 from devstack.ports import LOOPBACK
 
 HEADER = (
@@ -179,19 +179,6 @@ class Environment:
         if memory != self._remembered():
             self._memory.parent.mkdir(exist_ok=True)
             write_private(self._memory, json.dumps(memory, indent=1, sort_keys=True) + "\n")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file's content in one step; only the owner may read it."""
-    # Temporary files are made with mode 0600.
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _name_in(line: str) -> str:

@@ -25,8 +25,8 @@ import psutil
 import psycopg
 
 from devstack.accounts import choose_account
-from devstack.environment import write_private
 from devstack.errors import DevstackError
+from devstack.files import write_private
 from devstack.kernel import die_with_parent
 from devstack.ports import LOOPBACK, busy_port_message, claim_port
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from devstack.environment import write_private
+from devstack.files import write_private
 
 
 @dataclass(frozen=True)

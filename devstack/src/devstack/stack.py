@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from devstack.environment import Environment, write_private
+from devstack.environment import Environment
 from devstack.errors import DevstackError
+from devstack.files import write_private
 from devstack.ports import LOOPBACK
 from devstack.services import Keeper, Service
 

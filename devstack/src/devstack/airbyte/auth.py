@@ -10,7 +10,6 @@ import binascii
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from fastapi import Request
 
 from devstack.airbyte.errors import unauthorized
+from devstack.files import write_private
 
 # Airbyte's own tokens live this long.
 TOKEN_SECONDS = 900
@@ -42,12 +42,7 @@ class Credentials:
                 "client_secret": secrets.token_urlsafe(32),
                 "signing_key": secrets.token_hex(32),
             }
-            # Written aside and moved: a kill between the two leaves no half file behind.
-            aside = file.with_suffix(".new")
-            aside.unlink(missing_ok=True)
-            with os.fdopen(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
-                json.dump(made, out)
-            aside.rename(file)
+            write_private(file, json.dumps(made))
         return cls(**json.loads(file.read_text()))
 
 
