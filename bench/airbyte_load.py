@@ -32,7 +32,7 @@ import httpx
 import psutil
 import psycopg
 from devstack.airbyte.registry import load_registry
-from devstack.postgres import PostgresServer
+from devstack.postgres.server import PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"

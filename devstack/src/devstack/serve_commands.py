@@ -33,7 +33,7 @@ def serve_postgres(
     with_parent: WithParent = False,
 ) -> None:
     """Serve Postgres until told to stop."""
-    from devstack.postgres import PostgresServer
+    from devstack.postgres.server import PostgresServer
     from devstack.serving import StopSignal, announce
 
     stop = StopSignal(with_parent=with_parent)

@@ -197,7 +197,7 @@ class Stack:
             self.environment.derive({"GITHUB_REPOSITORY": served})
 
     def _create_databases(self) -> None:
-        from devstack.databases import ensure_database
+        from devstack.postgres.databases import ensure_database
 
         settings = self.environment.settings()
         for prefix in ("DAGSTER_PG", "WAREHOUSE"):
@@ -216,7 +216,7 @@ class Stack:
 
         Never the warehouse: that may be a server of the user's own, and other teams read it.
         """
-        from devstack.databases import ensure_database, has_table
+        from devstack.postgres.databases import ensure_database, has_table
 
         password = self._airbyte_database_password()
         if not password:
@@ -253,7 +253,7 @@ class Stack:
 
     def _airbyte_database_url(self) -> str:
         """Where the embedded Airbyte keeps its records, as decided on its first start."""
-        from devstack.postgres import Address
+        from devstack.postgres.server import Address
 
         password = self._airbyte_database_password()
         if not password:
@@ -272,7 +272,7 @@ class Stack:
         return self._local / "airbyte" / "database_password"
 
     def _superuser(self) -> str:
-        from devstack.postgres import SUPERUSER, Address
+        from devstack.postgres.server import SUPERUSER, Address
 
         try:
             password = (self._local / "postgres" / "password").read_text().strip()

@@ -22,7 +22,7 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from devstack.postgres import PostgresServer
+from devstack.postgres.server import PostgresServer
 from fake_connector import event
 from helpers_airbyte import Airbyte, register_fake, until
 from test_real_connector import landed, source_of, write_stars

@@ -24,11 +24,11 @@ from typing import IO, Self
 import psutil
 import psycopg
 
-from devstack.accounts import choose_account
 from devstack.errors import DevstackError
 from devstack.files import write_private
 from devstack.kernel import die_with_parent
 from devstack.ports import LOOPBACK, busy_port_message, claim_port
+from devstack.postgres.accounts import choose_account
 
 SUPERUSER = "postgres"
 START_SECONDS = 60.0

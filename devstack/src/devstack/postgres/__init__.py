@@ -1,0 +1,1 @@
+"""A Postgres server of one's own, and the databases on it."""
