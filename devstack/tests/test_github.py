@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
-from devstack.github import GitHub
-from devstack.github_faults import Faults
-from devstack.stars import Star
+from devstack.github.faults import Faults
+from devstack.github.server import GitHub
+from devstack.github.stars import Star
 from devstack_fixtures import Program
 from helpers import InProcess, until
 from hypothesis import given, settings

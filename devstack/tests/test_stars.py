@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from devstack.errors import DevstackError
-from devstack.stars import COLUMNS, Star, StarFile, StarStream, StreamSettings
+from devstack.github.stars import COLUMNS, Star, StarFile, StarStream, StreamSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

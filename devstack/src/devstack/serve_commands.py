@@ -90,11 +90,17 @@ def serve_github(
     import secrets
     import time
 
-    from devstack.github import DEFAULT_RATE_LIMIT, GitHub
-    from devstack.github_faults import Faults
+    from devstack.github.faults import Faults
+    from devstack.github.server import DEFAULT_RATE_LIMIT, GitHub
+    from devstack.github.stars import (
+        DEFAULT_REPOSITORY,
+        StarFile,
+        Stars,
+        StarStream,
+        StreamSettings,
+    )
     from devstack.http_server import serve_http
     from devstack.serving import StopSignal, announce
-    from devstack.stars import DEFAULT_REPOSITORY, StarFile, Stars, StarStream, StreamSettings
 
     stop = StopSignal(with_parent=with_parent)
     source: Stars

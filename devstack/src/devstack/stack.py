@@ -180,7 +180,7 @@ class Stack:
         path = self.environment.stars_file()
         if path is None:
             return
-        from devstack.stars import StarFile
+        from devstack.github.stars import StarFile
 
         names = StarFile(path).repositories()
         wanted = self.environment.settings().get("GITHUB_REPOSITORY", "")

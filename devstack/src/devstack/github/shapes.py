@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-from devstack.stars import Star
+from devstack.github.stars import Star
 
 _API = "https://api.github.com"
 

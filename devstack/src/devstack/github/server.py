@@ -37,9 +37,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from devstack.github_faults import Faults
-from devstack.github_shapes import repository_body, repository_number, star_with_time, user
-from devstack.stars import Stars
+from devstack.github.faults import Faults
+from devstack.github.shapes import repository_body, repository_number, star_with_time, user
+from devstack.github.stars import Stars
 
 DEFAULT_RATE_LIMIT = 1_000_000
 ANONYMOUS_RATE_LIMIT = 60
