@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from devstack.environment import GENERATED, Environment
 from devstack.errors import DevstackError
+from devstack.stack.environment import GENERATED, Environment
 from dotenv import dotenv_values
 
 

@@ -11,7 +11,7 @@ import typer
 
 from devstack.errors import DevstackError
 from devstack.serve_commands import serve
-from devstack.stack import Stack
+from devstack.stack.stack import Stack
 
 app = typer.Typer(
     help="Postgres, an Airbyte and a GitHub of your own, on loopback.",
@@ -77,7 +77,7 @@ def run(
     root: Root = CHECKOUT,
 ) -> None:
     """Run a command with everything up, .env in its environment, and stop it all at its end."""
-    from devstack.foreground import run_with_stack
+    from devstack.stack.foreground import run_with_stack
 
     raise typer.Exit(run_with_stack(_stack(root, tied=True), command))
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from devstack.environment import Environment
 from devstack.errors import DevstackError
 from devstack.files import write_private
 from devstack.ports import LOOPBACK
-from devstack.services import Keeper, Service
+from devstack.stack.environment import Environment
+from devstack.stack.services import Keeper, Service
 
 LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1

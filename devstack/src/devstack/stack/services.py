@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from devstack.errors import DevstackError
-from devstack.processes import Record, end_tree, read_record, spawn, start_of, write_record
+from devstack.stack.processes import Record, end_tree, read_record, spawn, start_of, write_record
 
 START_SECONDS = 120.0
 STOP_SECONDS = 45.0

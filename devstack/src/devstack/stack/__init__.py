@@ -1,0 +1,1 @@
+"""The whole stack of one checkout, and the commands that start and stop it."""
