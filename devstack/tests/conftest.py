@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from checkout import Checkout
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - folders in it are made by mkdtemp
 NEEDED_BYTES = 2 * 2**30
@@ -22,13 +21,3 @@ def quick_folder() -> Iterator[Path]:
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture
-def checkout(quick_folder: Path) -> Iterator[Checkout]:
-    """A checkout in which nothing has been started yet."""
-    root = quick_folder / "checkout"
-    root.mkdir(mode=0o711)
-    made = Checkout(root)
-    yield made
-    made.clean()
