@@ -81,16 +81,12 @@ def serve_github(
     page_cap: Annotated[
         int | None, typer.Option(min=1, help="Last page served (GitHub: 400). Default: no cap.")
     ] = None,
-    faults: Annotated[
-        bool, typer.Option("--faults", help="For tests: faults on request at /_faults.")
-    ] = False,
     with_parent: WithParent = False,
 ) -> None:
     """Serve the GitHub stand-in until told to stop."""
     import secrets
     import time
 
-    from devstack.github.faults import Faults
     from devstack.github.server import DEFAULT_RATE_LIMIT, GitHub
     from devstack.github.stars import (
         DEFAULT_REPOSITORY,
@@ -124,7 +120,6 @@ def serve_github(
         repository=chosen,
         rate_limit=rate_limit or DEFAULT_RATE_LIMIT,
         page_cap=page_cap,
-        faults=Faults() if faults else None,
     )
     serve_http(
         stand_in.application(),

@@ -37,7 +37,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from devstack.github.faults import Faults
 from devstack.github.shapes import repository_body, repository_number, star_with_time, user
 from devstack.github.stars import Stars
 
@@ -101,14 +100,12 @@ class GitHub:
         repository: str | None = None,
         rate_limit: int = DEFAULT_RATE_LIMIT,
         page_cap: int | None = None,
-        faults: Faults | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stars = stars
         self._token = token
         self._repository = repository
         self._page_cap = page_cap
-        self._faults = faults
         self._clock = clock
         self._quotas = {True: Quota(rate_limit), False: Quota(ANONYMOUS_RATE_LIMIT)}
 
@@ -126,12 +123,7 @@ class GitHub:
             exception_handlers={HTTPException: self._error, Exception: self._crash},
         )
         application.router.redirect_slashes = False
-        return application if self._faults is None else self._faults.around(application, self)
-
-    def exhaust(self, seconds: float) -> None:
-        """Leave the token without requests for so many seconds."""
-        quota = self._quotas[True]
-        quota.used, quota.reset = quota.limit, int(self._clock() + seconds)
+        return application
 
     # -- endpoints ----------------------------------------------------------------------------
 
