@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from devstack.errors import DevstackError
-from devstack.ports import LOOPBACK, listening_socket
+from devstack.ports import LOOPBACK
 from devstack.serving import StopSignal
 
 START_SECONDS = 30.0
@@ -19,15 +20,19 @@ DRAIN_SECONDS = 3
 
 
 def serve_http(
-    application: Any, *, port: int, purpose: str, stop: StopSignal, ready: Callable[[str], None]
+    application: Any,
+    listener: socket.socket,
+    *,
+    purpose: str,
+    stop: StopSignal,
+    ready: Callable[[str], None],
 ) -> None:
-    """Serve until ``stop``; ``ready`` is called once with the base URL when requests are answered.
+    """Serve until ``stop``; call ``ready`` once with the base URL when requests are answered.
 
-    :param port: TCP port on loopback; 0 takes a free one.
-    :param purpose: what the port is for, as in ``DEVSTACK_<PURPOSE>_PORT``; for messages.
-    :raises DevstackError: when the port is taken or the application does not start.
+    :param listener: a bound loopback socket, as ``listening_socket`` makes it; closed at the end.
+    :param purpose: which server it is; for messages.
+    :raises DevstackError: when the application does not start.
     """
-    listener = listening_socket(port, purpose=purpose)
     server = uvicorn.Server(
         uvicorn.Config(
             application,

@@ -96,6 +96,7 @@ def serve_github(
         StreamSettings,
     )
     from devstack.http_server import serve_http
+    from devstack.ports import listening_socket
     from devstack.serving import StopSignal, announce
 
     stop = StopSignal(with_parent=with_parent)
@@ -123,7 +124,7 @@ def serve_github(
     )
     serve_http(
         stand_in.application(),
-        port=port,
+        listening_socket(port, purpose="github"),
         purpose="github",
         stop=stop,
         ready=lambda url: announce({"url": url, "repository": chosen, "token": token}),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 from pathlib import Path
 
 import psycopg
 import psycopg_pool
-import uvicorn
 
 from devstack.airbyte.api import create_app
 from devstack.airbyte.auth import Credentials, Gate
@@ -18,7 +16,8 @@ from devstack.airbyte.jobs import JobRunner
 from devstack.airbyte.registry import load_registry
 from devstack.airbyte.store import Store
 from devstack.errors import DevstackError
-from devstack.ports import LOOPBACK, listening_socket
+from devstack.http_server import serve_http
+from devstack.ports import listening_socket
 from devstack.serving import StopSignal, announce
 
 
@@ -39,9 +38,8 @@ def run(
     registry = load_registry(connectors)
     data.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)
+    # Before the database: a server that has the port already has running jobs there.
     listener = listening_socket(port, purpose="airbyte")
-    # Now, not when uvicorn gets to it: the announcement below is not to be faster.
-    listener.listen()
     store = Store(database_url)
     try:
         store.open()
@@ -57,24 +55,19 @@ def run(
     app = create_app(
         store, registry, gate, runner, switchboard, faults=faults, internal_api=internal_api
     )
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5)
-    )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    stop.watch(thread.join)
-    try:
+
+    def ready(url: str) -> None:
         announce(
             {
-                "url": f"http://{LOOPBACK}:{listener.getsockname()[1]}",
+                "url": url,
                 "client_id": credentials.client_id,
                 "client_secret": credentials.client_secret,
                 "workspace_id": str(store.workspaces()[0].id),
             }
         )
-        stop.wait()
+
+    try:
+        serve_http(app, listener, purpose="airbyte", stop=stop, ready=ready)
     finally:
-        server.should_exit = True
         runner.stop()
-        thread.join()
         store.close()
