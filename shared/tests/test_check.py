@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from freshline.check import (
     Finding,
+    Location,
     Rule,
     Severity,
-    Subject,
     Workspace,
     findings,
     imports_satisfied,
@@ -54,9 +54,9 @@ def needs(*columns: UsedColumn, key: str = "mart/stars", declared: bool = False)
     return Import(key=key, used_by=("mart/join",), columns=columns, declared=declared)
 
 
-def found(*contracts: Contract | Subject, **kwargs: Any) -> list[Finding]:
-    subjects = [it if isinstance(it, Subject) else Subject(it.location, it) for it in contracts]
-    return findings(Workspace(subjects), **kwargs)
+def found(*contracts: Contract | Location, **kwargs: Any) -> list[Finding]:
+    locations = [it if isinstance(it, Location) else Location(it.location, it) for it in contracts]
+    return findings(Workspace(locations), **kwargs)
 
 
 def only(results: list[Finding]) -> Finding:
@@ -78,7 +78,7 @@ class TestUnknownImport:
         finding = only(found(ingestion(), core(), marts(needs(key="mart/star"))))
 
         assert Rule.UNKNOWN_IMPORT is finding.rule
-        assert Severity.FINDING is finding.severity
+        assert Severity.ERROR is finding.severity
         assert (
             "`marts` needs `mart/star` for `mart/join`; `core` exports `mart/stars`."
             == finding.message
@@ -115,7 +115,7 @@ class TestUnknownImport:
         assert "Did you mean" not in finding.fix
 
     def test_its_own_assets_are_no_stand_in_for_what_another_dropped(self) -> None:
-        gone = Subject("core", core(Export(key="other/table")), committed=core())
+        gone = Location("core", core(Export(key="other/table")), committed=core())
         own = marts().model_copy(update={"exports": (Export(key="mart/starred"),)})
         results = found(gone, own)
 
@@ -166,11 +166,11 @@ class TestUnknownImport:
     ) -> None:
         finding = only(found(ingestion(), core(), marts(needs(key=key, declared=True))))
 
-        assert Severity.FINDING is finding.severity
+        assert Severity.ERROR is finding.severity
         assert "`core` exports `mart/stars`." in finding.message
 
     def test_an_external_definition_of_what_was_made_until_now_is_a_finding(self) -> None:
-        gone = Subject(
+        gone = Location(
             "core",
             core(Export(key="mart/stargazers", deps=("raw/stars",), columns=STARS)),
             committed=core(),
@@ -178,17 +178,17 @@ class TestUnknownImport:
         results = found(ingestion(), gone, marts(needs(declared=True)))
 
         (finding,) = [it for it in results if it.rule is Rule.UNKNOWN_IMPORT]
-        assert Severity.FINDING is finding.severity
+        assert Severity.ERROR is finding.severity
         assert (
             "`marts` needs `mart/stars` for `mart/join`; `core` made it, as its committed "
             "contract says, and no longer does." == finding.message
         )
 
     def test_is_a_note_while_a_location_cannot_be_asked(self) -> None:
-        results = found(ingestion(), marts(), Subject("core", error="it does not load"))
+        results = found(ingestion(), marts(), Location("core", error="it does not load"))
 
         assert [
-            (Rule.DOES_NOT_LOAD, Severity.FINDING),
+            (Rule.DOES_NOT_LOAD, Severity.ERROR),
             (Rule.UNKNOWN_IMPORT, Severity.NOTE),
         ] == [(finding.rule, finding.severity) for finding in results]
         assert "no location is known to make it, and `core` could not be asked" in (
@@ -196,7 +196,7 @@ class TestUnknownImport:
         )
 
     def test_a_location_that_cannot_be_asked_is_judged_by_its_committed_contract(self) -> None:
-        core_down = Subject("core", core(), error="it does not load", traceback=("KeyError: 1",))
+        core_down = Location("core", core(), error="it does not load", traceback=("KeyError: 1",))
 
         finding = only(found(ingestion(), core_down, marts()))
 
@@ -221,7 +221,7 @@ class TestColumns:
     def test_one_that_is_gone(self) -> None:
         now = core(Export(key="mart/stars", deps=("raw/stars",), columns=STARS[:1]))
         used = UsedColumn(name="user_login", used_by=("mart/join",))
-        results = found(ingestion(), Subject("core", now, committed=core()), marts(needs(used)))
+        results = found(ingestion(), Location("core", now, committed=core()), marts(needs(used)))
 
         (finding,) = [it for it in results if it.rule is Rule.MISSING_COLUMN]
         assert "column `user_login` of `mart/stars` is gone in `core`" in finding.message
@@ -308,8 +308,8 @@ class TestMakers:
         finding = only(
             found(
                 ingestion(),
-                Subject("core", core(), folder=tmp_path / "core"),
-                Subject("legacy", other, folder=tmp_path / "legacy"),
+                Location("core", core(), folder=tmp_path / "core"),
+                Location("legacy", other, folder=tmp_path / "legacy"),
                 marts(),
             )
         )
@@ -338,7 +338,7 @@ class TestCycles:
         )
         assert ("core", "ingestion", "marts") == finding.concerns
 
-    def test_two_knots_are_two_findings(self) -> None:
+    def test_two_separate_cycles_are_two_findings(self) -> None:
         def pair(location: str, one: str, two: str) -> Contract:
             return Contract(
                 location=location,
@@ -452,7 +452,9 @@ class TestCommitted:
     def test_a_stale_one_lists_the_fields_and_the_command(self, tmp_path: Path) -> None:
         committed = marts(needs(), policy=MaxLag(5))
         now = marts(needs(UsedColumn(name="user_id", type="bigint")), policy=MaxLag(10))
-        stale = Subject("marts", now, committed=committed, contract_file=tmp_path / "contract.json")
+        stale = Location(
+            "marts", now, committed=committed, contract_file=tmp_path / "contract.json"
+        )
 
         finding = only(found(ingestion(), core(), stale))
 
@@ -468,13 +470,13 @@ class TestCommitted:
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
     def test_one_that_is_missing_names_the_file_and_the_command(self, tmp_path: Path) -> None:
-        lost = Subject(
+        lost = Location(
             "marts", marts(published_as="marts"), contract_file=tmp_path / "contract.json"
         )
 
         finding = only(found(ingestion(), core(), lost))
 
-        assert (Rule.STALE_CONTRACT, Severity.FINDING) == (finding.rule, finding.severity)
+        assert (Rule.STALE_CONTRACT, Severity.ERROR) == (finding.rule, finding.severity)
         assert (
             f"`marts` has no committed contract: {tmp_path}/contract.json is missing, by which "
             "reviews and other teams' tests know what it makes." == finding.message
@@ -482,19 +484,19 @@ class TestCommitted:
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
     def test_who_does_not_use_freshline_owes_none(self, tmp_path: Path) -> None:
-        plain = Subject("marts", marts(), contract_file=tmp_path / "contract.json")
+        plain = Location("marts", marts(), contract_file=tmp_path / "contract.json")
 
         assert [] == found(ingestion(), core(), plain)
 
     def test_where_no_file_can_be_none_is_missing(self) -> None:
         """A code server has no folder here."""
-        assert [] == found(ingestion(), core(), Subject("marts", marts(published_as="marts")))
+        assert [] == found(ingestion(), core(), Location("marts", marts(published_as="marts")))
 
     def test_a_current_one_is_silent(self) -> None:
-        assert [] == found(ingestion(), core(), Subject("marts", marts(), committed=marts()))
+        assert [] == found(ingestion(), core(), Location("marts", marts(), committed=marts()))
 
     def test_another_dagster_alone_is_a_note(self) -> None:
-        upgraded = Subject(
+        upgraded = Location(
             "marts",
             marts(dagster_version="1.13.27"),
             committed=marts(dagster_version="1.12.9"),
@@ -531,7 +533,7 @@ class TestKeys:
             published_as="marts",
             exports=(Export(key="Mart/OrderItems", file="assets.py"),),
         )
-        finding = only(found(Subject("marts", contract, folder=tmp_path)))
+        finding = only(found(Location("marts", contract, folder=tmp_path)))
 
         assert Rule.KEY_CONVENTION is finding.rule
         assert finding.message.startswith("`Mart/OrderItems` of `marts` has the layer 'Mart'")

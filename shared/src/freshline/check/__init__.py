@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from freshline.check.committed import check_committed, check_loading, check_schema
-from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
+from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.check.graph import check_cycles, check_makers
 from freshline.check.imports import check_imports
 from freshline.check.keys import check_keys
@@ -20,9 +20,9 @@ from freshline.model import Durations
 
 __all__ = [
     "Finding",
+    "Location",
     "Rule",
     "Severity",
-    "Subject",
     "Workspace",
     "findings",
     "imports_satisfied",

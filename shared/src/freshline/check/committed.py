@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace, shown
+from freshline.check.finding import Finding, Location, Rule, Severity, Workspace, shown
 from freshline.compare.changes import changes
 from freshline.contract.document import SCHEMA_VERSION, Contract, Import
 
@@ -16,59 +16,59 @@ _SHOWN = 12
 
 def check_loading(workspace: Workspace) -> Iterator[Finding]:
     """Locations whose code or file could not be read."""
-    for subject in workspace.subjects:
-        if subject.error:
+    for location in workspace.locations:
+        if location.error:
             judged = (
                 " It is judged by its committed contract."
-                if subject.contract
+                if location.contract
                 else " What it makes and needs is not known."
             )
             yield Finding(
                 Rule.DOES_NOT_LOAD,
-                subject.location,
-                f"`{subject.location}` cannot be asked: {subject.error}.{judged}",
-                details=subject.traceback,
-                file=subject.file_of(None),
+                location.name,
+                f"`{location.name}` cannot be asked: {location.error}.{judged}",
+                details=location.traceback,
+                file=location.file_of(None),
             )
 
 
 def check_committed(workspace: Workspace) -> Iterator[Finding]:
     """Committed contracts that no longer say what the code says, or are not there."""
-    for subject in workspace.subjects:
-        if subject.error or not subject.contract:
+    for location in workspace.locations:
+        if location.error or not location.contract:
             continue
-        if not subject.committed:
-            yield from _missing(subject, subject.contract)
+        if not location.committed:
+            yield from _missing(location, location.contract)
             continue
-        found = differences(subject.committed, subject.contract)
+        found = differences(location.committed, location.contract)
         if found:
             more = [f"and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
-            file = shown(subject.contract_file) if subject.contract_file else "its contract"
+            file = shown(location.contract_file) if location.contract_file else "its contract"
             yield Finding(
                 Rule.STALE_CONTRACT,
-                subject.location,
-                f"{file} no longer matches the code of `{subject.location}`: {_count(found)}.",
-                f"Run `freshline contract write {subject.location}` and commit the file.",
+                location.name,
+                f"{file} no longer matches the code of `{location.name}`: {_count(found)}.",
+                f"Run `freshline contract write {location.name}` and commit the file.",
                 details=(*found[:_SHOWN], *more),
                 file=file,
             )
-        elif subject.committed.dagster_version != subject.contract.dagster_version:
-            yield _other_dagster(subject, subject.committed, subject.contract)
+        elif location.committed.dagster_version != location.contract.dagster_version:
+            yield _other_dagster(location, location.committed, location.contract)
 
 
 def check_schema(workspace: Workspace) -> Iterator[Finding]:
     """Contracts that a newer freshline wrote."""
-    for subject in workspace.subjects:
-        newer = [it for it in (subject.contract, subject.committed) if it and it.newer]
+    for location in workspace.locations:
+        newer = [it for it in (location.contract, location.committed) if it and it.newer]
         if newer:
             yield Finding(
                 Rule.NEWER_SCHEMA,
-                subject.location,
-                f"the contract of `{subject.location}` has schema {newer[0].schema_version}, this "
+                location.name,
+                f"the contract of `{location.name}` has schema {newer[0].schema_version}, this "
                 f"freshline knows {SCHEMA_VERSION}: keys, dependencies, columns and policies as "
                 "known here are checked, what the newer schema adds is not.",
                 "Upgrade freshline where the gate runs.",
-                file=subject.file_of(None),
+                file=location.file_of(None),
                 severity=Severity.NOTE,
             )
 
@@ -110,18 +110,18 @@ def _import(before: Import, after: Import) -> Iterator[str]:
             yield f"{column} used by {readers}"
 
 
-def _missing(subject: Subject, contract: Contract) -> Iterator[Finding]:
+def _missing(location: Location, contract: Contract) -> Iterator[Finding]:
     """A location that publishes its contract and has committed none. Others, which do not use
     freshline, owe nobody a file."""
-    path = subject.contract_file
+    path = location.contract_file
     if contract.published_as and path and not path.exists():
         yield Finding(
             Rule.STALE_CONTRACT,
-            subject.location,
-            f"`{subject.location}` has no committed contract: {shown(path)} is missing, by which "
+            location.name,
+            f"`{location.name}` has no committed contract: {shown(path)} is missing, by which "
             "reviews and other teams' tests know what it makes.",
-            f"Run `freshline contract write {subject.location}` and commit the file.",
-            file=subject.file_of(None),
+            f"Run `freshline contract write {location.name}` and commit the file.",
+            file=location.file_of(None),
         )
 
 
@@ -129,13 +129,13 @@ def _count(found: list[str]) -> str:
     return "1 difference" if len(found) == 1 else f"{len(found)} differences"
 
 
-def _other_dagster(subject: Subject, committed: Contract, current: Contract) -> Finding:
+def _other_dagster(location: Location, committed: Contract, current: Contract) -> Finding:
     return Finding(
         Rule.STALE_CONTRACT,
-        subject.location,
-        f"the committed contract of `{subject.location}` was written with Dagster "
+        location.name,
+        f"the committed contract of `{location.name}` was written with Dagster "
         f"{committed.dagster_version or '(unknown)'}; it runs {current.dagster_version} now.",
-        f"Run `freshline contract write {subject.location}` with the next change.",
-        file=subject.file_of(None),
+        f"Run `freshline contract write {location.name}` with the next change.",
+        file=location.file_of(None),
         severity=Severity.NOTE,
     )

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from freshline.contract.document import Contract, Export
 
-__all__ = ["Finding", "Rule", "Severity", "Subject", "Workspace"]
+__all__ = ["Finding", "Location", "Rule", "Severity", "Workspace", "shown"]
 
 
 class Severity(StrEnum):
-    FINDING = "finding"
+    """How bad a finding is. The values are what JSON output says."""
+
+    ERROR = "finding"
     """The gate stays shut."""
     NOTE = "note"
     """Worth reading; the gate opens."""
@@ -50,16 +52,16 @@ class Finding:
     details: tuple[str, ...] = ()
     file: str | None = None
     """Where to look, relative to the current directory if it is below it."""
-    severity: Severity = Severity.FINDING
+    severity: Severity = Severity.ERROR
     concerns: tuple[str, ...] = ()
     """Every location that has a part in it, where there are several."""
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A code location, and all that is known of it."""
+class Location:
+    """A code location, and all that the gate knows of it."""
 
-    location: str
+    name: str
     contract: Contract | None = None
     """What it makes and needs; None: nothing could be learnt of it."""
     error: str | None = None
@@ -86,25 +88,21 @@ class Subject:
 class Workspace:
     """All code locations, as the rules see them."""
 
-    subjects: Sequence[Subject]
+    locations: Sequence[Location]
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Declared execution times by key, on top of those in the contracts."""
 
     @cached_property
     def contracts(self) -> list[Contract]:
-        return [subject.contract for subject in self.subjects if subject.contract]
+        return [location.contract for location in self.locations if location.contract]
 
     @cached_property
-    def by_location(self) -> Mapping[str, Subject]:
-        return {subject.location: subject for subject in self.subjects}
-
-    @cached_property
-    def makers(self) -> Mapping[str, list[Subject]]:
+    def makers(self) -> Mapping[str, list[Location]]:
         """Who makes each key, in the order of the workspace."""
-        makers: dict[str, list[Subject]] = {}
-        for subject in self.subjects:
-            for export in subject.contract.exports if subject.contract else ():
-                makers.setdefault(export.key, []).append(subject)
+        makers: dict[str, list[Location]] = {}
+        for location in self.locations:
+            for export in location.contract.exports if location.contract else ():
+                makers.setdefault(export.key, []).append(location)
         return makers
 
     @cached_property
@@ -124,13 +122,13 @@ class Workspace:
     @cached_property
     def silent(self) -> list[str]:
         """Locations of which nothing is known: what they make cannot be held against others."""
-        return [subject.location for subject in self.subjects if subject.contract is None]
+        return [location.name for location in self.locations if location.contract is None]
 
-    def export(self, key: str) -> tuple[Subject, Export] | None:
+    def export(self, key: str) -> tuple[Location, Export] | None:
         """The first maker of `key`, and what it says of it."""
-        for subject in self.makers.get(key, ()):
-            if subject.contract:
-                return subject, subject.contract.by_key[key]
+        for location in self.makers.get(key, ()):
+            if location.contract:
+                return location, location.contract.by_key[key]
         return None
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from freshline.check.finding import Subject, shown
+from freshline.check.finding import Location, shown
 from freshline.contract.document import Contract
 from freshline.errors import ContractError, DurationsError
 from freshline.workspace.file import Entry, read_workspace
@@ -16,7 +16,7 @@ __all__ = ["gather", "read_committed", "read_seconds"]
 
 def gather(
     workspace: Path, *, from_code: bool, seconds: float = 60.0, only: Collection[str] = ()
-) -> list[Subject]:
+) -> list[Location]:
     """Every location of the workspace file, or `only` those, with its contract.
 
     With `from_code` each location's own Python is asked, and has `seconds` to load; without, the
@@ -26,17 +26,17 @@ def gather(
     return _from_code(entries, seconds) if from_code else [_from_file(it) for it in entries]
 
 
-def _from_code(entries: Sequence[Entry], seconds: float) -> list[Subject]:
+def _from_code(entries: Sequence[Entry], seconds: float) -> list[Location]:
     """Locations as their own Python sees them, beside their committed contracts."""
     # Imported here: files alone can be judged without what starts processes.
     from freshline.workspace.runner import inspect_entries
 
-    subjects = []
+    locations = []
     for outcome in inspect_entries(entries, seconds=seconds):
         entry = outcome.entry
         committed, problem = read_committed(entry)
-        subjects.append(
-            Subject(
+        locations.append(
+            Location(
                 entry.name,
                 outcome.contract or committed,
                 error=outcome.error or problem,
@@ -47,10 +47,10 @@ def _from_code(entries: Sequence[Entry], seconds: float) -> list[Subject]:
                 source=Path(entry.target) if entry.kind == "python_file" else None,
             )
         )
-    return subjects
+    return locations
 
 
-def _from_file(entry: Entry) -> Subject:
+def _from_file(entry: Entry) -> Location:
     """A location as its committed contract describes it."""
     contract, problem = read_committed(entry)
     if contract is None and problem is None:
@@ -59,7 +59,7 @@ def _from_file(entry: Entry) -> Subject:
             f"it has no committed contract ({where}); "
             f"run `freshline contract write {entry.name}` and commit the file"
         )
-    return Subject(
+    return Location(
         entry.name,
         contract,
         error=problem,

@@ -1,4 +1,4 @@
-"""What only shows over all locations: one key made twice, and a circle of dependencies."""
+"""What only all locations together show: a key that is made twice, a cycle of dependencies."""
 
 from __future__ import annotations
 
@@ -16,53 +16,56 @@ def check_makers(workspace: Workspace) -> Iterator[Finding]:
         if len(makers) < 2:
             continue
         files = [
-            subject.file_of(subject.contract.by_key[key] if subject.contract else None)
-            for subject in makers
+            location.file_of(location.contract.by_key[key] if location.contract else None)
+            for location in makers
         ]
         places = [
-            f"`{subject.location}`" + (f" ({file})" if file else "")
-            for subject, file in zip(makers, files, strict=True)
+            f"`{location.name}`" + (f" ({file})" if file else "")
+            for location, file in zip(makers, files, strict=True)
         ]
         yield Finding(
             Rule.MADE_TWICE,
-            makers[-1].location,
+            makers[-1].name,
             f"`{key}` is made by {' and by '.join(places)}; an asset has one maker.",
             "Keep the one that owns the table; the others depend on it, or make another key.",
             key=key,
             file=next((file for file in reversed(files) if file), None),
-            concerns=tuple(subject.location for subject in makers),
+            concerns=tuple(location.name for location in makers),
         )
 
 
 def check_cycles(workspace: Workspace) -> Iterator[Finding]:
-    """Assets that wait for each other. One finding for each knot of them, with a shortest path."""
+    """Assets that wait for each other: one finding a group, with its shortest cycle."""
     deps: dict[str, list[str]] = {key: [] for key in sorted(workspace.makers)}
     for contract in workspace.contracts:
         for export in contract.exports:
             deps[export.key].extend(dep for dep in export.deps if dep in deps)
-    for knot in _knots(deps):
-        path = _shortest_cycle(knot, deps)
-        steps = [f"`{key}` ({workspace.makers[key][0].location})" for key in path]
+    for component in _cyclic_components(deps):
+        path = _shortest_cycle(component, deps)
+        steps = [f"`{key}` ({workspace.makers[key][0].name})" for key in path]
         owner = workspace.makers[path[0]][0]
         yield Finding(
             Rule.CYCLE,
-            owner.location,
+            owner.name,
             f"assets wait for each other in a circle: {' -> '.join(steps)}.",
             "Take one of these dependencies out; each arrow points from an asset to what it is "
             "made from.",
             key=path[0],
             file=owner.file_of(owner.contract.by_key[path[0]] if owner.contract else None),
-            concerns=tuple(sorted({workspace.makers[key][0].location for key in path})),
+            concerns=tuple(sorted({workspace.makers[key][0].name for key in path})),
         )
 
 
-def _knots(deps: Mapping[str, Sequence[str]]) -> list[set[str]]:
-    """The strongly connected parts with a cycle in them (Tarjan's algorithm, without recursion)."""
+def _cyclic_components(deps: Mapping[str, Sequence[str]]) -> list[set[str]]:
+    """Return the strongly connected components that have a cycle.
+
+    This is Tarjan's algorithm, without recursion.
+    """
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []
     on_stack: set[str] = set()
-    knots: list[set[str]] = []
+    cyclic: list[set[str]] = []
     for root in deps:
         work = [] if root in index else [(root, iter(deps[root]))]
         if work:
@@ -79,11 +82,11 @@ def _knots(deps: Mapping[str, Sequence[str]]) -> list[set[str]]:
                     low[parent] = min(low[parent], low[key])
                 if low[key] == index[key]:
                     start = stack.index(key)
-                    knot = set(stack[start:])
+                    component = set(stack[start:])
                     del stack[start:]
-                    on_stack -= knot
-                    if len(knot) > 1 or key in deps[key]:
-                        knots.append(knot)
+                    on_stack -= component
+                    if len(component) > 1 or key in deps[key]:
+                        cyclic.append(component)
             elif following not in index:
                 index[following] = low[following] = len(index)
                 stack.append(following)
@@ -91,12 +94,12 @@ def _knots(deps: Mapping[str, Sequence[str]]) -> list[set[str]]:
                 work.append((following, iter(deps[following])))
             elif following in on_stack:
                 low[key] = min(low[key], index[following])
-    return knots
+    return cyclic
 
 
-def _shortest_cycle(knot: set[str], deps: Mapping[str, Sequence[str]]) -> list[str]:
-    """A shortest way through `knot` from its first key back to it, both ends included."""
-    start = min(knot)
+def _shortest_cycle(component: set[str], deps: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a shortest way from the first key of `component` back to it, both ends included."""
+    start = min(component)
     before: dict[str, str] = {}
     waiting = deque([start])
     while waiting:
@@ -107,7 +110,7 @@ def _shortest_cycle(knot: set[str], deps: Mapping[str, Sequence[str]]) -> list[s
                 while path[-1] != start:
                     path.append(before[path[-1]])
                 return [*reversed(path), start]
-            if dep in knot and dep not in before:
+            if dep in component and dep not in before:
                 before[dep] = key
                 waiting.append(dep)
     return [start, start]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from freshline.check.finding import Finding, Rule, Severity, Subject, Workspace
+from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
 from freshline.words import quoted, same_but_for_spelling, similar
@@ -14,26 +14,28 @@ __all__ = ["check_imports"]
 
 def check_imports(workspace: Workspace) -> Iterator[Finding]:
     """An import nobody exports; a column that is not there; a type that is another."""
-    for subject in workspace.subjects:
-        for needed in subject.contract.imports if subject.contract else ():
+    for location in workspace.locations:
+        for needed in location.contract.imports if location.contract else ():
             made = workspace.export(needed.key)
             if made:
-                yield from _columns(subject, needed, *made)
-            elif subject.contract and needed.key not in workspace.outside:
-                yield _unknown(workspace, subject, subject.contract, needed)
-        yield from _outside_but_made(workspace, subject)
+                yield from _columns(location, needed, *made)
+            elif location.contract and needed.key not in workspace.outside:
+                yield _unknown(workspace, location, location.contract, needed)
+        yield from _outside_but_made(workspace, location)
 
 
-def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed: Import) -> Finding:
+def _unknown(
+    workspace: Workspace, location: Location, contract: Contract, needed: Import
+) -> Finding:
     """An import that nobody exports: a finding, unless there is a better explanation."""
-    message = f"`{subject.location}` needs `{needed.key}` for {quoted(needed.used_by)}; "
-    file = subject.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
-    offered = _offered(workspace, subject, needed.key)
+    message = f"`{location.name}` needs `{needed.key}` for {quoted(needed.used_by)}; "
+    file = location.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
+    offered = _offered(workspace, location, needed.key)
     former = _former_maker(workspace, needed.key)
     if former:
         return Finding(
             Rule.UNKNOWN_IMPORT,
-            subject.location,
+            location.name,
             message + f"`{former}` made it, as its committed contract says, and no longer does.",
             _meant(offered, needed.key)
             or f"Ask the team of `{former}` to keep it, or stop depending on it.",
@@ -43,7 +45,7 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
     if workspace.silent:
         return Finding(
             Rule.UNKNOWN_IMPORT,
-            subject.location,
+            location.name,
             message + f"no location is known to make it, and {quoted(workspace.silent)} "
             "could not be asked.",
             f"Make {quoted(workspace.silent)} load, then check again.",
@@ -53,10 +55,10 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
         )
     declaring = workspace.declaring(needed.key)
     if declaring and not any(same_but_for_spelling(needed.key, key) for key in offered):
-        whose = "it" if subject.location in declaring else f"`{declaring[0]}`"
+        whose = "it" if location.name in declaring else f"`{declaring[0]}`"
         return Finding(
             Rule.UNKNOWN_IMPORT,
-            subject.location,
+            location.name,
             message + f"{whose} declares it as external, and no location makes it.",
             'If that is so on purpose, say so with metadata {"freshline/outside": True} on its '
             "definition.",
@@ -67,7 +69,7 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
     meant = _meant(offered, needed.key)
     return Finding(
         Rule.UNKNOWN_IMPORT,
-        subject.location,
+        location.name,
         message + (_instead(offered, needed.key) or "no location makes anything like it."),
         meant
         or "Depend on an asset that a location makes; or, if it is made outside the workspace on "
@@ -78,23 +80,23 @@ def _unknown(workspace: Workspace, subject: Subject, contract: Contract, needed:
 
 
 def _former_maker(workspace: Workspace, key: str) -> str | None:
-    for subject in workspace.subjects:
-        if subject.committed and key in subject.committed.by_key:
-            return subject.location
+    for location in workspace.locations:
+        if location.committed and key in location.committed.by_key:
+            return location.name
     return None
 
 
-def _offered(workspace: Workspace, subject: Subject, key: str) -> dict[str, str]:
+def _offered(workspace: Workspace, location: Location, key: str) -> dict[str, str]:
     """What may be suggested instead of `key`, with who makes it.
 
     Of its own a location is offered only what it may have misspelled: anything else that it
     makes is no stand-in for what another should have made.
     """
     return {
-        other: maker.location
+        other: maker.name
         for other, makers in workspace.makers.items()
         for maker in makers[:1]
-        if maker is not subject or same_but_for_spelling(key, other)
+        if maker is not location or same_but_for_spelling(key, other)
     }
 
 
@@ -110,14 +112,14 @@ def _meant(offered: Mapping[str, str], key: str) -> str | None:
     return f"Did you mean `{close}`? If `{offered[close]}` renamed it, depend on the new name."
 
 
-def _outside_but_made(workspace: Workspace, subject: Subject) -> Iterator[Finding]:
-    for key in subject.contract.outside if subject.contract else ():
+def _outside_but_made(workspace: Workspace, location: Location) -> Iterator[Finding]:
+    for key in location.contract.outside if location.contract else ():
         if key in workspace.makers:
-            maker = workspace.makers[key][0].location
+            maker = workspace.makers[key][0].name
             yield Finding(
                 Rule.UNKNOWN_IMPORT,
-                subject.location,
-                f"`{subject.location}` declares `{key}` as made outside the workspace, "
+                location.name,
+                f"`{location.name}` declares `{key}` as made outside the workspace, "
                 f"but `{maker}` makes it.",
                 "Take freshline/outside off; the asset is then waited for like any other.",
                 key=key,
@@ -125,20 +127,22 @@ def _outside_but_made(workspace: Workspace, subject: Subject) -> Iterator[Findin
             )
 
 
-def _columns(subject: Subject, needed: Import, maker: Subject, export: Export) -> Iterator[Finding]:
+def _columns(
+    location: Location, needed: Import, maker: Location, export: Export
+) -> Iterator[Finding]:
     if export.columns is None:
         return  # nothing is declared, so nothing can be missed
     by_name = {column.name.lower(): column for column in export.columns}
     for used in needed.columns:
         column = by_name.get(used.name.lower())
         if column is None:
-            yield _missing(subject, needed, used, maker, export)
+            yield _missing(location, needed, used, maker, export)
         elif not accepts(used.type, column.type, export.kinds):
-            yield _retyped(subject, needed, used, maker, export, column)
+            yield _retyped(location, needed, used, maker, export, column)
 
 
 def _missing(
-    subject: Subject, needed: Import, used: UsedColumn, maker: Subject, export: Export
+    location: Location, needed: Import, used: UsedColumn, maker: Location, export: Export
 ) -> Finding:
     users = quoted(used.used_by or needed.used_by)
     had = maker.committed and maker.committed.by_key.get(export.key)
@@ -155,38 +159,38 @@ def _missing(
     )
     return Finding(
         Rule.MISSING_COLUMN,
-        subject.location,
+        location.name,
         f"column `{used.name}` of `{export.key}` {'is gone' if gone else 'does not exist'} in "
-        f"`{maker.location}`, which makes the table; used by {users} of `{subject.location}`.",
+        f"`{maker.name}`, which makes the table; used by {users} of `{location.name}`.",
         f"Did you mean `{close}`?"
         if close
-        else f"`{maker.location}` brings the column back, or {users} stops using it first.",
+        else f"`{maker.name}` brings the column back, or {users} stops using it first.",
         key=export.key,
-        file=subject.file_of(_reader(subject, used, needed)),
+        file=location.file_of(_reader(location, used, needed)),
     )
 
 
 def _retyped(
-    subject: Subject,
+    location: Location,
     needed: Import,
     used: UsedColumn,
-    maker: Subject,
+    maker: Location,
     export: Export,
     column: Column,
 ) -> Finding:
     users = quoted(used.used_by or needed.used_by)
     return Finding(
         Rule.COLUMN_TYPE,
-        subject.location,
-        f"column `{used.name}` of `{export.key}` is `{column.type}` in `{maker.location}`, which "
-        f"makes the table; {users} of `{subject.location}` uses it as `{used.type}`.",
-        f"`{maker.location}` makes it `{used.type}` again, or `{subject.location}` declares "
+        location.name,
+        f"column `{used.name}` of `{export.key}` is `{column.type}` in `{maker.name}`, which "
+        f"makes the table; {users} of `{location.name}` uses it as `{used.type}`.",
+        f"`{maker.name}` makes it `{used.type}` again, or `{location.name}` declares "
         f"`{column.type}` once {users} can read that.",
         key=export.key,
-        file=subject.file_of(_reader(subject, used, needed)),
+        file=location.file_of(_reader(location, used, needed)),
     )
 
 
-def _reader(subject: Subject, used: UsedColumn, needed: Import) -> Export | None:
+def _reader(location: Location, used: UsedColumn, needed: Import) -> Export | None:
     readers = used.used_by or needed.used_by
-    return subject.contract.by_key.get(readers[0]) if subject.contract and readers else None
+    return location.contract.by_key.get(readers[0]) if location.contract and readers else None

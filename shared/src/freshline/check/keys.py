@@ -15,30 +15,30 @@ def check_keys(workspace: Workspace) -> Iterator[Finding]:
 
     A location that does not use freshline has promised no convention.
     """
-    for subject in workspace.subjects:
-        contract = subject.contract
+    for location in workspace.locations:
+        contract = location.contract
         if contract is None or contract.published_as is None:
             continue
-        if contract.published_as != subject.location:
+        if contract.published_as != location.name:
             yield Finding(
                 Rule.KEY_CONVENTION,
-                subject.location,
-                f"the workspace calls the location `{subject.location}`, but it publishes its "
+                location.name,
+                f"the workspace calls the location `{location.name}`, but it publishes its "
                 f"contract as `{contract.published_as}`.",
                 "Give both the same name: location_name in workspace.yaml, location= in the "
                 "location's definitions.",
-                file=subject.file_of(None),
+                file=location.file_of(None),
             )
         for export in contract.exports:
             parts = export.key.split("/")
             problem = key_problem(parts)
             if problem:
                 better = [conventional_name(part) for part in parts]
-                file = subject.file_of(export)
+                file = location.file_of(export)
                 yield Finding(
                     Rule.KEY_CONVENTION,
-                    subject.location,
-                    f"`{export.key}` of `{subject.location}` {problem}.",
+                    location.name,
+                    f"`{export.key}` of `{location.name}` {problem}.",
                     (f"In {file}, name" if file else "Name")
                     + (
                         f" it `{'/'.join(better)}`."

@@ -49,14 +49,14 @@ def check_policies(
     workspace: Workspace, measured: Mapping[str, Durations] | None = None
 ) -> Iterator[Finding]:
     """Policies that cannot be held, and policies on assets that cannot have one."""
-    for subject in workspace.subjects:
-        for export in subject.contract.exports if subject.contract else ():
+    for location in workspace.locations:
+        for export in location.contract.exports if location.contract else ():
             if export.partitioned and export.policy:
-                file = subject.file_of(export)
+                file = location.file_of(export)
                 message = partitioned_message(export.key, file)
                 yield Finding(
                     Rule.POLICY,
-                    subject.location,
+                    location.name,
                     message,
                     key=export.key,
                     file=file,
@@ -64,14 +64,14 @@ def check_policies(
     for miss in infeasible(workspace.contracts, measured or {}, workspace.seconds):
         made = workspace.export(miss.key)
         if made and not made[1].partitioned:
-            subject, export = made
+            location, export = made
             yield Finding(
                 Rule.POLICY,
-                subject.location,
+                location.name,
                 f"`{miss.key}`: {explain(miss)}",
                 f"Ask for {spoken(miss.shortest.seconds)} or more, or make the path shorter.",
                 key=miss.key,
-                file=subject.file_of(export),
+                file=location.file_of(export),
             )
     yield from _unscheduled(workspace)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from freshline.check.finding import Finding, Severity, Subject, Workspace
+from freshline.check.finding import Finding, Location, Severity, Workspace
 from freshline.check.graph import check_cycles, check_makers
 from freshline.check.imports import check_imports
 from freshline.check.policies import check_policies
@@ -29,7 +29,7 @@ def imports_satisfied(contracts: Iterable[Contract], location: str) -> list[Find
         )
         if location in (finding.location, *finding.concerns)
     ]
-    return [finding for finding in found if finding.severity is Severity.FINDING]
+    return [finding for finding in found if finding.severity is Severity.ERROR]
 
 
 def policies_feasible(
@@ -42,10 +42,10 @@ def policies_feasible(
     return [
         finding
         for finding in found
-        if finding.location == location and finding.severity is Severity.FINDING
+        if finding.location == location and finding.severity is Severity.ERROR
     ]
 
 
 def _workspace(contracts: Iterable[Contract]) -> Workspace:
     ordered = sorted(contracts, key=lambda contract: contract.location)
-    return Workspace([Subject(contract.location, contract) for contract in ordered])
+    return Workspace([Location(contract.location, contract) for contract in ordered])

@@ -44,15 +44,15 @@ def check_command(
     from freshline.contract.graph import graph_of
 
     declared = read_seconds(durations) if durations else {}
-    subjects = gather(workspace, from_code=not committed, seconds=seconds)
-    looked_at = Workspace(subjects, declared)
+    locations = gather(workspace, from_code=not committed, seconds=seconds)
+    looked_at = Workspace(locations, declared)
     found = findings(
         looked_at, measured_durations(graph_of(looked_at.contracts)) if measured else None
     )
     if as_json:
-        output.print_json(found, subjects)
+        output.print_json(found, locations)
     elif github:
-        output.print_github(found, subjects)
+        output.print_github(found, locations)
     else:
-        output.print_findings(found, subjects)
-    raise typer.Exit(int(any(finding.severity is Severity.FINDING for finding in found)))
+        output.print_findings(found, locations)
+    raise typer.Exit(int(any(finding.severity is Severity.ERROR for finding in found)))

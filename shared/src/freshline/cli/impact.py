@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from freshline.check.finding import Subject, Workspace
+from freshline.check.finding import Location, Workspace
 from freshline.cli.options import JsonOption, WorkspaceOption
 from freshline.contract.document import Contract
 from freshline.errors import CommandError, UnknownNameError
@@ -44,30 +44,30 @@ def impact_command(
     """
     if (asset is None) == (since is None):
         raise CommandError("name an asset or column, or a git revision with --since.")
-    subjects = _subjects(workspace, from_code=from_code)
+    locations = _locations(workspace, from_code=from_code)
     if asset is not None:
-        _show_asset(asset, subjects, as_json=as_json)
+        _show_asset(asset, locations, as_json=as_json)
         return
-    reached = reached_since(since or "", workspace, subjects)
+    reached = reached_since(since or "", workspace, locations)
     _show_changes(since or "", reached, as_json=as_json)
     raise typer.Exit(int(any(it.breaks_others for it in reached)))
 
 
-def _subjects(workspace: Path, *, from_code: bool) -> list[Subject]:
+def _locations(workspace: Path, *, from_code: bool) -> list[Location]:
     from freshline.check.gather import gather
 
-    subjects = gather(workspace, from_code=from_code)
-    for subject in subjects:
-        if subject.error:
-            typer.echo(f"freshline: {subject.location} cannot be asked: {subject.error}.", err=True)
-    return subjects
+    locations = gather(workspace, from_code=from_code)
+    for location in locations:
+        if location.error:
+            typer.echo(f"freshline: {location.name} cannot be asked: {location.error}.", err=True)
+    return locations
 
 
 # --- an asset or column ----------------------------------------------------------------------
 
 
-def _show_asset(asset: str, subjects: Sequence[Subject], *, as_json: bool) -> None:
-    contracts = Workspace(subjects).contracts
+def _show_asset(asset: str, locations: Sequence[Location], *, as_json: bool) -> None:
+    contracts = Workspace(locations).contracts
     key, column = _split(asset, contracts)
     reached = consumers(contracts, key, column)
     if as_json:
@@ -78,9 +78,9 @@ def _show_asset(asset: str, subjects: Sequence[Subject], *, as_json: bool) -> No
     if not reached:
         typer.echo(f"Nothing depends on {what}.")
         return
-    locations = sorted({consumer.location for consumer in reached})
+    names = sorted({consumer.location for consumer in reached})
     count = f"{len(reached)} asset{'' if len(reached) == 1 else 's'}"
-    typer.echo(f"A change of {what} reaches {count} in {', '.join(locations)}:")
+    typer.echo(f"A change of {what} reaches {count} in {', '.join(names)}:")
     _table(reached)
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from freshline.check.finding import Finding, Severity, Subject
+from freshline.check.finding import Finding, Location, Severity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,11 +39,11 @@ def console() -> Console:
     return page
 
 
-def print_findings(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None:
+def print_findings(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
     """A table of the findings, and one line that sums up."""
     rows = []
     for finding in findings:
-        color = "red" if finding.severity is Severity.FINDING else "yellow"
+        color = "red" if finding.severity is Severity.ERROR else "yellow"
         text = [_marked(finding.message)]
         text.extend(f"[dim]  {_escaped(line)}[/]" for line in finding.details)
         if finding.fix:
@@ -53,8 +53,8 @@ def print_findings(findings: Sequence[Finding], subjects: Sequence[Subject]) -> 
         rows.append((f"[{color}]{finding.rule.value}[/]", finding.location, "\n".join(text)))
     if rows:
         print_table(("rule", "location", "what, and what to do"), rows)
-    bad = any(finding.severity is Severity.FINDING for finding in findings)
-    console().print(f"[bold {'red' if bad else 'green'}]{summary(findings, subjects)}[/]")
+    bad = any(finding.severity is Severity.ERROR for finding in findings)
+    console().print(f"[bold {'red' if bad else 'green'}]{summary(findings, locations)}[/]")
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -105,20 +105,20 @@ def _columns(columns: Iterable[tuple[str, str | None]]) -> str:
     return ", ".join(f"{name} {kind}" if kind else name for name, kind in columns) or "-"
 
 
-def print_json(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None:
+def print_json(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
     """One JSON object: the findings, and what was looked at."""
     document: dict[str, Any] = {
-        "clean": not any(finding.severity is Severity.FINDING for finding in findings),
-        "summary": summary(findings, subjects),
+        "clean": not any(finding.severity is Severity.ERROR for finding in findings),
+        "summary": summary(findings, locations),
         "locations": [
             {
-                "name": subject.location,
-                "known": subject.contract is not None,
-                "error": subject.error,
-                "exports": len(subject.contract.exports) if subject.contract else None,
-                "imports": len(subject.contract.imports) if subject.contract else None,
+                "name": location.name,
+                "known": location.contract is not None,
+                "error": location.error,
+                "exports": len(location.contract.exports) if location.contract else None,
+                "imports": len(location.contract.imports) if location.contract else None,
             }
-            for subject in subjects
+            for location in locations
         ],
         "findings": [
             {
@@ -138,23 +138,23 @@ def print_json(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_github(findings: Sequence[Finding], subjects: Sequence[Subject]) -> None:
+def print_github(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
     """Workflow commands that GitHub shows beside the files of a pull request."""
     for finding in findings:
-        level = "error" if finding.severity is Severity.FINDING else "warning"
+        level = "error" if finding.severity is Severity.ERROR else "warning"
         title = f"{finding.rule.value}: {finding.location}"
         place = f"file={_property(finding.file)}," if finding.file else ""
         text = "\n".join(part for part in (finding.message, *finding.details, finding.fix) if part)
         sys.stdout.write(f"::{level} {place}title={_property(title)}::{_data(text)}\n")
-    sys.stdout.write(summary(findings, subjects) + "\n")
+    sys.stdout.write(summary(findings, locations) + "\n")
 
 
-def summary(findings: Sequence[Finding], subjects: Sequence[Subject]) -> str:
+def summary(findings: Sequence[Finding], locations: Sequence[Location]) -> str:
     """One line: how many findings and notes, over what."""
-    bad = sum(finding.severity is Severity.FINDING for finding in findings)
-    known = [subject.contract for subject in subjects if subject.contract]
+    bad = sum(finding.severity is Severity.ERROR for finding in findings)
+    known = [location.contract for location in locations if location.contract]
     looked_at = (
-        f"{_count(len(subjects), 'location')}, "
+        f"{_count(len(locations), 'location')}, "
         f"{_count(sum(len(contract.exports) for contract in known), 'asset')}, "
         f"{_count(sum(len(contract.imports) for contract in known), 'import')}"
     )

@@ -18,7 +18,7 @@ from freshline.simulate.world import Duration, Scenario
 from freshline.words import span
 
 if TYPE_CHECKING:
-    from freshline.check.finding import Subject
+    from freshline.check.finding import Location
 
 __all__ = ["simulate_command"]
 
@@ -59,9 +59,9 @@ def simulate_command(
     from freshline.cli.instance import measured_durations
     from freshline.contract.graph import graph_of
 
-    subjects = gather(workspace, from_code=not committed)
-    _complain(subjects)
-    contracts = Workspace(subjects).contracts
+    locations = gather(workspace, from_code=not committed)
+    _complain(locations)
+    contracts = Workspace(locations).contracts
     graph = graph_of(contracts)
     after = changed(graph, what_if or ())
     given = {
@@ -83,10 +83,10 @@ def simulate_command(
     _print(before, then, hours)
 
 
-def _complain(subjects: list[Subject]) -> None:
-    for subject in subjects:
-        if subject.error and subject.contract is None:
-            typer.echo(f"freshline: left out {subject.location}: {subject.error}", err=True)
+def _complain(locations: list[Location]) -> None:
+    for location in locations:
+        if location.error and location.contract is None:
+            typer.echo(f"freshline: left out {location.name}: {location.error}", err=True)
 
 
 def _lasting(measured: Durations | None, seconds: float, sigma: float) -> Duration:

@@ -52,7 +52,7 @@ def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
     """The contract of the location `producer`."""
     from freshline.check.gather import gather
 
-    (subject,) = gather(workspace, from_code=from_code, only=[producer])
-    if subject.contract is None:
-        raise SourcesError(f"{producer}: {subject.error}.")
-    return subject.contract
+    (location,) = gather(workspace, from_code=from_code, only=[producer])
+    if location.contract is None:
+        raise SourcesError(f"{producer}: {location.error}.")
+    return location.contract

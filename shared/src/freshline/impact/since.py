@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from freshline.check.finding import Subject, Workspace
+from freshline.check.finding import Location, Workspace
 from freshline.compare.changes import Change, changes
 from freshline.contract.document import Contract
 from freshline.errors import GitError, WorkspaceError
@@ -37,45 +37,45 @@ class Reached:
         return self.change.breaking and any(it.location != self.location for it in self.consumers)
 
 
-def reached_since(revision: str, workspace: Path, subjects: Sequence[Subject]) -> list[Reached]:
+def reached_since(revision: str, workspace: Path, locations: Sequence[Location]) -> list[Reached]:
     """Every change since `revision`, in the order of the `workspace` file; locations that it no
     longer names come last. Raises `GitError`, `ContractError` and `WorkspaceError`."""
-    contracts = Workspace(subjects).contracts
+    contracts = Workspace(locations).contracts
     return [
         Reached(location, change, tuple(consumers(contracts, change.key, change.column)))
-        for location, before, after in _compared(revision, workspace, subjects)
+        for location, before, after in _compared(revision, workspace, locations)
         for change in changes(before, after)
     ]
 
 
 def _compared(
-    revision: str, workspace: Path, subjects: Sequence[Subject]
+    revision: str, workspace: Path, locations: Sequence[Location]
 ) -> Iterator[tuple[str, Contract, Contract]]:
     """Each location with its contract at the revision and now."""
     named = _names_at(revision, workspace)
-    present = {subject.location for subject in subjects}
+    present = {location.name for location in locations}
     home = workspace.resolve().parent
     # A location that was only given another name still has its file, and is compared by it.
-    taken = {it.contract_file.resolve() for it in subjects if it.contract_file}
-    for subject in (*subjects, *(Subject(name) for name in named if name not in present)):
-        file = subject.contract_file
+    taken = {it.contract_file.resolve() for it in locations if it.contract_file}
+    for location in (*locations, *(Location(name) for name in named if name not in present)):
+        file = location.contract_file
         before = _contract_at(revision, file) if file else None
-        if before is None and subject.location in named:
-            before = _contract_of(subject.location, revision, home, taken)
+        if before is None and location.name in named:
+            before = _contract_of(location.name, revision, home, taken)
         if before is None:
             continue
-        if subject.contract:
-            yield subject.location, before, subject.contract
+        if location.contract:
+            yield location.name, before, location.contract
         elif file is None or not file.exists():  # one that cannot be read is not gone
-            yield subject.location, before, _what_is_left(before, subjects)
+            yield location.name, before, _what_is_left(before, locations)
 
 
-def _what_is_left(before: Contract, subjects: Sequence[Subject]) -> Contract:
+def _what_is_left(before: Contract, locations: Sequence[Location]) -> Contract:
     """What others make now, of what a location that is gone made."""
     made = {
         export.key: export
-        for subject in subjects
-        for export in (subject.contract.exports if subject.contract else ())
+        for location in locations
+        for export in (location.contract.exports if location.contract else ())
     }
     left = tuple(made[export.key] for export in before.exports if export.key in made)
     return before.model_copy(update={"exports": left})
