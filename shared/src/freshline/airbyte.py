@@ -1,7 +1,7 @@
-"""Assets of Airbyte's streams, by the key convention, from what a connection declares.
+"""Keys, columns and specs of the assets that Airbyte's streams land in.
 
-Nothing here asks an Airbyte server or imports `dagster_airbyte`: a stream's name and JSON schema
-are enough. Column types are Postgres's names for what Airbyte's typed destinations make.
+The name and JSON schema of a stream are enough: nothing here asks an Airbyte server or imports
+`dagster_airbyte`. Columns have the types that Airbyte's typed destinations give them in Postgres.
 """
 
 from __future__ import annotations
@@ -39,9 +39,10 @@ _TIMES: Final = {
 
 
 def stream_key(namespace: str, stream: str, *, prefix: str = "", where: str = "") -> dg.AssetKey:
-    """The key of the table that a stream lands in: ``[namespace, prefix + stream]``.
+    """Return the key of the table that a stream lands in: ``[namespace, prefix + stream]``.
 
-    `where` says in messages what declares the stream, and in which file.
+    `where` names what declares the stream and in which file, for the message of the
+    `KeyConventionError` that a name outside the convention raises.
     """
     return asset_key(namespace, prefix + stream, where=where)
 
@@ -49,7 +50,10 @@ def stream_key(namespace: str, stream: str, *, prefix: str = "", where: str = ""
 def stream_columns(
     json_schema: Mapping[str, Any], fields: Iterable[str] = ()
 ) -> tuple[dg.TableColumn, ...]:
-    """The columns of a stream's table: Airbyte's own, then `fields` (none named: all)."""
+    """Return the columns of a stream's table: Airbyte's own, then `fields`, by default all.
+
+    Raises `StreamError` for a field that the schema does not have.
+    """
     properties = _properties(json_schema)
     wanted = tuple(fields) or tuple(properties)
     if missing := [name for name in wanted if name not in properties]:
@@ -68,7 +72,10 @@ def stream_columns(
 def nested_columns(
     json_schema: Mapping[str, Any], column: str, keep: Sequence[str] = ()
 ) -> tuple[dg.TableColumn, ...]:
-    """The columns of an object column shown as a relation: those kept, then its properties."""
+    """Return the columns of a view over an object column: those in `keep`, then its properties.
+
+    Raises `StreamError` if `column` is no object, or a name would be there twice.
+    """
     properties = _properties(json_schema)
     nested = _properties(properties.get(column, {}))
     if not nested:
@@ -93,10 +100,11 @@ def stream_spec(
     owners: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.AssetSpec:
-    """The spec of a table (or of a view over one) that a connection keeps up to date.
+    """Return the spec of a table, or of a view over one, that a connection keeps up to date.
 
-    `destination` is the connector's type, ``"postgres"``: it shows as a kind. The table's name
-    is the key's two parts; the database is left out, because it differs between deployments.
+    `destination` is the type of the connector, such as ``"postgres"``, and shows as a kind. The
+    table's name is made of the two parts of the key, without the database, which differs between
+    deployments.
     """
     return dg.AssetSpec(
         key,
@@ -115,7 +123,7 @@ def stream_spec(
 
 
 def column_type(schema: Mapping[str, Any]) -> str:
-    """The Postgres type that a field of this JSON schema lands as."""
+    """Return the Postgres type that a field of this JSON schema lands as."""
     kinds = schema.get("type", ())
     names = {kinds} if isinstance(kinds, str) else set(kinds)
     names.discard("null")

@@ -1,8 +1,8 @@
-"""The key convention: an asset's key says where its table lives, ``[layer, table]``.
+"""The key convention: the key of an asset says where its table is, ``[layer, table]``.
 
-Producers (an Airbyte stream, a dbt model) and consumers (a dbt source, a Python asset) derive
-the key from what they already declare, by `asset_key`; nobody copies keys by hand. The layer is
-the logical schema: the same in development, CI and production.
+Producers (an Airbyte stream, a dbt model) and consumers (a dbt source, a Python asset) make the
+key with `asset_key` from what they declare anyway, so nobody copies keys by hand. The layer is the
+logical schema: the same in development, CI and production.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ _NAME: Final = re.compile(r"[a-z0-9_]+")
 
 
 def asset_key(layer: str, table: str, *, where: str = "") -> AssetKey:
-    """The key of the table `table` in the logical schema `layer`.
+    """Return the key of the table `table` in the logical schema `layer`.
 
-    `where` names what declares it and in which file, for the message of the
-    `KeyConventionError` that a name outside the convention raises.
+    Raises `KeyConventionError` for a name outside the convention. `where` names what declares the
+    asset and in which file, for the message.
     """
     for part, name in (("layer", layer), ("table", table)):
         problem = _name_problem(name)
         if problem:
             place = f"{where}: " if where else ""
             raise KeyConventionError(f"{place}the {part} {name!r} {problem}")
-    # Imported here so that the gate can read committed contracts without Dagster's two seconds.
+    # Imported here because Dagster takes two seconds to load, and the gate may not need it.
     from dagster import AssetKey
 
     return AssetKey([layer, table])
 
 
 def key_problem(path: Sequence[str]) -> str | None:
-    """What is wrong with a whole key against the convention, and the fix; None: nothing."""
+    """Return how a key breaks the convention, and the fix; None: it does not."""
     if len(path) != 2:
         return (
             f"has {len(path)} part{'' if len(path) == 1 else 's'}; a key is [layer, table]: "
@@ -53,7 +53,7 @@ def key_problem(path: Sequence[str]) -> str | None:
 
 
 def conventional_name(name: str) -> str:
-    """The nearest name that the convention accepts; "" if nothing is left of `name`."""
+    """Return the nearest name that the convention accepts; "" if nothing is left of `name`."""
     # Postgres, dbt and Airbyte's destinations all end in lower-case words joined by "_".
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
     return re.sub(r"[^a-z0-9]+", "_", words.lower()).strip("_")

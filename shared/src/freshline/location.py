@@ -1,4 +1,4 @@
-"""A code location under freshline: its definitions, and what makes its promises kept."""
+"""What `with_freshline` adds to the definitions of a code location."""
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
@@ -34,10 +34,10 @@ def with_freshline(
     sensor_name: str = "update_sensor",
     tick_seconds: int = 5,
 ) -> Definitions:
-    """`definitions` with the contract of `location`, its sensor, and a check for each policy.
+    """Return `definitions` with the contract of `location`, its sensor and a check for each policy.
 
-    Raises `PolicyError` for a policy that cannot be kept, on a partitioned asset for one, and
-    `TickError` for `tick_seconds` below 5.
+    The sensor plans every `tick_seconds`. Raises `PolicyError` for a policy that cannot be kept,
+    also on a partitioned asset, and `TickError` for `tick_seconds` below 5.
     """
     policies = {
         spec.key: policy
@@ -62,7 +62,7 @@ def with_freshline(
 def _with_native_policies(
     definitions: Definitions, policies: dict[AssetKey, MaxLag]
 ) -> Definitions:
-    """Dagster's own policies, for the UI: it shows them, and warns by the age of the asset."""
+    """Add Dagster's own freshness policies, which the UI shows."""
 
     def with_native_policy(spec: AssetSpec) -> AssetSpec:
         policy = policies.get(spec.key)
@@ -73,13 +73,16 @@ def _with_native_policies(
 
     if not policies:
         return definitions
-    # The public `map_resolved_asset_specs` is this, plus a warning that it is a preview and
-    # a refusal of locations that hold a `SourceAsset`.
+    # The public `map_resolved_asset_specs` does the same, but warns that it is a preview and
+    # refuses locations that have a `SourceAsset`.
     return definitions.permissive_map_resolved_asset_specs(with_native_policy, None)
 
 
 def _maximum_lag_check(target: AssetKey) -> AssetChecksDefinition:
-    """The check that the sensor records a target's state under. Run by hand, it looks itself."""
+    """Return the check that the sensor records a target's state for.
+
+    When somebody runs the check, it reads the instance itself.
+    """
 
     @asset_check(
         asset=target,

@@ -1,4 +1,4 @@
-"""`MaxLag`: how far behind an asset's data may be, and where an asset carries that promise.
+"""`MaxLag`: how far behind the data of an asset may be, and where the asset carries it.
 
 A policy lives in exactly one place: under the metadata key `MAX_LAG` of the asset's spec.
 dbt models get it there from their ``meta`` through freshline's translator, Python assets
@@ -25,7 +25,8 @@ from freshline.words import similar
 
 __all__ = ["MaxLag", "max_lag", "max_lag_metadata", "policy_of"]
 
-# What older dbt projects and Dagster's first freshness policies call the fields, and ours.
+# The names that people may write: first those of Dagster's first freshness policies, as older dbt
+# projects have them, then those of `MaxLag`.
 _FIELDS: Final = {
     "maximum_lag_minutes": "minutes",
     "cron_schedule": "cron",
@@ -36,15 +37,15 @@ _FIELDS: Final = {
 }
 _EXAMPLE: Final = '{"maximum_lag_minutes": 5}'
 _TEN_YEARS: Final = 5_260_000
-"""In minutes. Beyond that a deadline would be a date that no calendar here has."""
+"""In minutes. A deadline further away may be beyond the dates that Python has."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaxLag:
-    """The lag stays at or below `minutes`: at every moment, or at every tick of `cron`.
+    """The lag stays at or below `minutes`: at all times, or at the ticks of `cron` if there is one.
 
-    `timezone` (an IANA name, UTC by default) is the one that `cron` is read in. Raises
-    `PolicyError` for values that cannot be kept.
+    `cron` is read in `timezone`, an IANA name, by default UTC. Raises `PolicyError` for values
+    that cannot be kept.
     """
 
     minutes: float
@@ -58,9 +59,9 @@ class MaxLag:
 
     @classmethod
     def parse(cls, mapping: object, where: str) -> MaxLag:
-        """The policy that `mapping` (from a dbt model's ``meta``, say) writes down.
+        """Read the policy that somebody wrote as `mapping`, in a dbt model's ``meta`` for one.
 
-        `where` names the asset and the file for messages. Raises `PolicyError`.
+        `where` names the asset and the file, for messages. Raises `PolicyError`.
         """
         if not isinstance(mapping, Mapping):
             raise PolicyError(
@@ -92,7 +93,7 @@ class MaxLag:
             raise PolicyError(f"{where}: {error}") from None
 
     def to_json(self) -> dict[str, Any]:
-        """The policy as plain values, without what is not set; whole minutes as integers."""
+        """Return the policy as plain values, without fields that are not set."""
         whole = float(self.minutes).is_integer()
         plain: dict[str, Any] = {"minutes": int(self.minutes) if whole else self.minutes}
         if self.cron is not None:
@@ -111,20 +112,23 @@ class MaxLag:
 def max_lag(
     minutes: float, *, cron: str | None = None, timezone: str | None = None
 ) -> dict[str, Any]:
-    """Metadata that promises a maximum lag: ``@dg.asset(metadata=max_lag(minutes=5))``."""
+    """Return metadata that promises a maximum lag: ``@dg.asset(metadata=max_lag(minutes=5))``.
+
+    Raises `PolicyError`.
+    """
     return max_lag_metadata(MaxLag(minutes, cron, timezone))
 
 
 def max_lag_metadata(policy: MaxLag) -> dict[str, Any]:
-    """The metadata entry that carries `policy` on an asset's spec."""
+    """Return the metadata that carries `policy` on an asset's spec."""
     return {MAX_LAG: policy.to_json()}
 
 
 def policy_of(spec: Any) -> MaxLag | None:
-    """Read the policy that an `AssetSpec` of one's own location carries; None: it carries none.
+    """Read the policy that an `AssetSpec` carries; None: it carries none.
 
-    What is written on a spec is judged here and nowhere else. Raises `PolicyError` for what
-    cannot be kept, also on a partitioned asset.
+    A location reads its own policies here. Raises `PolicyError` for one that cannot be kept, also
+    on a partitioned asset.
     """
     entry = spec.metadata.get(MAX_LAG)
     if entry is None:
@@ -137,7 +141,7 @@ def policy_of(spec: Any) -> MaxLag | None:
 
 
 def partitioned_message(key: str, file: str | None) -> str:
-    """Why a partitioned asset cannot carry a policy, and what to do."""
+    """Return why a partitioned asset cannot carry a policy, and what to do."""
     place = f" ({file})" if file else ""
     return (
         f"asset {key}{place} is partitioned and carries a maximum lag, which is a promise about "
@@ -147,7 +151,7 @@ def partitioned_message(key: str, file: str | None) -> str:
 
 
 def _check_minutes(minutes: object) -> None:
-    # bool is an int, but "true minutes" is a mistake.
+    # bool is an int to Python, but True is no number of minutes.
     if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
         raise PolicyError(
             f"maximum_lag_minutes must be a number of minutes, not {minutes!r}; "
@@ -179,7 +183,7 @@ def _check_cron(cron: object) -> None:
         problem = f"it has {len(cron.split())} fields, not 5"
     else:
         try:
-            # Also finds dates that never come, such as the 31st of February.
+            # This also refuses dates that never come, such as the 31st of February.
             croniter(cron, datetime(2000, 1, 1, tzinfo=UTC)).get_next(float)
         except (CroniterError, ValueError) as error:
             problem = str(error)

@@ -11,14 +11,14 @@ from typing import Final
 __all__ = ["clock", "quoted", "same_but_for_spelling", "similar", "span"]
 
 _SHOWN: Final = 5
-"""Longer lists are cut, with a count."""
+"""Longer lists are cut, and say how many more there are."""
 
 _CLOSE: Final = 0.65
-"""Share of characters in common from which a name is worth suggesting."""
+"""Names that are less alike (`difflib`'s ratio) are not suggested."""
 
 
 def clock(time: float) -> str:
-    """A time of day in UTC, `12:03:10`, from epoch seconds."""
+    """Return the time of day in UTC, `12:03:10`, from epoch seconds."""
     if isinf(time):
         return "any time" if time < 0 else "no time"
     seconds = int(time) % 86_400
@@ -26,7 +26,7 @@ def clock(time: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A duration in seconds as people read it: `42 s`, `3 min 10 s`, `2 h 5 min`."""
+    """Return a duration in seconds as people read it: `42 s`, `3 min 10 s`, `2 h 5 min`."""
     sign = "-" if seconds < -0.5 else ""
     whole = round(abs(seconds))
     if whole < 60:
@@ -39,7 +39,7 @@ def span(seconds: float) -> str:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """The names in backticks, as in: `a`, `b` and `c`."""
+    """Return the names in backticks, as in: `a`, `b` and `c`."""
     given = list(names)
     marked = [f"`{name}`" for name in given[:_SHOWN]]
     if len(given) > _SHOWN:
@@ -48,7 +48,10 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def similar(name: str, names: Collection[str]) -> str | None:
-    """The name that was probably meant: the same table elsewhere, or one spelled nearly alike."""
+    """Return the name that was probably meant; None: no name is close enough.
+
+    It is spelled nearly alike, or is the same table in another layer.
+    """
     spelled = [other for other in names if same_but_for_spelling(name, other)]
     if spelled:
         return min(spelled)
@@ -71,7 +74,7 @@ def same_but_for_spelling(one: str, other: str) -> bool:
         for kind, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
         if kind != "equal"
     ]
-    # One letter more, less or other; orders_2023 and orders_2024 are two different tables.
+    # One letter added, missing or changed, but no digit: orders_2023 is not orders_2024.
     return (
         len(edits) == 1
         and len(one) >= 6

@@ -33,7 +33,7 @@ __all__ = [
 def findings(
     workspace: Workspace, measured: Mapping[str, Durations] | None = None
 ) -> list[Finding]:
-    """Everything that is wrong or worth knowing, what keeps the gate shut first."""
+    """Return all that is wrong or worth knowing; errors come before notes."""
     found = [
         *check_loading(workspace),
         *check_imports(workspace),

@@ -15,7 +15,7 @@ _SHOWN = 12
 
 
 def check_loading(workspace: Workspace) -> Iterator[Finding]:
-    """Locations whose code or file could not be read."""
+    """Find locations whose code or file could not be read."""
     for location in workspace.locations:
         if location.error:
             judged = (
@@ -33,12 +33,12 @@ def check_loading(workspace: Workspace) -> Iterator[Finding]:
 
 
 def check_committed(workspace: Workspace) -> Iterator[Finding]:
-    """Committed contracts that no longer say what the code says, or are not there."""
+    """Find committed contracts that differ from the code, or are missing."""
     for location in workspace.locations:
         if location.error or not location.contract:
             continue
         if not location.committed:
-            yield from _missing(location, location.contract)
+            yield from _missing_file(location, location.contract)
             continue
         found = differences(location.committed, location.contract)
         if found:
@@ -57,7 +57,7 @@ def check_committed(workspace: Workspace) -> Iterator[Finding]:
 
 
 def check_schema(workspace: Workspace) -> Iterator[Finding]:
-    """Contracts that a newer freshline wrote."""
+    """Find contracts that a newer freshline wrote."""
     for location in workspace.locations:
         newer = [it for it in (location.contract, location.committed) if it and it.newer]
         if newer:
@@ -74,7 +74,7 @@ def check_schema(workspace: Workspace) -> Iterator[Finding]:
 
 
 def differences(committed: Contract, current: Contract) -> list[str]:
-    """Which fields differ, a line each; versions of Dagster and of the code do not count."""
+    """Return a line for each field that differs, but for versions of Dagster and of the code."""
     found = [f"`{change.key}`: {change.text}" for change in changes(committed, current)]
     before = {needed.key: needed for needed in committed.imports}
     after = {needed.key: needed for needed in current.imports}
@@ -84,7 +84,9 @@ def differences(committed: Contract, current: Contract) -> list[str]:
         elif key not in before:
             found.append(f"import `{key}`: new")
         else:
-            found.extend(f"import `{key}`: {text}" for text in _import(before[key], after[key]))
+            found.extend(
+                f"import `{key}`: {text}" for text in _import_differences(before[key], after[key])
+            )
     for name in ("location", "published_as", "tick_seconds", "declares", "outside"):
         old, new = getattr(committed, name), getattr(current, name)
         if old != new:
@@ -92,7 +94,7 @@ def differences(committed: Contract, current: Contract) -> list[str]:
     return found
 
 
-def _import(before: Import, after: Import) -> Iterator[str]:
+def _import_differences(before: Import, after: Import) -> Iterator[str]:
     if before.used_by != after.used_by:
         yield f"used by {', '.join(before.used_by)} -> {', '.join(after.used_by)}"
     if before.declared != after.declared:
@@ -110,9 +112,8 @@ def _import(before: Import, after: Import) -> Iterator[str]:
             yield f"{column} used by {readers}"
 
 
-def _missing(location: Location, contract: Contract) -> Iterator[Finding]:
-    """A location that publishes its contract and has committed none. Others, which do not use
-    freshline, owe nobody a file."""
+def _missing_file(location: Location, contract: Contract) -> Iterator[Finding]:
+    """Find a missing file. A location that does not use freshline needs none."""
     path = location.contract_file
     if contract.published_as and path and not path.exists():
         yield Finding(

@@ -1,4 +1,4 @@
-"""What the gate works on, and what it says."""
+"""What the gate judges, and what it says: the types of its rules."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Severity(StrEnum):
 
 
 class Rule(StrEnum):
-    """What the gate looks for."""
+    """What the gate looks for. The values are what its output says."""
 
     DOES_NOT_LOAD = "does-not-load"
     UNKNOWN_IMPORT = "unknown-import"
@@ -43,7 +43,7 @@ class Finding:
 
     rule: Rule
     location: str
-    """Whose deploy it concerns first."""
+    """The location whose deploy it stops."""
     message: str
     """What is wrong, in one sentence; names of locations, assets and columns in backticks."""
     fix: str = ""
@@ -54,7 +54,7 @@ class Finding:
     """Where to look, relative to the current directory if it is below it."""
     severity: Severity = Severity.ERROR
     concerns: tuple[str, ...] = ()
-    """Every location that has a part in it, where there are several."""
+    """Every location that has a part in it, where several have."""
 
 
 @dataclass(frozen=True)
@@ -63,19 +63,19 @@ class Location:
 
     name: str
     contract: Contract | None = None
-    """What it makes and needs; None: nothing could be learnt of it."""
+    """What it makes and needs; None: not known."""
     error: str | None = None
-    """Why its code could not be asked; its contract is then the committed one, if any."""
+    """Why its code could not be loaded; `contract` is then the committed one, if there is one."""
     traceback: tuple[str, ...] = ()
     committed: Contract | None = None
-    """What its committed file says, where the code was asked too."""
+    """The contract in its committed file, where the code was loaded too."""
     folder: Path | None = None
     contract_file: Path | None = None
     source: Path | None = None
     """The file that the workspace loads, if it names one."""
 
     def file_of(self, export: Export | None) -> str | None:
-        """The file that declares `export`, for people and annotations."""
+        """Return the file that declares `export`, for people and annotations."""
         if export and export.file and self.folder:
             return shown(self.folder / export.file)
         for path in (self.contract_file, self.source):
@@ -90,7 +90,7 @@ class Workspace:
 
     locations: Sequence[Location]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Declared execution times by key, on top of those in the contracts."""
+    """Execution times in seconds by key, which count before those in the contracts."""
 
     @cached_property
     def contracts(self) -> list[Contract]:
@@ -98,7 +98,7 @@ class Workspace:
 
     @cached_property
     def makers(self) -> Mapping[str, list[Location]]:
-        """Who makes each key, in the order of the workspace."""
+        """The locations that make each key, in the order of the workspace."""
         makers: dict[str, list[Location]] = {}
         for location in self.locations:
             for export in location.contract.exports if location.contract else ():
@@ -111,7 +111,7 @@ class Workspace:
         return frozenset(key for contract in self.contracts for key in contract.outside)
 
     def declaring(self, key: str) -> list[str]:
-        """Locations that have an external definition of `key`."""
+        """Return the names of the locations that have an external definition of `key`."""
         return [
             contract.location
             for contract in self.contracts
@@ -120,12 +120,12 @@ class Workspace:
         ]
 
     @cached_property
-    def silent(self) -> list[str]:
-        """Locations of which nothing is known: what they make cannot be held against others."""
+    def without_contract(self) -> list[str]:
+        """The names of locations whose contract is not known: they may make any key."""
         return [location.name for location in self.locations if location.contract is None]
 
     def export(self, key: str) -> tuple[Location, Export] | None:
-        """The first maker of `key`, and what it says of it."""
+        """Return the first location that makes `key`, and what it exports; None: none does."""
         for location in self.makers.get(key, ()):
             if location.contract:
                 return location, location.contract.by_key[key]
@@ -133,7 +133,7 @@ class Workspace:
 
 
 def shown(path: Path) -> str:
-    """The path as people type it: relative to the current directory if it is below it."""
+    """Return the path as people type it: relative to the current directory if it is below it."""
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the gate looks at: every location's code, its committed contract, or both."""
+"""Read what the gate judges: the code of every location, its committed contract, or both."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from freshline.contract.document import Contract
 from freshline.errors import ContractError, DurationsError
 from freshline.workspace.file import Entry, read_workspace
 
-__all__ = ["gather", "read_committed", "read_seconds"]
+__all__ = ["gather", "read_seconds"]
 
 
 def gather(
     workspace: Path, *, from_code: bool, seconds: float = 60.0, only: Collection[str] = ()
 ) -> list[Location]:
-    """Every location of the workspace file, or `only` those, with its contract.
+    """Return every location of the workspace file, or `only` those, with its contract.
 
-    With `from_code` each location's own Python is asked, and has `seconds` to load; without, the
+    With `from_code` each location is loaded in its own Python, within `seconds`; without, the
     committed contracts count. Raises `WorkspaceError` and `UnknownNameError`.
     """
     entries = read_workspace(workspace, only)
@@ -27,14 +27,14 @@ def gather(
 
 
 def _from_code(entries: Sequence[Entry], seconds: float) -> list[Location]:
-    """Locations as their own Python sees them, beside their committed contracts."""
-    # Imported here: files alone can be judged without what starts processes.
+    """Load the locations, each in its own Python, and read their committed contracts as well."""
+    # Imported here because committed files need nothing that starts processes.
     from freshline.workspace.runner import inspect_entries
 
     locations = []
     for outcome in inspect_entries(entries, seconds=seconds):
         entry = outcome.entry
-        committed, problem = read_committed(entry)
+        committed, problem = _read_committed(entry)
         locations.append(
             Location(
                 entry.name,
@@ -51,8 +51,8 @@ def _from_code(entries: Sequence[Entry], seconds: float) -> list[Location]:
 
 
 def _from_file(entry: Entry) -> Location:
-    """A location as its committed contract describes it."""
-    contract, problem = read_committed(entry)
+    """Return a location as its committed contract describes it."""
+    contract, problem = _read_committed(entry)
     if contract is None and problem is None:
         where = shown(entry.contract_file) if entry.contract_file else "no folder to look in"
         problem = (
@@ -68,8 +68,8 @@ def _from_file(entry: Entry) -> Location:
     )
 
 
-def read_committed(entry: Entry) -> tuple[Contract | None, str | None]:
-    """The committed contract of a location, and what is wrong with its file, if anything."""
+def _read_committed(entry: Entry) -> tuple[Contract | None, str | None]:
+    """Return the committed contract of a location, and what is wrong with its file, if anything."""
     path = entry.contract_file
     if path is None or not path.exists():
         return None, None
@@ -83,7 +83,7 @@ def read_committed(entry: Entry) -> tuple[Contract | None, str | None]:
 
 
 def read_seconds(path: Path) -> Mapping[str, float]:
-    """Execution times in seconds by asset key, from a JSON object. Raises `DurationsError`."""
+    """Read execution times in seconds by asset key from a JSON file. Raises `DurationsError`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -11,7 +11,7 @@ __all__ = ["check_cycles", "check_makers"]
 
 
 def check_makers(workspace: Workspace) -> Iterator[Finding]:
-    """A key that several locations make."""
+    """Find keys that several locations make."""
     for key, makers in sorted(workspace.makers.items()):
         if len(makers) < 2:
             continue
@@ -35,7 +35,7 @@ def check_makers(workspace: Workspace) -> Iterator[Finding]:
 
 
 def check_cycles(workspace: Workspace) -> Iterator[Finding]:
-    """Assets that wait for each other: one finding a group, with its shortest cycle."""
+    """Find assets that wait for each other: one finding a group of them, with a shortest cycle."""
     deps: dict[str, list[str]] = {key: [] for key in sorted(workspace.makers)}
     for contract in workspace.contracts:
         for export in contract.exports:

@@ -13,48 +13,48 @@ __all__ = ["check_imports"]
 
 
 def check_imports(workspace: Workspace) -> Iterator[Finding]:
-    """An import nobody exports; a column that is not there; a type that is another."""
+    """Find imports that nobody exports, columns that are not there, and types that do not fit."""
     for location in workspace.locations:
         for needed in location.contract.imports if location.contract else ():
             made = workspace.export(needed.key)
             if made:
-                yield from _columns(location, needed, *made)
+                yield from _check_columns(location, needed, *made)
             elif location.contract and needed.key not in workspace.outside:
-                yield _unknown(workspace, location, location.contract, needed)
+                yield _unknown_import(workspace, location, location.contract, needed)
         yield from _outside_but_made(workspace, location)
 
 
-def _unknown(
+def _unknown_import(
     workspace: Workspace, location: Location, contract: Contract, needed: Import
 ) -> Finding:
-    """An import that nobody exports: a finding, unless there is a better explanation."""
+    """Return the finding for an import that nobody exports; a note, if that may be all right."""
     message = f"`{location.name}` needs `{needed.key}` for {quoted(needed.used_by)}; "
     file = location.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
-    offered = _offered(workspace, location, needed.key)
+    candidates = _candidates(workspace, location, needed.key)
     former = _former_maker(workspace, needed.key)
     if former:
         return Finding(
             Rule.UNKNOWN_IMPORT,
             location.name,
             message + f"`{former}` made it, as its committed contract says, and no longer does.",
-            _meant(offered, needed.key)
+            _did_you_mean(candidates, needed.key)
             or f"Ask the team of `{former}` to keep it, or stop depending on it.",
             key=needed.key,
             file=file,
         )
-    if workspace.silent:
+    if workspace.without_contract:
         return Finding(
             Rule.UNKNOWN_IMPORT,
             location.name,
-            message + f"no location is known to make it, and {quoted(workspace.silent)} "
+            message + f"no location is known to make it, and {quoted(workspace.without_contract)} "
             "could not be asked.",
-            f"Make {quoted(workspace.silent)} load, then check again.",
+            f"Make {quoted(workspace.without_contract)} load, then check again.",
             key=needed.key,
             file=file,
             severity=Severity.NOTE,
         )
     declaring = workspace.declaring(needed.key)
-    if declaring and not any(same_but_for_spelling(needed.key, key) for key in offered):
+    if declaring and not any(same_but_for_spelling(needed.key, key) for key in candidates):
         whose = "it" if location.name in declaring else f"`{declaring[0]}`"
         return Finding(
             Rule.UNKNOWN_IMPORT,
@@ -66,11 +66,12 @@ def _unknown(
             file=file,
             severity=Severity.NOTE,
         )
-    meant = _meant(offered, needed.key)
+    meant = _did_you_mean(candidates, needed.key)
     return Finding(
         Rule.UNKNOWN_IMPORT,
         location.name,
-        message + (_instead(offered, needed.key) or "no location makes anything like it."),
+        message
+        + (_similar_export(candidates, needed.key) or "no location makes anything like it."),
         meant
         or "Depend on an asset that a location makes; or, if it is made outside the workspace on "
         'purpose, declare it with metadata {"freshline/outside": True}.',
@@ -80,17 +81,18 @@ def _unknown(
 
 
 def _former_maker(workspace: Workspace, key: str) -> str | None:
+    """Return the location whose committed contract still makes `key`."""
     for location in workspace.locations:
         if location.committed and key in location.committed.by_key:
             return location.name
     return None
 
 
-def _offered(workspace: Workspace, location: Location, key: str) -> dict[str, str]:
-    """What may be suggested instead of `key`, with who makes it.
+def _candidates(workspace: Workspace, location: Location, key: str) -> dict[str, str]:
+    """Return the keys that may be suggested instead of `key`, with the location of each.
 
-    Of its own a location is offered only what it may have misspelled: anything else that it
-    makes is no stand-in for what another should have made.
+    Of a location's own keys only those that it may have misspelled are suggested: it knows what
+    else it makes.
     """
     return {
         other: maker.name
@@ -100,16 +102,16 @@ def _offered(workspace: Workspace, location: Location, key: str) -> dict[str, st
     }
 
 
-def _instead(offered: Mapping[str, str], key: str) -> str | None:
-    close = similar(key, offered)
-    return f"`{offered[close]}` exports `{close}`." if close else None
+def _similar_export(candidates: Mapping[str, str], key: str) -> str | None:
+    close = similar(key, candidates)
+    return f"`{candidates[close]}` exports `{close}`." if close else None
 
 
-def _meant(offered: Mapping[str, str], key: str) -> str | None:
-    close = similar(key, offered)
+def _did_you_mean(candidates: Mapping[str, str], key: str) -> str | None:
+    close = similar(key, candidates)
     if not close:
         return None
-    return f"Did you mean `{close}`? If `{offered[close]}` renamed it, depend on the new name."
+    return f"Did you mean `{close}`? If `{candidates[close]}` renamed it, depend on the new name."
 
 
 def _outside_but_made(workspace: Workspace, location: Location) -> Iterator[Finding]:
@@ -127,27 +129,27 @@ def _outside_but_made(workspace: Workspace, location: Location) -> Iterator[Find
             )
 
 
-def _columns(
+def _check_columns(
     location: Location, needed: Import, maker: Location, export: Export
 ) -> Iterator[Finding]:
     if export.columns is None:
-        return  # nothing is declared, so nothing can be missed
+        return  # without declared columns none can be missing
     by_name = {column.name.lower(): column for column in export.columns}
     for used in needed.columns:
         column = by_name.get(used.name.lower())
         if column is None:
-            yield _missing(location, needed, used, maker, export)
+            yield _missing_column(location, needed, used, maker, export)
         elif not accepts(used.type, column.type, export.kinds):
-            yield _retyped(location, needed, used, maker, export, column)
+            yield _other_type(location, needed, used, maker, export, column)
 
 
-def _missing(
+def _missing_column(
     location: Location, needed: Import, used: UsedColumn, maker: Location, export: Export
 ) -> Finding:
     users = quoted(used.used_by or needed.used_by)
     had = maker.committed and maker.committed.by_key.get(export.key)
     gone = had and any(column.name == used.name for column in had.columns or ())
-    # A column that the reader knows already, or that holds something else, is not the one.
+    # A column that the reader uses already, or of a type that does not fit, is not meant.
     known = {column.name for column in needed.columns}
     close = similar(
         used.name,
@@ -166,11 +168,11 @@ def _missing(
         if close
         else f"`{maker.name}` brings the column back, or {users} stops using it first.",
         key=export.key,
-        file=location.file_of(_reader(location, used, needed)),
+        file=location.file_of(_first_reader(location, used, needed)),
     )
 
 
-def _retyped(
+def _other_type(
     location: Location,
     needed: Import,
     used: UsedColumn,
@@ -187,10 +189,10 @@ def _retyped(
         f"`{maker.name}` makes it `{used.type}` again, or `{location.name}` declares "
         f"`{column.type}` once {users} can read that.",
         key=export.key,
-        file=location.file_of(_reader(location, used, needed)),
+        file=location.file_of(_first_reader(location, used, needed)),
     )
 
 
-def _reader(location: Location, used: UsedColumn, needed: Import) -> Export | None:
+def _first_reader(location: Location, used: UsedColumn, needed: Import) -> Export | None:
     readers = used.used_by or needed.used_by
     return location.contract.by_key.get(readers[0]) if location.contract and readers else None

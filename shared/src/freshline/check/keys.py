@@ -1,4 +1,4 @@
-"""Keys against the convention, and names that do not match."""
+"""Keys that break the convention, and locations that go by two names."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["check_keys"]
 
 
 def check_keys(workspace: Workspace) -> Iterator[Finding]:
-    """Keys that the convention cannot express, in locations that publish contracts.
+    """Find keys that the convention cannot express, and locations that publish by another name.
 
-    A location that does not use freshline has promised no convention.
+    Locations that do not use freshline are left out: the convention is not theirs.
     """
     for location in workspace.locations:
         contract = location.contract

@@ -52,7 +52,7 @@ def write_command(
 
 
 def committed_form(contract: Contract) -> Contract:
-    """The contract as its file holds it: without the version of the deployed code."""
+    """Return the contract as its file holds it: without the version of the deployed code."""
     return contract.model_copy(update={"code_version": None})
 
 
@@ -103,6 +103,7 @@ def retire_command(
 
 
 def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
+    """Ask the code of `locations`, or of all of the workspace."""
     from freshline.workspace.runner import inspect_entries
 
     return inspect_entries(read_workspace(workspace, locations or ()), seconds=seconds)

@@ -68,24 +68,24 @@ def _locations(workspace: Path, *, from_code: bool) -> list[Location]:
 
 def _show_asset(asset: str, locations: Sequence[Location], *, as_json: bool) -> None:
     contracts = Workspace(locations).contracts
-    key, column = _split(asset, contracts)
+    key, column = _key_and_column(asset, contracts)
     reached = consumers(contracts, key, column)
     if as_json:
-        document = {"key": key, "column": column, "consumers": [_plain(it) for it in reached]}
+        document = {"key": key, "column": column, "consumers": [_to_json(it) for it in reached]}
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
         return
-    what = f"`{key}`" + (f", column `{column}`" if column else "")
+    changed = f"`{key}`" + (f", column `{column}`" if column else "")
     if not reached:
-        typer.echo(f"Nothing depends on {what}.")
+        typer.echo(f"Nothing depends on {changed}.")
         return
     names = sorted({consumer.location for consumer in reached})
     count = f"{len(reached)} asset{'' if len(reached) == 1 else 's'}"
-    typer.echo(f"A change of {what} reaches {count} in {', '.join(names)}:")
-    _table(reached)
+    typer.echo(f"A change of {changed} reaches {count} in {', '.join(names)}:")
+    _print_consumers(reached)
 
 
-def _split(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
-    """The key and column that `asset` names. Raises `UnknownNameError`."""
+def _key_and_column(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
+    """Return the key and the column that `asset` names. Raises `UnknownNameError`."""
     known = {export.key: export for contract in contracts for export in contract.exports}
     keys = {*known, *(needed.key for contract in contracts for needed in contract.imports)}
     if asset in keys:
@@ -111,7 +111,7 @@ def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -
             {
                 "location": it.location,
                 **asdict(it.change),
-                "consumers": [_plain(consumer) for consumer in it.consumers],
+                "consumers": [_to_json(consumer) for consumer in it.consumers],
             }
             for it in reached
         ]
@@ -126,10 +126,12 @@ def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -
         for it in chosen:
             typer.echo(f"  {it.location}: `{it.change.key}`: {it.change.text}")
             if breaking:
-                _table(it.consumers) if it.consumers else typer.echo("    nothing depends on it\n")
+                _print_consumers(it.consumers) if it.consumers else typer.echo(
+                    "    nothing depends on it\n"
+                )
 
 
-def _table(reached: Sequence[Consumer]) -> None:
+def _print_consumers(reached: Sequence[Consumer]) -> None:
     from freshline.cli.output import print_table
 
     print_table(
@@ -141,6 +143,6 @@ def _table(reached: Sequence[Consumer]) -> None:
     )
 
 
-def _plain(consumer: Consumer) -> dict[str, Any]:
+def _to_json(consumer: Consumer) -> dict[str, Any]:
     policy = consumer.policy.to_json() if consumer.policy else None
     return {**asdict(consumer), "policy": policy, "owners": list(consumer.owners)}

@@ -1,4 +1,4 @@
-"""The Dagster instance that commands work on: the one that `dagster dev` would use here."""
+"""The Dagster instance that commands read: the one that `dagster dev` would use here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["measured_durations", "open_instance"]
 
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
-    """The instance of `DAGSTER_HOME`, or else of ``./dagster.yaml``. Raises `InstanceError`."""
+    """Open the instance of `DAGSTER_HOME`, else of ``./dagster.yaml``. Raises `InstanceError`."""
     from dagster import DagsterInstance
 
     home = os.environ.get("DAGSTER_HOME")
@@ -36,7 +36,7 @@ def open_instance() -> Iterator[DagsterInstance]:
         instance = DagsterInstance.from_config(str(folder))
         instance.get_asset_keys(limit=1)
     except Exception as error:
-        # Whatever the storage raises, of any library: one line says more than its traceback.
+        # A storage may raise errors of any library. One line says more than its traceback.
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise InstanceError(f"the instance of {folder} does not answer: {first[0]}") from error
     with instance:
@@ -44,7 +44,7 @@ def open_instance() -> Iterator[DagsterInstance]:
 
 
 def measured_durations(graph: Graph) -> Mapping[str, Durations]:
-    """What the recent runs of every asset of `graph` took, by key. Raises `InstanceError`."""
+    """Read what the recent runs of each asset of `graph` took, by key. Raises `InstanceError`."""
     from freshline.history import History
 
     with open_instance() as instance:

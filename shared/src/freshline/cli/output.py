@@ -1,4 +1,4 @@
-"""How findings and tables look: on a terminal, as JSON, as annotations of a pull request."""
+"""How findings, tables and contracts are printed: for people, as JSON, for GitHub."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 _PLAIN_WIDTH: Final = 120
-"""Columns where nobody says how wide the page is: a log, a file."""
+"""Characters in a line where no terminal says how wide it is: in a log, in a file."""
 
 
 def console() -> Console:
-    """Where people read: coloured on a terminal, plain elsewhere."""
+    """Return where to print for people: with colours on a terminal, plain elsewhere."""
     from rich.console import Console
 
     page = Console(highlight=False, soft_wrap=False)
@@ -40,14 +40,14 @@ def console() -> Console:
 
 
 def print_findings(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
-    """A table of the findings, and one line that sums up."""
+    """Print a table of the findings, and one line that sums up."""
     rows = []
     for finding in findings:
         color = "red" if finding.severity is Severity.ERROR else "yellow"
-        text = [_marked(finding.message)]
+        text = [_with_bold_names(finding.message)]
         text.extend(f"[dim]  {_escaped(line)}[/]" for line in finding.details)
         if finding.fix:
-            text.append(f"[green]{_marked(finding.fix, 'green')}[/]")
+            text.append(f"[green]{_with_bold_names(finding.fix, 'green')}[/]")
         if finding.file:
             text.append(f"[dim]{_escaped(finding.file)}[/]")
         rows.append((f"[{color}]{finding.rule.value}[/]", finding.location, "\n".join(text)))
@@ -58,7 +58,7 @@ def print_findings(findings: Sequence[Finding], locations: Sequence[Location]) -
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with rich markup in its cells; the last column takes the rest of the width."""
+    """Print a table with rich markup in its cells; the last column takes the rest of the width."""
     from rich.box import HORIZONTALS
     from rich.table import Table
 
@@ -72,7 +72,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def print_contract(contract: Contract) -> None:
-    """What a location makes and needs, as two tables."""
+    """Print what a location makes and what it needs, as two tables."""
     page = console()
     page.print(f"[bold]{_escaped(contract.location)}[/] (Dagster {contract.dagster_version})")
     print_table(
@@ -82,7 +82,7 @@ def print_contract(contract: Contract) -> None:
                 export.key,
                 ", ".join(export.owners) or "-",
                 str(export.policy or "-"),
-                _escaped(_columns([(it.name, it.type) for it in export.columns or ()])),
+                _escaped(_column_list([(it.name, it.type) for it in export.columns or ()])),
             )
             for export in contract.exports
         ],
@@ -94,19 +94,19 @@ def print_contract(contract: Contract) -> None:
                 (
                     needed.key,
                     ", ".join(needed.used_by),
-                    _escaped(_columns([(it.name, it.type) for it in needed.columns])),
+                    _escaped(_column_list([(it.name, it.type) for it in needed.columns])),
                 )
                 for needed in contract.imports
             ],
         )
 
 
-def _columns(columns: Iterable[tuple[str, str | None]]) -> str:
+def _column_list(columns: Iterable[tuple[str, str | None]]) -> str:
     return ", ".join(f"{name} {kind}" if kind else name for name, kind in columns) or "-"
 
 
 def print_json(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
-    """One JSON object: the findings, and what was looked at."""
+    """Print one JSON object: the findings, and the locations that were judged."""
     document: dict[str, Any] = {
         "clean": not any(finding.severity is Severity.ERROR for finding in findings),
         "summary": summary(findings, locations),
@@ -139,18 +139,20 @@ def print_json(findings: Sequence[Finding], locations: Sequence[Location]) -> No
 
 
 def print_github(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
-    """Workflow commands that GitHub shows beside the files of a pull request."""
+    """Print workflow commands, which GitHub shows beside the files of a pull request."""
     for finding in findings:
         level = "error" if finding.severity is Severity.ERROR else "warning"
         title = f"{finding.rule.value}: {finding.location}"
-        place = f"file={_property(finding.file)}," if finding.file else ""
+        place = f"file={_github_property(finding.file)}," if finding.file else ""
         text = "\n".join(part for part in (finding.message, *finding.details, finding.fix) if part)
-        sys.stdout.write(f"::{level} {place}title={_property(title)}::{_data(text)}\n")
+        sys.stdout.write(
+            f"::{level} {place}title={_github_property(title)}::{_github_data(text)}\n"
+        )
     sys.stdout.write(summary(findings, locations) + "\n")
 
 
 def summary(findings: Sequence[Finding], locations: Sequence[Location]) -> str:
-    """One line: how many findings and notes, over what."""
+    """Return one line: how many findings and notes there are, in how many locations and assets."""
     bad = sum(finding.severity is Severity.ERROR for finding in findings)
     known = [location.contract for location in locations if location.contract]
     looked_at = (
@@ -172,14 +174,16 @@ def _escaped(text: str) -> str:
     return escape(text)
 
 
-def _marked(text: str, style: str = "") -> str:
-    """Names in backticks stand out; the backticks stay for whoever copies the text."""
+def _with_bold_names(text: str, style: str = "") -> str:
+    """Make names in backticks bold. The backticks stay, for whoever copies the text."""
     return re.sub(r"`[^`]*`", rf"[bold {style}]\g<0>[/]", _escaped(text))
 
 
-def _data(text: str) -> str:
+def _github_data(text: str) -> str:
+    """Escape the text of a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(text: str) -> str:
-    return _data(text).replace(":", "%3A").replace(",", "%2C")
+def _github_property(text: str) -> str:
+    """Escape a property of a workflow command."""
+    return _github_data(text).replace(":", "%3A").replace(",", "%2C")

@@ -60,7 +60,7 @@ def simulate_command(
     from freshline.contract.graph import graph_of
 
     locations = gather(workspace, from_code=not committed)
-    _complain(locations)
+    _name_left_out(locations)
     contracts = Workspace(locations).contracts
     graph = graph_of(contracts)
     after = changed(graph, what_if or ())
@@ -74,30 +74,34 @@ def simulate_command(
     known = measured_durations(graph) if measured else {}
     if not any(asset.policy for asset in after.assets.values()):
         raise CommandError("no asset has a policy, so nothing would run.")
-    lasting = {
-        key: _lasting(known.get(key), given.get(key, default), sigma) for key in graph.assets
+    executions = {
+        key: _execution(known.get(key), given.get(key, default), sigma) for key in graph.assets
     }
-    starting = Duration(_launch(known.values(), launch), sigma)
-    before = forecast(Scenario(graph, lasting, starting, seed=seed), hours)
-    then = forecast(Scenario(after, lasting, starting, seed=seed), hours) if what_if else None
-    _print(before, then, hours)
+    launches = Duration(_mean_launch(known.values(), launch), sigma)
+    before = forecast(Scenario(graph, executions, launches, seed=seed), hours)
+    with_change = (
+        forecast(Scenario(after, executions, launches, seed=seed), hours) if what_if else None
+    )
+    _print_forecasts(before, with_change, hours)
 
 
-def _complain(locations: list[Location]) -> None:
+def _name_left_out(locations: list[Location]) -> None:
+    """Name, on standard error, the locations that the simulation goes on without."""
     for location in locations:
         if location.error and location.contract is None:
             typer.echo(f"freshline: left out {location.name}: {location.error}", err=True)
 
 
-def _lasting(measured: Durations | None, seconds: float, sigma: float) -> Duration:
+def _execution(measured: Durations | None, seconds: float, sigma: float) -> Duration:
+    """Return how long an asset takes to make: as measured, else `seconds`, varied by `sigma`."""
     execution = measured.execution if measured else None
     if execution is None or execution.mean <= 0:
         return Duration(seconds, sigma)
     return Duration(execution.mean, sqrt(log1p(execution.variance / execution.mean**2)))
 
 
-def _launch(measured: Iterable[Durations], default: float) -> float:
-    """The mean time from request to first step, over all assets that were measured."""
+def _mean_launch(measured: Iterable[Durations], default: float) -> float:
+    """Return the mean seconds from request to first step, over all assets that were measured."""
     launches = [
         durations.queue.mean + durations.start.mean
         for durations in measured
@@ -106,7 +110,7 @@ def _launch(measured: Iterable[Durations], default: float) -> float:
     return sum(launches) / len(launches) if launches else default
 
 
-def _print(before: Forecast, after: Forecast | None, hours: float) -> None:
+def _print_forecasts(before: Forecast, after: Forecast | None, hours: float) -> None:
     from rich.table import Table
 
     from freshline.cli.output import console

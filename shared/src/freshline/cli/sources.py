@@ -49,7 +49,7 @@ def sources_command(
 
 
 def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
-    """The contract of the location `producer`."""
+    """Return the contract of the location `producer`. Raises `SourcesError`."""
     from freshline.check.gather import gather
 
     (location,) = gather(workspace, from_code=from_code, only=[producer])

@@ -1,4 +1,4 @@
-"""What differs between two contracts of one location, and what of it can break a reader."""
+"""What differs between two contracts of one location, and which differences can break a reader."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Change:
     text: str
     """What changed, in a few words."""
     breaking: bool
-    """Whether something that could be relied on is no longer so."""
+    """Whether something that readers may rely on no longer holds."""
     column: str | None = None
     """The column, where it is about one, by its name before the change."""
 
 
 def changes(before: Contract, after: Contract) -> list[Change]:
-    """What is different in what a location makes, by key; breaking changes of a key first.
+    """Return how what a location makes has changed, by key; breaking changes of a key first.
 
-    A key or column that went while one with the same shape came counts as renamed.
+    A key or column that is gone counts as renamed if one of the same shape is new.
     """
     gone = [export for export in before.exports if export.key not in after.by_key]
     new = [export for export in after.exports if export.key not in before.by_key]
@@ -40,18 +40,18 @@ def changes(before: Contract, after: Contract) -> list[Change]:
         if successor:
             new.remove(successor)
             found.append(Change(export.key, f"renamed to `{successor.key}`", breaking=True))
-            found.extend(_asset(export, successor))
+            found.extend(_asset_changes(export, successor))
         else:
             found.append(Change(export.key, "removed", breaking=True))
     found.extend(Change(export.key, "added", breaking=False) for export in new)
     for export in before.exports:
         if export.key in after.by_key:
-            found.extend(_asset(export, after.by_key[export.key]))
+            found.extend(_asset_changes(export, after.by_key[export.key]))
     return sorted(found, key=lambda change: (change.key, not change.breaking))
 
 
 def _successor(export: Export, new: list[Export]) -> Export | None:
-    """The new asset that is probably `export` under another name."""
+    """Return the new asset that is probably `export` under another name."""
     names = [column.name for column in export.columns or ()]
     for other in new:
         alike = bool(names) and names == [column.name for column in other.columns or ()]
@@ -60,10 +60,10 @@ def _successor(export: Export, new: list[Export]) -> Export | None:
     return None
 
 
-def _asset(before: Export, after: Export) -> Iterator[Change]:
+def _asset_changes(before: Export, after: Export) -> Iterator[Change]:
     key = before.key
-    yield from _columns(before, after)
-    yield from _policy(key, before.policy, after.policy)
+    yield from _columns_changes(before, after)
+    yield from _policy_changes(key, before.policy, after.policy)
     if after.partitioned != before.partitioned:
         how = "partitioned now" if after.partitioned else "no longer partitioned"
         yield Change(key, how, breaking=True)
@@ -86,23 +86,23 @@ def _asset(before: Export, after: Export) -> Iterator[Change]:
         yield Change(key, "another description", breaking=False)
 
 
-def _policy(key: str, before: MaxLag | None, after: MaxLag | None) -> Iterator[Change]:
+def _policy_changes(key: str, before: MaxLag | None, after: MaxLag | None) -> Iterator[Change]:
     if before == after:
         return
     text = f"maximum lag: {before or 'none'} -> {after or 'none'}"
-    yield Change(key, text, breaking=before is not None and not _keeps(before, after))
+    yield Change(key, text, breaking=before is not None and not _still_holds(before, after))
 
 
-def _keeps(before: MaxLag, after: MaxLag | None) -> bool:
-    """Whether whoever relies on `before` is served by `after`."""
+def _still_holds(before: MaxLag, after: MaxLag | None) -> bool:
+    """Whether `after` keeps what `before` promised."""
     if after is None or after.minutes > before.minutes:
         return False
-    # A lag that holds at every moment also holds at the ticks of any cron.
+    # A lag that holds at all times also holds at the ticks of any cron.
     same_ticks = (after.cron, after.timezone) == (before.cron, before.timezone)
     return after.cron is None or same_ticks
 
 
-def _columns(before: Export, after: Export) -> Iterator[Change]:
+def _columns_changes(before: Export, after: Export) -> Iterator[Change]:
     if before.columns is None or after.columns is None:
         if before.columns != after.columns:
             how = "are declared now" if before.columns is None else "are no longer declared"
@@ -113,9 +113,9 @@ def _columns(before: Export, after: Export) -> Iterator[Change]:
     added = [column for name, column in new.items() if name not in old]
     for name, column in old.items():
         if name in new:
-            yield from _column(before, column, new[name])
+            yield from _column_changes(before, column, new[name])
             continue
-        successor = next((other for other in added if _alike(column, other)), None)
+        successor = next((other for other in added if _is_renamed(column, other)), None)
         if successor:
             added.remove(successor)
         how = f"renamed to `{successor.name}`" if successor else "removed"
@@ -125,14 +125,14 @@ def _columns(before: Export, after: Export) -> Iterator[Change]:
         yield Change(before.key, text, breaking=False, column=column.name)
 
 
-def _alike(gone: Column, new: Column) -> bool:
+def _is_renamed(gone: Column, new: Column) -> bool:
     """Whether `new` is probably `gone` under another name."""
     if gone.description and gone.description == new.description:
         return True
     return gone.type == new.type and same_but_for_spelling(gone.name, new.name)
 
 
-def _column(export: Export, before: Column, after: Column) -> Iterator[Change]:
+def _column_changes(export: Export, before: Column, after: Column) -> Iterator[Change]:
     name = before.name
     if before.type != after.type:
         same = accepts(before.type, after.type, export.kinds) and (

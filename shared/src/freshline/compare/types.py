@@ -1,4 +1,4 @@
-"""Whether a reader of a column can live with the type that the producer gives it."""
+"""Whether the type that a producer gives a column is one that its readers can use."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def accepts(expected: str | None, actual: str | None, kinds: Collection[str] = (
     `kinds` are the producing asset's: one that names a warehouse selects its SQL dialect. What
     cannot be compared (an unknown or missing type) is accepted: the gate does not guess.
     """
-    if expected is None or actual is None or _spelled(expected) == _spelled(actual):
+    if expected is None or actual is None or _normalized(expected) == _normalized(actual):
         return True
     dialect = _dialect(tuple(sorted(kinds)))
     wanted, given = _parsed(expected, dialect), _parsed(actual, dialect)
     if wanted is None or given is None:
         return True
-    return _same_kind(wanted, given) and _fits(wanted, given)
+    return _same_type(wanted, given) and _fits(wanted, given)
 
 
-def _spelled(name: str) -> str:
+def _normalized(name: str) -> str:
     return "".join(name.lower().split())
 
 
-def _same_kind(wanted: Any, given: Any) -> bool:
+def _same_type(wanted: Any, given: Any) -> bool:
     if wanted.this in wanted.TEXT_TYPES and given.this in given.TEXT_TYPES:
         return True
     if wanted.this != given.this:
@@ -42,7 +42,7 @@ def _same_kind(wanted: Any, given: Any) -> bool:
         [part for part in one.expressions if part.key == wanted.key] for one in (wanted, given)
     ]
     return len(inner[0]) == len(inner[1]) and all(
-        _same_kind(one, other) and _fits(one, other) for one, other in zip(*inner, strict=True)
+        _same_type(one, other) and _fits(one, other) for one, other in zip(*inner, strict=True)
     )
 
 

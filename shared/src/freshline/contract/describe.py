@@ -1,4 +1,4 @@
-"""What a location's Dagster definitions say about it, as plain JSON values.
+"""Read a location's contract from its Dagster definitions, as plain JSON values.
 
 The gate runs this file inside every location's own environment, where freshline need not be
 installed. It imports nothing but the standard library, `freshline.names` (which the gate brings
@@ -35,9 +35,10 @@ class Node(NamedTuple):
 
     path: tuple[str, ...]
     made: bool
-    """The location makes it; otherwise it only has an external definition of it."""
+    """Whether the location makes it; if not, it has an external definition of it."""
     deps: tuple[str, ...] = ()
-    unit: str = ""
+    execution_set: str = ""
+    """Assets with the same one, if it is not empty, are always made together."""
     group: str | None = None
     owners: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -54,9 +55,9 @@ class Node(NamedTuple):
 def describe(
     repositories: Iterable[Any], location: str, folder: str | None = None
 ) -> dict[str, Any]:
-    """The contract document of `location`, from its `RepositoryDefinition` objects.
+    """Return the contract document of `location`, from its `RepositoryDefinition` objects.
 
-    With `folder`, the location's own, the files that define the assets are named relative to it.
+    With the location's `folder`, files that define assets are named, relative to it.
     """
     import dagster
 
@@ -65,14 +66,14 @@ def describe(
 
 
 def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict[str, Any]:
-    """The contract document of a location that declares `nodes`."""
+    """Return the contract document of a location that declares `nodes`."""
     about: dict[str, Any] = {}
     made: dict[str, Node] = {}
     external: dict[str, Node] = {}
     for node in nodes:
         if node.path[:2] == CONTRACT_PREFIX:
             about["published_as"] = node.path[-1]
-            tick = _plain(node.metadata.get(TICK_SECONDS))
+            tick = _unwrapped(node.metadata.get(TICK_SECONDS))
             if tick is not None:
                 about["tick_seconds"] = tick
         elif node.made:
@@ -81,7 +82,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
             external[node.key] = node
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
-        key for key, node in external.items() if _plain(node.metadata.get(OUTSIDE)) is True
+        key for key, node in external.items() if _unwrapped(node.metadata.get(OUTSIDE)) is True
     )
     return {
         "schema_version": SCHEMA_VERSION,
@@ -104,7 +105,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
             path=tuple(key.path),
             made=made,
             deps=tuple(dep.asset_key.to_user_string() for dep in spec.deps),
-            unit=_unit(assets_def) if made else "",
+            execution_set=_execution_set(assets_def) if made else "",
             group=spec.group_name,
             owners=tuple(spec.owners),
             kinds=tuple(spec.kinds),
@@ -117,8 +118,8 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
         yield Node(tuple(source.key.path), made=False, metadata=source.metadata)
 
 
-def _unit(assets_def: Any) -> str:
-    """The computation that assets share when none of them can be made alone."""
+def _execution_set(assets_def: Any) -> str:
+    """Return the name of the computation whose assets cannot be made alone; else an empty text."""
     shared = len(assets_def.keys) > 1 and not assets_def.can_subset
     return str(assets_def.node_def.name) if shared else ""
 
@@ -127,17 +128,17 @@ def _export(node: Node) -> dict[str, Any]:
     return {
         "key": node.key,
         "deps": sorted(set(node.deps) - {node.key}),
-        "unit": node.unit,
+        "unit": node.execution_set,
         "group": None if node.group == "default" else node.group,
         "owners": sorted(node.owners),
         "kinds": sorted(node.kinds),
-        "policy": _plain(node.metadata.get(MAX_LAG)),
+        "policy": _unwrapped(node.metadata.get(MAX_LAG)),
         "columns": _columns(node),
-        "columns_enforced": _plain(node.metadata.get(COLUMNS_ENFORCED)) is True,
+        "columns_enforced": _unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is True,
         "partitioned": node.partitioned,
-        "expected_seconds": _plain(node.metadata.get(EXPECTED_SECONDS)),
+        "expected_seconds": _unwrapped(node.metadata.get(EXPECTED_SECONDS)),
         "description": node.description,
-        "file": _plain(node.metadata.get(FILE)) or node.file,
+        "file": _unwrapped(node.metadata.get(FILE)) or node.file,
     }
 
 
@@ -151,7 +152,7 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
             for read in reads:
                 used.setdefault(dep, {}).setdefault(read, set()).add(key)
     for key, node in external.items():
-        # Columns that a location writes on its own picture of a table count for all its readers.
+        # Columns that a location declares on an external definition count for all its readers.
         for column in _columns(node) or []:
             declared = column["name"], column["type"] or ""
             used.setdefault(key, {}).setdefault(declared, set()).update(users.get(key, ()))
@@ -170,7 +171,7 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
 
 
 def _uses(node: Node) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    uses = _plain(node.metadata.get(USES))
+    uses = _unwrapped(node.metadata.get(USES))
     if uses is None:
         uses = {
             key: [
@@ -184,7 +185,7 @@ def _uses(node: Node) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 
 
 def _outside(node: Node) -> list[str]:
-    keys = _plain(node.metadata.get(OUTSIDE))
+    keys = _unwrapped(node.metadata.get(OUTSIDE))
     if isinstance(keys, (list, tuple)):
         return [str(key) for key in keys]
     return [
@@ -196,13 +197,13 @@ def _outside(node: Node) -> list[str]:
 
 
 def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The dbt sources that a model reads, by asset key, as the manifest has them.
+    """Yield the dbt sources that a model reads, as in the manifest, each with its asset key.
 
-    For projects under Dagster's own translator; freshline's writes its own metadata.
+    For projects that use Dagster's own translator: freshline's writes metadata of its own.
     """
     manifest = getattr(node.metadata.get("dagster_dbt/manifest"), "manifest", None) or {}
     translator = node.metadata.get("dagster_dbt/dagster_dbt_translator")
-    model = manifest.get("nodes", {}).get(_plain(node.metadata.get("dagster_dbt/unique_id")))
+    model = manifest.get("nodes", {}).get(_unwrapped(node.metadata.get("dagster_dbt/unique_id")))
     if model and translator:
         for parent in model.get("depends_on", {}).get("nodes", ()):
             source = manifest.get("sources", {}).get(parent)
@@ -211,8 +212,8 @@ def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _columns(node: Node) -> list[dict[str, Any]] | None:
-    """Columns of the table in the table's order; None: not declared."""
-    schema = _plain(node.metadata.get(COLUMN_SCHEMA))
+    """Return the columns in the order of the table; None: not declared."""
+    schema = _unwrapped(node.metadata.get(COLUMN_SCHEMA))
     if schema is None:
         return None
     return [
@@ -227,10 +228,10 @@ def _columns(node: Node) -> list[dict[str, Any]] | None:
 
 
 def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
-    """The file that defines an asset, relative to `folder`; None: elsewhere, or not known."""
+    """Return the file that defines an asset, relative to `folder`; None: outside, or not known."""
     references = spec.metadata.get(CODE_REFERENCES)
     if references is None:
-        references = _found_references(spec.key, assets_def)
+        references = _code_references(spec.key, assets_def)
     for reference in getattr(references, "code_references", ()):
         path = getattr(reference, "file_path", None)
         if path is None:
@@ -242,7 +243,7 @@ def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
     return None
 
 
-def _found_references(key: Any, assets_def: Any) -> Any:
+def _code_references(key: Any, assets_def: Any) -> Any:
     from dagster import AssetsDefinition, with_source_code_references
 
     try:
@@ -250,15 +251,15 @@ def _found_references(key: Any, assets_def: Any) -> Any:
             warnings.simplefilter("ignore")  # the function is marked beta
             (found,) = with_source_code_references([assets_def])
     except (OSError, TypeError):
-        # Made at run time, without a source file: a file is nice to have in messages, no more.
+        # An asset that is made at run time has no source file. Messages go without.
         return None
     if not isinstance(found, AssetsDefinition):
         return None
     return found.get_asset_spec(key).metadata.get(CODE_REFERENCES)
 
 
-def _plain(value: Any) -> Any:
-    """What a metadata value stands for, whether Dagster has wrapped it already or not."""
+def _unwrapped(value: Any) -> Any:
+    """Return the value that Dagster may have wrapped in a `MetadataValue`."""
     for attribute in ("schema", "data", "value", "text"):
         if type(value).__name__.endswith("MetadataValue") and hasattr(value, attribute):
             return getattr(value, attribute)

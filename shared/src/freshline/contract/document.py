@@ -35,14 +35,14 @@ __all__ = [
 ]
 
 _WIDTH = 100
-"""A value that fits on a line of the file stays on one."""
+"""Characters in a line of the file. A value that fits stays on one line."""
 
 
 def _read_policy(value: object) -> object:
     if value is None or isinstance(value, MaxLag):
         return value
     if isinstance(value, Mapping):
-        # Fields that a newer freshline adds are not an older one's to judge.
+        # An older freshline does not judge the fields that a newer one adds.
         value = {name: value[name] for name in ("minutes", "cron", "timezone") if name in value}
     return MaxLag.parse(value, "policy")
 
@@ -66,7 +66,7 @@ Policy = Annotated[
 
 
 class _Value(BaseModel):
-    # Unknown fields are a newer freshline's; a reader goes on without them.
+    # A field that is not known here comes from a newer freshline, and is left out.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -74,7 +74,7 @@ class Column(_Value):
     """A column that a location's asset has."""
 
     name: str
-    type: str | None = Field(None, description="The warehouse's name of the type.")
+    type: str | None = Field(default=None, description="The warehouse's name of the type.")
     nullable: bool = True
     description: str | None = None
 
@@ -83,8 +83,8 @@ class UsedColumn(_Value):
     """A column that a location reads from another's asset."""
 
     name: str
-    type: str | None = Field(None, description="The type the readers rely on; null: any.")
-    used_by: tuple[str, ...] = Field((), description="Keys of the assets that read it.")
+    type: str | None = Field(default=None, description="The type the readers rely on; null: any.")
+    used_by: tuple[str, ...] = Field(default=(), description="Keys of the assets that read it.")
 
 
 class Export(_Value):
@@ -93,23 +93,23 @@ class Export(_Value):
     key: str = Field(description="The asset key's parts, joined by slashes.")
     deps: tuple[str, ...] = ()
     unit: str = Field(
-        "", description="Assets with the same non-empty unit are always made together."
+        default="", description="Assets with the same non-empty unit are always made together."
     )
-    group: str | None = Field(None, description="Null: the default group.")
+    group: str | None = Field(default=None, description="Null: the default group.")
     owners: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     policy: Policy | None = None
-    columns: tuple[Column, ...] | None = Field(None, description="Null: not declared.")
+    columns: tuple[Column, ...] | None = Field(default=None, description="Null: not declared.")
     columns_enforced: bool = Field(
-        False, description="The location refuses to make any other columns."
+        default=False, description="The location refuses to make any other columns."
     )
     partitioned: bool = False
     expected_seconds: float | None = Field(
-        None, description="How long making it takes, as its location declares."
+        default=None, description="How long making it takes, as its location declares."
     )
     description: str | None = None
     file: str | None = Field(
-        None, description="What declares it, relative to the location's folder."
+        default=None, description="What declares it, relative to the location's folder."
     )
 
 
@@ -118,9 +118,12 @@ class Import(_Value):
 
     key: str
     declared: bool = Field(
-        False, description="The location has an external definition of it, not only a dependency."
+        default=False,
+        description="The location has an external definition of it, not only a dependency.",
     )
-    used_by: tuple[str, ...] = Field((), description="Keys of the assets that depend on it.")
+    used_by: tuple[str, ...] = Field(
+        default=(), description="Keys of the assets that depend on it."
+    )
     columns: tuple[UsedColumn, ...] = ()
 
 
@@ -131,19 +134,20 @@ class Contract(_Value):
     location: str
     dagster_version: str = ""
     code_version: str | None = Field(
-        None, description="The deployed version of the code; not in a committed file."
+        default=None, description="The deployed version of the code; not in a committed file."
     )
     published_as: str | None = Field(
-        None, description="The name the location publishes under; null: it does not publish."
+        default=None,
+        description="The name the location publishes under; null: it does not publish.",
     )
-    tick_seconds: float | None = Field(None, description="Seconds between two plans.")
+    tick_seconds: float | None = Field(default=None, description="Seconds between two plans.")
     exports: tuple[Export, ...] = ()
     imports: tuple[Import, ...] = ()
     declares: tuple[str, ...] = Field(
-        (), description="Keys that it has an external definition of, and does not make."
+        default=(), description="Keys that it has an external definition of, and does not make."
     )
     outside: tuple[str, ...] = Field(
-        (), description="Keys that are made outside the workspace, on purpose."
+        default=(), description="Keys that are made outside the workspace, on purpose."
     )
 
     @classmethod
@@ -155,7 +159,7 @@ class Contract(_Value):
         tick_seconds: float | None = None,
         code_version: str | None = None,
     ) -> Contract:
-        """The contract that `definitions` amount to. Raises `ContractError`."""
+        """Read the contract of `location` from its `definitions`. Raises `ContractError`."""
         from dagster import Definitions
 
         repository = (
@@ -174,7 +178,7 @@ class Contract(_Value):
 
     @classmethod
     def from_document(cls, document: object) -> Contract:
-        """The contract in parsed JSON. Raises `ContractError`."""
+        """Read the contract from parsed JSON. Raises `ContractError`."""
         location = document.get("location") if isinstance(document, Mapping) else None
         try:
             return cls.model_validate(document)
@@ -183,7 +187,7 @@ class Contract(_Value):
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
-        """The contract in `text`, also of a newer schema. Raises `ContractError`."""
+        """Read the contract from JSON text, also of a newer schema. Raises `ContractError`."""
         try:
             document = json.loads(text)
         except ValueError as error:
@@ -191,27 +195,27 @@ class Contract(_Value):
         return cls.from_document(document)
 
     def to_json(self) -> str:
-        """The contract as a file: sorted, the same bytes on every machine, one fact a line."""
+        """Return the text of its file: sorted, the same on every machine, one fact a line."""
         return _layout(self.to_document(), 0) + "\n"
 
     def to_document(self) -> dict[str, Any]:
-        """The contract as plain JSON values, without what is at its default."""
+        """Return the contract as plain JSON values, without fields that have their default."""
         document = self.model_dump(mode="json", exclude_defaults=True)
         return {"schema_version": self.schema_version, **document}
 
     @property
     def newer(self) -> bool:
-        """Whether a newer freshline wrote it, whose additions are not seen here."""
+        """Whether a newer freshline wrote it. What that one has added is not read."""
         return self.schema_version > SCHEMA_VERSION
 
     @cached_property
     def by_key(self) -> Mapping[str, Export]:
-        """What the location makes, by key."""
+        """The assets that the location makes, by key."""
         return {export.key: export for export in self.exports}
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON schema that every contract's file follows."""
+    """Return the JSON schema of the file."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **Contract.model_json_schema(),
@@ -219,12 +223,12 @@ def json_schema() -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, location: object, document: object) -> str:
-    """One line: whose contract, which field, what is wrong."""
+    """Say in one line whose contract it is, which field is wrong, and how."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     value = document
     for depth, part in enumerate(first["loc"]):
-        # "exports.3" says little; the key of the fourth export says all.
+        # Name an export by its key: "exports.3" says little.
         if isinstance(part, int) and isinstance(value, Sequence) and part < len(value):
             value = value[part]
             if isinstance(value, Mapping) and "key" in value:
@@ -237,7 +241,7 @@ def _explain(error: ValidationError, location: object, document: object) -> str:
 
 
 def _layout(value: Any, indent: int) -> str:
-    """JSON that reads well in a diff: one line for what fits and holds no objects."""
+    """Return JSON that reads well in a diff: what fits and holds no objects is on one line."""
     flat = json.dumps(value, ensure_ascii=False)
     if indent and len(flat) + indent <= _WIDTH and not _holds_objects(value):
         return flat

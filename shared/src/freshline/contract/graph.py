@@ -11,10 +11,10 @@ __all__ = ["graph_of"]
 
 
 def graph_of(contracts: Iterable[Contract] | Mapping[str, Contract]) -> Graph:
-    """Every asset of every contract, in one graph; the same whichever location computes it.
+    """Return every asset of every contract in one graph, the same in whichever location.
 
-    A key that two locations make belongs to the first by name, for all of them alike (the gate
-    reports it), so that it is never requested twice.
+    A key that two locations make belongs to the first of them by name, so that it is never
+    requested twice; the gate reports it.
     """
     given = contracts.values() if isinstance(contracts, Mapping) else contracts
     ordered = sorted(given, key=lambda contract: contract.location)

@@ -1,9 +1,8 @@
-"""How contracts travel: as materializations of an asset that each location itself defines.
+"""How contracts travel: as materializations of an asset that each location defines.
 
-A location publishes its contract when it has changed, and once a day, as somebody may delete old
-events. In between it says once a minute that it is there, in an event that names the one with the
-content: a log that every minute took in what has not changed would grow by gigabytes a day in a
-large workspace.
+A location publishes its contract when it has changed, and once a day, because old events may be
+deleted. Once a minute it sends a heartbeat: an event that refers to the one with the content. If
+each of them held the whole contract, the log of a large workspace would grow by gigabytes a day.
 """
 
 from __future__ import annotations
@@ -54,28 +53,28 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class PublishedContract:
-    """A contract as last heard of."""
+    """A contract as its location last published it."""
 
     contract: Contract
     published_at: float
-    """UTC, in epoch seconds."""
+    """When the location last published or sent a heartbeat: UTC, epoch seconds."""
     digest: str
     """The same content has the same digest."""
     content_id: int = 0
     """The event that holds the content, by its id in the event log."""
     content_at: float = 0.0
-    """When that event was written: UTC, in epoch seconds."""
+    """When that event was written: UTC, epoch seconds."""
 
 
 def contract_asset_key(location: str) -> AssetKey:
-    """The asset under which `location` publishes its contract."""
+    """Return the key of the asset that `location` publishes its contract as."""
     from dagster import AssetKey
 
     return AssetKey([*CONTRACT_PREFIX, location])
 
 
 def contract_spec(location: str, tick_seconds: float) -> AssetSpec:
-    """The asset to define in `location`, which plans every `tick_seconds`."""
+    """Return the spec of that asset, for a location that plans every `tick_seconds`."""
     from dagster import AssetSpec
 
     return AssetSpec(
@@ -87,7 +86,7 @@ def contract_spec(location: str, tick_seconds: float) -> AssetSpec:
 
 
 def contract_materialization(contract: Contract) -> AssetMaterialization:
-    """The event that publishes `contract`."""
+    """Return the event that publishes `contract`."""
     from dagster import AssetMaterialization, MetadataValue
 
     # One string, not nested JSON: reading an event back walks every nested value.
@@ -106,7 +105,7 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
 
 
 def heartbeat(last: PublishedContract) -> AssetMaterialization:
-    """The event by which a location says that it is there and that nothing has changed."""
+    """Return the event that says that a location is there and that nothing has changed."""
     from dagster import AssetMaterialization, MetadataValue
 
     return AssetMaterialization(
@@ -121,7 +120,7 @@ def heartbeat(last: PublishedContract) -> AssetMaterialization:
 
 
 def retirement(location: str) -> AssetMaterialization:
-    """The event after which `location` counts as gone, until it publishes again."""
+    """Return the event after which `location` counts as gone, until it publishes again."""
     from dagster import AssetMaterialization
 
     return AssetMaterialization(
@@ -132,7 +131,7 @@ def retirement(location: str) -> AssetMaterialization:
 
 
 def digest(contract: Contract) -> str:
-    """Sixteen hexadecimal digits that change with the content."""
+    """Return sixteen hexadecimal digits that change with the content."""
     text = json.dumps(contract.to_document(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -161,9 +160,9 @@ class ContractReader:
         }
         self.problems, self.retired = {}, set()
         contracts: dict[str, PublishedContract] = {}
-        for location, told in self._with_content(instance, events).items():
+        for location, last in self._with_content(instance, events).items():
             try:
-                contracts[location] = self._published(location, told)
+                contracts[location] = self._published(location, last)
             except ContractError as error:
                 self.problems[location] = str(error)
         self._parsed = {
@@ -178,13 +177,13 @@ class ContractReader:
         """Return the last event of each location, with the content that a heartbeat refers to."""
         from freshline.history.events import EventLog, metadata_of
 
-        told: dict[str, _LastEvent] = {}
+        last_events: dict[str, _LastEvent] = {}
         for location, event in events.items():
             metadata = metadata_of(event.event_log_entry)
             if metadata.get(RETIRED):
                 self.retired.add(location)
                 continue
-            told[location] = _LastEvent(
+            last_events[location] = _LastEvent(
                 at=event.timestamp,
                 digest=metadata.get(DIGEST, ""),
                 content_id=metadata.get(CONTENT_ID, event.storage_id),
@@ -192,30 +191,30 @@ class ContractReader:
                 text=metadata.get(CONTRACT),
             )
         missing = {
-            one.content_id
-            for location, one in told.items()
-            if one.text is None and (location, one.digest) not in self._parsed
+            last.content_id
+            for location, last in last_events.items()
+            if last.text is None and (location, last.digest) not in self._parsed
         }
         contents = EventLog(instance).metadata_by_id(missing) if missing else {}
         return {
-            location: replace(one, text=contents[one.content_id].get(CONTRACT))
-            if one.content_id in contents
-            else one
-            for location, one in told.items()
+            location: replace(last, text=contents[last.content_id].get(CONTRACT))
+            if last.content_id in contents
+            else last
+            for location, last in last_events.items()
         }
 
-    def _published(self, location: str, told: _LastEvent) -> PublishedContract:
-        contract = self._parsed.get((location, told.digest)) if told.digest else None
+    def _published(self, location: str, last: _LastEvent) -> PublishedContract:
+        contract = self._parsed.get((location, last.digest)) if last.digest else None
         if contract is None:
-            contract = Contract.from_json(told.text or "")
+            contract = Contract.from_json(last.text or "")
         if contract.location != location:
             raise ContractError(f"it says that it is {contract.location}'s, not {location}'s")
-        return PublishedContract(contract, told.at, told.digest, told.content_id, told.content_at)
+        return PublishedContract(contract, last.at, last.digest, last.content_id, last.content_at)
 
 
 @dataclass(frozen=True, slots=True)
 class _LastEvent:
-    """The last event by which a location published its contract or said that it is there."""
+    """The last publication or heartbeat of a location. Times are UTC, epoch seconds."""
 
     at: float
     digest: str
@@ -226,5 +225,5 @@ class _LastEvent:
 
 
 def read_contracts(instance: DagsterInstance) -> Mapping[str, PublishedContract]:
-    """What every location has last published, by location."""
+    """Read what every location has last published, by location."""
     return ContractReader().read(instance)

@@ -57,14 +57,14 @@ def dbt_manifest(project: DbtProject) -> Path:
 
 
 class FreshlineDbtResource(DbtCliResource):
-    """The dbt of this Python environment, whatever is on the PATH."""
+    """dbt as installed in this Python environment, even if PATH names another."""
 
     def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
         fields.setdefault("dbt_executable", _own_dbt())
         super().__init__(project_dir, **fields)
 
-    # Private, because nothing public says the version without running `dbt --version`, which
-    # costs 3 s of CPU a run and asks the package index for newer releases.
+    # Overrides a private attribute: the public one runs `dbt --version`, which takes 3 s of CPU a
+    # run and asks the package index for newer releases.
     @cached_property
     def _cli_version(self) -> Version:
         return Version(version("dbt-core"))
@@ -78,45 +78,45 @@ def build_dbt(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterato
     """
     runs = Path(dbt.project_dir, "target", "runs")
     target = runs / context.run.run_id
-    _forget_old(runs)
+    _delete_old(runs)
     invocation = dbt.cli(["build"], context=context, target_path=target)
-    yield from stamp_lag(context, _with_metadata(invocation))
+    yield from stamp_lag(context, _described_events(invocation))
     _keep_parsed(target)
     shutil.rmtree(target, ignore_errors=True)
 
 
-def _with_metadata(invocation: DbtCliInvocation) -> Iterator[Any]:
-    """The events of a dbt invocation; with row counts, columns and lineage of what it made.
+def _described_events(invocation: DbtCliInvocation) -> Iterator[Any]:
+    """Yield the events of a dbt invocation, with row counts, columns and column lineage.
 
-    Fetched for one model at a time. On the whole stream, dagster-dbt spins on the processor
-    until dbt has finished, passes no interruption on to dbt, and asks for columns of tests too.
+    They are fetched for one model at a time. For a whole stream, dagster-dbt keeps a processor
+    busy until dbt has finished, does not pass interruptions on to dbt, and fetches columns of
+    tests too.
     """
-    described = False
+    has_manifest = False
     for event in invocation.stream():
         if not isinstance(event, dg.Output):
             yield event
             continue
-        if not described:
-            # The manifest that the location was loaded with was parsed at set-up, maybe for
-            # another database or schema; these are the relations just built.
+        if not has_manifest:
+            # The location's manifest was parsed at set-up, maybe for another database or schema.
+            # This one names the relations that were just built.
             invocation.manifest = invocation.get_artifact("manifest.json")
-            described = True
+            has_manifest = True
         model = DbtEventIterator(iter([event]), invocation)
         yield from model.fetch_row_counts().fetch_column_metadata()
 
 
 def _keep_parsed(target: Path) -> None:
-    """Leave the parsed project where the next run starts from.
+    """Keep the parsed project for the next run, which saves it two seconds.
 
-    What set-up parsed is of no use to dbt once the warehouse's address is another, and parsing
-    costs two seconds a run.
+    dbt does not use what set-up parsed when the address of the warehouse has changed.
     """
     with suppress(OSError):  # a deployed project may be read-only
         (target / _PARSED).replace(target.parents[1] / _PARSED)
 
 
-def _forget_old(runs: Path) -> None:
-    """Keep the folders of the newest runs that failed, or that are still going on."""
+def _delete_old(runs: Path) -> None:
+    """Delete the folders of old runs: all but the newest that failed or are still going on."""
     with suppress(OSError):  # another run may be tidying as well
         newest = sorted(runs.glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in newest[_KEPT_RUNS:]:

@@ -1,10 +1,10 @@
-"""Make a dbt project ready to load: its packages and its manifest, without a database.
+"""Make a dbt project ready to load: install its packages and write its manifest.
 
     python -m freshline.dbt.prepare FOLDER...
 
-At set-up, in an image's build, and after a change to the project: loading a location never runs
-dbt. Takes a tenth of a second when nothing has changed since, seven otherwise. Imports nothing
-heavy until dbt is needed.
+Run it at set-up, when an image is built, and after a change to the project: loading a location
+never runs dbt. It needs no database, and takes a tenth of a second when nothing has changed, else
+seven. It imports nothing heavy until dbt is needed.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _prepare(project: Path) -> bool:
 
 
 def changed(project: Path) -> bool:
-    """Whether a project differs from what was last prepared (False: it was never, or not here)."""
+    """Whether a project has changed since it was prepared here; False if it never was."""
     project = project.resolve()
     stamp = _stamp(project)
     return stamp.exists() and stamp.read_text() != _digest(project)
@@ -75,7 +75,7 @@ def _dbt(project: Path, command: str) -> bool:
 
 
 def _digest(project: Path) -> str:
-    """Of all that a manifest follows from: files, local packages, dbt's version, the place."""
+    """Return a digest of all that a manifest depends on: files, local packages, dbt, the folder."""
     digest = hashlib.sha256()
     for value in (version("dbt-core"), str(project)):
         digest.update(value.encode() + b"\0")

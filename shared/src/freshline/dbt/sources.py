@@ -1,10 +1,10 @@
-"""The dbt source block for what another location makes: what ``freshline sources`` writes.
+"""The dbt sources for what another location makes, as ``freshline sources`` writes them.
 
-Nobody copies keys, columns and types by hand. Written into a file that exists, the block is
-updated: what the producer says is set anew; what the team added (tests, tags, meta, sources of
-its own, comments, the order of things) stays, and so does a column that is gone but carries
-such additions. A table with ``meta: {freshline: {columns: listed}}`` keeps to the columns that
-its team has listed: they are what the gate takes the team to read.
+In a file that exists, names, types, descriptions and policies are set to what the producer says.
+What the team has added (tests, tags, meta, other sources, comments, the order) stays, and so does
+a column with such additions that the producer no longer has. A table with ``meta: {freshline:
+{columns: listed}}`` keeps to the columns that its team has listed: the gate takes these for the
+columns that the team reads.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from freshline.policy import MaxLag
 
 __all__ = ["merge_sources"]
 
-_NOTE: Final = "What {location} makes; updated by `freshline sources {location}`"
-_OURS: Final = {"name", "data_type", "description"}
-"""Fields of a column that the producer says; any other is the team's own."""
-_PROMISE: Final = ("maximum_lag_minutes", "cron", "timezone")
-"""Fields of a table's `meta: {freshline: ...}` that the producer says."""
+_COMMENT: Final = "What {location} makes; updated by `freshline sources {location}`"
+_PRODUCER_FIELDS: Final = {"name", "data_type", "description"}
+"""Fields of a column that the producer sets; any other is the team's own."""
+_POLICY_FIELDS: Final = ("maximum_lag_minutes", "cron", "timezone")
+"""Fields of a table's `meta: {freshline: ...}` that the producer sets."""
 _LOADED_AT: Final = ("loaded_at_field", "loaded_at_query")
-"""How dbt is told when a row was loaded, of a table or of all tables of a source."""
+"""Fields of a table or source that tell dbt when a row was loaded."""
 
 
 def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = None) -> str:
-    """The dbt file `text` with what `contract`'s location makes brought up to date.
+    """Return the dbt file `text` with what the location of `contract` makes brought up to date.
 
-    `only` names the keys to write. By default these are the tables that the file has already,
-    or all if it has none of them. Raises `SourcesError`.
+    `only` names the keys to write; by default the tables that the file has already, or all if it
+    has none of them. Raises `SourcesError`.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -51,21 +51,23 @@ def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = No
     if not isinstance(document, dict) or not isinstance(document.get("sources", []), list):
         raise SourcesError("the file is not a dbt properties file with a list of sources.")
     sources = document.setdefault("sources", [])
-    for export in _chosen(contract, sources, only):
+    for export in _exports_to_write(contract, sources, only):
         layer, _, name = export.key.partition("/")
-        source = _named(sources, layer)
+        source = _find(sources, layer)
         if source is None:
-            source = _map({"name": layer})
+            source = _yaml_map({"name": layer})
             sources.append(source)
-            note = _NOTE.format(location=contract.location)
+            note = _COMMENT.format(location=contract.location)
             sources.yaml_set_comment_before_after_key(len(sources) - 1, before=note, indent=2)
-        _table(source, name, export)
+        _update_table(source, name, export)
     page = io.StringIO()
     yaml.dump(document, page)
     return page.getvalue()
 
 
-def _chosen(contract: Contract, sources: Sequence[Any], only: Sequence[str] | None) -> list[Export]:
+def _exports_to_write(
+    contract: Contract, sources: Sequence[Any], only: Sequence[str] | None
+) -> list[Export]:
     exports = [export for export in contract.exports if export.key.count("/") == 1]
     if only:
         unknown = [key for key in only if key not in contract.by_key]
@@ -73,26 +75,26 @@ def _chosen(contract: Contract, sources: Sequence[Any], only: Sequence[str] | No
             names = ", ".join(export.key for export in exports)
             raise SourcesError(f"{contract.location} makes no {unknown[0]}; it makes {names}.")
         return [export for export in exports if export.key in only]
-    present = [export for export in exports if _present(sources, export.key)]
+    present = [export for export in exports if _is_present(sources, export.key)]
     return present or exports
 
 
-def _present(sources: Sequence[Any], key: str) -> bool:
+def _is_present(sources: Sequence[Any], key: str) -> bool:
     layer, _, name = key.partition("/")
-    source = _named(sources, layer)
-    return source is not None and _named(source.get("tables") or [], name) is not None
+    source = _find(sources, layer)
+    return source is not None and _find(source.get("tables") or [], name) is not None
 
 
-def _table(source: Any, name: str, export: Export) -> None:
+def _update_table(source: Any, name: str, export: Export) -> None:
     tables = source.get("tables")
     if tables is None:
         tables = source["tables"] = []
-    table = _named(tables, name)
+    table = _find(tables, name)
     if table is None:
-        table = _map({"name": name})
+        table = _yaml_map({"name": name})
         tables.append(table)
-    _describe(table, export.description)
-    _promise(source, table, export.policy)
+    _update_description(table, export.description)
+    _update_policy(source, table, export.policy)
     if export.columns is None:
         return
     columns = table.get("columns")
@@ -100,98 +102,99 @@ def _table(source: Any, name: str, export: Export) -> None:
         columns = table["columns"] = []
     made = {column.name for column in export.columns}
     for position in reversed(range(len(columns))):
-        if columns[position].get("name") not in made and set(columns[position]) <= _OURS:
+        if columns[position].get("name") not in made and set(columns[position]) <= _PRODUCER_FIELDS:
             del columns[position]
-    listed_only = _listed_only(table)
+    listed_only = _lists_its_columns(table)
     for column in export.columns:
-        if _named(columns, column.name) is not None or not listed_only:
-            _column(columns, column)
+        if _find(columns, column.name) is not None or not listed_only:
+            _update_column(columns, column)
 
 
-def _listed_only(table: Any) -> bool:
+def _lists_its_columns(table: Any) -> bool:
     for holder in (table, table.get("config") or {}):
-        ours = (holder.get("meta") or {}).get(DBT_META)
-        if isinstance(ours, Mapping) and ours.get("columns") == "listed":
+        own = (holder.get("meta") or {}).get(DBT_META)
+        if isinstance(own, Mapping) and own.get("columns") == "listed":
             return True
     return False
 
 
-def _column(columns: Any, column: Column) -> None:
-    entry = _named(columns, column.name)
+def _update_column(columns: Any, column: Column) -> None:
+    entry = _find(columns, column.name)
     if entry is None:
-        entry = _map({"name": column.name})
+        entry = _yaml_map({"name": column.name})
         columns.append(entry)
     if column.type:
         entry["data_type"] = column.type
-    _describe(entry, column.description)
+    _update_description(entry, column.description)
 
 
-def _describe(entry: Any, description: str | None) -> None:
+def _update_description(entry: Any, description: str | None) -> None:
     if description and entry.get("description") != description:
         entry["description"] = description
 
 
-def _promise(source: Any, table: Any, policy: MaxLag | None) -> None:
-    """The producer's promise: dbt's own freshness where dbt can look for itself, else `meta`.
+def _update_policy(source: Any, table: Any, policy: MaxLag | None) -> None:
+    """Write the producer's policy: as dbt's own freshness if dbt can check it, else in `meta`.
 
-    Without a column that says when a row was loaded, most warehouses (Postgres is one) have no
-    answer for dbt, which then warns of the table at every parse.
+    Without a column that says when a row was loaded, dbt cannot check freshness in most
+    warehouses (Postgres is one), and warns of the table at every parse.
     """
     holders = [holder for it in (table, source) for holder in (it, it.get("config") or {})]
     loaded_at = any(holder.get(field) for holder in holders for field in _LOADED_AT)
     if policy and loaded_at:
-        _freshness(table, policy)
-    _meta(table, _said(policy) if policy and not loaded_at else {})
+        _add_freshness(table, policy)
+    _update_meta(table, _policy_fields(policy) if policy and not loaded_at else {})
 
 
-def _freshness(table: Any, policy: MaxLag) -> None:
-    """dbt's own freshness of the table, from the producer's promise; a team's own stays."""
+def _add_freshness(table: Any, policy: MaxLag) -> None:
+    """Write the policy as dbt's own freshness of the table, unless the team has written one."""
     if "freshness" in table or "freshness" in (table.get("config") or {}):
         return
     minutes = max(1, round(policy.minutes))
-    limit = _map({"count": minutes, "period": "minute"})
-    _below(table, ["config"], make=True)["freshness"] = _map({"error_after": limit})
+    limit = _yaml_map({"count": minutes, "period": "minute"})
+    _value_at(table, ["config"], make=True)["freshness"] = _yaml_map({"error_after": limit})
 
 
-def _said(policy: MaxLag) -> Mapping[str, Any]:
-    """The policy in the words of a dbt model's `meta`."""
+def _policy_fields(policy: MaxLag) -> Mapping[str, Any]:
+    """Return the policy as the fields of a dbt model's `meta`."""
     plain = policy.to_json()
     return {"maximum_lag_minutes": plain.pop("minutes"), **plain}
 
 
-def _meta(table: Any, said: Mapping[str, Any]) -> None:
-    """Set what `meta: {freshline: ...}` says of the promise, where the table has its meta."""
+def _update_meta(table: Any, fields: Mapping[str, Any]) -> None:
+    """Set the policy in `meta: {freshline: ...}`, in whichever place the table has its meta."""
     beside = "meta" in table and "meta" not in (table.get("config") or {})
     path = ["meta", DBT_META] if beside else ["config", "meta", DBT_META]
-    ours = _below(table, path, make=bool(said))
-    if not isinstance(ours, dict):
+    own = _value_at(table, path, make=bool(fields))
+    if not isinstance(own, dict):
         return
-    for name in _PROMISE:
-        if name in said:
-            ours[name] = said[name]
+    for name in _POLICY_FIELDS:
+        if name in fields:
+            own[name] = fields[name]
         else:
-            ours.pop(name, None)
-    while path and not _below(table, path, make=False):  # no empty mappings are left
+            own.pop(name, None)
+    while path and not _value_at(table, path, make=False):  # leave no empty mapping behind
         *path, last = path
-        del _below(table, path, make=False)[last]
+        del _value_at(table, path, make=False)[last]
 
 
-def _below(entry: Any, path: Sequence[str], *, make: bool) -> Any:
-    """What is under `path` in `entry`; with `make`, a mapping where there is nothing."""
+def _value_at(entry: Any, path: Sequence[str], *, make: bool) -> Any:
+    """Return the value at `path` in `entry`; with `make`, put a mapping where there is none."""
     for name in path:
         if entry.get(name) is None:
             if not make:
                 return None
-            entry[name] = _map({})
+            entry[name] = _yaml_map({})
         entry = entry[name]
     return entry
 
 
-def _named(entries: Sequence[Any], name: str) -> Any:
+def _find(entries: Sequence[Any], name: str) -> Any:
+    """Return the entry that has this name; None: there is none."""
     return next((it for it in entries if isinstance(it, Mapping) and it.get("name") == name), None)
 
 
-def _map(values: Mapping[str, Any]) -> Any:
+def _yaml_map(values: Mapping[str, Any]) -> Any:
     from ruamel.yaml.comments import CommentedMap
 
     return CommentedMap(values)

@@ -1,4 +1,4 @@
-"""dbt resources as assets by freshline's conventions: keys, policies, columns, owners.
+"""Makes assets of dbt resources by freshline's conventions: keys, policies, columns, owners.
 
 ``@dbt_assets(..., dagster_dbt_translator=FreshlineDbtTranslator())``; how they are built is in
 `freshline.dbt.build`. Needs dagster-dbt, which freshline itself does not require.
@@ -33,7 +33,8 @@ from freshline.policy import MaxLag, max_lag_metadata
 
 __all__ = ["FreshlineDbtTranslator"]
 
-# In a model's own config; of what is set in YAML, the manifest keeps only dbt_project.yml's source.
+# Finds such a schema in the SQL of a model. For YAML, the manifest keeps the source of
+# dbt_project.yml only.
 _SCHEMA_BY_TARGET: Final = re.compile(
     r"\{\{\s*config\([^}]*\bschema\s*=[^,)]*\b(target|env_var|var)\b"
 )
@@ -54,8 +55,8 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetSpec:
-        """The spec of one dbt resource (of a source: only its key and metadata are used)."""
-        # As in the base class: specs are asked for again by everything downstream of them.
+        """Return the spec of one dbt resource. Of a source only the key and metadata are used."""
+        # Kept, as in the base class: everything downstream asks for the spec again.
         memo = (id(manifest), unique_id)
         if memo not in self._specs:
             spec = super().get_asset_spec(manifest, unique_id, project)
@@ -77,11 +78,11 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         return self._specs[memo]
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """``[layer, table]``, by `freshline.keys`."""
+        """Return ``[layer, table]``, by `freshline.keys`."""
         return _get_asset_key(dbt_resource_props)
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str] | None:
-        """The owners in ``meta.dagster.owners``, else the owner of the model's dbt group."""
+        """Return the owners in ``meta.dagster.owners``, else the owner of the model's dbt group."""
         owners = super().get_owners(dbt_resource_props)
         if owners:
             return list(owners)
@@ -96,7 +97,7 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         unique_id: str,
         project: DbtProject | None,
     ) -> dg.AssetCheckSpec | None:
-        """A dbt test as an asset check, with the test's own description."""
+        """Return a dbt test as an asset check, with the description of the test."""
         check: dg.AssetCheckSpec | None = super().get_asset_check_spec(
             asset_spec, manifest, unique_id, project
         )
@@ -106,7 +107,7 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         return check._replace(description=description)
 
     def _sources_of(self, manifest: Mapping[str, Any]) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
-        """The manifest's sources by key; the first look at a manifest also checks it as a whole."""
+        """Return the sources of a manifest by key; the first time, check its policies too."""
         if id(manifest) not in self._sources:
             _refuse_policies_without_asset(manifest)
             self._sources[id(manifest)] = {
@@ -134,7 +135,7 @@ def _get_asset_key(props: Mapping[str, Any]) -> dg.AssetKey:
 
 
 def _get_layer(props: Mapping[str, Any]) -> str:
-    """The logical schema, the same in every target."""
+    """Return the logical schema, which is the same in every target."""
     config = props["config"]
     # Snapshots of older projects name their schema otherwise.
     layer = config.get("schema") or config.get("target_schema")
@@ -178,7 +179,7 @@ def _get_file_metadata(props: Mapping[str, Any], project: DbtProject | None) -> 
 
 
 def _get_policy(props: Mapping[str, Any]) -> MaxLag | None:
-    """The policy under ``config.meta``, or the bare one of older projects."""
+    """Return the policy in ``config.meta``, or directly in ``config``, as in older projects."""
     policies = [MaxLag.parse(each, _where(props)) for each in _get_written_policies(props)]
     if len(policies) == 2 and policies[0] != policies[1]:
         raise PolicyError(
@@ -199,7 +200,7 @@ def _get_policy_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_policies_without_asset(manifest: Mapping[str, Any]) -> None:
-    """A policy where no asset carries it would be ignored in silence."""
+    """Raise `PolicyError` for a policy on what is not built: it would have no effect."""
     for props in (*manifest["sources"].values(), *manifest["nodes"].values()):
         ephemeral = props.get("config", {}).get("materialized") == "ephemeral"
         if not _get_written_policies(props):
@@ -249,7 +250,7 @@ def _get_constraints(column: Mapping[str, Any]) -> dg.TableColumnConstraints:
 def _get_uses_metadata(
     spec: dg.AssetSpec, sources: Mapping[dg.AssetKey, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The columns that a dbt source declares are the ones its readers depend on."""
+    """Say which columns of other assets are read: those that the dbt sources declare."""
     uses = {
         dep.asset_key.to_user_string(): [
             {"name": column["name"], "type": column.get("data_type") or ""}
@@ -264,7 +265,7 @@ def _get_uses_metadata(
 def _get_outside_metadata(
     spec: dg.AssetSpec, sources: Mapping[dg.AssetKey, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Sources with ``meta: {freshline: {outside: true}}`` are made outside the workspace."""
+    """Say which sources are made outside: those with ``meta: {freshline: {outside: true}}``."""
     outside = [
         dep.asset_key.to_user_string()
         for dep in spec.deps
@@ -282,12 +283,12 @@ def _own_meta(props: Mapping[str, Any]) -> Mapping[str, Any]:
     return _meta(props).get(DBT_META) or {}
 
 
-# --- looks --------------------------------------------------------------------------------
+# --- what the UI shows --------------------------------------------------------------------
 
 
 def _get_description(props: Mapping[str, Any]) -> str | None:
-    # Without the SQL that dagster-dbt adds: it is one click away, and a contract that changed
-    # with every edit of it would say nothing.
+    # dagster-dbt adds the SQL. Then the contract would change with every edit of a model, and
+    # the SQL can be seen elsewhere.
     return props.get("description") or None
 
 

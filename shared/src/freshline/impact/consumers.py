@@ -1,4 +1,4 @@
-"""Who depends on an asset, or on one of its columns, in any location."""
+"""Which assets depend on an asset or on one of its columns, in any location."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Consumer:
 
 
 def consumers(contracts: Iterable[Contract], key: str, column: str | None = None) -> list[Consumer]:
-    """Everything downstream of `key`: nearest first, then by location and key.
+    """Return all assets downstream of `key`: the nearest first, then by location and key.
 
-    With `column`, only what reads the column (or does not say which it reads), and what is
-    downstream of that: a column may go into anything that its readers make.
+    With `column`, only assets that read the column, or do not say which columns they read, and
+    all that is downstream of these.
     """
     given = list(contracts)
     readers = _readers(given)
@@ -68,16 +68,16 @@ def _readers(contracts: list[Contract]) -> Mapping[str, list[tuple[Contract, Exp
 
 
 def _how(contract: Contract, export: Export, key: str, column: str | None) -> str | None:
-    """How a direct consumer uses the asset or column; None: it says that it reads others."""
+    """Return how a direct consumer uses the asset or column; None: it reads other columns."""
     if column is None:
         return "depends on it"
-    said = {
+    read = {
         used.name.lower()
         for needed in contract.imports
         if needed.key == key
         for used in needed.columns
         if export.key in used.used_by
     }
-    if column.lower() in said:
+    if column.lower() in read:
         return "reads it"
-    return None if said else "may read it"
+    return None if read else "may read it"

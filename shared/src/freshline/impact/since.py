@@ -1,7 +1,7 @@
-"""What the locations make otherwise than at a git revision, and whom that reaches.
+"""What has changed in the contracts since a git revision, and whom that reaches.
 
-A location counts that the workspace named at the revision and names no more, and one whose
-contract is gone: what it made, and nobody makes now, is removed.
+A location that the workspace named at the revision and no longer names counts too, and so does one
+whose contract is gone: of what it made, all that nobody makes now counts as removed.
 """
 
 from __future__ import annotations
@@ -38,8 +38,11 @@ class Reached:
 
 
 def reached_since(revision: str, workspace: Path, locations: Sequence[Location]) -> list[Reached]:
-    """Every change since `revision`, in the order of the `workspace` file; locations that it no
-    longer names come last. Raises `GitError`, `ContractError` and `WorkspaceError`."""
+    """Return every change since `revision`, in the order of the `workspace` file.
+
+    Locations that the file no longer names come last. Raises `GitError`, `ContractError` and
+    `WorkspaceError`.
+    """
     contracts = Workspace(locations).contracts
     return [
         Reached(location, change, tuple(consumers(contracts, change.key, change.column)))
@@ -51,11 +54,11 @@ def reached_since(revision: str, workspace: Path, locations: Sequence[Location])
 def _compared(
     revision: str, workspace: Path, locations: Sequence[Location]
 ) -> Iterator[tuple[str, Contract, Contract]]:
-    """Each location with its contract at the revision and now."""
+    """Yield each location with its contract at the revision and its contract now."""
     named = _names_at(revision, workspace)
     present = {location.name for location in locations}
     home = workspace.resolve().parent
-    # A location that was only given another name still has its file, and is compared by it.
+    # A location that was renamed still has its file, and is compared by it.
     taken = {it.contract_file.resolve() for it in locations if it.contract_file}
     for location in (*locations, *(Location(name) for name in named if name not in present)):
         file = location.contract_file
@@ -66,12 +69,12 @@ def _compared(
             continue
         if location.contract:
             yield location.name, before, location.contract
-        elif file is None or not file.exists():  # one that cannot be read is not gone
-            yield location.name, before, _what_is_left(before, locations)
+        elif file is None or not file.exists():  # a file that cannot be read is not gone
+            yield location.name, before, _left_over(before, locations)
 
 
-def _what_is_left(before: Contract, locations: Sequence[Location]) -> Contract:
-    """What others make now, of what a location that is gone made."""
+def _left_over(before: Contract, locations: Sequence[Location]) -> Contract:
+    """Return the contract `before` of a location that is gone, with what others make of it now."""
     made = {
         export.key: export
         for location in locations
@@ -85,7 +88,7 @@ def _what_is_left(before: Contract, locations: Sequence[Location]) -> Contract:
 
 
 def _names_at(revision: str, workspace: Path) -> list[str]:
-    """The locations that the workspace file named at `revision`."""
+    """Return the locations that the workspace file named at `revision`."""
     text = _text_at(revision, workspace.resolve())
     if text is None:
         return []
@@ -100,17 +103,16 @@ def _names_at(revision: str, workspace: Path) -> list[str]:
 
 
 def _contract_at(revision: str, path: Path) -> Contract | None:
-    """The contract that the file held at `revision`; None: there was none."""
+    """Read the contract in the file at `revision`; None: there was no file."""
     text = _text_at(revision, path)
     return None if text is None else Contract.from_json(text)
 
 
 def _contract_of(name: str, revision: str, home: Path, taken: set[Path]) -> Contract | None:
-    """The contract of the location `name` at `revision`, from the file nearest to `home`; None:
-    there was none, or the file is `taken`.
+    """Read the contract of the location `name` at `revision`, from the file nearest to `home`.
 
-    Where it was is not asked of the workspace: that depends on folders, which may be gone. But
-    a contract says whose it is.
+    None: there was none, or the file is in `taken`. The file is found by the location's name in
+    it: the workspace file names folders, and these may be gone.
     """
     line = f'"location": {json.dumps(name, ensure_ascii=False)}'
     files = (":(top,glob)**/contract.json", ":(top,glob)**/contract.*.json")
@@ -123,7 +125,7 @@ def _contract_of(name: str, revision: str, home: Path, taken: set[Path]) -> Cont
 
 
 def _text_at(revision: str, path: Path) -> str | None:
-    """What the file said at `revision`; None: there was none."""
+    """Read the text of the file at `revision`; None: there was no file."""
     folder = next(parent for parent in path.parents if parent.is_dir())
     file = path.relative_to(folder).as_posix()
     shown = _git(folder, "show", f"{_commit(revision, folder)}:./{file}")
@@ -131,7 +133,7 @@ def _text_at(revision: str, path: Path) -> str | None:
 
 
 def _commit(revision: str, folder: Path) -> str:
-    """The commit that is meant. Raises `GitError`."""
+    """Return the commit that `revision` names. Raises `GitError`."""
     known = _git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
     if known.returncode:
         why = known.stderr.strip() or f"git knows no revision {revision}"

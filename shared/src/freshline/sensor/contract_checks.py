@@ -29,7 +29,7 @@ _DESCRIPTIONS: Final = {
     IMPORTS_CHECK: "Other locations make what this one needs, with the columns that it uses.",
     POLICIES_CHECK: "The path to every target of this location is shorter than its maximum lag.",
 }
-# What is not made is broken; what cannot be held is for somebody to decide.
+# An import that is missing breaks a run. A policy that cannot be held is for somebody to decide.
 _SEVERITIES: Final = {
     IMPORTS_CHECK: AssetCheckSeverity.ERROR,
     POLICIES_CHECK: AssetCheckSeverity.WARN,
@@ -81,6 +81,6 @@ def _summary(findings: Sequence[Finding]) -> str | None:
 
 
 def _metadata(findings: Sequence[Finding]) -> dict[str, Any]:
-    told = [f"- {finding.message} {finding.fix}".rstrip() for finding in findings]
-    listed = {FINDINGS: MetadataValue.md("\n".join(told))} if told else {}
+    lines = [f"- {finding.message} {finding.fix}".rstrip() for finding in findings]
+    listed = {FINDINGS: MetadataValue.md("\n".join(lines))} if lines else {}
     return {FINDINGS_COUNT: len(findings), **listed}

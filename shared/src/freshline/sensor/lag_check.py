@@ -31,7 +31,7 @@ from freshline.sensor.record import recorded
 
 __all__ = ["check_result", "evaluation"]
 
-# An infeasible policy is a promise nobody can keep: nothing is broken, somebody has to decide.
+# With an infeasible policy nothing is broken: somebody has to decide what to change.
 _SEVERITY: Final = {
     TargetStatus.FRESH: AssetCheckSeverity.WARN,
     TargetStatus.INFEASIBLE: AssetCheckSeverity.WARN,

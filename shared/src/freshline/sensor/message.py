@@ -11,11 +11,12 @@ from freshline.words import span
 
 __all__ = ["tick_message"]
 
-_SHOWN: Final = 5  # a message is read at a glance; the plan of 10,000 assets is not
+_SHOWN: Final = 5
+"""More targets than this are counted, not listed."""
 
 
 def tick_message(plan: Plan, graph: Graph, location: str, problems: Mapping[str, str]) -> str:
-    """A few lines; `problems` are the contracts that could not be read."""
+    """Return a few lines. `problems` has why the contract of a location could not be read."""
     return "\n".join(
         [
             idle_message(plan, location, graph),
@@ -37,5 +38,5 @@ def _targets(plan: Plan) -> Iterator[str]:
 
 
 def _urgency(target: TargetPlan) -> tuple[bool, float, str]:
-    never = float("inf") if target.deadline is None else target.deadline
-    return target.status is TargetStatus.FRESH, never, target.key
+    deadline = float("inf") if target.deadline is None else target.deadline
+    return target.status is TargetStatus.FRESH, deadline, target.key

@@ -18,14 +18,14 @@ class Forecast:
 
     figures: Figures
     maximum: Mapping[str, float]
-    """What each target asks for, in seconds."""
+    """The policy of each target, in seconds."""
     shortest: Mapping[str, float]
-    """What each target's path could hold at best, in seconds."""
+    """The smallest policy that each target could hold, in seconds."""
     infeasible: frozenset[str]
 
 
 def forecast(scenario: Scenario, hours: float) -> Forecast:
-    """Simulate `scenario` for `hours`, after a warm-up as long as the slowest policy needs."""
+    """Simulate `scenario` for `hours`, after a warm-up of twice the longest policy, or an hour."""
     policies = [asset.policy for asset in scenario.graph.assets.values() if asset.policy]
     warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
     end = warm_up + hours * 3600.0

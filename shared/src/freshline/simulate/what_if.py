@@ -1,4 +1,4 @@
-"""Questions of the kind "what if this policy were two minutes?"."""
+"""Changes the policies of a graph, to ask what would be if one were two minutes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 
 
 def changed(graph: Graph, questions: Iterable[str]) -> Graph:
-    """`graph` with the policies of `questions`, each `LOCATION:KEY=2m` (s, m, h or none).
+    """Return `graph` with the policies of `questions`, each `LOCATION:KEY=2m` (s, m, h or none).
 
     Raises `WhatIfError` for a question that cannot be read or names no asset of the location.
     """

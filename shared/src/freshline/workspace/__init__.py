@@ -1,7 +1,7 @@
 """Which code locations does a workspace have, and what does each one's own Python say of it?
 
 `file` reads workspace.yaml. `runner` starts `child` in the Python of every location, and reads
-what it wrote; of a code server that runs already, `server` asks.
+what it wrote; what a code server runs is asked by `server`.
 """
 
 from freshline.workspace.file import Entry, read_workspace

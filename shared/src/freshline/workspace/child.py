@@ -1,10 +1,10 @@
-"""Loads code locations and writes down what they say. Runs in the locations' own Python.
+"""Loads code locations, in their own Python, and writes their contracts to files.
 
-Started by path, with nothing but Dagster to rely on: freshline need not be installed there. One
-process serves all locations of an interpreter: it imports Dagster once (seconds) and forks for
-each, so that none sees what another's code did. Usage: ``python child.py TASKS.json``, where
-every task says what to load, where to write the result, and how long it may take. Stops at once
-when its standard input closes, so that nothing outlives the one who started it.
+It is started by path and imports Dagster only: freshline need not be installed there. One process
+loads all locations of a Python. It imports Dagster once, which takes seconds, and forks for each
+location, so that none is affected by the code of another. Usage: ``python child.py TASKS.json``;
+every task says what to load, where to write the result, and how long that may take. It stops at
+once when its standard input closes, so that it never outlives the process that started it.
 """
 
 from __future__ import annotations
@@ -25,64 +25,66 @@ TRACEBACK_LINES = 6
 
 
 def main(tasks_file: str) -> None:
-    """Serve every task of `tasks_file`, in order."""
+    """Load the location of every task of `tasks_file`, in order."""
     plan = json.loads(Path(tasks_file).read_text())
     describe = _describe_module(plan["names"], plan["describe"])
     try:
-        # Everything that every location needs, before the first fork.
+        # Import what every location needs before the first fork.
         import dagster  # noqa: F401
         from dagster._core.types.loadable_target_origin import LoadableTargetOrigin  # noqa: F401
         from dagster._grpc.server import LoadedRepositories  # noqa: F401
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it is the location's answer
+    except BaseException as error:  # noqa: BLE001  # it goes into the result, whatever it is
         for task in plan["tasks"]:
-            _write(task["result"], {"error": "its Python cannot load Dagster", **_why(error)})
+            _write(
+                task["result"], {"error": "its Python cannot load Dagster", **_traceback_of(error)}
+            )
         return
     for task in plan["tasks"]:
-        if not _run(describe, task):
+        if not _run_task(describe, task):
             return
 
 
-def _run(describe: Any, task: dict[str, Any]) -> bool:
-    """Load one location in a process of its own; False: whoever asked has gone."""
+def _run_task(describe: Any, task: dict[str, Any]) -> bool:
+    """Load one location in a process of its own. Return False if our standard input has closed."""
     pid = os.fork()
     if pid == 0:
         try:
             _load(describe, task)
         finally:
-            # Not a return: neither the location's exit handlers nor its threads are to run on.
+            # Ends at once, so that no exit handler and no thread of the location runs on.
             os._exit(0)
     deadline = time.monotonic() + task["seconds"]
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            _kill(pid)  # what it left behind in its group
+            _kill(pid)  # what it has started and left running
             if not Path(task["result"]).exists():
-                _write(task["result"], {"error": f"its Python ended {_how(status)}"})
+                _write(task["result"], {"error": f"its Python ended {_ending(status)}"})
             return True
-        gone = bool(select.select([sys.stdin], [], [], 0.02)[0])
-        if gone or time.monotonic() > deadline:
+        closed = bool(select.select([sys.stdin], [], [], 0.02)[0])
+        if closed or time.monotonic() > deadline:
             _kill(pid)
             os.waitpid(pid, 0)
             limit = f"it did not load within {task['seconds']:g} seconds"
             _write(task["result"], {"error": limit})
-            return not gone
+            return not closed
 
 
 def _load(describe: Any, task: dict[str, Any]) -> None:
-    os.setsid()  # so that whatever the location's code starts ends with it
+    os.setsid()  # a group of its own, to end all that the location's code starts
     _silence(task["log"])
     outcome: dict[str, Any]
     try:
-        inspect = _ask if task["field"] == "server" else _inspect
+        inspect = _inspect_server if task["field"] == "server" else _inspect
         outcome = {"document": inspect(describe, task)}
         json.dumps(outcome)
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it is the location's answer
-        outcome = {"error": "it does not load", **_why(error)}
+    except BaseException as error:  # noqa: BLE001  # it goes into the result, whatever it is
+        outcome = {"error": "it does not load", **_traceback_of(error)}
     _write(task["result"], outcome)
 
 
 def _inspect(describe: Any, task: dict[str, Any]) -> Any:
-    # What a code server does with a workspace entry; nothing public loads one.
+    # As a code server loads a workspace entry. Dagster has no public function for it.
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
     from dagster._grpc.server import LoadedRepositories
 
@@ -98,37 +100,39 @@ def _inspect(describe: Any, task: dict[str, Any]) -> Any:
     return describe.describe(repositories, task["location"], task["folder"])
 
 
-def _ask(_: Any, task: dict[str, Any]) -> Any:
-    # Only the Python that runs the gate asks servers, and it has freshline.
+def _inspect_server(_: Any, task: dict[str, Any]) -> Any:
+    # Code servers are asked from the Python of the gate, where freshline is installed.
     from freshline.workspace.server import describe_server
 
     return describe_server(task["location"], **task["target"])
 
 
-def _why(error: BaseException) -> dict[str, list[str]]:
-    """The lines of the traceback that say most: the innermost cause, the location's own frames."""
+def _traceback_of(error: BaseException) -> dict[str, list[str]]:
+    """Return the lines of a traceback that say most: innermost cause, the location's own frames."""
     while error.__cause__ is not None:
         error = error.__cause__
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _own(frame.filename)]
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if _is_own_code(frame.filename)
+    ]
     lines = "".join(traceback.format_list(frames[-2:]))
     lines += "".join(traceback.format_exception_only(type(error), error))
     return {"traceback": lines.strip("\n").splitlines()[-TRACEBACK_LINES:]}
 
 
-def _own(filename: str) -> bool:
+def _is_own_code(filename: str) -> bool:
     installed = "site-packages" in Path(filename).parts
     return not installed and not filename.startswith("<frozen") and filename != __file__
 
 
-def _how(status: int) -> str:
+def _ending(status: int) -> str:
     # A wait status: the signal in the low seven bits, the exit status in the high byte.
     return f"by signal {status & 0x7F}" if status & 0x7F else f"with status {status >> 8}"
 
 
 def _describe_module(names: str, describe: str) -> Any:
-    """The gate's own `describe`, with the `names` that belong to it.
+    """Load the `describe` of the gate with the `names` that it needs.
 
-    Afterwards the location's code finds its own freshline, which may be of another version.
+    `names` is forgotten afterwards, because a location may have another version of freshline.
     """
     _load_file("freshline.names", names)
     module = _load_file("freshline_describe", describe)
@@ -147,7 +151,7 @@ def _load_file(name: str, path: str) -> Any:
 
 
 def _silence(log: str) -> None:
-    """Let the location's code print into `log` alone: results travel in files of their own."""
+    """Send all that the location's code prints to `log`, and give it an empty standard input."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
@@ -155,7 +159,7 @@ def _silence(log: str) -> None:
 
 
 def _write(path: str, outcome: dict[str, Any]) -> None:
-    # Renamed into place: a result is whole or absent.
+    # Renamed, so that a result is either complete or not there.
     partial = Path(f"{path}.partial")
     partial.write_text(json.dumps(outcome))
     partial.replace(path)

@@ -1,4 +1,4 @@
-"""Reads ``workspace.yaml``: which code locations there are, and where each one lives."""
+"""Reads ``workspace.yaml``: which code locations there are, and where each one is."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ class Entry:
 
 
 def read_workspace(path: Path, only: Collection[str] = ()) -> list[Entry]:
-    """Read which code locations the workspace file at `path` names; of them the ones in `only`.
+    """Read the code locations that the workspace file at `path` names, or `only` these.
 
-    Raises `WorkspaceError`, and `UnknownNameError` for a name in `only` that is not in the file.
-    Like Dagster, resolves relative paths from the current directory; should an executable not
-    be there, from the file's folder, as if started in it.
+    Raises `WorkspaceError`, and `UnknownNameError` for one of `only` that is not in the file.
+    Like Dagster, this resolves relative paths from the current directory; or from the folder of
+    the file, if the executable is there instead.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def _entry(item: object, path: Path, number: int) -> Entry:
 
 
 def _resolved(value: object, where: str, name: str) -> Any:
-    """The value, from the environment where the file says so."""
+    """Return the value, from the environment if the file says ``{env: NAME}``."""
     if not isinstance(value, Mapping) or set(value) != {"env"}:
         return value
     variable = str(value["env"])
@@ -160,7 +160,7 @@ def _folder(
     start: Path,
     home: Path,
 ) -> Path | None:
-    """Where the location's project is: its working directory, its file's, its Python's."""
+    """Return the folder of the location's project, from its file, working directory or Python."""
     if kind == "python_file":
         file = Path(target)
         projects = [
@@ -172,7 +172,7 @@ def _folder(
     if working_directory:
         return start / working_directory
     if executable and os.sep in executable:
-        # .../ingestion/.venv/bin/python. Not resolved: an environment's Python is a link.
+        # .../ingestion/.venv/bin/python, which is a link that must not be resolved.
         environment = (start / executable).parent.parent
         if (environment.parent / "pyproject.toml").exists() and environment.parent != home:
             return environment.parent
@@ -181,7 +181,10 @@ def _folder(
 
 
 def _with_contract_files(entries: list[Entry]) -> list[Entry]:
-    """The entries with the files of their contracts: one a folder is plain `contract.json`."""
+    """Return the entries with the files of their contracts.
+
+    A location that has a folder to itself has `contract.json`, others `contract.NAME.json`.
+    """
     folders = [entry.folder for entry in entries]
 
     def file(entry: Entry) -> Path | None:

@@ -1,4 +1,4 @@
-"""Runs `child` in every location's own Python, several at a time, and reads the results."""
+"""Runs `child` in the Python of every location, several at a time, and reads the results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _START_UP: Final = 60.0
 """Seconds that a Python may take to import Dagster, on top of its locations' own."""
 
 _BATCH: Final = 8
-"""From this many locations of one Python on, a second process for them pays its start-up."""
+"""How many locations of one Python a process takes, before starting a second one pays."""
 
 _FIELDS: Final = {
     "python_module": "module_name",
@@ -44,7 +44,7 @@ _FIELDS: Final = {
 
 @dataclass(frozen=True)
 class Inspected:
-    """What became of asking a location: its contract, or why there is none."""
+    """The contract of a location as its code says it, or why there is none."""
 
     entry: Entry
     contract: Contract | None = None
@@ -56,10 +56,10 @@ class Inspected:
 def inspect_entries(
     entries: Sequence[Entry], *, seconds: float = SECONDS, jobs: int | None = None
 ) -> list[Inspected]:
-    """Every location's contract as its code says it now, in the order of `entries`.
+    """Load every location and return its contract, in the order of `entries`.
 
-    Each location has `seconds` to load; `jobs` (as many as there are CPUs) are asked at a time.
-    A location that cannot be asked says why and hides none of the others.
+    Each location has `seconds` to load; `jobs` (by default one for each CPU) run at a time. A
+    location that does not load has an error in its place, and the others are not affected.
     """
     jobs = jobs or os.cpu_count() or 2
     outcomes: dict[str, Inspected] = {}
@@ -76,7 +76,7 @@ def inspect_entries(
 
 
 def _batches(entries: Sequence[Entry], jobs: int) -> Iterator[tuple[str, list[Entry]]]:
-    """Locations that one process can serve: the same Python, started in the same folder."""
+    """Yield groups of locations that one process can load: same Python, same start folder."""
     groups: dict[tuple[str, Path], list[Entry]] = {}
     for entry in entries:
         python = entry.executable_path or sys.executable
@@ -119,10 +119,10 @@ def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, A
 
 
 def _run(command: list[str], start: Path, log: Path, seconds: float) -> str | None:
-    """Run `command` to its end, or to `seconds` and its start-up; what went wrong, if anything."""
+    """Run `command` for `seconds` and its start-up at most. Return what went wrong, or None."""
     with log.open("wb") as output:
         try:
-            # Its standard input tells the child that we are alive: it stops when we end.
+            # The child stops when its standard input closes, so that it never outlives us.
             process = subprocess.Popen(
                 command,
                 cwd=start,

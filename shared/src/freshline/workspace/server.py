@@ -1,4 +1,4 @@
-"""Asks a running code server (a ``grpc_server`` entry) what its location consists of."""
+"""Asks a running code server (a ``grpc_server`` entry) for the contract of its location."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["describe_server", "nodes_of"]
 def describe_server(
     location: str, host: str, port: int | None, socket: str | None, ssl: bool
 ) -> dict[str, Any]:
-    """The contract document of the location behind a code server.
+    """Return the contract document of the location that a code server has loaded.
 
-    Raises Dagster's own errors when nothing answers there or what answers did not load.
+    Raises Dagster's own errors when no server answers, or the location did not load there.
     """
-    # Dagster's own view of a remote location; nothing public asks a code server for its assets.
+    # Dagster has no public function that asks a code server for its assets.
     from dagster import DagsterInstance
     from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
     from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
@@ -41,15 +41,17 @@ def describe_server(
 
 
 def nodes_of(snaps: Iterable[Any]) -> list[Node]:
-    """The assets that Dagster's snapshots of asset nodes stand for, without its stubs."""
+    """Return the assets in Dagster's snapshots of asset nodes, without its stubs."""
     kept = [snap for snap in snaps if STUB not in snap.metadata]
-    units = [snap.execution_set_identifier for snap in kept]
+    sets = [snap.execution_set_identifier for snap in kept]
     return [
         Node(
             path=tuple(snap.asset_key.path),
             made=snap.execution_type.name == "MATERIALIZATION",
             deps=tuple(edge.parent_asset_key.to_user_string() for edge in snap.parent_edges),
-            unit=_unit(snap) if units.count(snap.execution_set_identifier) > 1 else "",
+            execution_set=_execution_set(snap)
+            if sets.count(snap.execution_set_identifier) > 1
+            else "",
             group=snap.group_name,
             owners=tuple(snap.owners or ()),
             kinds=tuple(tag[len(KIND) :] for tag in snap.tags or {} if tag.startswith(KIND)),
@@ -61,7 +63,7 @@ def nodes_of(snaps: Iterable[Any]) -> list[Node]:
     ]
 
 
-def _unit(snap: Any) -> str:
-    """The computation that several assets share when none can be made alone."""
+def _execution_set(snap: Any) -> str:
+    """Return the name of the computation whose assets cannot be made alone; else an empty text."""
     alone = snap.execution_set_identifier is None
     return "" if alone else str(snap.node_definition_name or snap.op_name or "")
