@@ -41,7 +41,7 @@ class TestStreamKey:
 
 
 class TestStreamColumns:
-    def test_airbytes_own_come_first(self):
+    def test_airbytes_own_columns_come_first(self):
         assert [
             "_airbyte_raw_id text",
             "_airbyte_extracted_at timestamptz",
@@ -64,7 +64,7 @@ class TestStreamColumns:
 
 
 class TestNestedColumns:
-    def test_kept_ones_come_first(self):
+    def test_kept_columns_come_first(self):
         assert ["id bigint", "login text", "admin boolean"] == [
             f"{one.name} {one.type}" for one in nested_columns(SCHEMA, "user", ["id"])
         ]
@@ -109,12 +109,12 @@ class TestColumnType:
             ({}, "jsonb"),
         ],
     )
-    def test_is_what_a_typed_destination_makes(self, schema, expected):
+    def test_is_the_type_that_a_typed_destination_makes(self, schema, expected):
         assert expected == column_type(schema)
 
 
 class TestStreamSpec:
-    def test_carries_what_the_ui_shows(self):
+    def test_has_all_that_the_ui_shows(self):
         key = stream_key("postgres", "stars")
         spec = stream_spec(
             key,

@@ -1,4 +1,4 @@
-"""The gate's rules, over contracts written down by hand. Each with its defect, and without."""
+"""The rules of the gate, on contracts written by hand: each with a defect, and without."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from freshline.compare.types import accepts
 from freshline.contract import Column, Contract, Export, Import, UsedColumn
 from freshline.model import Durations, Moments
 from freshline.policy import MaxLag
-from freshline.words import quoted, same_but_for_spelling, similar
 
 STARS = (
     Column(name="user_id", type="bigint"),
@@ -64,7 +63,7 @@ def only(results: list[Finding]) -> Finding:
     return finding
 
 
-def test_a_workspace_that_fits_together_is_clean() -> None:
+def test_a_workspace_that_fits_together_has_no_findings() -> None:
     need = needs(
         UsedColumn(name="user_login", type="varchar", used_by=("mart/join",)),
         UsedColumn(name="starred_at", type="timestamp with time zone"),
@@ -88,7 +87,7 @@ class TestUnknownImport:
             == finding.fix
         )
 
-    def test_says_so_when_there_is_nothing_like_it(self) -> None:
+    def test_says_when_no_key_is_like_it(self) -> None:
         finding = only(found(ingestion(), core(), marts(needs(key="crm/people"))))
 
         assert (
@@ -101,7 +100,7 @@ class TestUnknownImport:
 
         assert "`core` exports `mart/stars`." in finding.message
 
-    def test_its_own_assets_are_no_stand_in_for_another_s(self) -> None:
+    def test_keys_of_its_own_are_not_suggested(self) -> None:
         own = marts(needs(key="mart/stars")).model_copy(
             update={"exports": (Export(key="mart/starred"), Export(key="ml/stars"))}
         )
@@ -114,7 +113,7 @@ class TestUnknownImport:
         )
         assert "Did you mean" not in finding.fix
 
-    def test_its_own_assets_are_no_stand_in_for_what_another_dropped(self) -> None:
+    def test_keys_of_its_own_are_not_suggested_for_a_key_that_another_dropped(self) -> None:
         gone = Location("core", core(Export(key="other/table")), committed=core())
         own = marts().model_copy(update={"exports": (Export(key="mart/starred"),)})
         results = found(gone, own)
@@ -122,7 +121,7 @@ class TestUnknownImport:
         (finding,) = [it for it in results if it.key == "mart/stars" and it.location == "marts"]
         assert "Ask the team of `core` to keep it, or stop depending on it." == finding.fix
 
-    def test_its_own_asset_is_suggested_where_it_is_misspelled(self) -> None:
+    def test_a_key_of_its_own_is_suggested_when_misspelled(self) -> None:
         own = marts(needs(key="mart/joins"))
 
         assert (
@@ -130,12 +129,12 @@ class TestUnknownImport:
             == only(found(ingestion(), own)).message
         )
 
-    def test_made_outside_on_purpose_is_nobody_s_fault(self) -> None:
+    def test_an_asset_declared_as_outside_is_no_finding(self) -> None:
         outside = marts(needs(key="crm/people"), outside=("crm/people",))
 
         assert [] == found(ingestion(), core(), outside)
 
-    def test_outside_but_made_is_a_note(self) -> None:
+    def test_an_asset_declared_as_outside_that_a_location_makes_is_a_note(self) -> None:
         finding = only(found(ingestion(), core(), marts(outside=("mart/stars",))))
 
         assert Severity.NOTE is finding.severity
@@ -147,7 +146,7 @@ class TestUnknownImport:
         assert Severity.NOTE is finding.severity
         assert "freshline/outside" in finding.fix
 
-    def test_what_another_location_declares_as_external_is_a_note_too(self) -> None:
+    def test_an_external_definition_in_another_location_is_a_note(self) -> None:
         catalog = Contract(location="catalog", declares=("crm/people",))
 
         finding = only(found(ingestion(), core(), marts(needs(key="crm/people")), catalog))
@@ -155,21 +154,19 @@ class TestUnknownImport:
         assert Severity.NOTE is finding.severity
         assert "`catalog` declares it as external, and no location makes it." in finding.message
 
-    def test_what_another_location_declares_as_outside_is_nobody_s_fault(self) -> None:
+    def test_an_asset_that_another_location_declares_as_outside_is_no_finding(self) -> None:
         catalog = Contract(location="catalog", outside=("crm/people",))
 
         assert [] == found(ingestion(), core(), marts(needs(key="crm/people")), catalog)
 
     @pytest.mark.parametrize("key", ["mart/star", "mart/Stars", "mart/starz"])
-    def test_an_external_definition_that_is_spelled_nearly_alike_is_a_finding(
-        self, key: str
-    ) -> None:
+    def test_a_misspelled_external_definition_is_an_error(self, key: str) -> None:
         finding = only(found(ingestion(), core(), marts(needs(key=key, declared=True))))
 
         assert Severity.ERROR is finding.severity
         assert "`core` exports `mart/stars`." in finding.message
 
-    def test_an_external_definition_of_what_was_made_until_now_is_a_finding(self) -> None:
+    def test_an_external_definition_of_a_dropped_asset_is_an_error(self) -> None:
         gone = Location(
             "core",
             core(Export(key="mart/stargazers", deps=("raw/stars",), columns=STARS)),
@@ -184,7 +181,7 @@ class TestUnknownImport:
             "contract says, and no longer does." == finding.message
         )
 
-    def test_is_a_note_while_a_location_cannot_be_asked(self) -> None:
+    def test_is_a_note_while_a_location_does_not_load(self) -> None:
         results = found(ingestion(), marts(), Location("core", error="it does not load"))
 
         assert [
@@ -195,7 +192,7 @@ class TestUnknownImport:
             results[1].message
         )
 
-    def test_a_location_that_cannot_be_asked_is_judged_by_its_committed_contract(self) -> None:
+    def test_a_location_that_does_not_load_is_judged_by_its_committed_contract(self) -> None:
         core_down = Location("core", core(), error="it does not load", traceback=("KeyError: 1",))
 
         finding = only(found(ingestion(), core_down, marts()))
@@ -206,7 +203,7 @@ class TestUnknownImport:
 
 
 class TestColumns:
-    def test_one_that_does_not_exist(self) -> None:
+    def test_one_that_does_not_exist_is_an_error(self) -> None:
         used = UsedColumn(name="country", type="text", used_by=("mart/join",))
 
         finding = only(found(ingestion(), core(), marts(needs(used))))
@@ -218,7 +215,7 @@ class TestColumns:
         )
         assert "`core` brings the column back, or `mart/join` stops using it first." == finding.fix
 
-    def test_one_that_is_gone(self) -> None:
+    def test_one_that_is_gone_is_called_gone(self) -> None:
         now = core(Export(key="mart/stars", deps=("raw/stars",), columns=STARS[:1]))
         used = UsedColumn(name="user_login", used_by=("mart/join",))
         results = found(ingestion(), Location("core", now, committed=core()), marts(needs(used)))
@@ -233,7 +230,7 @@ class TestColumns:
             "Did you mean `user_login`?" == only(found(ingestion(), core(), marts(needs(used)))).fix
         )
 
-    def test_one_of_another_type(self) -> None:
+    def test_one_of_another_type_is_an_error(self) -> None:
         used = UsedColumn(name="starred_at", type="text", used_by=("mart/join",))
 
         finding = only(found(ingestion(), core(), marts(needs(used))))
@@ -249,13 +246,13 @@ class TestColumns:
 
         assert [] == found(ingestion(), core(), marts(needs(used)))
 
-    def test_columns_that_the_producer_does_not_declare_cannot_be_missed(self) -> None:
+    def test_columns_are_not_checked_when_the_producer_declares_none(self) -> None:
         unknown = core(Export(key="mart/stars", deps=("raw/stars",)))
         used = UsedColumn(name="anything", type="text")
 
         assert [] == found(ingestion(), unknown, marts(needs(used)))
 
-    def test_a_table_without_columns_misses_all(self) -> None:
+    def test_a_table_declared_without_columns_has_none(self) -> None:
         empty = core(Export(key="mart/stars", deps=("raw/stars",), columns=()))
         used = UsedColumn(name="user_id")
 
@@ -303,7 +300,7 @@ def test_types_are_compared_as_the_warehouse_means_them(
 
 
 class TestMakers:
-    def test_two_of_one_key(self, tmp_path: Path) -> None:
+    def test_two_makers_of_one_key_are_an_error(self, tmp_path: Path) -> None:
         other = Contract(location="legacy", exports=(Export(key="mart/stars", file="assets.py"),))
         finding = only(
             found(
@@ -323,7 +320,7 @@ class TestMakers:
 
 
 class TestCycles:
-    def test_across_locations(self) -> None:
+    def test_a_cycle_across_locations_is_an_error(self) -> None:
         circle = ingestion(
             exports=(Export(key="raw/stars", deps=("mart/join",)),),
             imports=(Import(key="mart/join", used_by=("raw/stars",)),),
@@ -399,10 +396,10 @@ class TestPolicies:
             "`marts`." == finding.message
         )
 
-    def test_one_that_can_be_held_is_silent(self) -> None:
+    def test_one_that_can_be_held_is_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), marts(policy=MaxLag(3)), measured=self.DURATIONS)
 
-    def test_declared_durations_count_where_nothing_was_measured(self) -> None:
+    def test_declared_durations_count_when_nothing_was_measured(self) -> None:
         slow = ingestion(exports=(Export(key="raw/stars", expected_seconds=600),))
 
         assert [] == found(ingestion(), core(), marts(policy=MaxLag(10)))
@@ -419,21 +416,21 @@ class TestPolicies:
         assert [] == infeasible(contracts, {}, {"raw/stars": 60})
         assert ["mart/join"] == [miss.key for miss in infeasible(contracts, {}, {"raw/stars": 600})]
 
-    def test_twenty_seconds_over_three_locations_are_impossible_anywhere(self) -> None:
+    def test_twenty_seconds_over_three_locations_can_never_be_held(self) -> None:
         finding = only(found(ingestion(), core(), marts(policy=MaxLag(20 / 60))))
 
         assert "20 s asked, the path takes at the very least " in finding.message
 
-    def test_nothing_is_reported_on_a_guess(self) -> None:
+    def test_unknown_durations_are_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), marts(policy=MaxLag(1)))
 
-    def test_with_a_cron_no_run_before_has_to_be_waited_for(self) -> None:
+    def test_with_a_cron_the_run_before_does_not_count(self) -> None:
         durations = measured(raw__stars=60, mart__stars=15, mart__join=15)
         cron = MaxLag(2, "0 9 * * *")
 
         assert [] == found(ingestion(), core(), marts(policy=cron), measured=durations)
 
-    def test_one_on_a_partitioned_asset(self) -> None:
+    def test_one_on_a_partitioned_asset_is_an_error(self) -> None:
         daily = Export(key="raw/daily", partitioned=True, policy=MaxLag(5))
         finding = only(found(Contract(location="a", exports=(daily,))))
 
@@ -446,6 +443,13 @@ class TestPolicies:
 
         assert Severity.NOTE is finding.severity
         assert "is made from `raw/stars`, which is partitioned" in finding.message
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [(0.2, "1 s"), (20, "20 s"), (190, "3 min 10 s"), (3600, "1 h"), (7530, "2 h 5 min")],
+    )
+    def test_durations_are_at_least_a_second(self, seconds: float, expected: str) -> None:
+        assert expected == spoken(seconds)
 
 
 class TestCommitted:
@@ -483,16 +487,16 @@ class TestCommitted:
         )
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
-    def test_who_does_not_use_freshline_owes_none(self, tmp_path: Path) -> None:
+    def test_a_location_without_freshline_needs_none(self, tmp_path: Path) -> None:
         plain = Location("marts", marts(), contract_file=tmp_path / "contract.json")
 
         assert [] == found(ingestion(), core(), plain)
 
-    def test_where_no_file_can_be_none_is_missing(self) -> None:
+    def test_a_location_without_a_folder_needs_none(self) -> None:
         """A code server has no folder here."""
         assert [] == found(ingestion(), core(), Location("marts", marts(published_as="marts")))
 
-    def test_a_current_one_is_silent(self) -> None:
+    def test_a_current_one_is_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), Location("marts", marts(), committed=marts()))
 
     def test_another_dagster_alone_is_a_note(self) -> None:
@@ -520,7 +524,7 @@ class TestSchema:
             == finding.message
         )
 
-    def test_what_is_known_of_a_newer_one_is_still_checked(self) -> None:
+    def test_known_fields_of_a_newer_one_are_checked(self) -> None:
         results = found(ingestion(), core(), marts(needs(key="mart/star"), schema_version=2))
 
         assert [Rule.UNKNOWN_IMPORT, Rule.NEWER_SCHEMA] == [finding.rule for finding in results]
@@ -539,24 +543,24 @@ class TestKeys:
         assert finding.message.startswith("`Mart/OrderItems` of `marts` has the layer 'Mart'")
         assert f"In {tmp_path}/assets.py, name it `mart/order_items`." == finding.fix
 
-    def test_a_key_of_three_parts(self) -> None:
+    def test_a_key_of_three_parts_is_an_error(self) -> None:
         contract = Contract(location="a", published_as="a", exports=(Export(key="db/raw/orders"),))
 
         assert "Name it [layer, table]: the logical schema, then the table." == (
             only(found(contract)).fix
         )
 
-    def test_who_does_not_use_freshline_has_promised_no_convention(self) -> None:
+    def test_keys_of_a_location_without_freshline_are_not_checked(self) -> None:
         assert [] == found(Contract(location="a", exports=(Export(key="OrderItems"),)))
 
-    def test_a_location_that_publishes_under_another_name(self) -> None:
+    def test_a_location_that_publishes_under_another_name_is_an_error(self) -> None:
         contract = Contract(location="marts", published_as="mart")
 
         assert "it publishes its contract as `mart`" in only(found(contract)).message
 
 
 class TestAtRunTime:
-    def test_a_location_sees_what_it_needs_and_does_not_get(self) -> None:
+    def test_a_location_sees_the_imports_that_it_lacks(self) -> None:
         contracts = [ingestion(), core(), marts(needs(key="mart/star"))]
 
         assert [Rule.UNKNOWN_IMPORT] == [
@@ -564,12 +568,12 @@ class TestAtRunTime:
         ]
         assert [] == imports_satisfied(contracts, "core")
 
-    def test_notes_turn_nothing_red(self) -> None:
+    def test_notes_do_not_count(self) -> None:
         contracts = [ingestion(), core(), marts(needs(key="crm/people", declared=True))]
 
         assert [] == imports_satisfied(contracts, "marts")
 
-    def test_both_makers_of_a_key_see_it(self) -> None:
+    def test_both_makers_of_a_key_see_the_finding(self) -> None:
         legacy = Contract(location="legacy", exports=(Export(key="mart/stars"),))
         contracts = [ingestion(), core(), legacy, marts()]
 
@@ -578,7 +582,7 @@ class TestAtRunTime:
             for location in ("core", "legacy", "marts")
         ]
 
-    def test_policies_are_those_of_the_location(self) -> None:
+    def test_a_location_sees_its_own_policies_alone(self) -> None:
         contracts = [ingestion(), core(), marts(policy=MaxLag(2))]
         durations = TestPolicies.DURATIONS
 
@@ -586,36 +590,3 @@ class TestAtRunTime:
             finding.key for finding in policies_feasible(contracts, "marts", durations)
         ]
         assert [] == policies_feasible(contracts, "core", durations)
-
-
-class TestNames:
-    def test_lists_are_cut(self) -> None:
-        assert "`a`" == quoted(["a"])
-        assert "`a` and `b`" == quoted(["a", "b"])
-        assert "`a`, `b` and `c`" == quoted("abc")
-        assert "`a`, `b`, `c`, `d`, `e` and 2 more" == quoted("abcdefg")
-
-    @pytest.mark.parametrize(
-        ("one", "other", "expected"),
-        [
-            ("mart/mart_gh_stargazer", "mart/mart_gh_stargazers", True),
-            ("raw/Order-Items", "raw/order_items", True),
-            ("raw/orders_2023", "raw/orders_2024", False),
-            ("raw/orders", "stage/orders", False),
-            ("raw/ab", "raw/ac", True),
-            ("a/b", "a/c", False),
-            ("raw/orders", "raw/orders", False),
-        ],
-    )
-    def test_spelling(self, one: str, other: str, expected: bool) -> None:
-        assert expected is same_but_for_spelling(one, other)
-
-    def test_nothing_is_suggested_at_random(self) -> None:
-        assert similar("crm/people", ["mart/stars", "raw/stars"]) is None
-
-    @pytest.mark.parametrize(
-        ("seconds", "expected"),
-        [(0.2, "1 s"), (20, "20 s"), (190, "3 min 10 s"), (3600, "1 h"), (7530, "2 h 5 min")],
-    )
-    def test_durations_are_spoken(self, seconds: float, expected: str) -> None:
-        assert expected == spoken(seconds)

@@ -91,7 +91,7 @@ def without_login() -> Contract:
 
 
 class TestCheck:
-    def test_clean(self) -> None:
+    def test_prints_one_line_when_nothing_is_wrong(self) -> None:
         result = run("check", "--committed")
 
         assert (0, "No findings (2 locations, 2 assets, 1 import).\n") == (
@@ -99,7 +99,7 @@ class TestCheck:
             result.output,
         )
 
-    def test_findings(self, workspace: Path) -> None:
+    def test_ends_with_1_when_there_are_findings(self, workspace: Path) -> None:
         commit(workspace, without_login())
 
         result = run("check", "--committed")
@@ -108,7 +108,7 @@ class TestCheck:
         assert "missing-column" in result.output
         assert "1 finding (2 locations, 2 assets, 1 import)." in result.output
 
-    def test_json(self, workspace: Path) -> None:
+    def test_prints_findings_as_json(self, workspace: Path) -> None:
         commit(workspace, without_login())
 
         document = json.loads(run("check", "--committed", "--json").output)
@@ -136,7 +136,7 @@ class TestCheck:
             "imports": 0,
         } == document["locations"][0]
 
-    def test_github_annotations(self, workspace: Path) -> None:
+    def test_prints_annotations_for_github(self, workspace: Path) -> None:
         commit(workspace, without_login())
 
         first, last = run("check", "--committed", "--github").output.splitlines()
@@ -148,7 +148,7 @@ class TestCheck:
         )
         assert "1 finding (2 locations, 2 assets, 1 import)." == last
 
-    def test_a_location_without_a_committed_contract(self, workspace: Path) -> None:
+    def test_names_a_location_without_a_committed_contract(self, workspace: Path) -> None:
         (workspace / "core" / "contract.json").unlink()
 
         document = json.loads(run("check", "--committed", "--json").output)
@@ -159,7 +159,7 @@ class TestCheck:
             in document["findings"][0]["message"]
         )
 
-    def test_a_committed_contract_that_cannot_be_read(self, workspace: Path) -> None:
+    def test_names_a_committed_contract_that_cannot_be_read(self, workspace: Path) -> None:
         (workspace / "core" / "contract.json").write_text("<<<<<<< HEAD")
 
         document = json.loads(run("check", "--committed", "--json").output)
@@ -169,14 +169,14 @@ class TestCheck:
             in (document["findings"][0]["message"])
         )
 
-    def test_a_committed_contract_of_another_location(self, workspace: Path) -> None:
+    def test_refuses_the_committed_contract_of_another_location(self, workspace: Path) -> None:
         (workspace / "core" / "contract.json").write_text(MARTS.to_json())
 
         document = json.loads(run("check", "--committed", "--json").output)
 
         assert "core/contract.json is the contract of marts" in document["findings"][0]["message"]
 
-    def test_given_durations(self, workspace: Path) -> None:
+    def test_judges_policies_by_a_file_of_durations(self, workspace: Path) -> None:
         (workspace / "durations.json").write_text('{"mart/stars": 600}')
 
         result = run("check", "--committed", "--json", "--durations", "durations.json")
@@ -192,7 +192,9 @@ class TestCheck:
             ('{"a": true}', "a must be a number of seconds, not True"),
         ],
     )
-    def test_bad_durations(self, workspace: Path, content: str, said: str) -> None:
+    def test_refuses_a_bad_file_of_durations(
+        self, workspace: Path, content: str, said: str
+    ) -> None:
         (workspace / "durations.json").write_text(content)
 
         result = run("check", "--committed", "--durations", "durations.json")
@@ -221,7 +223,7 @@ class TestCheck:
             ),
         ],
     )
-    def test_a_bad_workspace_could_not_run(
+    def test_ends_with_2_when_the_workspace_is_bad(
         self, workspace: Path, content: str | None, said: str
     ) -> None:
         file = workspace / "workspace.yaml"
@@ -235,7 +237,7 @@ class TestCheck:
         assert 2 == result.exit_code
         assert said in result.output
 
-    def test_does_not_import_dagster_for_committed_files(self) -> None:
+    def test_reads_committed_files_without_dagster(self) -> None:
         """What makes the gate over committed files quick: seconds are Dagster's import."""
         code = (
             "import sys; from freshline.cli import app\n"
@@ -250,7 +252,7 @@ class TestCheck:
         assert (0, "") == (outcome.returncode, outcome.stderr)
 
 
-def test_a_command_that_breaks_could_not_run(
+def test_a_command_that_breaks_ends_with_2(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(*_: Any, **__: Any) -> Any:
@@ -295,7 +297,7 @@ def test_measured_durations_need_an_instance(
 
 
 class TestImpact:
-    def test_of_a_column(self) -> None:
+    def test_shows_who_reads_a_column(self) -> None:
         result = run("impact", "mart/stars.login")
 
         assert 0 == result.exit_code
@@ -303,7 +305,7 @@ class TestImpact:
         for told in ("mart/join", "team:marts", "at most 10 minutes behind", "reads it"):
             assert told in result.output
 
-    def test_of_nothing(self) -> None:
+    def test_says_when_nothing_depends_on_an_asset(self) -> None:
         assert "Nothing depends on `mart/join`.\n" == run("impact", "mart/join").output
 
     @pytest.mark.parametrize(
@@ -313,13 +315,13 @@ class TestImpact:
             ("mart/stars.logins", "mart/stars has no column logins; it has id, login."),
         ],
     )
-    def test_of_what_nobody_knows(self, asset: str, said: str) -> None:
+    def test_refuses_an_asset_or_column_that_is_not_there(self, asset: str, said: str) -> None:
         result = run("impact", asset)
 
         assert 2 == result.exit_code
         assert said in result.output
 
-    def test_since_a_revision(self, workspace: Path) -> None:
+    def test_since_finds_a_breaking_change(self, workspace: Path) -> None:
         everything_in_git(workspace)
         commit(workspace, without_login())
 
@@ -336,7 +338,7 @@ class TestImpact:
             (it["key"], it["location"]) for it in change["consumers"]
         ]
 
-    def test_since_a_revision_without_changes(self, workspace: Path) -> None:
+    def test_since_finds_nothing_when_nothing_has_changed(self, workspace: Path) -> None:
         everything_in_git(workspace)
 
         result = run("impact", "--since", "HEAD")
@@ -346,9 +348,7 @@ class TestImpact:
             result.output,
         )
 
-    def test_since_a_revision_at_which_the_workspace_had_a_location_more(
-        self, workspace: Path
-    ) -> None:
+    def test_since_counts_a_location_that_left_the_workspace(self, workspace: Path) -> None:
         everything_in_git(workspace)
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("marts")]}))
         still_there = changes_since(1)
@@ -358,7 +358,7 @@ class TestImpact:
         assert [("core", "mart/stars", "removed", True, ["mart/join"])] == still_there
         assert still_there == gone
 
-    def test_since_a_revision_at_which_a_location_had_a_contract(self, workspace: Path) -> None:
+    def test_since_counts_a_location_whose_contract_is_gone(self, workspace: Path) -> None:
         everything_in_git(workspace)
         (workspace / "core" / "contract.json").unlink()
         without_file = changes_since(1)
@@ -368,7 +368,7 @@ class TestImpact:
         assert [("core", "mart/stars", "removed", True, ["mart/join"])] == without_file
         assert without_file == without_folder
 
-    def test_since_a_revision_says_what_is_removed(self, workspace: Path) -> None:
+    def test_since_prints_what_is_removed(self, workspace: Path) -> None:
         everything_in_git(workspace)
         (workspace / "core" / "contract.json").unlink()
 
@@ -378,13 +378,13 @@ class TestImpact:
         assert "Breaking since HEAD:\n  core: `mart/stars`: removed\n" in result.output
         assert "freshline: core cannot be asked: it has no committed contract" in result.output
 
-    def test_since_a_revision_nobody_misses_what_nobody_reads(self, workspace: Path) -> None:
+    def test_since_ends_with_0_when_nobody_reads_what_is_removed(self, workspace: Path) -> None:
         everything_in_git(workspace)
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("core")]}))
 
         assert [("marts", "mart/join", "removed", True, [])] == changes_since(0)
 
-    def test_since_a_revision_a_location_has_another_name(self, workspace: Path) -> None:
+    def test_since_compares_a_renamed_location_by_its_file(self, workspace: Path) -> None:
         # Not the contract of the workspace's core: one of a test of the gate, say.
         commit(workspace / "tests", CORE)
         everything_in_git(workspace)
@@ -398,7 +398,7 @@ class TestImpact:
             ("warehouse", "mart/stars", "column `login` removed", True, ["mart/join"])
         ] == changes_since(1)
 
-    def test_since_a_revision_another_location_makes_it(self, workspace: Path) -> None:
+    def test_since_compares_an_asset_that_another_location_makes_now(self, workspace: Path) -> None:
         everything_in_git(workspace)
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("marts")]}))
         both = (*MARTS.exports, *without_login().exports)
@@ -409,7 +409,7 @@ class TestImpact:
             ("core", "mart/stars", "column `login` removed", True, ["mart/join"]),
         ] == changes_since(1)
 
-    def test_since_a_revision_at_which_there_was_no_such_workspace(self, workspace: Path) -> None:
+    def test_since_works_when_the_workspace_file_is_new(self, workspace: Path) -> None:
         (workspace / "workspace.yaml").rename(workspace / "new.yaml")
         everything_in_git(workspace)
         (workspace / "new.yaml").rename(workspace / "workspace.yaml")
@@ -417,7 +417,7 @@ class TestImpact:
 
         assert ["column `login` removed"] == [text for _, _, text, *_ in changes_since(1)]
 
-    def test_since_a_revision_with_a_bad_workspace(self, workspace: Path) -> None:
+    def test_since_refuses_a_revision_with_a_bad_workspace(self, workspace: Path) -> None:
         file = workspace / "workspace.yaml"
         good = file.read_text()
         file.write_text("{}")
@@ -429,7 +429,7 @@ class TestImpact:
         assert 2 == result.exit_code
         assert "workspace.yaml at HEAD has no load_from with a list" in result.output
 
-    def test_since_a_revision_that_git_does_not_know(self, workspace: Path) -> None:
+    def test_since_refuses_a_revision_that_git_does_not_know(self, workspace: Path) -> None:
         git(workspace, "init", "--quiet")
 
         result = run("impact", "--since", "v9")
@@ -469,7 +469,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 class TestSources:
-    def test_writes_and_updates(self, workspace: Path) -> None:
+    def test_writes_a_file_and_then_leaves_it_as_it_is(self, workspace: Path) -> None:
         results = [run("sources", "core", "--into", "models/sources.yml") for _ in range(2)]
 
         assert [
@@ -478,10 +478,10 @@ class TestSources:
         ] == [result.output for result in results]
         assert "data_type: bigint" in (workspace / "models" / "sources.yml").read_text()
 
-    def test_prints(self) -> None:
+    def test_prints_without_a_file(self) -> None:
         assert "      - name: stars\n" in run("sources", "core").output
 
-    def test_of_nobody(self) -> None:
+    def test_refuses_a_location_that_is_not_in_the_workspace(self) -> None:
         result = run("sources", "ingestion")
 
         assert 2 == result.exit_code
@@ -498,7 +498,7 @@ class TestRetire:
             instance.report_runless_asset_event(contract_materialization(MARTS))
         return tmp_path
 
-    def test_takes_a_location_out(self, home: Path) -> None:
+    def test_takes_a_location_out_of_the_contracts(self, home: Path) -> None:
         first, second = run("retire", "core"), run("retire", "core")
 
         assert [0, 0] == [first.exit_code, second.exit_code]
@@ -508,13 +508,13 @@ class TestRetire:
             assert ["marts"] == list(ContractReader().read(instance))
 
     @pytest.mark.usefixtures("home")
-    def test_of_a_location_that_nobody_knows(self) -> None:
+    def test_refuses_a_location_that_never_published(self) -> None:
         result = run("retire", "shop")
 
         assert 2 == result.exit_code
         assert "shop has published no contract here; those that have: core, marts." in result.output
 
-    def test_without_an_instance(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_needs_an_instance(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("DAGSTER_HOME", raising=False)
 
@@ -530,7 +530,7 @@ class TestContract:
         "defs = dg.Definitions(assets=[stars])\n"
     )
 
-    def test_write_then_check(self, workspace: Path) -> None:
+    def test_write_writes_a_file_and_then_leaves_it_as_it_is(self, workspace: Path) -> None:
         (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
 
         results = [run("contract", "write", "core") for _ in range(2)]
@@ -543,7 +543,9 @@ class TestContract:
         assert (Export(key="mart/stars", file="definitions.py"),) == written.exports
         assert written.code_version is None
 
-    def test_check_misses_the_contract_of_who_uses_freshline(self, workspace: Path) -> None:
+    def test_check_asks_for_a_contract_from_locations_that_use_freshline(
+        self, workspace: Path
+    ) -> None:
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("core")]}))
         (workspace / "core" / "contract.json").unlink()
         definitions = workspace / "core" / "definitions.py"
@@ -561,7 +563,7 @@ class TestContract:
             [it["rule"] for it in json.loads(ours.stdout)["findings"]],
         )
 
-    def test_write_of_a_location_that_does_not_load(self, workspace: Path) -> None:
+    def test_write_leaves_the_file_when_a_location_does_not_load(self, workspace: Path) -> None:
         (workspace / "core" / "definitions.py").write_text("raise ValueError('no')\n")
         before = (workspace / "core" / "contract.json").read_text()
 
@@ -571,13 +573,13 @@ class TestContract:
         assert "ValueError: no" in result.output
         assert before == (workspace / "core" / "contract.json").read_text()
 
-    def test_write_of_nobody(self) -> None:
+    def test_write_refuses_a_location_that_is_not_in_the_workspace(self) -> None:
         result = run("contract", "write", "ingestion")
 
         assert 2 == result.exit_code
         assert "workspace.yaml has no ingestion; it has core, marts." in result.output
 
-    def test_show(self, workspace: Path) -> None:
+    def test_show_prints_what_a_location_makes(self, workspace: Path) -> None:
         (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
 
         assert "mart/stars" in run("contract", "show", "core").output

@@ -93,7 +93,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 class TestFromDefinitions:
-    def test_exports_say_all_that_others_rely_on(self) -> None:
+    def test_exports_have_all_fields(self) -> None:
         (export,) = contract_of(revenue).exports
 
         assert (
@@ -113,7 +113,7 @@ class TestFromDefinitions:
             == export
         )
 
-    def test_columns_keep_the_table_s_order(self) -> None:
+    def test_columns_are_in_the_order_of_the_table(self) -> None:
         export = contract_of(load).by_key["raw/orders"]
 
         assert (
@@ -121,7 +121,7 @@ class TestFromDefinitions:
             Column(name="amount", type="numeric(10, 2)", description="In euros."),
         ) == export.columns
 
-    def test_what_cannot_be_made_alone_is_a_unit(self) -> None:
+    def test_assets_that_cannot_be_made_alone_share_a_unit(self) -> None:
         contract = contract_of(load, staged, revenue)
 
         assert {
@@ -132,7 +132,7 @@ class TestFromDefinitions:
             "stage/b": "",
         } == {export.key: export.unit for export in contract.exports}
 
-    def test_imports_are_what_it_does_not_make(self) -> None:
+    def test_imports_are_dependencies_that_it_does_not_make(self) -> None:
         contract = contract_of(load, revenue)
 
         assert (
@@ -155,7 +155,7 @@ class TestFromDefinitions:
         assert ("crm/customers", "rates/daily") == contract.outside
         assert ("crm/customers",) == contract.declares
 
-    def test_what_it_makes_is_not_outside(self) -> None:
+    def test_an_asset_that_it_makes_is_not_outside(self) -> None:
         rates = dg.asset(key=["rates", "daily"])(lambda: None)
 
         assert () == contract_of(load, revenue, rates).outside
@@ -178,7 +178,7 @@ class TestFromDefinitions:
             ),
         ) == contract_of(reader, picture).imports
 
-    def test_external_assets_and_their_own_lineage_are_no_needs(self) -> None:
+    def test_external_assets_that_nothing_reads_are_no_imports(self) -> None:
         external = dg.AssetSpec(["crm", "people"], deps=[["crm", "visits"]])
         made = dg.asset(key=["mart", "x"])(lambda: None)
 
@@ -314,17 +314,17 @@ class TestFile:
 
 
 class TestSchema:
-    def test_the_published_one_is_that_of_the_code(self) -> None:
+    def test_the_published_file_is_up_to_date(self) -> None:
         assert json_schema() == json.loads(SCHEMA.read_text(encoding="utf-8"))
 
-    def test_accepts_what_is_written(self) -> None:
+    def test_accepts_a_written_contract(self) -> None:
         document = json.loads(contract_of(load, revenue, tick_seconds=5).to_json())
 
         assert [] == list(jsonschema.Draft202012Validator(json_schema()).iter_errors(document))
 
 
 class TestPublication:
-    def test_what_is_published_is_read_back(self, instance: dg.DagsterInstance) -> None:
+    def test_a_published_contract_is_read_back(self, instance: dg.DagsterInstance) -> None:
         shop = contract_of(load, revenue, tick_seconds=5, code_version="1a2b")
         marts = contract_of(revenue, location="marts")
         for contract in (shop, marts):
@@ -338,7 +338,7 @@ class TestPublication:
         assert record is not None
         assert record.timestamp == published["shop"].published_at
 
-    def test_the_latest_counts(self, instance: dg.DagsterInstance) -> None:
+    def test_the_latest_contract_counts(self, instance: dg.DagsterInstance) -> None:
         reader = ContractReader()
         for contract in (contract_of(load), contract_of(load, revenue)):
             instance.report_runless_asset_event(contract_materialization(contract))
@@ -355,7 +355,7 @@ class TestPublication:
         assert first is reader.read(instance)["shop"].contract
 
     @pytest.mark.parametrize("restarted", [False, True])
-    def test_a_heartbeat_leaves_the_content_where_it_is(
+    def test_a_heartbeat_refers_to_the_content(
         self, instance: dg.DagsterInstance, restarted: bool
     ) -> None:
         reader = ContractReader()
@@ -376,7 +376,7 @@ class TestPublication:
         )
         assert event.timestamp == last.published_at > first.published_at
 
-    def test_a_heartbeat_whose_content_is_gone_counts_for_nothing(
+    def test_a_heartbeat_without_its_content_is_a_problem(
         self, instance: dg.DagsterInstance
     ) -> None:
         contract = contract_of(load)
@@ -388,7 +388,9 @@ class TestPublication:
         assert {} == reader.read(instance)
         assert {"shop"} == set(reader.problems)
 
-    def test_a_bad_one_is_named_and_hides_no_other(self, instance: dg.DagsterInstance) -> None:
+    def test_a_contract_that_cannot_be_read_is_named_and_others_are_read(
+        self, instance: dg.DagsterInstance
+    ) -> None:
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
         instance.report_runless_asset_event(
             dg.AssetMaterialization(
@@ -402,7 +404,7 @@ class TestPublication:
         assert {"broken", "empty"} == set(reader.problems)
         assert "contract: location: Field required" == reader.problems["broken"]
 
-    def test_a_retired_location_is_gone_until_it_speaks_again(
+    def test_a_retired_location_is_gone_until_it_publishes_again(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = ContractReader()
@@ -440,13 +442,13 @@ class TestGraph:
         assert {"shop": 5, "marts": 30} == graph.ticks
         assert frozenset({"rates/daily"}) == graph.outside
 
-    def test_a_key_made_twice_has_one_owner_whoever_asks(self) -> None:
+    def test_a_key_made_twice_belongs_to_one_location(self) -> None:
         one, two = contract_of(load, location="a"), contract_of(load, location="b")
 
         assert "a" == graph_of([one, two]).assets["raw/orders"].location
         assert "a" == graph_of([two, one]).assets["raw/orders"].location
 
-    def test_what_some_location_makes_is_not_outside(self) -> None:
+    def test_an_asset_that_a_location_makes_is_not_outside(self) -> None:
         rates = dg.asset(key=["rates", "daily"])(lambda: None)
 
         graph = graph_of([contract_of(revenue, location="a"), contract_of(rates, location="b")])

@@ -1,4 +1,4 @@
-"""Whom a change reaches, and which changes can break a reader."""
+"""Which changes can break a reader, and whom they reach."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def changed(**fields: Any) -> list[Change]:
 
 
 class TestChanges:
-    def test_nothing_differs_from_itself(self) -> None:
+    def test_a_contract_does_not_differ_from_itself(self) -> None:
         assert [] == changes(core(), core())
 
     @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ class TestChanges:
     ) -> None:
         assert [(text, breaking)] == [(it.text, it.breaking) for it in changed(**fields)]
 
-    def test_a_policy_at_every_moment_serves_who_relied_on_a_cron(self) -> None:
+    def test_a_policy_without_cron_keeps_one_with_cron(self) -> None:
         before = core(policy=MaxLag(10, "0 9 * * *"))
 
         assert [False] == [change.breaking for change in changes(before, core())]
@@ -136,7 +136,7 @@ class TestConsumers:
         reader("web", "web/page", "mart/join", "login"),
     )
 
-    def test_all_of_an_asset_nearest_first(self) -> None:
+    def test_consumers_of_an_asset_come_nearest_first(self) -> None:
         assert [
             ("app/cache", "app", "depends on it", True),
             ("mart/join", "marts", "depends on it", True),
@@ -147,14 +147,14 @@ class TestConsumers:
             for it in consumers(self.CONTRACTS, "mart/stars")
         ]
 
-    def test_of_a_column_who_reads_it_who_may_and_what_is_made_of_it(self) -> None:
+    def test_consumers_of_a_column_read_it_or_may_read_it(self) -> None:
         assert [
             ("app/cache", "may read it"),
             ("mart/join", "reads it"),
             ("web/page", "through `mart/join`"),
         ] == [(it.key, it.how) for it in consumers(self.CONTRACTS, "mart/stars", "LOGIN")]
 
-    def test_carry_owners_and_policy(self) -> None:
+    def test_consumers_have_owners_and_policy(self) -> None:
         (page, join) = sorted(
             consumers(self.CONTRACTS, "mart/stars", "login")[1:], key=lambda it: it.direct
         )
@@ -162,7 +162,7 @@ class TestConsumers:
         assert (("team:m",), MaxLag(5)) == (join.owners, join.policy)
         assert ((), None) == (page.owners, page.policy)
 
-    def test_a_circle_ends(self) -> None:
+    def test_a_cycle_ends(self) -> None:
         circle = [reader("a", "l/a", "l/b"), reader("b", "l/b", "l/a")]
 
         assert ["l/b"] == [it.key for it in consumers(circle, "l/a")]

@@ -1,4 +1,4 @@
-"""`with_freshline` on definitions in the styles that are found."""
+"""`with_freshline` on definitions of many styles."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TestWithFreshline:
         assert 30 == Contract.from_definitions(repository, "here").tick_seconds
 
     @pytest.mark.parametrize(("tick", "looks_at"), [(5, 5), (7, 5), (30, 30)])
-    def test_a_look_that_comes_a_moment_early_is_a_tick(self, tick: int, looks_at: int) -> None:
+    def test_the_sensor_asks_for_less_than_its_tick(self, tick: int, looks_at: int) -> None:
         """Dagster's daemon looks every 5 s, not to the millisecond."""
         sensor = build_freshness_sensor(location="here", tick_seconds=tick)
         interval = sensor.minimum_interval_seconds
@@ -66,7 +66,7 @@ class TestWithFreshline:
         assert interval is not None
         assert looks_at - 5 < interval < looks_at - 0.5
 
-    def test_ticks_that_no_daemon_makes_are_refused(self) -> None:
+    def test_ticks_below_5_seconds_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"tick_seconds=2 of location 'here' .* Use 5 or more"):
             with_freshline(dg.Definitions(assets=[mart]), location="here", tick_seconds=2)
 
@@ -76,7 +76,7 @@ class TestWithFreshline:
         assert timedelta(minutes=5) == window(definitions, "mart")
         assert window(definitions, "other") is None
 
-    def test_one_that_is_there_already_stays(self) -> None:
+    def test_a_freshness_policy_of_its_own_stays(self) -> None:
         hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
 
         @dg.asset(metadata=max_lag(5), freshness_policy=hourly)
@@ -95,14 +95,14 @@ class TestWithFreshline:
         with pytest.raises(PolicyError, match="asset daily is partitioned"):
             with_freshline(dg.Definitions(assets=[daily]), location="here")
 
-    def test_a_policy_that_says_nothing_is_refused(self) -> None:
+    def test_a_policy_of_zero_minutes_is_refused(self) -> None:
         @dg.asset(metadata={"freshline/max_lag": {"minutes": 0}})
         def never() -> None: ...
 
         with pytest.raises(PolicyError, match="asset never"):
             with_freshline(dg.Definitions(assets=[never]), location="here")
 
-    def test_everything_else_of_the_definitions_is_kept(self) -> None:
+    def test_other_definitions_are_kept(self) -> None:
         @dg.asset_check(asset=mart)
         def has_rows() -> dg.AssetCheckResult:
             return dg.AssetCheckResult(passed=True)
@@ -126,21 +126,21 @@ class TestWithFreshline:
         assert "warehouse" in (definitions.resources or {})
         assert dg.in_process_executor is definitions.executor
 
-    def test_definitions_that_were_merged(self) -> None:
+    def test_it_takes_merged_definitions(self) -> None:
         merged = dg.Definitions.merge(
             dg.Definitions(assets=[mart]), dg.Definitions(assets=[plain("other")])
         )
 
         assert timedelta(minutes=5) == window(with_freshline(merged, location="here"), "mart")
 
-    def test_a_location_without_assets(self, memory: dg.DagsterInstance) -> None:
+    def test_it_takes_a_location_without_assets(self, memory: dg.DagsterInstance) -> None:
         result = _tick(memory, with_freshline(dg.Definitions(), location="idle"))
 
         assert "no policy needs anything here" in (result.skip_message or "")
 
     # Dagster deprecates `SourceAsset`; locations that have one are served all the same.
     @pytest.mark.filterwarnings("ignore:.*SourceAsset")
-    def test_external_assets_of_both_kinds(self) -> None:
+    def test_it_takes_external_assets_of_both_kinds(self) -> None:
         definitions = with_freshline(
             dg.Definitions(assets=[mart, dg.SourceAsset("old_style"), dg.AssetSpec("new_style")]),
             location="here",
@@ -166,7 +166,7 @@ class TestWithFreshline:
 
         assert [[mart.key]] == [request.asset_selection for request in result.run_requests or ()]
 
-    def test_models_of_one_subsettable_step(self) -> None:
+    def test_it_takes_models_of_one_subsettable_step(self) -> None:
         @dg.multi_asset(
             specs=[
                 dg.AssetSpec("staging", skippable=True),
@@ -185,7 +185,7 @@ class TestWithFreshline:
 
 
 class TestChecksByHand:
-    def test_maximum_lag_answers(self, memory: dg.DagsterInstance) -> None:
+    def test_maximum_lag_shows_the_state_of_a_target(self, memory: dg.DagsterInstance) -> None:
         definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
         _publish(memory, definitions)
         dg.materialize([mart], instance=memory)
@@ -195,7 +195,9 @@ class TestChecksByHand:
         assert "fresh" == result.metadata["freshline/status"].value
         assert 300.0 == result.metadata["freshline/maximum_lag_seconds"].value
 
-    def test_before_the_contract_is_published_it_says_so(self, memory: dg.DagsterInstance) -> None:
+    def test_maximum_lag_fails_before_the_contract_is_published(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
         result = _run_check(memory, definitions, dg.AssetCheckKey(mart.key, "maximum_lag"))
 
@@ -216,7 +218,9 @@ class TestChecksByHand:
         assert not result.passed
         assert "nowhere" in (result.description or "")
 
-    def test_policies_feasible_goes_by_what_runs_took(self, memory: dg.DagsterInstance) -> None:
+    def test_policies_feasible_prefers_measured_to_declared_durations(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         @dg.asset(metadata={**max_lag(5), "freshline/expected_seconds": 3_600})
         def feared() -> None: ...
 
@@ -231,7 +235,7 @@ class TestChecksByHand:
         assert "5 min asked, the path takes" in (declared.description or "")
         assert measured.passed
 
-    def test_policies_feasible_stays_red_by_what_runs_took(
+    def test_policies_feasible_fails_when_runs_take_too_long(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         slow = Durations(execution=Moments(100, 3_600.0, 0.0))

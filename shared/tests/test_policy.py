@@ -87,20 +87,20 @@ class TestMaxLag:
     def test_whole_minutes_are_integers_in_json(self) -> None:
         assert {"minutes": 5} == MaxLag(5.0).to_json()
 
-    def test_speaks(self) -> None:
+    def test_reads_as_a_sentence(self) -> None:
         assert "at most 5 minutes behind" == str(MaxLag(5))
         assert "at most 1 minute behind" == str(MaxLag(1))
         assert "at most 60 minutes behind at 0 9 * * * (UTC)" == str(MaxLag(60, "0 9 * * *"))
 
 
 class TestPolicyOf:
-    def test_reads_back_what_a_python_asset_promises(self) -> None:
+    def test_reads_the_policy_of_a_python_asset(self) -> None:
         @dg.asset(metadata=max_lag(minutes=5, cron="0 9 * * *"))
         def orders() -> None: ...
 
         assert MaxLag(5, "0 9 * * *") == policy_of(orders.get_asset_spec())
 
-    def test_reads_what_dagster_has_wrapped(self) -> None:
+    def test_reads_a_policy_that_dagster_has_wrapped(self) -> None:
         metadata = {MAX_LAG: dg.MetadataValue.json(MaxLag(2.5).to_json())}
 
         assert MaxLag(2.5) == policy_of(dg.AssetSpec("orders", metadata=metadata))

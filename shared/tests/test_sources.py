@@ -48,7 +48,7 @@ sources:
       - name: customers
 """
 
-TEAM_S_OWN = """\
+TEAMS_FILE = """\
 # Our sources. Ask in #data before adding one.
 version: 2
 
@@ -90,7 +90,7 @@ def tables(text: str) -> dict[str, dict[str, Any]]:
     return {table["name"]: table for table in source["tables"]}
 
 
-def promising(policy: MaxLag | None) -> Contract:
+def with_policy(policy: MaxLag | None) -> Contract:
     """The shop's contract, with another policy on its orders."""
     orders, customers = SHOP.exports
     return SHOP.model_copy(
@@ -99,7 +99,7 @@ def promising(policy: MaxLag | None) -> Contract:
 
 
 class TestMergeSources:
-    def test_writes_keys_columns_types_descriptions_and_promises(self) -> None:
+    def test_writes_keys_columns_types_descriptions_and_policies(self) -> None:
         assert BLOCK == merge_sources("", SHOP)
 
     def test_is_idempotent(self) -> None:
@@ -139,10 +139,10 @@ sources:
   - name: ours
     tables:
       - name: things
-""" == merge_sources(TEAM_S_OWN, SHOP)
+""" == merge_sources(TEAMS_FILE, SHOP)
 
-    def test_is_idempotent_on_a_team_s_own_file(self) -> None:
-        once = merge_sources(TEAM_S_OWN, SHOP)
+    def test_is_idempotent_on_a_teams_own_file(self) -> None:
+        once = merge_sources(TEAMS_FILE, SHOP)
 
         assert once == merge_sources(once, SHOP)
 
@@ -171,7 +171,7 @@ sources:
         ],
     )
     @pytest.mark.parametrize("of_the_source", [True, False])
-    def test_is_dbts_own_freshness_where_dbt_knows_when_rows_came(
+    def test_writes_dbts_own_freshness_when_dbt_can_check_it(
         self, holder: dict[str, Any], of_the_source: bool
     ) -> None:
         source, table = ({}, holder) if not of_the_source else (holder, {})
@@ -182,7 +182,7 @@ sources:
         limit = {"error_after": {"count": 5, "period": "minute"}}
         assert {**table.get("config", {}), "freshness": limit} == merged["config"]
 
-    def test_a_team_s_own_freshness_stays(self) -> None:
+    def test_keeps_the_teams_own_freshness(self) -> None:
         own = {"loaded_at_field": "at", "freshness": {"warn_after": {"count": 1, "period": "day"}}}
 
         merged = tables(merge_sources(block(own), SHOP))["orders"]
@@ -190,7 +190,7 @@ sources:
         assert own["freshness"] == merged["freshness"]
         assert "config" not in merged
 
-    def test_a_promise_is_brought_up_to_date_beside_the_team_s_own_meta(self) -> None:
+    def test_updates_a_policy_beside_the_teams_own_meta(self) -> None:
         ours = {"columns": "listed", "maximum_lag_minutes": 60, "cron": "0 9 * * *"}
         before = block({"meta": {"owner": "us", "freshline": ours}})
 
@@ -202,8 +202,8 @@ sources:
         } == merged["meta"]
         assert "config" not in merged
 
-    def test_a_promise_at_the_ticks_of_a_cron(self) -> None:
-        at_nine = promising(MaxLag(1.5, "0 9 * * *", "Europe/Amsterdam"))
+    def test_writes_a_policy_with_a_cron(self) -> None:
+        at_nine = with_policy(MaxLag(1.5, "0 9 * * *", "Europe/Amsterdam"))
 
         merged = tables(merge_sources("", at_nine))["orders"]
 
@@ -214,10 +214,10 @@ sources:
         } == merged["config"]["meta"]["freshline"]
 
     @pytest.mark.parametrize("kept", [{}, {"meta": {"owner": "us"}}, {"enabled": True}])
-    def test_a_promise_that_is_no_more_goes(self, kept: dict[str, Any]) -> None:
+    def test_removes_a_policy_that_is_gone(self, kept: dict[str, Any]) -> None:
         once = merge_sources(block({"config": kept} if kept else {}), SHOP)
 
-        merged = tables(merge_sources(once, promising(None)))["orders"]
+        merged = tables(merge_sources(once, with_policy(None)))["orders"]
 
         assert kept == merged.get("config", {})
 
@@ -241,11 +241,11 @@ sources:
             ("sources: 3", "not a dbt properties file"),
         ],
     )
-    def test_refuses_what_is_no_dbt_file(self, text: str, said: str) -> None:
+    def test_refuses_a_file_that_is_not_dbts(self, text: str, said: str) -> None:
         with pytest.raises(SourcesError, match=said):
             merge_sources(text, SHOP)
 
-    def test_names_what_the_producer_makes(self) -> None:
+    def test_refuses_a_key_that_the_producer_does_not_make(self) -> None:
         with pytest.raises(SourcesError) as caught:
             merge_sources("", SHOP, ["raw/order"])
 

@@ -1,4 +1,4 @@
-"""Finding out which locations there are, and asking them."""
+"""Reading the workspace file, and the process that loads locations."""
 
 from __future__ import annotations
 
@@ -43,12 +43,10 @@ class TestReadWorkspace:
             ({"python_module": {"module_name": "m", "location_name": "mine"}}, "mine"),
         ],
     )
-    def test_names_are_those_that_dagster_gives(
-        self, tmp_path: Path, entry: object, name: str
-    ) -> None:
+    def test_names_are_the_same_as_dagsters(self, tmp_path: Path, entry: object, name: str) -> None:
         assert [name] == [it.name for it in entries(tmp_path, entry)]
 
-    def test_values_come_from_the_environment_where_the_file_says_so(
+    def test_values_may_come_from_the_environment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SHOP_PYTHON", "/opt/shop/bin/python")
@@ -89,7 +87,7 @@ class TestReadWorkspace:
 
         assert tmp_path / "shop" == entry.folder
 
-    def test_an_executable_is_looked_for_beside_the_workspace_file_too(
+    def test_an_executable_is_also_found_beside_the_workspace_file(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         elsewhere = tmp_path / "elsewhere"
@@ -103,7 +101,7 @@ class TestReadWorkspace:
 
         assert tmp_path == entry.start
 
-    def test_a_file_that_is_no_workspace(self, tmp_path: Path) -> None:
+    def test_a_file_without_locations_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "workspace.yaml").write_text("just text")
 
         with pytest.raises(WorkspaceError, match="has no load_from"):
@@ -119,7 +117,7 @@ class TestReadWorkspace:
         (child, {"freshline.workspace.server"}),
     ],
 )
-def test_what_runs_in_a_location_needs_dagster_alone(module: Any, ours: set[str]) -> None:
+def test_files_that_run_in_a_location_import_dagster_alone(module: Any, ours: set[str]) -> None:
     """freshline is not installed in every location that the gate asks."""
     imported: set[str] = set()
     for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
@@ -132,7 +130,7 @@ def test_what_runs_in_a_location_needs_dagster_alone(module: Any, ours: set[str]
     assert ours == {name for name in foreign if name.split(".")[0] != "dagster"}
 
 
-def test_nothing_outlives_the_one_who_asked(tmp_path: Path) -> None:
+def test_a_child_ends_when_its_parent_has_gone(tmp_path: Path) -> None:
     started = tmp_path / "started"
     (tmp_path / "hangs.py").write_text(
         "import os, pathlib, time\n"

@@ -28,14 +28,14 @@ def test_names_for_dbt_projects_load_from_freshline(name: str) -> None:
 
 @pytest.fixture
 def manifest(project: DbtProject) -> dict[str, Any]:
-    """Each test's own, to do with what it likes."""
+    """A copy that the test may change."""
     parsed: dict[str, Any] = json.loads(project.manifest_path.read_text())
     return parsed
 
 
 @pytest.fixture
 def spec_of(manifest: dict[str, Any], project: DbtProject) -> Callable[[str], dg.AssetSpec]:
-    """The spec of a resource by its name, as the translator makes it of the manifest by then."""
+    """Returns the spec of a resource, by its name, from the manifest as the test has changed it."""
 
     def spec(name: str) -> dg.AssetSpec:
         return FreshlineDbtTranslator().get_asset_spec(
@@ -69,7 +69,7 @@ class TestKeys:
     def test_layer_and_table(self, spec_of: Any, name: str, key: str) -> None:
         assert key == spec_of(name).key.to_user_string()
 
-    def test_the_schema_that_a_target_builds_in_does_not_matter(
+    def test_the_schema_of_the_target_does_not_matter(
         self, spec_of: Any, manifest: dict[str, Any]
     ) -> None:
         node(manifest, "orders").update(schema="ada_sales", database="ada")
@@ -139,10 +139,10 @@ class TestPolicies:
     def test_in_meta(self, spec_of: Any) -> None:
         assert MaxLag(15) == policy_of(spec_of("orders"))
 
-    def test_the_bare_one_of_older_projects(self, spec_of: Any) -> None:
+    def test_directly_in_the_config_as_in_older_projects(self, spec_of: Any) -> None:
         assert MaxLag(60) == policy_of(spec_of("bare"))
 
-    def test_none(self, spec_of: Any) -> None:
+    def test_is_none_without_one(self, spec_of: Any) -> None:
         assert None is policy_of(spec_of("renamed"))
 
     @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ class TestPolicies:
     @pytest.mark.parametrize(
         ("name", "kind"), [("hidden", "an ephemeral model"), ("customers", "a source")]
     )
-    def test_one_that_nothing_would_carry_is_refused(
+    def test_one_on_what_is_not_built_is_refused(
         self, spec_of: Any, manifest: dict[str, Any], name: str, kind: str
     ) -> None:
         node(manifest, name)["config"]["meta"] = {
@@ -200,7 +200,7 @@ class TestPolicies:
             policy_of(spec)
 
 
-class TestLooks:
+class TestOtherFields:
     def test_columns(self, spec_of: Any) -> None:
         metadata = spec_of("orders").metadata
 
@@ -213,7 +213,7 @@ class TestLooks:
         ]
         assert metadata["freshline/columns_enforced"] is True
 
-    def test_what_is_not_declared_is_not_claimed(self, spec_of: Any) -> None:
+    def test_fields_that_are_not_declared_are_left_out(self, spec_of: Any) -> None:
         metadata = spec_of("bare").metadata
 
         assert not {
@@ -224,7 +224,7 @@ class TestLooks:
             "freshline/expected_seconds",
         } & set(metadata)
 
-    def test_dependencies_and_what_is_used_of_them_also_through_an_ephemeral_model(
+    def test_dependencies_and_used_columns_also_through_an_ephemeral_model(
         self, spec_of: Any
     ) -> None:
         spec = spec_of("orders")
@@ -239,13 +239,13 @@ class TestLooks:
         ] == used["crm/customers"]
         assert ["crm/prices"] == spec.metadata["freshline/outside"]
 
-    def test_file_and_expectation(self, spec_of: Any) -> None:
+    def test_file_and_expected_seconds(self, spec_of: Any) -> None:
         metadata = spec_of("orders").metadata
 
         assert "shop/models/orders.sql" == metadata["freshline/file"]
         assert 40 == metadata["freshline/expected_seconds"]
 
-    def test_owner_is_the_group_or_its_address(self, spec_of: Any) -> None:
+    def test_the_owner_is_the_dbt_group_or_its_address(self, spec_of: Any) -> None:
         assert ["team:sales_team"] == list(spec_of("orders").owners)
         assert "selling" == spec_of("orders").group_name
         assert ["buyers@example.com"] == list(spec_of("renamed").owners)
@@ -256,7 +256,7 @@ class TestLooks:
         assert {"dbt", "postgres", "view"} == spec_of("renamed").kinds
         assert "What was sold." == spec_of("orders").description
 
-    def test_tests_are_checks_of_the_models_own(
+    def test_dbt_tests_are_checks_of_their_model(
         self, manifest: dict[str, Any], project: DbtProject
     ) -> None:
 

@@ -25,7 +25,7 @@ def copied(project: DbtProject, tmp_path: Path) -> Path:
     return folder
 
 
-def test_what_has_not_changed_is_left_alone(copied: Path) -> None:
+def test_a_project_that_has_not_changed_is_left_alone(copied: Path) -> None:
     before = (copied / "target" / "manifest.json").stat().st_mtime_ns
 
     assert 0 == prepare_dbt([str(copied)])
@@ -33,7 +33,7 @@ def test_what_has_not_changed_is_left_alone(copied: Path) -> None:
     assert before == (copied / "target" / "manifest.json").stat().st_mtime_ns
 
 
-def test_a_change_is_noticed_and_said_at_load(
+def test_a_change_is_a_warning_at_load(
     copied: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = DbtProject(copied)
@@ -59,7 +59,7 @@ def test_a_project_that_was_never_prepared_is_refused_with_the_command(copied: P
         dbt_manifest(DbtProject(copied))
 
 
-def test_a_project_that_dbt_refuses(copied: Path) -> None:
+def test_a_project_that_dbt_refuses_is_not_prepared(copied: Path) -> None:
     (copied / "models" / "new.sql").write_text("select * from {{ ref('nothing') }}")
 
     command = [sys.executable, "-m", "freshline.dbt.prepare", str(copied)]
@@ -75,6 +75,8 @@ def test_a_project_that_dbt_refuses(copied: Path) -> None:
     ("arguments", "message"),
     [([], "usage: "), (["no/such/folder"], "no/such/folder is not a dbt project")],
 )
-def test_no_project(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_no_project_is_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert 2 == prepare_dbt(arguments)
     assert message in capsys.readouterr().err

@@ -53,7 +53,7 @@ sources:
     ],
     ids=["nothing says when rows came", "loaded_at_field"],
 )
-def test_dbt_has_nothing_to_say_against_the_promise(
+def test_dbt_reads_the_policy_without_a_warning(
     before: str, promise: dict[str, Any], tmp_path: Path
 ) -> None:
     said, source = parsed(merge_sources(before, SHOP), tmp_path)
