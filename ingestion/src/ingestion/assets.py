@@ -1,6 +1,6 @@
-"""The assets of the declared connections: one computation a connection, made by one sync."""
+"""The assets of a declared connection, all made by one sync, and its schedule."""
 
-# No postponed annotations here: Dagster checks that of `context` as an object, not as text.
+# Without postponed annotations: Dagster wants the type of `context` as a class, not as text.
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ DECLARATION = "ingestion/connections.py"
 
 
 def connection_assets(connection: Connection) -> dg.AssetsDefinition:
-    """The streams of a connection and the views over them, synced together."""
+    """Return the streams of a connection and the views over them as one computation."""
     specs = [spec for stream in connection.streams for spec in _specs(connection, stream)]
 
     @dg.multi_asset(
@@ -35,7 +35,7 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
     def sync(
         context: dg.AssetExecutionContext, airbyte: Airbyte, warehouse: Warehouse
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        done = airbyte.sync(connection, context.log)
+        metadata = airbyte.sync(connection, context.log)
         for stream in connection.streams:
             table = connection.prefix + stream.name
             count = warehouse.count(connection.namespace, table)
@@ -47,10 +47,10 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
                     "of the source %r in ingestion/connections.py.",
                     *(connection.namespace, table, connection.source.name),
                 )
-            # The stream before its views: they must point at this very materialization of it.
+            # The stream comes first: its views must refer to this materialization of it.
             yield dg.MaterializeResult(
                 asset_key=key_of(connection, stream.name),
-                metadata={**done, "dagster/row_count": count},
+                metadata={**metadata, "dagster/row_count": count},
             )
             for nested in stream.nested:
                 view = view_of(connection, stream, nested)
@@ -65,7 +65,7 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
 def connection_schedule(
     connection: Connection, assets: dg.AssetsDefinition
 ) -> dg.ScheduleDefinition | None:
-    """Dagster's schedule of a connection; None if its declaration asks for none."""
+    """Return the schedule that syncs a connection; None if its declaration asks for none."""
     minutes = connection.sync_every_minutes
     if minutes is None:
         return None
@@ -78,6 +78,7 @@ def connection_schedule(
 
 
 def key_of(connection: Connection, table: str) -> dg.AssetKey:
+    """Return the asset key of a stream or view of the connection."""
     return stream_key(
         connection.namespace,
         table,
@@ -87,7 +88,7 @@ def key_of(connection: Connection, table: str) -> dg.AssetKey:
 
 
 def view_of(connection: Connection, stream: Stream, nested: Nested) -> NestedView:
-    """The view in the warehouse that a nested relation stands for."""
+    """Return the view in the warehouse that shows a nested relation."""
     return NestedView(
         schema=connection.namespace,
         name=connection.prefix + nested.name,
@@ -129,7 +130,7 @@ def _schema(connection: Connection, stream: Stream) -> Mapping[str, Any]:
 
 
 def _code_references() -> dict[str, Any]:
-    """Where the assets are declared: not here, where they are built."""
+    """Return the metadata that links an asset to its declaration, not to this file."""
     from ingestion import connections
 
     file = Path(inspect.getfile(connections))

@@ -1,6 +1,6 @@
 """The command line: `ingestion check`, `apply`, `destroy` and `record`.
 
-Exit status: 0 done, or nothing to do; 1 `check` found differences; 2 could not be carried out.
+Exit status: 0 done, or nothing to do; 1 `check` found differences; 2 an error, which is printed.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check() -> None:
 def apply() -> None:
     """Make Airbyte as declared. Running it again changes nothing, or finishes what was left."""
     with _session() as session:
-        # The whole plan first: what cannot be done stops it before anything is changed.
+        # The whole plan first, so that an error in it comes before anything is changed.
         make_plan(session.api, session.connections, session.env, session.digests)
         changed: list[ObjectPlan] = []
 
@@ -101,7 +101,7 @@ def record(
 
     For example: docker run --rm airbyte/source-faker:latest spec | ingestion record source-faker
     """
-    with _faults(Redactor()):
+    with _errors_printed(Redactor()):
         folder = Path(__file__).parent
         for line in record_messages(sys.stdin, connector, stream or [], folder):
             _out().print(line)
@@ -109,6 +109,8 @@ def record(
 
 @dataclass(frozen=True)
 class _Session:
+    """What the commands work with."""
+
     api: AirbyteApi
     connections: tuple[Connection, ...]
     env: Mapping[str, str]
@@ -118,8 +120,8 @@ class _Session:
 @contextmanager
 def _session() -> Iterator[_Session]:
     redact = Redactor()
-    with _faults(redact):
-        connections = _declared()
+    with _errors_printed(redact):
+        connections = _declared_connections()
         env = environment()
         for connection in connections:
             for actor in (connection.source, connection.destination):
@@ -129,8 +131,8 @@ def _session() -> Iterator[_Session]:
             yield _Session(api, connections, env, digests)
 
 
-def _declared() -> tuple[Connection, ...]:
-    """Import `connections.py`; raise `DeclarationError` for what it may not declare."""
+def _declared_connections() -> tuple[Connection, ...]:
+    """Import `connections.py`; raise `DeclarationError` if a declaration is refused."""
     try:
         from ingestion.connections import CONNECTIONS
     except pydantic.ValidationError as error:
@@ -139,8 +141,8 @@ def _declared() -> tuple[Connection, ...]:
 
 
 @contextmanager
-def _faults(redact: Redactor) -> Iterator[None]:
-    """Say what went wrong in one line, without any secret, and end with status 2."""
+def _errors_printed(redact: Redactor) -> Iterator[None]:
+    """Print an error that is written for people, without any secret, and end with status 2."""
     try:
         yield
     except IngestionError as error:

@@ -1,6 +1,7 @@
 """The connections that this team runs: the one place to declare them.
 
-The assets of the location and what `ingestion apply` makes in Airbyte both come from here.
+The assets of the location follow from this file, and so does what `ingestion apply` makes in
+Airbyte.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ warehouse = Destination(
 
 
 def github(name: str, repository: str | Env) -> Source:
-    """A source of one repository.
+    """Return a source that reads one repository.
 
-    One, because the key of a star is the user alone: two repositories in one connection would
-    collapse a person who starred both into one row.
+    Two repositories in one connection would lose rows: the primary key of a star is the user
+    alone, so that a person who starred both would have one row.
     """
     return Source(
         name=name,

@@ -1,6 +1,7 @@
-"""What Dagster loads: assets, schedules and resources of team ingestion.
+"""What Dagster loads: the assets, schedules and resources of team ingestion.
 
-Loading opens no connection and reads no environment: everything follows from `connections.py`.
+Loading opens no network connection and reads no environment: all of it follows from
+`connections.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ __all__ = ["defs"]
 
 
 def build_definitions() -> dg.Definitions:
-    made = [(connection, connection_assets(connection)) for connection in CONNECTIONS]
-    schedules = [connection_schedule(connection, assets) for connection, assets in made]
+    """Return the assets of every declared connection, with what schedules and runs them."""
+    assets = [connection_assets(connection) for connection in CONNECTIONS]
+    schedules = [connection_schedule(*pair) for pair in zip(CONNECTIONS, assets, strict=True)]
     return dg.Definitions(
-        assets=[assets for _, assets in made],
+        assets=assets,
         schedules=[schedule for schedule in schedules if schedule is not None],
         resources={"airbyte": Airbyte(), "warehouse": Warehouse()},
-        # A run has one step; a process of its own for it costs five seconds.
+        # A run has one step. Starting a process for it would take five seconds.
         executor=dg.in_process_executor,
     )
 

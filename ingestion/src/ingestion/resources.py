@@ -1,6 +1,7 @@
-"""What the assets act on: Airbyte and the warehouse, both found through the environment.
+"""Airbyte and the warehouse, as a run uses them.
 
-The environment is read when a run uses them, so that the location loads without it.
+Both are found through the environment, which is read when a run uses them, not when the location
+loads.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ class Airbyte(dg.ConfigurableResource[Any]):
     """The Airbyte that `AIRBYTE_URL` names."""
 
     def sync(self, connection: Connection, log: logging.Logger) -> Mapping[str, Any]:
-        """Sync a connection; the metadata of what it made. `dg.Failure` says why it did not."""
-        # Imported here: loading the location must stay quick, and needs none of it.
+        """Sync a connection and return the metadata of what it made.
+
+        Raise `dg.Failure` if the sync does not succeed.
+        """
+        # Imported here: the location must load quickly, and needs none of this for it.
         from ingestion.airbyte.client import AirbyteApi
         from ingestion.airbyte.secrets import Redactor
         from ingestion.airbyte.sync import run_sync
@@ -45,7 +49,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
             "airbyte/sync_seconds": round(sync.seconds, 3),
             "airbyte/adopted": sync.adopted,
         }
-        # Of the whole connection: the public API does not tell its streams apart.
+        # Of the whole connection: the public API does not count by stream.
         if sync.rows is not None:
             metadata["airbyte/rows_synced"] = sync.rows
         if sync.bytes is not None:
@@ -69,7 +73,7 @@ class Warehouse(dg.ConfigurableResource[Any]):
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """Let what people are to see fail the run in one line, without a traceback."""
+    """Turn an error that is written for people into a failed run, without a traceback."""
     try:
         yield
     except IngestionError as error:
@@ -83,13 +87,13 @@ def _connection_id(
     env: Mapping[str, str],
     log: logging.Logger,
 ) -> str:
-    """The connection's id. In development, the declaration is applied first."""
+    """Return the connection's id in Airbyte. In development, apply the declaration first."""
     from ingestion.airbyte.apply import apply, connection_id_of
     from ingestion.airbyte.secrets import WarehouseDigests
 
     if settings.development:
-        # Made on first use, and kept as declared: ports, repository and passwords of a laptop's
-        # stack change when it is set up anew, and nobody should have to think of Airbyte then.
+        # The ports, the repository and the passwords of a laptop's stack change when it is set up
+        # anew. Nobody should have to run `ingestion apply` then.
         apply(
             api,
             [connection],
@@ -107,7 +111,7 @@ def _connection_id(
 
 
 def _secrets(connection: Connection, env: Mapping[str, str]) -> list[str]:
-    """The values that must not show in a message of this connection's."""
+    """Return the secrets that the messages about this connection must not show."""
     from ingestion.airbyte.configuration import secret_values
 
     return [

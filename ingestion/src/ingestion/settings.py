@@ -1,7 +1,7 @@
-"""Where Airbyte and the warehouse are: read from the environment, when they are needed.
+"""Where Airbyte and the warehouse are: read from the environment when a command or a run starts.
 
-Nothing is read while the location loads. A `.env` in the current directory or above it fills
-in what the environment itself does not set.
+Nothing is read while the location loads. A `.env` in the current directory or above it supplies
+the variables that the environment itself does not set.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ CLOUD_HOST = "api.airbyte.com"
 
 
 def environment() -> dict[str, str]:
-    """The variables in force: those of `.env`, overridden by the process's own."""
+    """Return the variables of `.env`, overridden by those of the process."""
     found = dotenv_values(find_dotenv(usecwd=True))
     return {k: v for k, v in found.items() if v is not None} | dict(os.environ)
 
 
 def require(env: Mapping[str, str], name: str) -> str:
-    """The variable's value; `SettingsError` if it is unset or empty."""
+    """Return the variable's value; raise `SettingsError` if it is unset or empty."""
     value = env.get(name, "")
     if not value:
         raise SettingsError(
@@ -49,20 +49,21 @@ class AirbyteSettings:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     workspace_id: str | None = None
-    """None: the only workspace that the credentials may see."""
+    """None stands for the only workspace that the credentials may see."""
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> AirbyteSettings:
-        """Client id and secret, or user name and password, or neither; never half of a pair."""
+        """Read the `AIRBYTE_*` variables.
+
+        Raise `SettingsError` if there is no usable address, if one half of a pair of credentials
+        is missing, or if both pairs are given.
+        """
         url = require(env, "AIRBYTE_URL").rstrip("/")
         if not _is_http(url):
             raise SettingsError("AIRBYTE_URL must start with http:// or https:// and name a host")
         pairs = (
             ("AIRBYTE_CLIENT_ID", "AIRBYTE_CLIENT_SECRET"),
-            (
-                "AIRBYTE_USERNAME",
-                "AIRBYTE_PASSWORD",
-            ),
+            ("AIRBYTE_USERNAME", "AIRBYTE_PASSWORD"),
         )
         for first, second in pairs:
             if bool(env.get(first)) != bool(env.get(second)):
@@ -84,7 +85,7 @@ class AirbyteSettings:
 
     @property
     def public_url(self) -> str:
-        """The base of the public API; Airbyte Cloud has it on a host of its own."""
+        """The base of the public API, which Airbyte Cloud has on a host of its own."""
         if self.host == CLOUD_HOST:
             return self.url if self.url.endswith("/v1") else f"{self.url}/v1"
         return f"{self.url}/api/public/v1"
@@ -111,10 +112,10 @@ class AirbyteSettings:
 
     @property
     def development(self) -> bool:
-        """Whether this Airbyte runs on this very machine, as the embedded one does.
+        """Whether this Airbyte runs on this machine, as the embedded one does.
 
-        Such a server is polled every second, and every sync first makes it as declared. Any
-        other is changed by `ingestion apply` alone.
+        Such a server is polled every second, and each sync first applies the declaration to it.
+        Any other server is changed by `ingestion apply` alone.
         """
         try:
             return ip_address(self.host).is_loopback
@@ -123,6 +124,7 @@ class AirbyteSettings:
 
 
 def _is_http(url: str) -> bool:
+    """Whether this is an address of HTTP that names a host and no impossible port."""
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises if it is no number
@@ -132,7 +134,10 @@ def _is_http(url: str) -> bool:
 
 
 def warehouse_conninfo(env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the warehouse's parameters for `psycopg.connect`; `SettingsError` if one is unset."""
+    """Return what `psycopg.connect` needs to reach the warehouse.
+
+    Raise `SettingsError` if one of the `WAREHOUSE_*` variables is not set.
+    """
     names = {
         "host": "WAREHOUSE_HOST",
         "port": "WAREHOUSE_PORT",

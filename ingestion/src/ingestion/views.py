@@ -1,7 +1,7 @@
 """The views that show an object column of a landed table as a relation of its own.
 
-Airbyte's typed destinations land an object as one JSON column. A view over it is as fresh as the
-table, costs no copy, and works whoever wrote the table.
+Airbyte's destinations land an object as one JSON column. A view over that column is as fresh as
+the table and needs no copy of the rows.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class NestedView:
     column: str
     columns: Sequence[dg.TableColumn]
     kept: int
-    """How many of `columns`, from the left, are the table's own."""
+    """How many of `columns`, from the left, are columns of the table."""
 
     def select(self, *, empty: bool) -> sql.Composed:
-        """The view's query; `empty`: the same columns and no rows, for want of the table."""
+        """Return the view's query; if `empty`, one without rows, which needs no table."""
         items = []
         for position, column in enumerate(self.columns):
             if empty:
@@ -65,17 +65,17 @@ class NestedView:
 
 
 def ensure_view(conninfo: Mapping[str, Any], view: NestedView) -> int:
-    """Make the view what it should be, and count its rows.
+    """Make the view as declared, and return the number of its rows.
 
-    Leaves a view alone that is already right: replacing it would wait for, and then hold up,
-    everyone who reads it. `ViewError` if other relations forbid the change.
+    A view that is already as declared is not replaced: to replace it is to wait for its readers
+    and to block new ones meanwhile. Raise `ViewError` if other relations forbid the change.
     """
     name = sql.Identifier(view.schema, view.name)
     with closing(psycopg.connect(**conninfo)) as connection, connection.transaction():
-        _one_at_a_time(connection, view)
+        _lock(connection, view)
         query = view.select(empty=not _exists(connection, view.schema, view.table))
-        stamp = "freshline:" + hashlib.sha256(query.as_string(connection).encode()).hexdigest()
-        if _comment(connection, view) != stamp:
+        digest = "freshline:" + hashlib.sha256(query.as_string(connection).encode()).hexdigest()
+        if _comment(connection, view) != digest:
             connection.execute(
                 sql.SQL("create schema if not exists {}").format(sql.Identifier(view.schema))
             )
@@ -84,14 +84,16 @@ def ensure_view(conninfo: Mapping[str, Any], view: NestedView) -> int:
                     connection.execute(
                         sql.SQL("create or replace view {} as {}").format(name, query)
                     )
-            except errors.InvalidTableDefinition:  # a column was renamed, retyped or taken out
+            except errors.InvalidTableDefinition:  # a column is renamed, retyped or removed
                 _recreate(connection, view, query)
-            connection.execute(sql.SQL("comment on view {} is {}").format(name, sql.Literal(stamp)))
+            connection.execute(
+                sql.SQL("comment on view {} is {}").format(name, sql.Literal(digest))
+            )
         return _count(connection, name)
 
 
 def count_rows(conninfo: Mapping[str, Any], schema: str, table: str) -> int:
-    """Rows in a landed table; 0 if it is not there yet."""
+    """Return the number of rows in a landed table; 0 if it is not there yet."""
     with closing(psycopg.connect(**conninfo)) as connection:
         if not _exists(connection, schema, table):
             return 0
@@ -110,7 +112,8 @@ def _recreate(connection: psycopg.Connection, view: NestedView, query: sql.Compo
     connection.execute(sql.SQL("create view {} as {}").format(name, query))
 
 
-def _one_at_a_time(connection: psycopg.Connection, view: NestedView) -> None:
+def _lock(connection: psycopg.Connection, view: NestedView) -> None:
+    """Wait until no other transaction makes this view, and keep others from it until the end."""
     connection.execute(
         "select pg_advisory_xact_lock(hashtext(%s))", [f"view {view.schema}.{view.name}"]
     )

@@ -1,8 +1,8 @@
-"""Make Airbyte as declared, or take away what was declared.
+"""Make Airbyte as declared, or delete what is declared.
 
-Every step is decided on a fresh look at Airbyte, so that an apply that was interrupted is finished
-by running it again. Creating is the one step that must not happen twice: after a fault that leaves
-it open whether something was created, the name is looked up before anything else.
+Before each step Airbyte is asked what it has now, so that running an interrupted apply again
+finishes it. Only a creation must not happen twice: if a fault hides whether something was created,
+its name is looked up first.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ingestion.airbyte.plan import (
     ObjectPlan,
     actors,
     configurations,
-    only,
     plan_actor,
     plan_connection,
-    refuse_double,
+    refuse_second_writer,
+    unique,
 )
 from ingestion.airbyte.secrets import DigestStore, digest
 from ingestion.errors import AirbyteError
@@ -31,7 +31,9 @@ __all__ = ["apply", "connection_id_of", "destroy"]
 ROUNDS: Final = 5
 
 Report = Callable[[ObjectPlan], None]
+"""Told of each object that was changed."""
 Gone = Callable[[Kind, str, bool], None]
+"""Told of each object by kind and name: true if it was deleted, false if it stays."""
 
 
 def apply(
@@ -41,14 +43,14 @@ def apply(
     digests: DigestStore,
     report: Report | None = None,
 ) -> None:
-    """Carry out what the plan says, one object after the other, reporting each one changed.
+    """Carry out the plan, one object after the other, and report each one that was changed.
 
-    Raises what planning raises, and `AirbyteError` for what Airbyte refuses; what was done until
-    then stays, and the next apply goes on from there.
+    Raise what `make_plan` raises, and `AirbyteError` if Airbyte refuses a change. What was done
+    before stays, and the next apply goes on from there.
     """
     connections = tuple(connections)
     report = report or (lambda _: None)
-    # Every configuration first: one that is refused stops all before anything is changed.
+    # All configurations first, so that an error in one comes before anything is changed.
     wanted = configurations(connections, env)
     ids = {
         (kind, name): _apply_actor(api, kind, actor, configuration, digests, report)
@@ -66,8 +68,8 @@ def apply(
 
 
 def connection_id_of(api: AirbyteApi, connection: Connection) -> str | None:
-    """The id of the connection in Airbyte, looked up by its name; None: it is not there."""
-    found = only("connection", connection.name, api.named("connection", connection.name))
+    """Look up the connection's id in Airbyte by its name; None if it is not there."""
+    found = unique("connection", connection.name, api.named("connection", connection.name))
     return str(found["connectionId"]) if found else None
 
 
@@ -79,10 +81,11 @@ def _apply_actor(
     digests: DigestStore,
     report: Report,
 ) -> str:
+    """Apply one source or destination, and return its id."""
     typed = {f"{kind}Type": actor.type, **configuration.values}
     for _ in _rounds(api, kind, actor.name):
-        there = only(kind, actor.name, api.named(kind, actor.name))
-        plan = plan_actor(kind, actor, configuration, there, digests)
+        actual = unique(kind, actor.name, api.named(kind, actor.name))
+        plan = plan_actor(kind, actor, configuration, actual, digests)
         if plan.empty and plan.id:
             return plan.id
         id_ = plan.id
@@ -92,11 +95,11 @@ def _apply_actor(
             if id_ is None:
                 continue
         elif plan.removes:
-            # An update merges, so what must go would stay; overwriting keeps the id.
+            # An update merges, so what has to be removed would stay. A replacement keeps the id.
             api.replace(kind, id_, {"name": actor.name, "configuration": typed})
         else:
             api.update(kind, id_, {"configuration": typed})
-        # After the change, never before: an apply cut short here sets the secrets once more.
+        # After the change, never before: an apply that ends here sets the secrets once more.
         if configuration.secrets:
             digests.write(id_, {path: digest(s) for path, s in configuration.secrets.items()})
         report(plan)
@@ -112,16 +115,17 @@ def _apply_connection(
     declared: Iterable[Connection],
     report: Report,
 ) -> None:
+    """Apply one connection, whose source and destination have these ids."""
     for _ in _rounds(api, "connection", connection.name):
         every = list(api.every("connection"))
         named = [entry for entry in every if entry.get("name") == connection.name]
-        there = only("connection", connection.name, named)
-        plan = plan_connection(connection, there, source_id, destination_id)
+        actual = unique("connection", connection.name, named)
+        plan = plan_connection(connection, actual, source_id, destination_id)
         if plan.empty:
             return
         body = connection_body(connection)
         if plan.id is None:
-            refuse_double(connection, source_id, destination_id, every, declared)
+            refuse_second_writer(connection, source_id, destination_id, every, declared)
             body |= {"sourceId": source_id, "destinationId": destination_id}
             if _create_once(api, "connection", connection.name, body) is None:
                 continue
@@ -132,7 +136,7 @@ def _apply_connection(
 
 
 def connection_body(connection: Connection) -> dict[str, Any]:
-    """A connection as the public API wants it, without its source and destination."""
+    """Return a connection as the public API wants it, without its source and destination."""
     return {
         "name": connection.name,
         "status": "active",
@@ -156,7 +160,10 @@ def _stream_body(stream: Stream) -> dict[str, Any]:
 
 
 def _rounds(api: AirbyteApi, kind: Kind, name: str) -> Iterator[None]:
-    """A few rounds, with random pauses in between, then an error: others keep interfering."""
+    """Yield a few times with random pauses in between, then raise `AirbyteError`.
+
+    Another round is needed if somebody else creates the same thing at the same time.
+    """
     for _ in range(ROUNDS):
         yield
         api.pause(random.uniform(0.2, 2.0))  # noqa: S311  (nothing secret about it)
@@ -166,10 +173,10 @@ def _rounds(api: AirbyteApi, kind: Kind, name: str) -> Iterator[None]:
 
 
 def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]) -> str | None:
-    """Create it, unless somebody else does so at the same time.
+    """Create it, and return its id if it is the only one of its name.
 
-    The id if it was made, and is the only one of its name. None if it has to be looked at again:
-    something of that name is there, which may be ours, its answer lost, or somebody else's.
+    Return None if Airbyte has to be looked at again: something of that name is there. It may be
+    ours, if the answer was lost, or somebody else's.
     """
     try:
         made = str(api.create(kind, body)[f"{kind}Id"])
@@ -178,8 +185,8 @@ def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]
             return None
         raise
     if len(api.named(kind, name)) > 1:
-        # Take back our own: nothing uses it yet, while the other one may be in use. If both of us
-        # do so, the next round finds neither, and the pauses before it differ.
+        # Delete our own: nothing uses it yet, while the other one may be in use. If both sides do
+        # so, the next round finds neither; their pauses before it differ.
         api.delete(kind, made)
         return None
     return made
@@ -193,13 +200,13 @@ def destroy(
 ) -> None:
     """Delete the declared connections, then the sources and destinations that nothing else uses.
 
-    Reports each as gone, or (`gone` false) as kept because another connection uses it.
+    Report each that was deleted, and each that stays because another connection uses it.
     """
     connections = tuple(connections)
     for connection in connections:
-        there = only("connection", connection.name, api.named("connection", connection.name))
-        if there is not None:
-            api.delete("connection", there["connectionId"])
+        actual = unique("connection", connection.name, api.named("connection", connection.name))
+        if actual is not None:
+            api.delete("connection", actual["connectionId"])
             report("connection", connection.name, True)
     in_use = {
         str(entry[f"{kind}Id"])
@@ -212,10 +219,10 @@ def destroy(
             if (kind, actor.name) in done:
                 continue
             done.add((kind, actor.name))
-            there = only(kind, actor.name, api.named(kind, actor.name))
-            if there is None:
+            actual = unique(kind, actor.name, api.named(kind, actor.name))
+            if actual is None:
                 continue
-            id_ = str(there[f"{kind}Id"])
+            id_ = str(actual[f"{kind}Id"])
             if id_ in in_use:
                 report(kind, actor.name, False)
                 continue

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import tenacity
 
-from ingestion.airbyte.faults import AgainError, advice, reason, retry_after
+from ingestion.airbyte.faults import RetryableError, advice, reason, retry_after
 from ingestion.airbyte.secrets import Redactor
 from ingestion.errors import AirbyteError
 from ingestion.settings import AirbyteSettings
@@ -96,7 +96,10 @@ class AirbyteApi:
 
     @property
     def workspace_id(self) -> str:
-        """The workspace in use: the configured one, or the only one that can be seen."""
+        """The workspace in the settings, or else the only one that the credentials see.
+
+        Raise `AirbyteError` if they see none or several.
+        """
         if self._workspace is None:
             workspaces = self.request("GET", "/workspaces", params={"limit": 2}).get("data", [])
             if not workspaces:
@@ -112,10 +115,11 @@ class AirbyteApi:
         return self._workspace
 
     def pause(self, seconds: float) -> None:
+        """Sleep."""
         self._sleep(seconds)
 
     def every(self, kind: Kind) -> Iterator[dict[str, Any]]:
-        """Every source, destination or connection of the workspace, over all pages."""
+        """Yield every source, destination or connection of the workspace, page by page."""
         return self._pages(f"/{kind}s", {})
 
     def _pages(self, path: str, filters: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -137,25 +141,27 @@ class AirbyteApi:
             params["offset"] = max(int(offset), params["offset"] + len(entries))
 
     def named(self, kind: Kind, name: str) -> list[dict[str, Any]]:
-        """Those of that name: Airbyte allows any number of them."""
+        """Return all of that name: Airbyte allows several."""
         return [entry for entry in self.every(kind) if entry.get("name") == name]
 
     def get(self, kind: Kind, id_: str) -> dict[str, Any]:
+        """Return one of them; `AirbyteError` with status 404 if it does not exist."""
         return self.request("GET", f"/{kind}s/{id_}")
 
     def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create one, and return it as Airbyte has it."""
         return self.request("POST", f"/{kind}s", json=body)
 
     def update(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Change the given fields; what is left out stays."""
+        """Change the given fields and leave the others as they are."""
         return self.request("PATCH", f"/{kind}s/{id_}", json=body)
 
     def replace(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Overwrite name and configuration of a source or destination, keeping its id."""
+        """Overwrite the name and the configuration of a source or destination; its id stays."""
         return self.request("PUT", f"/{kind}s/{id_}", json=body)
 
     def delete(self, kind: Kind, id_: str) -> None:
-        """Delete it; one that is already gone is fine."""
+        """Delete one, unless it is already gone."""
         try:
             self.request("DELETE", f"/{kind}s/{id_}")
         except AirbyteError as error:
@@ -165,14 +171,14 @@ class AirbyteApi:
     # --- jobs ---------------------------------------------------------------------------------
 
     def jobs(self, connection_id: str, *, created_after: datetime) -> list[dict[str, Any]]:
-        """The sync jobs of a connection that were created since then (UTC)."""
-        moment = created_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        params = {"connectionId": connection_id, "jobType": "sync", "createdAtStart": moment}
+        """Return the sync jobs of a connection that were created since then (UTC)."""
+        start = created_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        params = {"connectionId": connection_id, "jobType": "sync", "createdAtStart": start}
         return list(self._pages("/jobs", params))
 
     def job_message(self, job_id: int) -> str:
-        """Why a job failed, in Airbyte's own words; "" if it does not say."""
-        # The public API has no field for it. The internal one does, on servers that answer it.
+        """Return why a job failed, in Airbyte's own words; "" if it does not say."""
+        # Only the internal API has a field for it, and not every server answers that one.
         try:
             url = f"{self._settings.internal_url}/jobs/get"
             answer = self.request("POST", url, json={"id": job_id})
@@ -206,19 +212,19 @@ class AirbyteApi:
 
         def pause(state: tenacity.RetryCallState) -> float:
             fault = state.outcome.exception() if state.outcome else None
-            asked = fault.pause if isinstance(fault, AgainError) else None
+            asked = fault.pause if isinstance(fault, RetryableError) else None
             return usual(state) if asked is None else asked
 
         retrying = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(ATTEMPTS),
             wait=pause,
-            retry=tenacity.retry_if_exception_type(AgainError),
+            retry=tenacity.retry_if_exception_type(RetryableError),
             sleep=self._sleep,
             reraise=True,
         )
         try:
             return retrying(lambda: self._attempt(request))
-        except AgainError as fault:
+        except RetryableError as fault:
             raise fault.error from None
 
     def _attempt(self, request: _Request) -> dict[str, Any]:
@@ -252,7 +258,7 @@ class AirbyteApi:
         return self._token
 
     def _answer(self, request: _Request, *, token: str | None) -> httpx.Response:
-        """Send the request once; raise `AgainError` or `AirbyteError` if nothing comes back."""
+        """Send the request once; raise `RetryableError` or `AirbyteError` if nothing comes back."""
         headers = {"authorization": f"Bearer {token}"} if token else None
         try:
             return self._http.request(
@@ -264,7 +270,7 @@ class AirbyteApi:
             )
         except (httpx.ConnectError, httpx.ConnectTimeout) as fault:
             # Nothing was sent, so that even a request that writes may be repeated.
-            raise AgainError(
+            raise RetryableError(
                 AirbyteError(
                     f"cannot reach Airbyte at {self._settings.url} ({reason(fault)}): is it "
                     "running (`devstack up` starts the embedded one), and is AIRBYTE_URL right?"
@@ -281,7 +287,7 @@ class AirbyteApi:
                 "again to continue",
                 ambiguous=not request.repeatable,
             )
-            raise (AgainError(error) if request.repeatable else error) from None
+            raise (RetryableError(error) if request.repeatable else error) from None
 
     def _raise_for_status(self, request: _Request, response: httpx.Response) -> None:
         status = response.status_code
@@ -302,7 +308,7 @@ class AirbyteApi:
         )
         passing = refused or (request.repeatable and (status >= 500 or status == 408))
         if passing and (pause or 0) <= LONGEST_PAUSE:
-            raise AgainError(error, pause)
+            raise RetryableError(error, pause)
         raise error
 
     def _json(self, response: httpx.Response) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The differences between a configuration as declared and as the server has it.
 
-What cannot mean a difference is not one: nulls, defaults that the server filled in, how it writes
-numbers, secrets that it masks. Whether a secret changed is told by its digest.
+Not differences: nulls, defaults that the server filled in, the way it writes numbers, secrets that
+it masks. Whether a secret changed follows from its digest.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ingestion.airbyte.configuration import Configuration
-from ingestion.airbyte.secrets import HIDDEN, same
+from ingestion.airbyte.secrets import HIDDEN, matches
 from ingestion.airbyte.specification import is_default, is_number, is_secret, secret_paths
 
 __all__ = ["Change", "added", "configuration_changes", "secret_changes"]
@@ -29,24 +29,24 @@ class Change:
     old: Any = None
     new: Any = None
     secret: bool = False
-    """If so, `old` and `new` are words about it, never the value."""
+    """If true, `old` and `new` are words about the secret, never its value."""
 
 
 def added(value: Any, path: Path, secrets: Mapping[str, str]) -> Iterator[Change]:
-    """All of a new value, a change for each of its leaves."""
+    """Yield a change for each leaf of a new value."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from added(inner, (*path, str(name)), secrets)
     elif ".".join(path[1:]) in secrets:
         yield Change("+", path, secret=True)
     else:
-        yield Change("+", path, new=_veiled(value, path[1:], secrets))
+        yield Change("+", path, new=_masked(value, path[1:], secrets))
 
 
 def configuration_changes(
     connector: str, configuration: Configuration, old: Mapping[str, Any]
 ) -> Iterator[Change]:
-    """What differs, the values of secrets aside."""
+    """Yield the differences between a configuration and the server's, without its secrets."""
     return _Comparison(connector, configuration.secrets).of_objects(
         configuration.values, old, ("configuration",)
     )
@@ -55,19 +55,24 @@ def configuration_changes(
 def secret_changes(
     configuration: Configuration, old: Mapping[str, Any], known: Mapping[str, str]
 ) -> Iterator[Change]:
-    """Secrets that differ from those applied last, or of which that cannot be told."""
+    """Yield the secrets that are new, differ from those applied last, or have no digest.
+
+    `old` is the server's configuration, `known` the digests of the secrets applied last.
+    """
     for dotted, secret in sorted(configuration.secrets.items()):
         path = tuple(dotted.split("."))
         place = ("configuration", *path)
-        if _at(old, path) is None:
+        if _value_at(old, path) is None:
             yield Change("+", place, secret=True)
         elif dotted not in known:
             yield Change("~", place, "unknown", "set", secret=True)
-        elif not same(secret, known[dotted]):
+        elif not matches(secret, known[dotted]):
             yield Change("~", place, "old", "new", secret=True)
 
 
 class _Comparison:
+    """Compares two configurations of one connector."""
+
     def __init__(self, connector: str, secrets: Mapping[str, str]) -> None:
         self._connector = connector
         self._secrets = secrets
@@ -75,31 +80,31 @@ class _Comparison:
     def of_objects(
         self, new: Mapping[str, Any], old: Mapping[str, Any], path: Path
     ) -> Iterator[Change]:
+        """Yield the differences between two objects at `path`."""
         for name, declared in new.items():
-            here, there = (*path, name), old.get(name)
-            if ".".join(here[1:]) in self._secrets:
+            place, actual = (*path, name), old.get(name)
+            if ".".join(place[1:]) in self._secrets:
                 continue
             if isinstance(declared, Mapping):
-                inner = there if isinstance(there, Mapping) else {}
-                yield from self.of_objects(declared, inner, here)
-            elif there is None:
+                inner = actual if isinstance(actual, Mapping) else {}
+                yield from self.of_objects(declared, inner, place)
+            elif actual is None:
                 if declared is not None:
-                    yield from added(declared, here, self._secrets)
-            elif not self._equal(declared, there, here):
-                before, after = self._veiled(there, here), self._veiled(declared, here)
-                yield Change("~", here, before, after)
-        for name, there in old.items():
-            here = (*path, name)
-            if name not in new and not is_default(self._connector, here[1:], there):
-                secret = is_secret(self._connector, here[1:])
-                yield Change(
-                    "-", here, None if secret else self._veiled(there, here), secret=secret
-                )
+                    yield from added(declared, place, self._secrets)
+            elif not self._equal(declared, actual, place):
+                before, after = self._masked(actual, place), self._masked(declared, place)
+                yield Change("~", place, before, after)
+        for name, actual in old.items():
+            place = (*path, name)
+            if name not in new and not is_default(self._connector, place[1:], actual):
+                secret = is_secret(self._connector, place[1:])
+                shown = None if secret else self._masked(actual, place)
+                yield Change("-", place, shown, secret=secret)
 
-    def _veiled(self, value: Any, path: Path) -> Any:
-        """The value without its secrets: the server may name some that nobody declared."""
+    def _masked(self, value: Any, path: Path) -> Any:
+        """Return the value without its secrets, also those that only the server has."""
         marked = {".".join(place) for place in secret_paths(self._connector, value, path[1:])}
-        return _veiled(value, path[1:], {*self._secrets, *marked})
+        return _masked(value, path[1:], {*self._secrets, *marked})
 
     def _equal(self, new: Any, old: Any, path: Path) -> bool:
         if ".".join(path[1:]) in self._secrets:
@@ -121,18 +126,19 @@ class _Comparison:
         return bool(new == old)
 
 
-def _veiled(value: Any, path: Path, secrets: Collection[str]) -> Any:
-    """The value with every secret in it replaced: for a list, which is shown as a whole."""
+def _masked(value: Any, path: Path, secrets: Collection[str]) -> Any:
+    """Return the value with every secret in it replaced. (A list is shown as a whole.)"""
     if ".".join(path) in secrets:
         return HIDDEN
     if isinstance(value, Mapping):
-        return {k: _veiled(inner, (*path, str(k)), secrets) for k, inner in value.items()}
+        return {k: _masked(inner, (*path, str(k)), secrets) for k, inner in value.items()}
     if _is_list(value):
-        return [_veiled(inner, (*path, str(i)), secrets) for i, inner in enumerate(value)]
+        return [_masked(inner, (*path, str(i)), secrets) for i, inner in enumerate(value)]
     return value
 
 
-def _at(value: Any, path: Path) -> Any:
+def _value_at(value: Any, path: Path) -> Any:
+    """Return the value at a path below `value`; None if there is none."""
     for name in path:
         if _is_list(value):
             value = value[int(name)] if name.isdigit() and int(name) < len(value) else None

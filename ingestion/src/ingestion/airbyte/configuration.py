@@ -1,7 +1,7 @@
-"""A connector's configuration: looked up in the environment, and checked.
+"""A connector's configuration, looked up in the environment and checked.
 
-What is secret is what the declaration marks `Secret` and what the connector's own specification
-marks `airbyte_secret`.
+A property is a secret if the declaration marks it `Secret`. The check refuses a value that is
+spelled out where the connector's own specification wants a secret.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Configuration:
-    """A declared configuration with everything looked up: ready to be sent."""
+    """A declared configuration with everything looked up, ready to be sent."""
 
     values: Mapping[str, Any]
     secrets: Mapping[str, str]
-    """By dotted path; also within `values`. Never to be shown."""
+    """The secrets in `values`, by dotted path. Never to be shown."""
     checked: bool
-    """Whether there was a specification to check against."""
+    """Whether there was a specification to check it against."""
 
     def __repr__(self) -> str:
         return f"Configuration({sorted(self.values)}, {len(self.secrets)} secrets)"
 
 
 def resolve(actor: Source | Destination, env: Mapping[str, str]) -> Configuration:
-    """The configuration of a source or destination, as this environment makes it.
+    """Return the configuration of a source or destination in this environment.
 
-    `SettingsError` for a variable that is not set, `DeclarationError` for a configuration that
-    the connector's specification refuses or that spells out a secret.
+    Raise `SettingsError` if a variable is not set, `DeclarationError` if the connector's
+    specification refuses the configuration or if a secret is spelled out.
     """
     where = f"{actor.connector} {actor.name!r}"
     secrets: dict[str, str] = {}
@@ -59,7 +59,7 @@ def resolve(actor: Source | Destination, env: Mapping[str, str]) -> Configuratio
 
 
 def secret_values(configuration: Any, env: Mapping[str, str]) -> list[str]:
-    """The secrets that a declared configuration refers to, as far as they are set."""
+    """Return the secrets that a declared configuration refers to and that are set."""
     if isinstance(configuration, Secret):
         return [env[configuration.name]] if env.get(configuration.name) else []
     inner: Any = ()
@@ -76,19 +76,13 @@ def _look_up(
     if isinstance(value, Secret):
         found = env.get(value.name)
         if not found:
-            raise SettingsError(
-                f"{value.name} is not set: {where} needs it for {'.'.join(path)} "
-                "(export it, or put it into .env)"
-            )
+            raise _not_set(value.name, path, where)
         secrets[".".join(path)] = found
         return found
     if isinstance(value, Env):
         found = env.get(value.name) or value.default
         if found is None:
-            raise SettingsError(
-                f"{value.name} is not set: {where} needs it for {'.'.join(path)} "
-                "(export it, or put it into .env)"
-            )
+            raise _not_set(value.name, path, where)
         if value.type == "integer":
             try:
                 return int(found)
@@ -102,6 +96,12 @@ def _look_up(
     return value
 
 
+def _not_set(name: str, path: Path, where: str) -> SettingsError:
+    return SettingsError(
+        f"{name} is not set: {where} needs it for {'.'.join(path)} (export it, or put it into .env)"
+    )
+
+
 def _validate(spec: Mapping[str, Any], values: Any, where: str) -> None:
     fault = best_match(Draft7Validator(spec).iter_errors(values))
     if fault is not None:
@@ -109,7 +109,7 @@ def _validate(spec: Mapping[str, Any], values: Any, where: str) -> None:
 
 
 def _explain(fault: ValidationError) -> str:
-    """Where and why, without the value, which may be a secret."""
+    """Return what is wrong and where, without the value, which may be a secret."""
     inner = best_match(fault.context) if fault.context else None
     fault = inner or fault
     place = ".".join(str(part) for part in fault.absolute_path) or "configuration"

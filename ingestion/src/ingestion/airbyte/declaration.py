@@ -1,8 +1,8 @@
-"""The words in which a connection is declared.
+"""The classes with which a connection is declared.
 
-A declaration is plain data: importing it reads no environment and opens no connection. What
-differs between deployments is written as `Env("NAME")` or, for a secret, `Secret("NAME")`, and
-looked up when Airbyte is asked about it.
+A declaration is plain data: importing it reads no environment and opens no network connection.
+What differs between deployments is written as `Env("NAME")` or, for a secret, `Secret("NAME")`,
+and looked up when a command or a run needs it.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Destination(Model):
 
 
 class Nested(Model):
-    """An object column of a stream, shown as a relation of its own: a view in the warehouse."""
+    """A view in the warehouse that shows an object column of a stream as a relation of its own."""
 
     name: str
     """The view's name, and the table part of its asset key."""
@@ -104,12 +104,12 @@ class Stream(Model):
     """A field, or the path of a nested one: "meta.updated_at"."""
     primary_key: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
-    """The fields to sync; none named means all of them."""
+    """The fields to sync; empty means all of them."""
     description: str = ""
     nested: tuple[Nested, ...] = ()
 
     @model_validator(mode="after")
-    def _complete(self) -> Stream:
+    def _has_key_and_cursor(self) -> Stream:
         if self.sync_mode == "incremental_deduped_history" and not self.primary_key:
             raise ValueError(f"stream {self.name}: append + dedup needs a primary_key")
         if self.fields:
@@ -121,7 +121,7 @@ class Stream(Model):
 
 
 class Connection(Model):
-    """What Airbyte is to move from a source to a destination, and how it shows in the lineage."""
+    """What Airbyte moves from a source to a destination, and how the lineage shows it."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Also the name of the op, the pool and the schedule that sync it."""
@@ -132,9 +132,9 @@ class Connection(Model):
     prefix: str = ""
     streams: tuple[Stream, ...] = Field(min_length=1)
     schedule: Literal["manual"] = "manual"
-    """Airbyte itself never starts a sync: Dagster does."""
+    """Airbyte itself never starts a sync; Dagster does."""
     sync_every_minutes: int | None = Field(default=None, ge=1, le=60)
-    """Minutes between two syncs that Dagster's schedule starts; None: no schedule."""
+    """Minutes between two syncs that Dagster's schedule starts; None means no schedule."""
     group: str = "ingestion"
     owners: tuple[str, ...] = ()
 
@@ -147,8 +147,8 @@ class Connection(Model):
 
 
 def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
-    """The same connections; `DeclarationError` if two of them cannot stand side by side."""
-    _once("connection", [c.name for c in connections])
+    """Return the connections; raise `DeclarationError` if two of them contradict each other."""
+    _refuse_duplicates("connection", [c.name for c in connections])
     for kind in ("source", "destination"):
         by_name: dict[str, Any] = {}
         for connection in connections:
@@ -164,11 +164,11 @@ def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, 
         for stream in c.streams
         for name in (stream.name, *(nested.name for nested in stream.nested))
     ]
-    _once("table", tables)
+    _refuse_duplicates("table", tables)
     return connections
 
 
-def _once(what: str, names: list[str]) -> None:
+def _refuse_duplicates(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DeclarationError(

@@ -1,4 +1,4 @@
-"""What can go wrong with a request to Airbyte, and what people are told to do about it."""
+"""What can go wrong with a request to Airbyte, and what people can do about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 
 from ingestion.errors import AirbyteError
 
-__all__ = ["AgainError", "advice", "reason", "retry_after"]
+__all__ = ["RetryableError", "advice", "reason", "retry_after"]
 
 ADVICE: Final = {
     400: "Airbyte refused the request: correct the declaration in connections.py",
@@ -22,8 +22,11 @@ ADVICE: Final = {
 }
 
 
-class AgainError(Exception):
-    """The attempt failed, and may be repeated after `pause` seconds (None: the usual pause)."""
+class RetryableError(Exception):
+    """An attempt failed and may be repeated after `pause` seconds (None: after the usual pause).
+
+    It never leaves the client, which raises `error` when it gives up.
+    """
 
     def __init__(self, error: AirbyteError, pause: float | None = None) -> None:
         self.error = error
@@ -31,7 +34,7 @@ class AgainError(Exception):
 
 
 def advice(status: int, path: str, credentials: str) -> str:
-    """What to do about an answer of that status. `credentials` says what to check for 401."""
+    """Return what to do about an answer of that status; `credentials` is the advice for 401."""
     if status == 401:
         return f"Airbyte refused the credentials: {credentials}"
     if status == 404 and path.count("/") < 2:
@@ -42,16 +45,17 @@ def advice(status: int, path: str, credentials: str) -> str:
 
 
 def reason(fault: Exception) -> str:
+    """Return the text of an exception on one line, or its name if it has no text."""
     return " ".join(str(fault).split()) or type(fault).__name__
 
 
 def retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait; None if it does not say."""
+    """Return the seconds for which the server asks to wait; None if it does not say."""
     value = response.headers.get("retry-after", "")
     if value.isdigit():
         return float(value)
     try:
-        moment = email.utils.parsedate_to_datetime(value)
+        until = email.utils.parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, moment.timestamp() - time.time())
+    return max(0.0, until.timestamp() - time.time())

@@ -1,13 +1,13 @@
-"""What would have to change in Airbyte for it to be as declared. Reads, compares, changes nothing.
+"""What has to change in Airbyte so that it is as declared. Nothing is changed here.
 
-Only what is declared is compared, and what cannot mean a difference is not one: the order of
-streams, nulls, defaults that the server fills in, how numbers are written, masked secrets.
+Only what is declared is compared. Not differences: the order of streams, nulls, defaults that the
+server fills in, the way numbers are written, masked secrets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ingestion.airbyte.client import AirbyteApi, Kind
@@ -25,34 +25,37 @@ __all__ = [
     "make_plan",
     "plan_actor",
     "plan_connection",
-    "refuse_double",
+    "refuse_second_writer",
 ]
 
 
 @dataclass(frozen=True)
 class ObjectPlan:
-    """What is to happen with one source, destination or connection."""
+    """What has to change in one source, destination or connection."""
 
     kind: Kind
     name: str
     id: str | None
-    """None: it is to be created."""
+    """None if it has to be created."""
     changes: tuple[Change, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def empty(self) -> bool:
+        """Whether it is in Airbyte as declared."""
         return self.id is not None and not self.changes
 
     @property
     def removes(self) -> bool:
-        """Whether something must go from the configuration, which an update cannot do."""
+        """Whether something has to be removed from the configuration, which no update can do."""
         return any(c.operation == "-" and c.path[0] == "configuration" for c in self.changes)
 
 
 @dataclass(frozen=True)
 class Plan:
-    objects: tuple[ObjectPlan, ...] = field(default=())
+    """What has to change in Airbyte: the sources and destinations, then the connections."""
+
+    objects: tuple[ObjectPlan, ...]
 
     @property
     def empty(self) -> bool:
@@ -65,10 +68,10 @@ def make_plan(
     env: Mapping[str, str],
     digests: DigestStore,
 ) -> Plan:
-    """The plan for these connections, with the sources and destinations that they use.
+    """Return the plan for these connections, with the sources and destinations that they use.
 
-    Each problem that makes a plan impossible is a `PlanError`, one of the environment a
-    `SettingsError`, one of the declaration a `DeclarationError`.
+    Raise `PlanError` if Airbyte cannot be changed into what is declared, `SettingsError` for the
+    environment, `DeclarationError` for the declaration, `AirbyteError` for Airbyte itself.
     """
     connections = tuple(connections)
     wanted = configurations(connections, env)
@@ -80,12 +83,12 @@ def make_plan(
     for connection in connections:
         source = objects["source", connection.source.name]
         destination = objects["destination", connection.destination.name]
-        there = state.one("connection", connection.name)
-        if there is None:
+        actual = state.one("connection", connection.name)
+        if actual is None:
             others = state.every("connection")
-            refuse_double(connection, source.id, destination.id, others, connections)
+            refuse_second_writer(connection, source.id, destination.id, others, connections)
         objects["connection", connection.name] = plan_connection(
-            connection, there, source.id, destination.id
+            connection, actual, source.id, destination.id
         )
     return Plan(tuple(objects.values()))
 
@@ -93,7 +96,10 @@ def make_plan(
 def configurations(
     connections: Iterable[Connection], env: Mapping[str, str]
 ) -> dict[tuple[Kind, str], tuple[Source | Destination, Configuration]]:
-    """Every source and destination in use, looked up and checked, before anything is asked."""
+    """Return every source and destination in use, with its configuration looked up and checked.
+
+    The key is the kind and the name.
+    """
     return {
         (kind, actor.name): (actor, resolve(actor, env))
         for connection in connections
@@ -102,11 +108,12 @@ def configurations(
 
 
 def actors(connection: Connection) -> tuple[tuple[Kind, Source | Destination], ...]:
+    """Return the source and the destination of a connection, each with its kind."""
     return ("source", connection.source), ("destination", connection.destination)
 
 
 class _State:
-    """What is in Airbyte, each kind listed once."""
+    """What Airbyte has. Each kind is listed once, however often it is looked at."""
 
     def __init__(self, api: AirbyteApi) -> None:
         self._api = api
@@ -119,11 +126,11 @@ class _State:
 
     def one(self, kind: Kind, name: str) -> dict[str, Any] | None:
         found = [entry for entry in self.every(kind) if entry.get("name") == name]
-        return only(kind, name, found)
+        return unique(kind, name, found)
 
 
-def only(kind: Kind, name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The one entry, or None; `PlanError` if the name is taken more than once."""
+def unique(kind: Kind, name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the one entry, or None; raise `PlanError` if several have the name."""
     if len(found) > 1:
         ids = ", ".join(sorted(entry[f"{kind}Id"] for entry in found))
         raise PlanError(
@@ -137,28 +144,31 @@ def plan_actor(
     kind: Kind,
     actor: Source | Destination,
     configuration: Configuration,
-    there: Mapping[str, Any] | None,
+    actual: Mapping[str, Any] | None,
     digests: DigestStore,
 ) -> ObjectPlan:
-    """What a source or destination needs."""
+    """Return what has to change in a source or destination.
+
+    `actual` is the one in Airbyte, None if it has to be created.
+    """
     notes = (
         ()
         if configuration.checked
         else (f"no specification of {actor.connector} is committed: Airbyte alone will check it",)
     )
-    if there is None:
+    if actual is None:
         fields = {"type": actor.type, "configuration": dict(configuration.values)}
         return ObjectPlan(
             kind, actor.name, None, tuple(added(fields, (), configuration.secrets)), notes
         )
-    type_there = there.get(f"{kind}Type")
-    if type_there is not None and type_there != actor.type:
+    old_type = actual.get(f"{kind}Type")
+    if old_type is not None and old_type != actor.type:
         raise PlanError(
-            f"{kind} {actor.name!r} is of type {type_there!r} in Airbyte and {actor.type!r} in "
+            f"{kind} {actor.name!r} is of type {old_type!r} in Airbyte and {actor.type!r} in "
             "connections.py: a type cannot be changed; give the new one another name"
         )
-    id_ = str(there[f"{kind}Id"])
-    old = {k: v for k, v in (there.get("configuration") or {}).items() if k != f"{kind}Type"}
+    id_ = str(actual[f"{kind}Id"])
+    old = {k: v for k, v in (actual.get("configuration") or {}).items() if k != f"{kind}Type"}
     changes = (
         *configuration_changes(actor.connector, configuration, old),
         *secret_changes(configuration, old, digests.read(id_)),
@@ -168,12 +178,15 @@ def plan_actor(
 
 def plan_connection(
     connection: Connection,
-    there: Mapping[str, Any] | None,
+    actual: Mapping[str, Any] | None,
     source_id: str | None,
     destination_id: str | None,
 ) -> ObjectPlan:
-    """What a connection needs. The ids are None for what is still to be created."""
-    if there is None:
+    """Return what has to change in a connection.
+
+    `actual` is the one in Airbyte, None if it has to be created; so are the two ids.
+    """
+    if actual is None:
         fields = {
             "source": connection.source.name,
             "destination": connection.destination.name,
@@ -185,41 +198,42 @@ def plan_connection(
         ("source", source_id, connection.source.name),
         ("destination", destination_id, connection.destination.name),
     ):
-        if there[f"{kind}Id"] != id_:
+        if actual[f"{kind}Id"] != id_:
             raise PlanError(
                 f"connection {connection.name!r} has another {kind} in Airbyte than {declared!r}, "
                 "and a connection keeps its source and destination for life: give the new one "
                 "another name in connections.py, or put the old one back"
             )
     changes: list[Change] = []
-    actual = {
-        "status": there.get("status") or "active",
-        "schedule": (there.get("schedule") or {}).get("scheduleType") or "manual",
-        "namespace": _namespace_of(there),
-        "prefix": there.get("prefix") or "",
+    before = {
+        "status": actual.get("status") or "active",
+        "schedule": (actual.get("schedule") or {}).get("scheduleType") or "manual",
+        "namespace": _namespace_of(actual),
+        "prefix": actual.get("prefix") or "",
     }
     for name, new in settings_of(connection).items():
-        if actual[name] != new:
-            changes.append(Change("~", (name,), actual[name], new))
-    changes += _stream_changes(connection, there)
-    return ObjectPlan("connection", connection.name, str(there["connectionId"]), tuple(changes))
+        if before[name] != new:
+            changes.append(Change("~", (name,), before[name], new))
+    changes += _stream_changes(connection, actual)
+    return ObjectPlan("connection", connection.name, str(actual["connectionId"]), tuple(changes))
 
 
-def refuse_double(
+def refuse_second_writer(
     connection: Connection,
     source_id: str | None,
     destination_id: str | None,
-    there: Iterable[Mapping[str, Any]],
+    existing: Iterable[Mapping[str, Any]],
     declared: Iterable[Connection],
 ) -> None:
-    """`PlanError` if creating it would have two connections of one source write one table.
+    """Raise `PlanError` if the new connection would write the tables of one that exists.
 
-    Most likely it was renamed in connections.py alone: Airbyte still has it under its old name.
+    Then two connections would read the same source into the same tables. Most likely one was
+    renamed in connections.py alone, and Airbyte still has it under its old name.
     """
     names = {connection.name, *(one.name for one in declared)}
     target = (source_id, destination_id, connection.namespace, connection.prefix)
     streams = {stream.name for stream in connection.streams}
-    for other in there:
+    for other in existing:
         place = (_namespace_of(other), other.get("prefix") or "")
         if (
             other.get("name") not in names
@@ -235,7 +249,7 @@ def refuse_double(
 
 
 def settings_of(connection: Connection) -> dict[str, str]:
-    """A connection's own fields, as a plan shows them."""
+    """Return a connection's own fields, as a plan shows them."""
     return {
         "status": "active",
         "schedule": connection.schedule,
@@ -245,7 +259,7 @@ def settings_of(connection: Connection) -> dict[str, str]:
 
 
 def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
-    """What is declared of a stream; what is left out is the source's to decide."""
+    """Return what is declared of a stream; the source decides about the rest."""
     fields: dict[str, Any] = {"sync_mode": stream.sync_mode}
     if stream.cursor:
         fields["cursor"] = stream.cursor
@@ -256,43 +270,44 @@ def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
 
 
 def _selection(connection: Connection, stream: str, names: Iterable[str]) -> Any:
-    """The selected fields; "all" when every one is named, as servers keep no list then."""
+    """Return the selected fields; "all" if every one is named, as servers keep no list then."""
     chosen = sorted(names)
     every = stream_schema(connection.source.connector, stream).get("properties") or {}
     return "all" if set(chosen) in (set(), set(every)) else chosen
 
 
-def _namespace_of(there: Mapping[str, Any]) -> str:
-    kind = there.get("namespaceDefinition") or "destination"
+def _namespace_of(connection: Mapping[str, Any]) -> str:
+    """Return the schema that Airbyte's connection writes to, or whose default it takes."""
+    kind = connection.get("namespaceDefinition") or "destination"
     if kind == "custom_format":
-        return str(there.get("namespaceFormat") or "")
+        return str(connection.get("namespaceFormat") or "")
     return f"<the {kind}'s>"
 
 
-def _stream_changes(connection: Connection, there: Mapping[str, Any]) -> Iterable[Change]:
-    actual = _selected(there)
+def _stream_changes(connection: Connection, actual: Mapping[str, Any]) -> Iterable[Change]:
+    synced = _selected(actual)
     for stream in connection.streams:
         path = ("streams", stream.name)
-        if stream.name not in actual:
+        if stream.name not in synced:
             yield from added(stream_fields(connection, stream), path, {})
             continue
-        old = _fields_of(actual[stream.name])
+        old = _fields_of(synced[stream.name])
         old["fields"] = _selection(connection, stream.name, old["fields"])
         for name, new in stream_fields(connection, stream).items():
             if old[name] != new:
                 yield Change("~", (*path, name), old[name], new)
-    for name in sorted(set(actual) - {s.name for s in connection.streams}):
-        yield Change("-", ("streams", name), _fields_of(actual[name])["sync_mode"])
+    for name in sorted(set(synced) - {s.name for s in connection.streams}):
+        yield Change("-", ("streams", name), _fields_of(synced[name])["sync_mode"])
 
 
-def _selected(there: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The streams that a connection syncs, by name."""
-    entries = (there.get("configurations") or {}).get("streams") or []
+def _selected(connection: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the streams that Airbyte's connection syncs, by name."""
+    entries = (connection.get("configurations") or {}).get("streams") or []
     return {e["name"]: e for e in entries if e.get("selected", True)}
 
 
 def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A stream as the server has it, in the words of `stream_fields`."""
+    """Return a stream as the server has it, with the keys of `stream_fields`."""
     chosen = sorted(".".join(one["fieldPath"]) for one in entry.get("selectedFields") or [])
     return {
         "sync_mode": entry.get("syncMode") or "full_refresh_overwrite",

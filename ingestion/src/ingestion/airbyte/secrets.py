@@ -1,9 +1,9 @@
-"""Secrets: kept out of everything that is printed, and compared without being kept.
+"""Secrets are kept out of everything that is printed, and compared by their digests.
 
-Airbyte masks a secret when it is asked for it, so that a rotated one looks like the old one. What
-tells them apart is a digest of each secret as it was last applied: scrypt with a salt of its own,
-in a table of the warehouse that only its owner can read. It is shared by all who apply, it gives
-nothing away, and losing it costs one more update.
+Airbyte masks its secrets, so that a rotated one looks like the one before. Therefore each apply
+keeps a digest of every secret that it sets: scrypt with a salt of its own, in a table of the
+warehouse that only its owner can read. All who apply share that table. It does not reveal the
+secrets, and if it is lost, the next apply sets them once more.
 """
 
 from __future__ import annotations
@@ -19,26 +19,27 @@ import psycopg
 
 from ingestion.errors import WarehouseError
 
-__all__ = ["DigestStore", "Digests", "Redactor", "WarehouseDigests", "digest", "same"]
+__all__ = ["DigestStore", "Digests", "Redactor", "WarehouseDigests", "digest", "matches"]
 
 HIDDEN: Final = "********"
 
-# 16 MiB and some 50 ms a secret: as costly to guess as a password's hash should be.
+# 16 MiB and some 50 ms for each guess, as for the hash of a password.
 _SCRYPT: Final[Mapping[str, int]] = {"n": 2**14, "r": 8, "p": 1}
 
 Digests = dict[str, str]
-"""By the secret's path in the configuration, "credentials.personal_access_token"."""
+"""By the secret's dotted path in the configuration: "credentials.personal_access_token"."""
 
 
 class Redactor:
-    """Takes secrets out of text that is going to be shown."""
+    """Replaces the secrets in a text. Call it with the text."""
 
     def __init__(self, *secrets: str | None) -> None:
         self._secrets: set[str] = set()
         self.hide(*secrets)
 
     def hide(self, *secrets: str | None) -> None:
-        # Hiding a very short one would blank out half of any message and protect nothing.
+        """Hide these secrets as well, from now on."""
+        # A very short one occurs in any text; to hide it would spoil the text and protect nothing.
         self._secrets.update(secret for secret in secrets if secret and len(secret) > 3)
 
     def __call__(self, text: str) -> str:
@@ -48,12 +49,12 @@ class Redactor:
 
 
 def digest(secret: str) -> str:
-    """A salted digest, different every time: ``scrypt$<salt>$<key>`` in hexadecimal."""
+    """Return a salted digest, `scrypt$<salt>$<key>` in hexadecimal; each call has a new salt."""
     salt = os.urandom(16)
     return f"scrypt${salt.hex()}${_key(secret, salt).hex()}"
 
 
-def same(secret: str, known: str) -> bool:
+def matches(secret: str, known: str) -> bool:
     """Whether `known` is a digest of `secret`."""
     name, salt, key = known.split("$")
     return name == "scrypt" and hmac.compare_digest(
@@ -66,7 +67,10 @@ def _key(secret: str, salt: bytes) -> bytes:
 
 
 class DigestStore(Protocol):
-    """Where the digests of what was applied last are kept, by the id of a source, say."""
+    """Keeps the digests of the secrets that were applied last.
+
+    `owner` is the id of the source or destination that has the secrets.
+    """
 
     def read(self, owner: str) -> Digests: ...
 
@@ -98,9 +102,9 @@ class WarehouseDigests:
             return dict(rows.fetchall())
 
     def write(self, owner: str, digests: Mapping[str, str]) -> None:
-        """Replace all that is known of `owner`."""
+        """Replace all digests of `owner`."""
         with self._connection() as connection, connection.transaction():
-            # Two who apply for the first time at once would collide on "if not exists".
+            # "If not exists" fails if two who apply for the first time do so at once.
             connection.execute("select pg_advisory_xact_lock(hashtext('ingestion.digests'))")
             connection.execute("create schema if not exists ingestion")
             connection.execute(

@@ -1,4 +1,4 @@
-"""A plan as people read it: nested, one line a difference, secrets never shown."""
+"""A plan as people read it: nested, one line for each difference, and never a secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECRETS: Final = {
 
 
 def lines_of(plan: ObjectPlan) -> Iterator[Text]:
-    """The lines of one object's plan; none if nothing is to change."""
+    """Yield the lines of one object's plan; no lines if nothing changes."""
     for note in plan.notes:
         yield Text(f"! {plan.kind} {plan.name}: {note}", style="dim")
     if plan.empty:
@@ -33,7 +33,7 @@ def lines_of(plan: ObjectPlan) -> Iterator[Text]:
     operation = "+" if plan.id is None else "~"
     yield _line(0, operation, f"{plan.kind} {plan.name}")
     shown: tuple[str, ...] = ()
-    # What is new comes as declared; differences come from several looks and are brought together.
+    # A new object is shown in the order of its declaration. Differences come in no such order.
     changes = plan.changes if plan.id is None else sorted(plan.changes, key=lambda one: one.path)
     for change in changes:
         outer, name = change.path[:-1], change.path[-1]
@@ -41,7 +41,7 @@ def lines_of(plan: ObjectPlan) -> Iterator[Text]:
         while common < min(len(outer), len(shown)) and outer[common] == shown[common]:
             common += 1
         for depth in range(common, len(outer)):
-            # What holds a change is itself changed, unless all of it is new.
+            # What contains a change is itself changed, unless the whole object is new.
             yield _line(depth + 1, "+" if operation == "+" else "~", outer[depth])
         shown = outer
         yield _line(len(outer) + 1, change.operation, f"{name}: {_values(change)}")

@@ -31,10 +31,10 @@ ENDED: Final = frozenset({"succeeded", "failed", "error", "cancelled"})
 """Anything else (running, pending, incomplete, queued, ...) is still going on."""
 
 OUTAGE_SECONDS: Final = 300.0
-"""How long Airbyte may be out of reach while a job runs before the run gives up."""
+"""A run gives up if Airbyte cannot be asked about its job for longer than this."""
 
-LOOK_BACK: Final = timedelta(days=7)
-"""How old a job can be and still be running."""
+LONGEST_JOB: Final = timedelta(days=7)
+"""No older job is taken to be running still."""
 
 
 class Log(Protocol):
@@ -49,7 +49,7 @@ class Sync:
     job_id: int
     connection_id: str
     started: datetime
-    """UTC. Every row that the source had by then has landed."""
+    """UTC. All rows that the source had by then have landed."""
     seconds: float
     """How long the run followed the job."""
     rows: int | None
@@ -61,15 +61,16 @@ class Sync:
 class Client(AirbyteClient):
     """dagster-airbyte's client, with its requests sent by ours.
 
-    Left alone it would speak HTTP itself, and then a second client with another token, other
-    time-outs and other words for a fault talks to the same server: one that hides what Airbyte
-    answered and repeats any request, so that a lost answer could start two jobs.
+    Its own session would be a second client of the same server, with another token, other
+    time-outs and other messages. It also hides what Airbyte answered, and repeats any failed
+    request, so that a lost answer could start two jobs.
     """
 
     _api: AirbyteApi = PrivateAttr()
 
-    # Private, and still the one place to do it: every public method builds its request and ends
-    # here. dagster-airbyte is pinned, and a test holds that a sync makes no request elsewhere.
+    # A private method, because there is no public place for it: every public method builds its
+    # request and passes it on to this one. The version of dagster-airbyte is pinned, and a test
+    # fails if a sync sends a request in another way.
     def _single_request(
         self,
         method: str,
@@ -90,7 +91,7 @@ def client_of(settings: AirbyteSettings, api: AirbyteApi) -> Client:
             configuration_api_base_url=settings.internal_url,
             workspace_id=api.workspace_id,
             poll_interval=1 if settings.development else 10,
-            # It asks for these, and has no use for them: `api` has its own.
+            # Required, but without effect: `api` has its own.
             request_max_retries=0,
             request_retry_delay=0,
             request_timeout=0,
@@ -107,15 +108,17 @@ def run_sync(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Sync:
-    """Sync the connection and wait for the end.
+    """Sync the connection, wait for the end, and return how it went.
 
-    `SyncError` if the job fails, is cancelled, or cannot be followed. An interruption of any
-    other kind cancels the job that was started here, then goes on.
+    Raise `SyncError` if the job fails, is cancelled or cannot be followed, and `AirbyteError` if
+    Airbyte cannot be asked. If the run is terminated, cancel the job, unless it was adopted.
     """
     return _Follower(settings, api, connection_id, log, sleep).run()
 
 
 class _Follower:
+    """Starts or adopts a job of one connection, and follows it to its end."""
+
     def __init__(
         self,
         settings: AirbyteSettings,
@@ -130,13 +133,13 @@ class _Follower:
         self._log = log
         self._sleep = sleep
         self._client = client_of(settings, api)
-        self._newest = 0
-        """The newest job of the connection before this run started one."""
+        self._newest_before = 0
+        """The id of the connection's newest job when this run began."""
 
     def run(self) -> Sync:
         watch = time.monotonic()
         jobs = self._jobs()
-        self._newest = max((int(job["jobId"]) for job in jobs), default=0)
+        self._newest_before = max((int(job["jobId"]) for job in jobs), default=0)
         running = [job for job in jobs if job["status"] not in ENDED]
         if running:
             job = max(running, key=lambda one: int(one["jobId"]))
@@ -165,16 +168,16 @@ class _Follower:
             return self._follow(job_id)
         except IngestionError:
             raise
-        except BaseException:  # the run is being terminated: the job must not outlive it
+        except BaseException:  # the run is being terminated, and its job must end with it
             self._cancel(job_id)
             raise
 
     def _start(self) -> int:
-        """Start a job; after a fault, find out whether there is one before giving up."""
+        """Start a job and return its id; after a fault, look first whether one has started."""
         try:
             return int(self._client.start_sync_job(self._connection_id)["jobId"])
         except AirbyteError as error:
-            started = self._started_here()
+            started = self._newer_job()
             if started is not None:
                 return started
             connection = self._api.get("connection", self._connection_id)
@@ -187,7 +190,7 @@ class _Follower:
             raise SyncError(f"Airbyte did not start the sync: {_refusal(error)}") from None
 
     def _follow(self, job_id: int) -> Mapping[str, Any]:
-        """Poll until the job ends; its details if it succeeded."""
+        """Poll until the job ends, and return its details; raise `SyncError` if it failed."""
         while True:
             details = self._details(job_id)
             status = details["status"]
@@ -198,7 +201,7 @@ class _Follower:
             self._sleep(self._client.poll_interval)
 
     def _details(self, job_id: int) -> Mapping[str, Any]:
-        """The job as it is now; an Airbyte that is away for a while is waited for."""
+        """Return the job as it is now; wait for an Airbyte that is away for a while."""
         deadline = time.monotonic() + OUTAGE_SECONDS
         while True:
             try:
@@ -216,21 +219,21 @@ class _Follower:
 
     def _cancel(self, job_id: int | None) -> None:
         try:
-            target = self._started_here() if job_id is None else job_id
+            target = self._newer_job() if job_id is None else job_id
             if target is not None:
                 self._client.cancel_job(target)
                 self._log.info(f"Airbyte job {target} cancelled with the run")
         except AirbyteError as error:
             self._log.warning(f"Airbyte job {job_id} could not be cancelled: {error}")
 
-    def _started_here(self) -> int | None:
-        """The job that appeared since this run looked first."""
-        newer = [int(job["jobId"]) for job in self._jobs() if int(job["jobId"]) > self._newest]
-        return max(newer, default=None)
+    def _newer_job(self) -> int | None:
+        """Return the id of a job that is newer than this run's first look; None if none is."""
+        ids = [int(job["jobId"]) for job in self._jobs()]
+        return max((id_ for id_ in ids if id_ > self._newest_before), default=None)
 
     def _jobs(self) -> list[dict[str, Any]]:
-        # dagster-airbyte writes its local time here and labels it UTC; ours is UTC.
-        return self._api.jobs(self._connection_id, created_after=_now() - LOOK_BACK)
+        # Not by dagster-airbyte, which sends its local time as if it were UTC.
+        return self._api.jobs(self._connection_id, created_after=_now() - LONGEST_JOB)
 
     def _ending(self, job_id: int, status: str) -> str:
         said = self._api.job_message(job_id)
@@ -245,7 +248,7 @@ class _Follower:
 
 
 def _refusal(error: AirbyteError) -> str:
-    """Why Airbyte did not start a sync, in its own words."""
+    """Return why Airbyte did not start a sync, in its own words."""
     if error.status is None:
         return "it broke the connection off, and runs none"
     return error.said or f"it answered {error.status} and gave no reason"
@@ -256,7 +259,7 @@ def _now() -> datetime:
 
 
 def _start_of(job: Mapping[str, Any]) -> datetime:
-    """When the job began, by Airbyte's clock; its beginning of time if that is not known."""
+    """Return when the job began, by Airbyte's clock; 1970 if Airbyte does not say."""
     value = job.get("startTime")
     if not value:
         return datetime.fromtimestamp(0, UTC)
