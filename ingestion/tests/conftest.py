@@ -36,7 +36,7 @@ class Memory:
 
 @pytest.fixture(autouse=True)
 def _cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Digests at a fraction of their cost: they are made hundreds of times here."""
+    """Make digests at a fraction of their cost: the tests make hundreds."""
     monkeypatch.setattr("ingestion.airbyte.secrets._SCRYPT", {"n": 2, "r": 1, "p": 1})
 
 
@@ -47,7 +47,7 @@ def digests() -> Memory:
 
 @pytest.fixture
 def env() -> dict[str, str]:
-    """A whole environment, none of it real."""
+    """An environment with every variable that the declaration needs, none of them real."""
     return {
         "WAREHOUSE_HOST": "127.0.0.1",
         "WAREHOUSE_PORT": "5432",
@@ -88,7 +88,7 @@ def transport() -> Iterator[CheckedTransport]:
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """Seconds that the client slept between attempts; none of them is slept for real."""
+    """The seconds for which clients would have slept between attempts."""
     return []
 
 

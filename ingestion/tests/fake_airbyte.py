@@ -2,9 +2,9 @@
 
 A sync of the embedded one starts the real connector and takes seconds; here it ends when a test
 says so, and ends as it says. A fault here can happen after the request was carried out, can carry
-any words, and can let somebody else act at that very moment. And this one has the quirks of other
+any words, and can let somebody else act at that moment. And this one has the quirks of other
 servers: it fills in defaults, writes integers as floats, and gives streams in another order.
-Everything else is tested against the embedded one.
+Everything else is tested on the embedded one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Query = dict[str, list[str]]
 
 @dataclass
 class Fault:
-    """What goes wrong with the next `times` requests that match."""
+    """What happens to the next `times` requests that match."""
 
     method: str
     path: str
@@ -51,11 +51,11 @@ class Fault:
     after: bool = False
     """Carry the request out all the same, before the fault."""
     drop: bool = False
-    """Break the connection off instead of answering."""
+    """Break off the connection instead of answering."""
     seconds: float = 0.0
     """Wait before answering."""
     also: Callable[[], None] | None = None
-    """What somebody else does at that very moment."""
+    """What somebody else does at that moment."""
 
 
 class FakeAirbyte:
@@ -115,7 +115,7 @@ class FakeAirbyte:
         self._server.shutdown()
         self._server.server_close()
 
-    # --- what tests say -----------------------------------------------------------------------
+    # --- what tests use -----------------------------------------------------------------------
 
     def settings(self, **changes: str | None) -> AirbyteSettings:
         known = {"client_id": self.client_id, "client_secret": self.client_secret}
@@ -134,7 +134,7 @@ class FakeAirbyte:
         return one
 
     def add(self, kind: str, **fields: Any) -> Body:
-        """Put an object there as if by hand, in the UI."""
+        """Create an object by hand, as in Airbyte's UI."""
         id_ = str(uuid.uuid4())
         made = {f"{kind}Id": id_, "workspaceId": self.workspace_id, "createdAt": int(time.time())}
         body = {**made, **fields}
@@ -188,7 +188,7 @@ class FakeAirbyte:
         if fault is not None:
             time.sleep(fault.seconds)
             if fault.drop:
-                # A reset rather than a polite end: what a crashed proxy looks like.
+                # A reset, as from a crashed proxy, not an orderly end.
                 linger = struct.pack("ii", 1, 0)
                 request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 request.close_connection = True
@@ -286,7 +286,7 @@ class FakeAirbyte:
         return 200, self._shown(kind, objects[id_])
 
     def _shown(self, kind: str, stored: Body) -> Body:
-        """An object as a real server gives it back, which is never quite what was sent."""
+        """Return an object as other servers show it, which is not quite what was sent."""
         shown = deepcopy(stored)
         if kind == "connection":
             shown.setdefault("status", "active")

@@ -1,6 +1,7 @@
-"""Holds HTTP exchanges to the description of Airbyte's public API in `airbyte_public_api.yaml`.
+"""Checks HTTP exchanges against the description of Airbyte's public API.
 
-The embedded Airbyte's answers are held to the same file by devstack's own tests.
+The description is `airbyte_public_api.yaml`; devstack's own tests check the embedded Airbyte's
+answers against the same file.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ BASE = "/api/public/v1"
 
 
 class CheckedTransport(httpx.BaseTransport):
-    """Passes requests on, after holding each, and then its answer, to the description."""
+    """Passes requests on, and checks each of them and its answer against the description."""
 
     def __init__(self) -> None:
         self._inner = httpx.HTTPTransport()
@@ -59,7 +60,10 @@ class CheckedTransport(httpx.BaseTransport):
 
 
 def check_request(method: str, path: str, query: str, body: Any) -> tuple[str, dict[str, Any]]:
-    """The path's template and the operation; AssertionError for what it does not allow."""
+    """Return the path's template and the operation.
+
+    Raise AssertionError if the description does not allow the request.
+    """
     template, operation = operation_of(method, path)
     given = {name for name, _ in parse_qsl(query, keep_blank_values=True)}
     unknown = given - {one["name"] for one in operation.get("parameters", ())}
@@ -81,7 +85,7 @@ def operation_of(method: str, path: str) -> tuple[str, dict[str, Any]]:
 
 
 def schema_of(part: dict[str, Any]) -> dict[str, Any] | None:
-    """Of what JSON a request's body or an answer consists; None for one without any."""
+    """Return the schema of a request's or an answer's JSON; None if it has none."""
     if "$ref" in part:
         _, _, section, name = part["$ref"].split("/")
         part = DESCRIPTION["components"][section][name]
@@ -89,6 +93,7 @@ def schema_of(part: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def conform(schema: dict[str, Any], body: Any, what: str) -> None:
+    """Raise AssertionError if the JSON breaks the schema."""
     whole = {**schema, "components": DESCRIPTION["components"]}
     faults = [f"{what} {list(e.absolute_path)}: {e.message}" for e in _validator(whole, body)]
     assert faults == [], faults

@@ -1,4 +1,4 @@
-"""What apply and destroy do, when all goes well and when it does not."""
+"""What apply and destroy do, also when they are interrupted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ingestion.errors import AirbyteError, PlanError
 
 
 class TestApply:
-    def test_makes_everything_and_then_nothing(self, workspace):
+    def test_makes_everything_once(self, workspace):
         assert not workspace.plan().empty
         assert ["source", "destination", "connection"] == workspace.apply()
         assert {} == workspace.changes()
@@ -36,7 +36,7 @@ class TestApply:
         assert ["starred_at"] == stream["cursorField"]
         assert [["user_id"]] == stream["primaryKey"]
 
-    def test_checking_changes_nothing(self, workspace, transport):
+    def test_plan_only_reads(self, workspace, transport):
         transport.exchanges.clear()
         workspace.plan()
 
@@ -46,14 +46,14 @@ class TestApply:
 
 
 class TestInterruption:
-    """An apply is cut short at every write, before and after it counted, then run again."""
+    """An apply fails at a write, before or after Airbyte carried it out, and is run again."""
 
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("kind", ["source", "destination", "connection"])
     @pytest.mark.parametrize("how", [{"drop": True}, {"status": 500}, {"status": 504}])
-    def test_of_a_creation(self, fake_workspace, fake, kind, after, how):
+    def test_a_creation_is_finished_by_the_next_apply(self, fake_workspace, fake, kind, after, how):
         fake.fail("POST", f"/{kind}s", after=after, **how)
-        if after:  # it was made although the answer was lost: found by its name
+        if after:  # it was created although the answer was lost, and is found by its name
             fake_workspace.apply()
         else:
             with pytest.raises(AirbyteError):
@@ -65,7 +65,7 @@ class TestInterruption:
 
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("kind", ["source", "connection"])
-    def test_of_an_update(self, fake_workspace, fake, kind, after):
+    def test_an_update_is_finished_by_the_next_apply(self, fake_workspace, fake, kind, after):
         fake_workspace.apply()
         fake_workspace.env["GITHUB_TOKEN"] = "github-secret-2"
         fake_workspace.declare(prefix="gh_")
@@ -78,7 +78,7 @@ class TestInterruption:
         stored = fake.only("source")["configuration"]["credentials"]
         assert "github-secret-2" == stored["personal_access_token"]
 
-    def test_before_the_digests_are_kept(self, workspace, monkeypatch):
+    def test_secrets_are_set_again_when_their_digests_were_not_kept(self, workspace, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(workspace.digests, "write", _broken)
             with pytest.raises(RuntimeError):
@@ -90,8 +90,8 @@ class TestInterruption:
 
 class TestTwoAtOnce:
     @pytest.mark.parametrize("kind", ["source", "destination", "connection"])
-    def test_a_lost_race_takes_back_what_it_made(self, fake_workspace, fake, kind):
-        """Somebody else creates the same, between the look and the creation."""
+    def test_deletes_its_own_when_somebody_created_the_same(self, fake_workspace, fake, kind):
+        """Somebody else creates the same after we saw that there is none."""
 
         def somebody_else() -> None:
             fake.add(kind, **_lookalike(fake, fake_workspace.connection, kind, fake.bodies[-1][1]))
@@ -104,7 +104,7 @@ class TestTwoAtOnce:
         assert {} == fake_workspace.changes()
 
     @pytest.mark.parametrize("_attempt", range(5))
-    def test_both_come_to_the_same_end(self, fake, env, digests, _attempt):
+    def test_two_applies_end_as_declared(self, fake, env, digests, _attempt):
         errors: list[str] = []
         barrier = threading.Barrier(2)
 
@@ -127,7 +127,7 @@ class TestTwoAtOnce:
 
         assert plan.empty
         assert [1, 1, 1] == [len(objects) for objects in fake.objects.values()]
-        # Whoever lost was told what happened, in words that say how to go on.
+        # An apply that failed was told what happened, and what to do.
         known = (
             "2 sources named",
             "2 destinations named",
@@ -178,7 +178,7 @@ def _broken(*_: object) -> None:
 def _lookalike(
     fake: Any, connection: Connection, kind: str, sent: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What somebody else's apply would have made of the same declaration."""
+    """Return what another apply of the same declaration would have created."""
     made = {name: value for name, value in sent.items() if name != "workspaceId"}
     if kind == "connection":
         return made

@@ -1,4 +1,4 @@
-"""The command line, as a user meets it."""
+"""The command line: its output and its exit statuses."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestCheck:
         assert done.output.startswith(CREATION)
         assert [] == list(airbyte.every("source"))
 
-    def test_says_when_all_is_well(self, run):
+    def test_reports_that_nothing_differs(self, run):
         run("apply")
         done = run("check")
 
@@ -97,7 +97,7 @@ class TestCheck:
 
 
 class TestApply:
-    def test_shows_what_it_did_and_then_nothing(self, run):
+    def test_shows_its_changes_once(self, run):
         first, second = run("apply"), run("apply")
 
         assert (0, 0) == (first.exit_code, second.exit_code)
@@ -130,7 +130,7 @@ class TestDestroy:
         assert f"Delete fetch_stargazer from {airbyte.url}" in done.output
         assert 1 == len(list(airbyte.every("connection")))
 
-    def test_takes_all_away(self, run, airbyte):
+    def test_deletes_everything(self, run, airbyte):
         run("apply")
         done = run("destroy", "--yes")
 
@@ -157,7 +157,7 @@ class TestFaults:
             ("WAREHOUSE_PASSWORD", "wrong-secret", "cannot reach the warehouse"),
         ],
     )
-    def test_are_one_line_and_status_two(self, run, monkeypatch, variable, value, message):
+    def test_errors_are_one_line_and_exit_with_2(self, run, monkeypatch, variable, value, message):
         run("apply")
         monkeypatch.setenv(variable, value)
         done = run("check")
@@ -167,7 +167,7 @@ class TestFaults:
         assert 1 == len(done.output.splitlines())
         assert "wrong-secret" not in done.output
 
-    def test_a_declaration_that_is_refused_names_the_file(self, run, monkeypatch):
+    def test_a_refused_declaration_names_its_file(self, run, monkeypatch):
         class Refused(ModuleType):
             @property
             def CONNECTIONS(self):  # noqa: N802  (as connections.py names it)
@@ -180,7 +180,7 @@ class TestFaults:
         assert done.output.startswith("error: connections.py: 1 validation error for Stream\n")
         assert "append + dedup needs a primary_key" in done.output
 
-    def test_a_bug_is_not_shown_as_one(self, run, monkeypatch):
+    def test_a_bug_keeps_its_traceback(self, run, monkeypatch):
         def fail(*_: object) -> None:
             raise ValueError("a bug")
 
@@ -190,7 +190,9 @@ class TestFaults:
         assert "a bug" == str(done.exception)
         assert "" == done.output
 
-    def test_a_setting_may_come_from_a_file(self, run, embedded, monkeypatch, tmp_path):
+    def test_settings_come_from_a_file_when_not_in_the_environment(
+        self, run, embedded, monkeypatch, tmp_path
+    ):
         monkeypatch.delenv("AIRBYTE_URL")
         (tmp_path / ".env").write_text(
             f"AIRBYTE_URL={embedded.url}\nGITHUB_REPOSITORY=acme/ignored\n"
@@ -217,11 +219,11 @@ class TestRecord:
         lines = ["some library's noise", *(json.dumps(one) for one in messages)]
         return list(record_messages(lines, "source-faker", streams, folder))
 
-    def test_keeps_the_specification(self, folder):
+    def test_stores_the_specification(self, folder):
         assert ["wrote specs/source-faker.json"] == self.record(folder, SPEC)
         assert {"type": "object"} == json.loads((folder / "specs/source-faker.json").read_text())
 
-    def test_adds_streams_to_those_kept_before(self, folder):
+    def test_adds_streams_to_those_stored_before(self, folder):
         self.record(folder, CATALOG, streams=["c"])
 
         assert ["wrote catalogs/source-faker.json: a, c"] == (
@@ -236,7 +238,7 @@ class TestRecord:
             ([CATALOG], ("d",), "no stream 'd'; it has a, b, c"),
         ],
     )
-    def test_refuses_what_it_cannot_keep(self, folder, messages, streams, message):
+    def test_refuses_input_that_it_cannot_store(self, folder, messages, streams, message):
         with pytest.raises(DeclarationError, match=message):
             self.record(folder, *messages, streams=streams)
 

@@ -25,7 +25,7 @@ def create_source(api: AirbyteApi, name: str) -> None:
 
 class TestPages:
     @pytest.mark.parametrize("number", [0, 1, 3, 4, 6, 10])
-    def test_every_lists_all_of_them(self, airbyte, monkeypatch, number):
+    def test_every_reads_all_pages(self, airbyte, monkeypatch, number):
         monkeypatch.setattr("ingestion.airbyte.client.PAGE", 3)
         for index in range(number):
             create_source(airbyte, f"s{index}")
@@ -81,7 +81,9 @@ class TestCredentials:
             ({"client_id": None, "client_secret": None}, "none are set"),
         ],
     )
-    def test_wrong_ones_name_their_variables(self, embedded, new_api, credentials, variables):
+    def test_wrong_credentials_name_their_variables(
+        self, embedded, new_api, credentials, variables
+    ):
         with pytest.raises(AirbyteError, match=variables):
             list(new_api(replace(embedded, **credentials)).every("source"))
 
@@ -98,7 +100,7 @@ class TestCredentials:
             assert fake_api.workspace_id
 
 
-# What goes wrong, what is said about it, and how often it is tried: reading, then writing.
+# A fault, what the error says, and how often the request is sent: to read, to write.
 FAULTS = [
     ("400", {"kind": "error", "status": 400}, "correct the declaration", 1, 1),
     # Once more with a new token.
@@ -128,7 +130,9 @@ class TestFaults:
         )
 
     @pytest.mark.parametrize(("_name", "how", "message", "reads", "_writes"), FAULTS)
-    def test_reading(self, api, arm, transport, _name, how, message, reads, _writes):
+    def test_a_read_fails_in_one_line(
+        self, api, arm, transport, _name, how, message, reads, _writes
+    ):
         arm(method="GET", path="/sources$", times=99, **how)
 
         with pytest.raises(AirbyteError, match=message) as caught:
@@ -137,7 +141,9 @@ class TestFaults:
         assert reads == transport.count("GET /sources")
 
     @pytest.mark.parametrize(("_name", "how", "message", "_reads", "writes"), FAULTS)
-    def test_writing(self, api, arm, transport, _name, how, message, _reads, writes):
+    def test_a_write_fails_in_one_line(
+        self, api, arm, transport, _name, how, message, _reads, writes
+    ):
         arm(method="POST", path="/sources$", times=99, **how)
         # In no workspace, so that a slow server, which goes on after we gave up, makes nothing.
         body = {"name": "one", "workspaceId": str(uuid4()), "configuration": CONFIGURATION}
@@ -147,7 +153,7 @@ class TestFaults:
         assert 1 == len(str(caught.value).splitlines())
         assert writes == transport.count("POST /sources")
 
-    def test_a_503_that_names_a_time_repeats_a_write(self, fake, fake_api):
+    def test_a_write_is_repeated_after_a_503_with_retry_after(self, fake, fake_api):
         assert fake_api.workspace_id
         fake.fail("POST", "/sources", times=99, status=503, headers={"retry-after": "1"})
 
@@ -155,7 +161,7 @@ class TestFaults:
             create_source(fake_api, "one")
         assert 5 == fake.count("POST /sources")
 
-    def test_a_read_survives_passing_faults(self, airbyte, arm, pauses):
+    def test_a_read_succeeds_when_faults_pass(self, airbyte, arm, pauses):
         assert airbyte.workspace_id
         pauses.clear()
         arm(kind="error", status=500, path="/sources$", times=2)
@@ -185,7 +191,7 @@ class TestFaults:
             list(new_api(settings).every("source"))
         assert 4 == len(pauses)
 
-    def test_deleting_what_is_gone_succeeds(self, airbyte, transport):
+    def test_delete_succeeds_when_it_is_already_gone(self, airbyte, transport):
         airbyte.delete("source", airbyte.workspace_id)
 
         assert 1 == transport.count(f"DELETE /sources/{airbyte.workspace_id}")

@@ -1,4 +1,4 @@
-"""Differences of configurations, for every shape that connectors use."""
+"""Differences between configurations of every shape that connectors use."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class TestNoDifference:
             ({"unspecified": {"a": [1, {"b": 2}]}}, {"unspecified": {"a": [1, {"b": 2}]}}),
         ],
     )
-    def test_in(self, new, old):
+    def test_equal_values_are_none(self, new, old):
         assert [] == changes(new, old)
 
-    def test_in_masked_secrets(self):
+    def test_masked_secrets_are_none(self):
         new = {"tunnel": {"key": "k"}, "files": [{"name": "a", "key": "k"}]}
         old = {"tunnel": {"key": "***"}, "files": [{"name": "a", "key": "***"}]}
 
@@ -107,10 +107,10 @@ class TestDifference:
             ),
         ],
     )
-    def test_of(self, new, old, expected):
+    def test_changed_values_are_shown(self, new, old, expected):
         assert expected == changes(new, old)
 
-    def test_in_a_list_with_secrets_shows_all_but_them(self):
+    def test_a_list_is_shown_without_its_secrets(self):
         new = {"files": [{"name": "b", "key": "k"}]}
         old = {"files": [{"name": "a", "key": "***"}]}
         ((operation, path, before, after),) = changes(new, old, ["files.0.key"])
@@ -119,7 +119,7 @@ class TestDifference:
         assert [{"name": "a", "key": "********"}] == before
         assert [{"name": "b", "key": "********"}] == after
 
-    def test_secrets_that_nobody_declares_are_not_shown(self):
+    def test_undeclared_secrets_inside_a_value_are_masked(self):
         old = {"tunnel": {"method": "ssh", "key": "in-the-clear"}, "files": [{"key": "clear"}]}
 
         assert [
@@ -127,7 +127,7 @@ class TestDifference:
             ("-", "files", [{"key": "********"}], None),
         ] == changes({}, old)
 
-    def test_a_secret_that_nobody_declares_is_not_shown(self):
+    def test_an_undeclared_secret_has_no_value(self):
         assert [("-", "tunnel.key", None, None)] == changes(
             {"tunnel": {"method": "ssh"}}, {"tunnel": {"method": "ssh", "key": "in-the-clear"}}
         )
@@ -145,7 +145,7 @@ class TestSecrets:
             ({}, None, [("+", None, None)]),
         ],
     )
-    def test_are_told_apart_by_their_digests(self, old, known, expected, monkeypatch):
+    def test_secrets_are_compared_by_their_digests(self, old, known, expected, monkeypatch):
         configuration = Configuration({"files": [{"key": "k"}]}, {"files.0.key": "k"}, checked=True)
         # These digests were made before the tests made digests cheap.
         monkeypatch.setattr("ingestion.airbyte.secrets._SCRYPT", {"n": 2**14, "r": 8, "p": 1})
@@ -153,7 +153,7 @@ class TestSecrets:
 
         assert expected == [(one.operation, one.old, one.new) for one in found]
 
-    def test_in_a_new_list_are_hidden(self):
+    def test_secrets_in_a_new_list_are_masked(self):
         (change,) = added(
             [{"name": "a", "key": "k"}], ("configuration", "files"), {"files.0.key": "k"}
         )

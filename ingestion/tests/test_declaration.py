@@ -1,4 +1,4 @@
-"""What can be declared, and what is refused while it is read."""
+"""What can be declared, and which settings it needs."""
 
 from __future__ import annotations
 
@@ -52,23 +52,23 @@ class TestConnection:
             ("unheard", "of"),
         ],
     )
-    def test_refuses(self, field, value):
+    def test_an_invalid_field_is_refused(self, field, value):
         with pytest.raises(ValidationError, match=field):
             connection(**{field: value})
 
-    def test_two_of_one_name_are_refused(self):
+    def test_two_connections_of_one_name_are_refused(self):
         with pytest.raises(
             DeclarationError, match="connection 'fetch_stargazer' is declared twice"
         ):
             check_connections((fetch_stargazer, connection(prefix="other_")))
 
-    def test_two_of_one_table_are_refused(self):
+    def test_two_connections_into_one_table_are_refused(self):
         with pytest.raises(
             DeclarationError, match=r"table 'postgres.stargazers' is declared twice"
         ):
             check_connections((fetch_stargazer, connection(name="other")))
 
-    def test_two_sources_of_one_name_are_refused(self):
+    def test_two_different_sources_of_one_name_are_refused(self):
         source = Source(name="github", type="github", configuration={})
 
         with pytest.raises(DeclarationError, match="two sources named 'github' differ"):
@@ -82,7 +82,7 @@ class TestConnection:
 
 
 class TestConfiguration:
-    def test_is_looked_up(self):
+    def test_values_are_looked_up_in_the_environment(self):
         source = Source(
             name="s",
             type="unheard-of",
@@ -143,7 +143,7 @@ class TestSettings:
             ),
         ],
     )
-    def test_know_the_kinds_of_airbyte(self, url, public, internal, development):
+    def test_addresses_follow_from_the_kind_of_airbyte(self, url, public, internal, development):
         settings = AirbyteSettings.from_environment({"AIRBYTE_URL": url})
 
         assert (public, internal, development) == (
@@ -169,13 +169,13 @@ class TestSettings:
             ),
         ],
     )
-    def test_name_what_is_wrong(self, env, message):
+    def test_errors_name_the_variable(self, env, message):
         url = {"AIRBYTE_URL": "http://127.0.0.1:1"} if env else {}
 
         with pytest.raises(SettingsError, match=message):
             AirbyteSettings.from_environment({**url, **env})
 
-    def test_do_not_show_their_secrets(self):
+    def test_repr_shows_no_secret(self):
         settings = AirbyteSettings(url="http://x", client_secret="hidden-1", password="hidden-2")
 
         assert "hidden" not in repr(settings)

@@ -1,4 +1,4 @@
-"""What Dagster loads: everything, with every server down, and nothing of another team's."""
+"""What Dagster loads, while every server is down, and without the other teams' code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINEAGE = Path(__file__).parent / "lineage.json"
 
 
 def lineage() -> dict[str, object]:
-    """Every asset, as a reviewer wants to see it change."""
+    """Return what a reviewer wants to see of each asset."""
     found: dict[str, object] = {}
     for spec in defs.resolve_all_asset_specs():
         schema = spec.metadata.get("dagster/column_schema")
@@ -38,7 +38,7 @@ def lineage() -> dict[str, object]:
 
 
 class TestLineage:
-    def test_is_the_reviewed_one(self, pytestconfig):
+    def test_lineage_is_as_reviewed(self, pytestconfig):
         """`pytest --write-lineage` accepts a change; the file shows it to who reviews."""
         if pytestconfig.getoption("write_lineage"):
             LINEAGE.write_text(json.dumps(lineage(), indent=2) + "\n", encoding="utf-8")
@@ -65,11 +65,11 @@ class TestLineage:
         assert "*/30 * * * *" == schedule.cron_schedule
         assert dg.DefaultScheduleStatus.RUNNING == schedule.default_status
 
-    def test_the_sensor_is_there(self):
+    def test_the_freshness_sensor_is_defined(self):
         assert "update_sensor" == defs.resolve_sensor_def("update_sensor").name
 
     def test_a_second_connection_brings_its_own_assets(self):
-        """Another repository in another table: all that a team writes for it."""
+        """Another repository, landed in tables of its own."""
         second = fetch_stargazer.model_copy(
             update={
                 "name": "fetch_moonshot",
@@ -88,8 +88,8 @@ class TestLineage:
 
 
 class TestLoading:
-    def test_opens_no_connection_and_needs_no_setting(self, tmp_path):
-        """In a process of its own, with an empty environment and no network at all."""
+    def test_loads_without_network_and_environment(self, tmp_path):
+        """In a process of its own, with an empty environment and without network."""
         program = (
             "import sys\n"
             "def refuse(event, args):\n"
@@ -112,7 +112,7 @@ class TestLoading:
         )
 
         assert "" == done.stderr
-        # All that is loaded here, too; what only a run needs is not imported.
+        # As many assets as here; what only a run needs is not imported.
         assert [str(len(lineage())), "[]"] == done.stdout.split("\n")[:2]
 
 
@@ -126,6 +126,6 @@ class TestIsolation:
         assert set() == installed & (teams | {"devstack", "dbt-core", "dagster-dbt"})
 
     @pytest.mark.parametrize("module", ["analytics_core", "analytics_marts", "devstack", "dbt"])
-    def test_nor_can_it_be_imported(self, module):
+    def test_no_other_team_can_be_imported(self, module):
         with pytest.raises(ModuleNotFoundError):
             __import__(module)

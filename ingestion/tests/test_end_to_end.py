@@ -1,4 +1,4 @@
-"""The real connector, once: GitHub stand-in, embedded Airbyte, Postgres, both assets."""
+"""The real connector fills both assets: GitHub stand-in, embedded Airbyte, Postgres."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ acme/rocket,9,alan,2024-03-02T10:00:00Z
 
 @pytest.fixture
 def stack(tmp_path: Path, database, github_server, airbyte_server, monkeypatch, request):
-    """The environment of a whole stack with three stars."""
+    """A whole stack with three stars, and the environment that names it."""
     stars = tmp_path / "stars.csv"
     stars.write_text(STARS)
     github = github_server(stars=stars)
@@ -52,7 +52,7 @@ def materialize(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     return job.execute_in_process(instance=instance, asset_selection=keys)
 
 
-# A server with the public API alone, as Airbyte's own have been since 1.7.
+# The server has only the public API, as Airbyte's own since 1.7.
 @pytest.mark.parametrize("stack", [{"no_internal_api": True}], indirect=True)
 def test_the_real_connector_fills_both_assets(stack, tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
@@ -69,7 +69,7 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
         assert metadata["airbyte/bytes_synced"].value > 0
         job_id = metadata["airbyte/job_id"].value
         assert metadata["airbyte/job"].value.endswith(f"jobId={job_id}")
-        page = httpx.get(metadata["airbyte/job"].value)  # clicked in a browser, without a token
+        page = httpx.get(metadata["airbyte/job"].value)  # as a browser does, without a token
         assert (200, True) == (page.status_code, f"Job {job_id}: succeeded" in page.text)
         data_time = metadata["freshline/data_time"].value
         assert before.timestamp() <= data_time < after.timestamp()
@@ -99,7 +99,7 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
     )
 
 
-def test_a_repository_that_the_connector_skips_is_warned_about(stack, monkeypatch):
+def test_an_empty_table_is_warned_about(stack, monkeypatch):
     monkeypatch.setenv("GITHUB_REPOSITORY", "acme/absent")
 
     with dg.DagsterInstance.ephemeral() as instance:
@@ -125,7 +125,7 @@ def query(database: Database, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def test_the_recorded_connector_is_the_one_in_use():
+def test_recorded_schemas_are_those_of_the_installed_connector():
     """After an update of the connector: `ingestion record source-github`."""
     connector = Path(__file__).parents[2] / "devstack/connectors/source-github"
     spec = json.loads((connector / "spec.json").read_text())["connectionSpecification"]

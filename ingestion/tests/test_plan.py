@@ -1,4 +1,4 @@
-"""What check finds, what apply then does about it, and what both refuse."""
+"""What a plan shows, what apply then changes, and what both refuse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingestion.airbyte.plan import make_plan
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, PlanError, SettingsError
 
-# By hand in Airbyte, what the plan then says, and whether it was in a configuration.
+# The object that is changed by hand in Airbyte, the change, and what the plan then shows.
 DRIFT = [
     ("connection", {"prefix": "gh_"}, {"connection.prefix": ("~", "gh_", "")}),
     ("connection", {"status": "inactive"}, {"connection.status": ("~", "inactive", "active")}),
@@ -58,7 +58,7 @@ DRIFT = [
 
 class TestDrift:
     @pytest.mark.parametrize(("kind", "by_hand", "expected"), DRIFT)
-    def test_is_shown_and_put_right(self, applied, kind, by_hand, expected):
+    def test_a_change_by_hand_is_shown_and_undone(self, applied, kind, by_hand, expected):
         ids = [applied.one(one)[f"{one}Id"] for one in ("source", "destination", "connection")]
         applied.edit(kind, **by_hand)
 
@@ -70,7 +70,7 @@ class TestDrift:
             applied.one(one)[f"{one}Id"] for one in ("source", "destination", "connection")
         ]
 
-    def test_a_stream_added_by_hand_is_taken_out(self, fake_workspace, fake):
+    def test_a_stream_added_by_hand_is_removed(self, fake_workspace, fake):
         fake_workspace.apply()
         fake.only("connection")["configurations"]["streams"].append(
             {"name": "issues", "syncMode": "full_refresh_append"}
@@ -95,7 +95,7 @@ class TestDrift:
         fake_workspace.apply()
         fake.only("destination")["configuration"]["jdbc_url_params"] = value
 
-        # The description forbids nulls in answers; some servers send them all the same.
+        # A client without the check: the description forbids nulls, and some servers send them.
         with AirbyteApi(fake.settings()) as fake_workspace.api:
             assert {} == fake_workspace.changes()
 
@@ -115,7 +115,7 @@ class TestDrift:
 
 
 class TestUpdate:
-    def test_keeps_ids_and_so_the_sync_state(self, applied):
+    def test_ids_stay_and_with_them_the_sync_state(self, applied):
         before = {kind: applied.one(kind)[f"{kind}Id"] for kind in ("source", "connection")}
         applied.env["GITHUB_REPOSITORY"] = "acme/moonshot"
         applied.declare(prefix="gh_")
@@ -125,7 +125,7 @@ class TestUpdate:
         assert {} == applied.changes()
         assert before == {kind: applied.one(kind)[f"{kind}Id"] for kind in before}
 
-    def test_removes_what_is_no_longer_declared(self, workspace):
+    def test_a_field_that_is_no_longer_declared_is_removed(self, workspace):
         workspace.configure("source", num_workers=9)
         workspace.apply()
         workspace.connection = fetch_stargazer
@@ -151,7 +151,7 @@ class TestUpdate:
 
 
 class TestNames:
-    def test_two_sources_of_one_name_are_reported(self, applied):
+    def test_two_sources_of_one_name_are_refused(self, applied):
         configuration = {**applied.one("source")["configuration"], "sourceType": "github"}
         configuration["credentials"]["personal_access_token"] = "another-secret"
         body = {
@@ -166,7 +166,7 @@ class TestNames:
         with pytest.raises(PlanError, match="2 sources named 'github'"):
             applied.apply()
 
-    def test_a_connection_renamed_in_the_file_alone_is_reported(self, applied):
+    def test_a_connection_renamed_only_in_the_file_is_refused(self, applied):
         id_ = applied.one("connection")["connectionId"]
         applied.declare(name="fetch_stars")
 
@@ -176,7 +176,7 @@ class TestNames:
             applied.apply()
         assert id_ == applied.one("connection")["connectionId"]
 
-    def test_renamed_in_airbyte_as_well_it_stays_the_same(self, applied):
+    def test_a_connection_renamed_on_both_sides_is_the_same(self, applied):
         id_ = applied.one("connection")["connectionId"]
         applied.edit("connection", name="fetch_stars")
         applied.declare(name="fetch_stars")
@@ -192,15 +192,15 @@ class TestNames:
             {"configurations": {"streams": [{"name": "tags", "syncMode": "full_refresh_append"}]}},
         ],
     )
-    def test_another_connection_of_the_source_into_other_tables_is_not_drift(self, applied, theirs):
+    def test_an_undeclared_connection_into_other_tables_is_ignored(self, applied, theirs):
         applied.edit("connection", name="theirs", **theirs)
 
         assert ["connection"] == applied.apply()
         assert {} == applied.changes()
         assert 2 == len(list(applied.api.every("connection")))
 
-    def test_two_declared_ones_may_share_a_place(self, applied):
-        """Each with streams of its own, though Airbyte's may be ahead of the file."""
+    def test_two_declared_connections_may_share_a_namespace(self, applied):
+        """Each of them is declared, so that neither is taken for a renamed one."""
         other = fetch_stargazer.model_copy(update={"name": "fetch_other"})
 
         assert not make_plan(
@@ -224,7 +224,7 @@ class TestNames:
 
 
 class TestSecrets:
-    def test_a_rotated_one_is_noticed_and_set(self, applied):
+    def test_a_rotated_secret_is_noticed_and_set(self, applied):
         applied.env["GITHUB_TOKEN"] = "github-secret-2"
 
         (place,) = applied.changes()
@@ -232,7 +232,7 @@ class TestSecrets:
         assert ["source"] == applied.apply()
         assert {} == applied.changes()
 
-    def test_an_unknown_one_is_set_once(self, applied):
+    def test_a_secret_without_a_digest_is_set_once(self, applied):
         applied.digests.known.clear()
 
         assert {
@@ -242,26 +242,26 @@ class TestSecrets:
         assert ["source", "destination"] == applied.apply()
         assert {} == applied.changes()
 
-    def test_what_is_kept_of_them_gives_nothing_away(self, applied):
+    def test_digests_do_not_contain_the_secret(self, applied):
         kept = str(applied.digests.known)
 
         assert "github-secret-1" not in kept
         assert "warehouse-secret-1" not in kept
 
-    def test_they_arrive(self, fake_workspace, fake):
+    def test_secrets_arrive_in_airbyte(self, fake_workspace, fake):
         fake_workspace.apply()
 
         stored = fake.only("source")["configuration"]["credentials"]
         assert "github-secret-1" == stored["personal_access_token"]
 
-    def test_spelled_out_they_are_refused(self, workspace):
+    def test_a_secret_spelled_out_is_refused(self, workspace):
         workspace.configure("source", credentials={"personal_access_token": "in-the-clear"})
 
         with pytest.raises(DeclarationError, match=r"is a secret: write Secret") as caught:
             workspace.plan()
         assert "in-the-clear" not in str(caught.value)
 
-    def test_a_missing_one_is_named(self, workspace):
+    def test_a_missing_secret_is_named(self, workspace):
         del workspace.env["GITHUB_TOKEN"]
 
         with pytest.raises(SettingsError, match="GITHUB_TOKEN is not set"):
@@ -278,7 +278,7 @@ class TestConfiguration:
             ("destination", {"port": "5432"}, "port breaks .* type integer"),
         ],
     )
-    def test_is_held_to_the_connectors_own_specification(
+    def test_a_value_that_the_specification_forbids_is_refused(
         self, workspace, transport, actor, changes, message
     ):
         workspace.configure(actor, **changes)
@@ -288,7 +288,7 @@ class TestConfiguration:
             workspace.apply()
         assert [] == [one for one in transport.exchanges if not one.startswith("GET")]
 
-    def test_an_unknown_connector_is_left_to_airbyte(self, workspace):
+    def test_a_connector_without_specification_is_noted(self, workspace):
         changed = workspace.connection.destination.model_copy(update={"type": "unheard-of"})
         workspace.declare(destination=changed)
 

@@ -1,4 +1,4 @@
-"""What a run asks of Airbyte: by name, with clear failures, and nothing changed elsewhere."""
+"""How a run syncs a connection: in development, elsewhere, and when something fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG = logging.getLogger("test")
 
 @pytest.fixture
 def airbyte(fake, env, database, monkeypatch, tmp_path) -> Airbyte:
-    """The resource, in the environment of the faulty Airbyte and a real warehouse."""
+    """The resource, in an environment that names the fake Airbyte and a real warehouse."""
     settings = {
         **env,
         **database.environ("WAREHOUSE"),
@@ -38,13 +38,13 @@ def elsewhere(monkeypatch) -> None:
 
 
 class TestInDevelopment:
-    def test_the_connection_is_made_on_first_use(self, airbyte, fake):
+    def test_a_sync_creates_the_connection(self, airbyte, fake):
         metadata = airbyte.sync(fetch_stargazer, LOG)
 
         assert "fetch_stargazer" == fake.only("connection")["name"]
         assert fake.only("connection")["connectionId"] == metadata["airbyte/connection_id"]
 
-    def test_it_is_kept_as_declared(self, airbyte, fake, monkeypatch):
+    def test_a_sync_applies_a_changed_declaration(self, airbyte, fake, monkeypatch):
         airbyte.sync(fetch_stargazer, LOG)
         monkeypatch.setenv("GITHUB_REPOSITORY", "acme/moonshot")
         airbyte.sync(fetch_stargazer, LOG)
@@ -54,14 +54,14 @@ class TestInDevelopment:
 
 @pytest.mark.usefixtures("elsewhere")
 class TestElsewhere:
-    def test_a_missing_connection_is_not_made(self, airbyte, fake):
+    def test_a_sync_fails_when_the_connection_is_missing(self, airbyte, fake):
         with pytest.raises(
             dg.Failure, match="no connection 'fetch_stargazer': run `ingestion check`"
         ):
             airbyte.sync(fetch_stargazer, LOG)
         assert {"source": {}, "destination": {}, "connection": {}} == fake.objects
 
-    def test_nothing_is_changed(self, airbyte, fake):
+    def test_a_sync_changes_nothing(self, airbyte, fake):
         source = {"sourceType": "github", "configuration": {"repositories": ["by/hand"]}}
         ids = {
             f"{kind}Id": fake.add(kind, name="x", **source)[f"{kind}Id"]
@@ -75,27 +75,27 @@ class TestElsewhere:
 
 
 class TestFailures:
-    def test_of_the_job_speak_airbytes_words_without_secrets(self, airbyte, fake):
+    def test_a_failed_job_is_told_in_airbytes_words_without_secrets(self, airbyte, fake):
         fake.outcome = "failed"
         fake.failure_message = "Bad credentials:\n github-secret-1"
 
         with pytest.raises(dg.Failure, match=r"job 1 failed: Bad credentials: \*{8} \(http"):
             airbyte.sync(fetch_stargazer, LOG)
 
-    def test_of_the_server_say_what_to_do(self, airbyte, monkeypatch):
+    def test_refused_credentials_name_their_variables(self, airbyte, monkeypatch):
         monkeypatch.setenv("AIRBYTE_CLIENT_SECRET", "wrong")
 
         with pytest.raises(dg.Failure, match="check AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"):
             airbyte.sync(fetch_stargazer, LOG)
 
-    def test_of_the_settings_name_the_variable(self, airbyte, monkeypatch):
+    def test_a_missing_airbyte_setting_is_named(self, airbyte, monkeypatch):
         monkeypatch.delenv("AIRBYTE_URL")
 
         with pytest.raises(dg.Failure, match="AIRBYTE_URL is not set"):
             airbyte.sync(fetch_stargazer, LOG)
 
     @pytest.mark.usefixtures("airbyte")
-    def test_of_the_warehouse_name_the_variable(self, monkeypatch):
+    def test_a_missing_warehouse_setting_is_named(self, monkeypatch):
         monkeypatch.delenv("WAREHOUSE_HOST")
 
         with pytest.raises(dg.Failure, match="WAREHOUSE_HOST is not set"):

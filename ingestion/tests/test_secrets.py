@@ -1,4 +1,4 @@
-"""Digests of secrets, and what keeps them."""
+"""Digests of secrets, where they are kept, and secrets hidden in a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingestion.settings import warehouse_conninfo
 
 
 class TestDigest:
-    def test_recognises_its_secret_alone(self):
+    def test_matches_only_its_own_secret(self):
         known = digest("correct horse")
 
         assert matches("correct horse", known)
@@ -25,7 +25,7 @@ class TestRedactor:
     def test_hides_the_longest_first(self):
         assert "a ******** b" == Redactor("secret", "secret-longer")("a secret-longer b")
 
-    def test_leaves_very_short_ones(self):
+    def test_leaves_very_short_secrets(self):
         assert "abc" == Redactor("b", None, "")("abc")
 
 
@@ -34,7 +34,7 @@ class TestWarehouse:
     def conninfo(self, database):
         return warehouse_conninfo(database.environ("WAREHOUSE"))
 
-    def test_keeps_and_forgets(self, conninfo):
+    def test_digests_are_kept_until_forgotten(self, conninfo):
         store = WarehouseDigests(conninfo)
 
         assert {} == store.read("source-1")
@@ -47,7 +47,7 @@ class TestWarehouse:
         assert {} == store.read("source-1")
         assert {"token": "d3"} == store.read("source-2")
 
-    def test_two_who_apply_first_do_not_collide(self, conninfo):
+    def test_first_writes_at_the_same_time_succeed(self, conninfo):
         def write(number: int) -> None:
             WarehouseDigests(conninfo).write(f"source-{number}", {"token": "d"})
 
@@ -58,12 +58,12 @@ class TestWarehouse:
             WarehouseDigests(conninfo).read(f"source-{n}") for n in range(8)
         ]
 
-    def test_others_cannot_read_it(self, conninfo):
+    def test_another_role_cannot_read_the_digests(self, conninfo):
         WarehouseDigests(conninfo).write("source-1", {"token": "d"})
         with psycopg.connect(**conninfo) as connection:
-            connection.execute("create role stranger_to_digests")
+            connection.execute("create role another_role")
             try:
-                connection.execute("set role stranger_to_digests")
+                connection.execute("set role another_role")
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute("select * from ingestion.airbyte_secret_digests")
             finally:

@@ -1,4 +1,4 @@
-"""One sync: started, adopted, followed through faults, failed, cancelled, terminated."""
+"""One sync: its job is started or adopted, followed through faults, fails, or is cancelled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFUSAL = b"""{"status": 422, "title": "unprocessable-entity", "detail": "Not un
 
 
 class Lines:
-    """A log that is read afterwards."""
+    """A log that keeps its lines."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -38,16 +38,16 @@ class Lines:
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Wait for the condition, looking often; fail after `seconds`."""
+    """Wait for the condition; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.05)
 
 
 @pytest.fixture
 def sync(fake, fake_api, env, digests) -> Callable[..., Sync]:
-    """Syncs the applied connection; what it slept is skipped."""
+    """Syncs the applied connection on the fake Airbyte, without sleeping."""
     apply(fake_api, [fetch_stargazer], env, digests)
     fake.requests.clear()
     connection_id = connection_id_of(fake_api, fetch_stargazer)
@@ -64,7 +64,7 @@ def connection_id(sync, fake) -> str:
 
 
 class TestSuccess:
-    def test_is_told(self, sync, fake, connection_id):
+    def test_a_sync_returns_its_job_rows_and_link(self, sync, fake, connection_id):
         fake.polls_until_done = 3
         before = datetime.now(UTC)
         done = sync()
@@ -78,7 +78,7 @@ class TestSuccess:
         )
         assert 1 == fake.count("POST /jobs")
 
-    def test_data_is_as_old_as_the_moment_before_the_job_was_posted(self, sync, fake):
+    def test_data_time_is_before_the_job_was_posted(self, sync, fake):
         posted: list[datetime] = []
         fake.fail(
             "POST",
@@ -90,13 +90,13 @@ class TestSuccess:
 
         assert sync().started <= posted[0]
 
-    def test_the_internal_api_is_not_needed(self, sync, fake):
+    def test_a_sync_needs_no_internal_api(self, sync, fake):
         fake.internal_api = False
         sync()
 
         assert [] == [one for one in fake.requests if "/api/v1" in one]
 
-    def test_sends_every_request_through_the_one_client(self, sync, fake, transport):
+    def test_a_sync_sends_every_request_through_the_one_client(self, sync, fake, transport):
         """dagster-airbyte makes them; it opens no connection and asks for no token of its own."""
         fake.requests.clear()
         transport.exchanges.clear()
@@ -108,12 +108,12 @@ class TestSuccess:
         assert 0 == fake.count("POST /applications/token")
 
     @pytest.mark.parametrize(("url", "seconds"), [(None, 1), ("https://airbyte.example.com", 10)])
-    def test_polls_often_in_development_alone(self, fake, fake_api, url, seconds):
+    def test_polls_every_second_only_in_development(self, fake, fake_api, url, seconds):
         settings = AirbyteSettings(url=url or fake.url)
 
         assert seconds == client_of(settings, fake_api).poll_interval
 
-    def test_what_airbyte_calls_bytes_is_read(self):
+    def test_dagster_airbyte_does_not_read_bytes_synced(self):
         """dagster-airbyte looks for a field that the public API does not have."""
         details = {"jobId": 1, "status": "succeeded", "jobType": "sync", "bytesSynced": 5}
 
@@ -121,7 +121,7 @@ class TestSuccess:
 
 
 class TestRunningAlready:
-    def test_is_adopted_with_its_own_start(self, sync, fake, connection_id):
+    def test_a_running_job_is_adopted_with_its_own_start(self, sync, fake, connection_id):
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=7)
         fake.add_job(connection_id, start=start.isoformat())
         done = sync()
@@ -129,7 +129,7 @@ class TestRunningAlready:
         assert (1, True, start) == (done.job_id, done.adopted, done.started)
         assert 0 == fake.count("POST /jobs")
 
-    def test_a_clock_that_runs_ahead_makes_nothing_fresher_than_now(
+    def test_data_time_is_not_in_the_future_when_airbytes_clock_is_ahead(
         self, sync, fake, connection_id
     ):
         ahead = datetime.now(UTC) + timedelta(hours=1)
@@ -137,7 +137,7 @@ class TestRunningAlready:
 
         assert sync().started <= datetime.now(UTC)
 
-    def test_an_unknown_state_still_counts_as_running(self, fake, connection_id):
+    def test_a_job_in_an_unknown_state_counts_as_running(self, fake, connection_id):
         fake.add_job(connection_id, status="queued")
         polls = []
 
@@ -145,19 +145,19 @@ class TestRunningAlready:
             polls.append(1)
             fake.jobs[1]["status"] = "succeeded"
 
-        # The description does not know this state; some servers answer it all the same.
+        # A client without the check: the description has no such state, and some servers do.
         with AirbyteApi(fake.settings()) as api:
             done = run_sync(fake.settings(), api, connection_id, Lines(), sleep=sleep)
         assert (1, True, [1]) == (done.job_id, done.adopted, polls)
 
-    def test_one_that_starts_in_between_is_followed(self, sync, fake, connection_id):
-        """Somebody is faster: Airbyte refuses ours with 409."""
+    def test_a_job_that_somebody_starts_first_is_followed(self, sync, fake, connection_id):
+        """Airbyte refuses ours with 409."""
         fake.fail("POST", "/jobs", status=409, also=lambda: fake.add_job(connection_id))
 
         assert 1 == sync().job_id
         assert 1 == fake.count("POST /jobs")
 
-    def test_old_ones_are_no_matter(self, sync, fake, connection_id):
+    def test_ended_jobs_are_ignored(self, sync, fake, connection_id):
         for status in ("succeeded", "failed", "cancelled"):
             fake.add_job(connection_id, status=status)
 
@@ -165,7 +165,7 @@ class TestRunningAlready:
 
 
 class TestFaults:
-    def test_a_lost_answer_to_the_start_starts_no_second_job(self, sync, fake):
+    def test_no_second_job_starts_when_the_answer_is_lost(self, sync, fake):
         fake.fail("POST", "/jobs", after=True, drop=True)
 
         assert 1 == sync().job_id
@@ -181,7 +181,7 @@ class TestFaults:
             {"drop": True, "times": 3},
         ],
     )
-    def test_a_fault_while_polling_passes(self, sync, fake, how):
+    def test_polling_goes_on_after_a_passing_fault(self, sync, fake, how):
         fake.polls_until_done = 2
         fake.fail("GET", "/jobs/1", **how)
 
@@ -196,7 +196,7 @@ class TestFaults:
         assert 1 == fake.count("POST /jobs")
         assert fake.count("POST /applications/token") > 3
 
-    def test_a_long_outage_is_given_up(self, sync, fake, monkeypatch):
+    def test_a_run_gives_up_after_a_long_outage(self, sync, fake, monkeypatch):
         monkeypatch.setattr("ingestion.airbyte.sync.OUTAGE_SECONDS", 0.0)
         fake.fail("GET", "/jobs/1", times=99, status=503)
 
@@ -232,8 +232,8 @@ class TestFaults:
             sync()
         assert 1 == fake.count("POST /jobs")
 
-    def test_a_refusal_to_start_that_repeats_a_secret(self, sync, fake):
-        """The token of the request itself: no other is known to hold for this client."""
+    def test_a_refusal_to_start_shows_no_secret(self, sync, fake):
+        """Not even the token of the request itself."""
 
         def repeat() -> None:
             words = f"no good: {' '.join(fake.tokens)} {fake.client_secret}"
@@ -244,7 +244,7 @@ class TestFaults:
             sync()
         assert [] == [one for one in (*fake.tokens, fake.client_secret) if one in str(caught.value)]
 
-    def test_a_connector_that_the_embedded_airbyte_lacks_is_named(
+    def test_a_connector_that_is_not_installed_is_named(
         self, database, airbyte_server, new_api, env, digests, monkeypatch
     ):
         monkeypatch.setenv("DEVSTACK_CONNECTOR_GITHUB", "/absent/source-github")
@@ -261,13 +261,13 @@ class TestFaults:
 
 
 class TestFailure:
-    def test_speaks_airbytes_own_words(self, sync, fake):
+    def test_a_failed_job_is_told_in_airbytes_words(self, sync, fake):
         fake.outcome = "failed"
 
         with pytest.raises(SyncError, match="job 1 failed: The source refused the token"):
             sync()
 
-    def test_without_the_internal_api_there_are_none(self, sync, fake):
+    def test_a_failed_job_has_no_reason_without_the_internal_api(self, sync, fake):
         fake.outcome = "failed"
         fake.internal_api = False
 
@@ -280,7 +280,7 @@ class TestFailure:
         with pytest.raises(SyncError, match="job 1 was cancelled in Airbyte"):
             sync()
 
-    def test_of_the_embedded_airbyte_as_well(self, embedded, applied, arm):
+    def test_a_failed_job_of_the_embedded_airbyte_fails_the_sync(self, embedded, applied, arm):
         arm(kind="job_failed")
         connection_id = applied.one("connection")["connectionId"]
 
@@ -292,7 +292,7 @@ class TestInterruption:
     @pytest.mark.parametrize(
         "interruption", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError]
     )
-    def test_cancels_the_job(self, sync, fake, interruption):
+    def test_a_termination_cancels_the_job(self, sync, fake, interruption):
         def sleep(_: float) -> None:
             raise interruption
 
@@ -301,7 +301,7 @@ class TestInterruption:
             sync(sleep=sleep)
         assert "cancelled" == fake.jobs[1]["status"]
 
-    def test_leaves_a_job_alone_that_it_adopted(self, sync, fake, connection_id):
+    def test_a_termination_does_not_cancel_an_adopted_job(self, sync, fake, connection_id):
         def sleep(_: float) -> None:
             raise KeyboardInterrupt
 
@@ -311,7 +311,7 @@ class TestInterruption:
             sync(sleep=sleep)
         assert "running" == fake.jobs[1]["status"]
 
-    def test_survives_an_airbyte_that_cannot_cancel(self, sync, fake):
+    def test_a_termination_goes_on_when_airbyte_cannot_cancel(self, sync, fake):
         def sleep(_: float) -> None:
             raise KeyboardInterrupt
 
@@ -323,8 +323,8 @@ class TestInterruption:
         assert "could not be cancelled" in log.lines[-1]
 
     @pytest.mark.usefixtures("sync")
-    def test_of_a_real_run_cancels_the_job(self, fake, env, database, tmp_path):
-        """A run in a process of its own gets the signal that Dagster terminates runs with."""
+    def test_a_terminated_run_cancels_its_job(self, fake, env, database, tmp_path):
+        """The run is a process of its own, and gets the signal with which Dagster ends runs."""
         program = (
             "import dagster as dg\n"
             "from ingestion.definitions import defs\n"

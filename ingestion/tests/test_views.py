@@ -56,12 +56,12 @@ def oid(conninfo):
 
 
 class TestView:
-    def test_without_the_table_is_empty(self, conninfo, view):
+    def test_is_empty_when_there_is_no_table(self, conninfo, view):
         assert 0 == ensure_view(conninfo, view)
         assert [] == execute(conninfo, "select repository, login from postgres.stargazers_user")
         assert 0 == count_rows(conninfo, "postgres", "stargazers")
 
-    def test_takes_the_table_up_when_it_comes(self, conninfo, view):
+    def test_shows_the_rows_once_the_table_is_there(self, conninfo, view):
         ensure_view(conninfo, view)
         execute(conninfo, TABLE)
         star(conninfo, 5, {"login": "ada", "id": 5, "type": "User", "site_admin": False})
@@ -84,18 +84,18 @@ class TestView:
         assert [(one.name, one.type) for one in view.columns] == columns
 
     @pytest.mark.parametrize("user", [None, {}, {"login": None}, {"unheard": "of"}])
-    def test_bears_users_with_holes(self, conninfo, view, user):
+    def test_shows_nulls_for_missing_properties(self, conninfo, view, user):
         execute(conninfo, TABLE)
         star(conninfo, 5, user)
 
         assert 1 == ensure_view(conninfo, view)
         assert [(None,)] == execute(conninfo, "select login from postgres.stargazers_user")
 
-    def test_is_left_alone_when_it_is_right(self, conninfo, view):
+    def test_is_not_replaced_when_it_is_as_declared(self, conninfo, view):
         execute(conninfo, TABLE)
         ensure_view(conninfo, view)
         with psycopg.connect(**conninfo) as reader:
-            # A reader's lock would hold up a replacement; there is none to hold up.
+            # A replacement would wait for this reader, and fail.
             reader.execute("select * from postgres.stargazers_user")
             assert 0 == ensure_view({**conninfo, "options": "-c lock_timeout=200"}, view)
 
@@ -114,7 +114,7 @@ class TestView:
 
         assert 0 == ensure_view(conninfo, replace(view, columns=view.columns[:-1]))
 
-    def test_says_who_stands_in_the_way(self, conninfo, view):
+    def test_names_the_relation_that_forbids_a_change(self, conninfo, view):
         execute(conninfo, TABLE)
         ensure_view(conninfo, view)
         execute(conninfo, "create view public.report as select * from postgres.stargazers_user")
@@ -122,7 +122,7 @@ class TestView:
         with pytest.raises(ViewError, match="view report depends on view"):
             ensure_view(conninfo, replace(view, columns=view.columns[:-1]))
 
-    def test_comes_back_after_the_table_was_dropped(self, conninfo, view):
+    def test_is_made_again_after_the_table_was_dropped(self, conninfo, view):
         execute(conninfo, TABLE)
         ensure_view(conninfo, view)
         execute(conninfo, "drop table postgres.stargazers cascade")
@@ -132,7 +132,7 @@ class TestView:
         assert 1 == ensure_view(conninfo, view)
 
     def test_names_are_quoted(self, conninfo):
-        strange = NestedView(
+        odd = NestedView(
             schema="Odd schema",
             name='a "view"',
             table="none",
@@ -141,4 +141,4 @@ class TestView:
             kept=0,
         )
 
-        assert 0 == ensure_view(conninfo, strange)
+        assert 0 == ensure_view(conninfo, odd)

@@ -1,4 +1,4 @@
-"""One connection declared, an Airbyte, and what is remembered between applies."""
+"""A declared connection, an Airbyte, and the digests of what was applied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Workspace:
         return make_plan(self.api, [self.connection], self.env, self.digests)
 
     def apply(self) -> list[str]:
-        """The kinds of objects that were changed."""
+        """Apply the declaration, and return the kinds of the objects that were changed."""
         changed: list[str] = []
         apply(
             self.api,
@@ -35,7 +35,7 @@ class Workspace:
         return changed
 
     def changes(self) -> dict[str, tuple[str, Any, Any]]:
-        """What the plan would change, by place: operation, old, new."""
+        """Return what the plan would change: path to (operation, old, new)."""
         return {
             f"{one.kind}.{'.'.join(change.path)}": (change.operation, change.old, change.new)
             for one in self.plan().objects
@@ -43,6 +43,7 @@ class Workspace:
         }
 
     def one(self, kind: str) -> dict[str, Any]:
+        """Return the only object of that kind in Airbyte."""
         (entry,) = self.api.every(kind)
         return entry
 
@@ -51,13 +52,16 @@ class Workspace:
         self.api.update(kind, self.one(kind)[f"{kind}Id"], fields)
 
     def declare(self, **changes: Any) -> None:
+        """Change the declared connection."""
         self.connection = self.connection.model_copy(update=changes)
 
     def configure(self, actor: str, **changes: Any) -> None:
+        """Change the declared configuration of the source or the destination."""
         declared = getattr(self.connection, actor)
         configuration = {**declared.configuration, **changes}
         self.declare(**{actor: declared.model_copy(update={"configuration": configuration})})
 
     def declare_stream(self, **changes: Any) -> None:
+        """Change the declared stream."""
         (stream,) = self.connection.streams
         self.declare(streams=(stream.model_copy(update=changes),))
