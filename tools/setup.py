@@ -25,7 +25,7 @@ STATE = ROOT / ".local"
 UV = STATE / "uv" / "bin" / "uv"
 OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 13)
-"""dagster-dbt, dbt-core 1.11 and the connector do not work on 3.14; all else here does."""
+"""dagster-dbt, dbt-core 1.11 and the connector do not work on 3.14."""
 NEEDED_BYTES = 3 * 1024**3
 """The environments and uv's cache, with room to spare."""
 
