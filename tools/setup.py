@@ -6,7 +6,7 @@ made with has changed, or when an earlier set-up was interrupted. With the names
 sets up those alone: `python3 tools/setup.py analytics_core`.
 """
 
-from __future__ import annotations
+from __future__ import annotations  # a Python that is too old must get as far as being told so
 
 import fcntl
 import hashlib
