@@ -210,6 +210,6 @@ class Airbyte(httpx.Client):
 
     def failure(self, job: int) -> dict[str, Any]:
         """Why a job failed, as the internal API tells it."""
-        answer = self.internal("jobs/get_without_logs", id=job)
+        answer = self.internal("jobs/get", id=job)
         (reason,) = answer["attempts"][0]["attempt"]["failureSummary"]["failures"]
         return dict(reason)

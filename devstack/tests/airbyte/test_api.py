@@ -103,16 +103,6 @@ class TestWorkspaces:
         assert airbyte.workspace == listed["workspaceId"]
         assert listed == airbyte.ask("GET", f"workspaces/{airbyte.workspace}")
 
-    def test_definitions(self, airbyte: Airbyte) -> None:
-        path = f"workspaces/{airbyte.workspace}/definitions"
-        sources = {one["name"]: one for one in airbyte.ask("GET", f"{path}/sources")["data"]}
-        (destination,) = airbyte.ask("GET", f"{path}/destinations")["data"]
-
-        assert {"GitHub", "Fake"} == set(sources)
-        assert "airbyte/destination-postgres" == destination["dockerRepository"]
-        assert sources["Fake"] == airbyte.ask("GET", f"{path}/sources/{FAKE_ID}")
-        assert 404 == airbyte.get(f"{path}/destinations/{FAKE_ID}").status_code
-
 
 class TestConfiguration:
     def source(self, airbyte: Airbyte, **configuration: Any) -> dict[str, Any]:
@@ -477,13 +467,6 @@ class TestInternalApi:
             stream["config"]["destinationSyncMode"],
             stream["config"]["selected"],
         )
-
-    def test_specification(self, airbyte: Airbyte) -> None:
-        answer = airbyte.internal(
-            "source_definition_specifications/get", sourceDefinitionId=FAKE_ID
-        )
-
-        assert ["rows"] == answer["connectionSpecification"]["required"]
 
     def test_can_be_switched_off(self, airbyte_server: Any, control: Any) -> None:
         """As Airbyte 1.7 and later do; nothing else changes."""

@@ -94,7 +94,6 @@ class Described:
             "connectionId": connection,
             "workspaceId": airbyte.workspace,
             "definitionId": FAKE_ID,
-            "sourceDefinitionId": FAKE_ID,
             "jobId": airbyte.start(connection),
             "client_id": airbyte.server.client_id,
             "client_secret": airbyte.server.client_secret,

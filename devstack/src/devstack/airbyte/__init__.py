@@ -21,12 +21,14 @@ Where things are:
 ``describe``                writes a connector's ``spec.json`` and ``catalog.json``
 ==========================  ====================================================================
 
-A connector's specification is not part of Airbyte's public API: the definitions under
-``/workspaces/{id}/definitions`` name a connector and its version, no more. So the server checks
-every configuration against the specification when a source or destination is created or changed
-(422 with the path of the field), the internal API answers
-``/api/v1/source_definition_specifications/get`` as Airbyte's does, and clients that want to
-check offline read ``connectors/<connector>/spec.json``, written by ``devstack.airbyte.describe``.
+The server checks every configuration against the connector's specification when a source or
+destination is created or changed, and answers 422 with the path of the field that is wrong. The
+specification itself is not part of Airbyte's public API: it is in
+``connectors/<connector>/spec.json``, written by ``devstack.airbyte.describe``.
+
+Which endpoints there are is decided by who calls: ``ingestion``, dagster-airbyte, Airbyte's SDK,
+and people who follow a link to a job. Parameters of these endpoints are all understood, whoever
+sends them: a filter that is ignored would answer with the wrong objects.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from devstack.airbyte.faults import FaultMiddleware, Switchboard
 from devstack.airbyte.internal_api import internal_router
 from devstack.airbyte.jobs import JobRunner
 from devstack.airbyte.pages import page
-from devstack.airbyte.registry import Connector, Registry
+from devstack.airbyte.registry import Registry
 from devstack.airbyte.store import Store, StoredJob
 from devstack.airbyte.timeline import timeline_router
 
@@ -57,7 +57,7 @@ def create_app(
     app.include_router(timeline_router(store, runner))
     closed = [Depends(gate.admit)]
     for router in (
-        _workspace_router(store, registry),
+        _workspace_router(store),
         actors.actor_router("source", store, registry, runner),
         actors.actor_router("destination", store, registry, runner),
         connection_router(store, registry, runner),
@@ -131,7 +131,7 @@ async def _token_request(request: Request) -> TokenRequest:
         raise unprocessable("client_id and client_secret are needed") from None
 
 
-def _workspace_router(store: Store, registry: Registry) -> APIRouter:
+def _workspace_router(store: Store) -> APIRouter:
     router = APIRouter(tags=["Workspaces"])
 
     @router.get("/workspaces", response_model=models.Workspaces, response_model_exclude_none=True)
@@ -150,56 +150,16 @@ def _workspace_router(store: Store, registry: Registry) -> APIRouter:
 
     @router.get("/workspaces/{workspaceId}", response_model=models.Workspace)
     def workspace(workspaceId: UUID) -> models.Workspace:
-        one = _workspace(workspaceId)
-        return models.Workspace(workspaceId=one.id, name=one.name)
-
-    @router.get(
-        "/workspaces/{workspaceId}/definitions/{kind}",
-        response_model=models.Definitions,
-        response_model_exclude_none=True,
-    )
-    def definitions(
-        workspaceId: UUID, kind: Literal["sources", "destinations"]
-    ) -> models.Definitions:
-        _workspace(workspaceId)
-        return models.Definitions(
-            data=[_definition(one) for one in registry.of_kind(kind.removesuffix("s"))]
-        )
-
-    @router.get(
-        "/workspaces/{workspaceId}/definitions/{kind}/{definitionId}",
-        response_model=models.Definition,
-        response_model_exclude_none=True,
-    )
-    def definition(
-        workspaceId: UUID, kind: Literal["sources", "destinations"], definitionId: UUID
-    ) -> models.Definition:
-        _workspace(workspaceId)
-        connector = registry.find(kind.removesuffix("s"), id=definitionId)
-        if connector is None:
-            raise not_found("definition", definitionId)
-        return _definition(connector)
-
-    def _workspace(id: UUID) -> Any:
         for one in store.workspaces():
-            if one.id == id:
-                return one
-        raise not_found("workspace", id)
+            if one.id == workspaceId:
+                return models.Workspace(workspaceId=one.id, name=one.name)
+        raise not_found("workspace", workspaceId)
 
     return router
 
 
-def _definition(connector: Connector) -> models.Definition:
-    return models.Definition(
-        id=connector.definitionId,
-        name=connector.name,
-        dockerRepository=connector.dockerRepository,
-        dockerImageTag=connector.dockerImageTag,
-        documentationUrl=connector.documentationUrl,
-    )
-
-
 def _stream_router(store: Store, registry: Registry) -> APIRouter:
+    """What a source offers: for people and for Airbyte's SDK, before they make a connection."""
     router = APIRouter(tags=["Streams"])
 
     @router.get(

@@ -1,4 +1,4 @@
-# ruff: noqa: N815, A002 - fields have the names of Airbyte's API
+# ruff: noqa: N815 - fields have the names of Airbyte's API
 """The part of Airbyte's internal API, ``/api/v1``, that clients still lean on.
 
 dagster-airbyte asks it for a connection's catalog. It is also the only place where Airbyte tells
@@ -33,19 +33,7 @@ class JobIdBody(BaseModel):
     id: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 
 
-class SourceDefinitionBody(BaseModel):
-    sourceDefinitionId: UUID
-    workspaceId: UUID | None = None
-
-
-class DestinationDefinitionBody(BaseModel):
-    destinationDefinitionId: UUID
-    workspaceId: UUID | None = None
-
-
-def internal_router(  # noqa: C901 - a list of small functions, not one with branches
-    store: Store, registry: Registry, runner: JobRunner
-) -> APIRouter:
+def internal_router(store: Store, registry: Registry, runner: JobRunner) -> APIRouter:
     """Routes relative to ``/api/v1``."""
     router = APIRouter(tags=["internal"])
 
@@ -76,38 +64,12 @@ def internal_router(  # noqa: C901 - a list of small functions, not one with bra
         return answer
 
     @router.post("/jobs/get")
-    def job_with_logs(body: JobIdBody) -> dict[str, Any]:
-        answer = job(body)
-        lines = runner.log_lines(body.id)
-        answer["attempts"][0] |= {"logType": "formatted", "logs": {"logLines": lines}}
-        return answer
-
-    @router.post("/jobs/get_without_logs")
     def job(body: JobIdBody) -> dict[str, Any]:
         one = store.job(body.id)
         if one is None:
             raise not_found("job", body.id)
-        return {"job": _job(one), "attempts": [{"attempt": _attempt(one)}]}
-
-    @router.post("/source_definition_specifications/get")
-    def source_specification(body: SourceDefinitionBody) -> dict[str, Any]:
-        return _specification("source", body.sourceDefinitionId)
-
-    @router.post("/destination_definition_specifications/get")
-    def destination_specification(body: DestinationDefinitionBody) -> dict[str, Any]:
-        return _specification("destination", body.destinationDefinitionId)
-
-    def _specification(kind: str, id: UUID) -> dict[str, Any]:
-        connector = registry.find(kind, id=id)
-        if connector is None:
-            raise not_found("definition", id)
-        answer = {
-            f"{kind}DefinitionId": str(id),
-            "connectionSpecification": connector.specification,
-        }
-        if connector.documentationUrl is not None:
-            answer["documentationUrl"] = connector.documentationUrl
-        return answer
+        logs = {"logType": "formatted", "logs": {"logLines": runner.log_lines(one.id)}}
+        return {"job": _job(one), "attempts": [{"attempt": _attempt(one), **logs}]}
 
     return router
 

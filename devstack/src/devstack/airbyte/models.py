@@ -50,14 +50,6 @@ class Workspace(BaseModel):
     notifications: dict[str, Any] = {}
 
 
-class Definition(BaseModel):
-    id: UUID
-    name: str
-    dockerRepository: str
-    dockerImageTag: str
-    documentationUrl: str | None = None
-
-
 class ActorCreate(BaseModel):
     """A new source or destination: its type stands in the configuration, or its definition id."""
 
@@ -196,12 +188,6 @@ class Workspaces(BaseModel):
     previous: str | None = None
     next: str | None = None
     data: list[Workspace]
-
-
-class Definitions(BaseModel):
-    previous: str | None = None
-    next: str | None = None
-    data: list[Definition]
 
 
 class Sources(BaseModel):

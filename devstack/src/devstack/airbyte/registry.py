@@ -28,6 +28,8 @@ class Connector(BaseModel):
 
     ``type`` is the word that configurations carry as ``sourceType`` or ``destinationType``.
     A source's ``command`` speaks the Airbyte protocol; the destination is built in and has none.
+    ``dockerRepository`` and ``dockerImageTag`` say of which connector, in which version, the files
+    ``spec`` and ``catalog`` are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
@@ -38,7 +40,6 @@ class Connector(BaseModel):
     definitionId: UUID
     dockerRepository: str
     dockerImageTag: str
-    documentationUrl: str | None = None
     command: list[str] = []
     spec: Path
     catalog: Path | None = None
