@@ -13,16 +13,16 @@ from devstack.airbyte import models
 from devstack.airbyte.errors import not_found, unprocessable
 from devstack.airbyte.jobs import JobRunner
 from devstack.airbyte.pages import page
-from devstack.airbyte.registry import Connector, Registry
+from devstack.airbyte.registry import Connector, Kind, Registry
 from devstack.airbyte.store import Actor, Store
 
-_MODELS: dict[str, tuple[Any, Any]] = {
+_MODELS: dict[Kind, tuple[Any, Any]] = {
     "source": (models.Source, models.Sources),
     "destination": (models.Destination, models.Destinations),
 }
 
 
-def actor_router(kind: str, store: Store, registry: Registry, runner: JobRunner) -> APIRouter:
+def actor_router(kind: Kind, store: Store, registry: Registry, runner: JobRunner) -> APIRouter:
     """Routes under ``/sources`` or ``/destinations``."""
     service = _Actors(kind, store, registry, runner)
     one, many = _MODELS[kind]
@@ -68,7 +68,7 @@ def actor_router(kind: str, store: Store, registry: Registry, runner: JobRunner)
 class _Actors:
     """What the routes of one kind do."""
 
-    def __init__(self, kind: str, store: Store, registry: Registry, runner: JobRunner) -> None:
+    def __init__(self, kind: Kind, store: Store, registry: Registry, runner: JobRunner) -> None:
         self._kind = kind
         self._type_field = f"{kind}Type"
         self._store = store

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from devstack.airbyte.errors import unprocessable
-from devstack.airbyte.models import StreamConfiguration, StreamProperties
+from devstack.airbyte.models import StreamConfiguration, StreamProperties, SyncMode
 from devstack.airbyte.registry import Connector
 
 # What the destination can do, by the name the public API gives it: how the source is read, and
 # how the destination writes.
-SYNC_MODES = {
+SYNC_MODES: dict[SyncMode, tuple[str, str]] = {
     "full_refresh_overwrite": ("full_refresh", "overwrite"),
     "full_refresh_overwrite_deduped": ("full_refresh", "overwrite_dedup"),
     "full_refresh_append": ("full_refresh", "append"),
@@ -114,7 +114,7 @@ def _known(stream: Mapping[str, Any], name: str, path: list[str]) -> None:
         raise unprocessable(f"stream {name!r} has no top-level field {'.'.join(path)!r}")
 
 
-def _modes_of(stream: Mapping[str, Any]) -> list[str]:
+def _modes_of(stream: Mapping[str, Any]) -> list[SyncMode]:
     supported = stream.get("supported_sync_modes") or ["full_refresh"]
     return [mode for mode, (reads, _) in SYNC_MODES.items() if reads in supported]
 

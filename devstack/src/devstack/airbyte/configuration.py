@@ -137,7 +137,9 @@ def _explain(error: ValidationError) -> str:
         f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path
     )
     if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
+        required: Any = error.validator_value
+        given: Any = error.instance
+        missing = [name for name in required if name not in given]
         return f"{where}: required property missing: {', '.join(missing)}"
     if error.validator in ("type", "enum", "const", "pattern", "minimum", "maximum", "minItems"):
         return f"{where}: must have {error.validator} {error.validator_value}"

@@ -26,7 +26,7 @@ from devstack.airbyte import catalog
 from devstack.airbyte.configuration import secrets_of
 from devstack.airbyte.errors import conflict, not_found, unprocessable
 from devstack.airbyte.faults import Switchboard
-from devstack.airbyte.registry import Connector, Registry
+from devstack.airbyte.registry import Connector, Kind, Registry
 from devstack.airbyte.store import Actor, Store, StoredConnection, StoredJob
 
 _log = logging.getLogger(__name__)
@@ -184,7 +184,7 @@ class JobRunner:
             "fault": self._switchboard.job_fault(),
         }
 
-    def _actor(self, kind: str, actor_id: UUID) -> tuple[Actor, Connector]:
+    def _actor(self, kind: Kind, actor_id: UUID) -> tuple[Actor, Connector]:
         actor = self._store.actor(kind, actor_id)
         if actor is None:
             raise not_found(kind, actor_id)

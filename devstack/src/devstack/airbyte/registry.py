@@ -21,6 +21,7 @@ from devstack.errors import DevstackError
 # The package lies in devstack/src/devstack/airbyte; the connectors in devstack/connectors.
 CONNECTORS = Path(__file__).resolve().parents[3] / "connectors"
 _BUILT_IN = Path(__file__).with_name("connectors.json")
+Kind = Literal["source", "destination"]
 
 
 class Connector(BaseModel):
@@ -34,7 +35,7 @@ class Connector(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
 
-    kind: Literal["source", "destination"]
+    kind: Kind
     type: str
     name: str
     definitionId: UUID
@@ -77,11 +78,11 @@ class Registry:
         self._by_type = {(one.kind, one.type): one for one in connectors}
         self._by_id = {(one.kind, one.definitionId): one for one in connectors}
 
-    def of_kind(self, kind: str) -> list[Connector]:
+    def of_kind(self, kind: Kind) -> list[Connector]:
         return [one for one in self._by_type.values() if one.kind == kind]
 
     def find(
-        self, kind: str, *, type: str | None = None, id: UUID | None = None
+        self, kind: Kind, *, type: str | None = None, id: UUID | None = None
     ) -> Connector | None:
         """The connector of this type or, failing that, of this definition id."""
         if type is not None:

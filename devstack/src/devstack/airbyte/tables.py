@@ -216,6 +216,6 @@ def _names(names: Sequence[str]) -> sql.Composed:
 
 def _declarations(columns: dict[str, str]) -> sql.Composed:
     return sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))  # type: ignore[arg-type]
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind))
         for name, kind in columns.items()
     )
