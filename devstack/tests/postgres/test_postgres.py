@@ -327,17 +327,6 @@ class TestAsRoot:
 
         assert postmaster(home).uids().real == 12345
 
-    @pytest.fixture
-    def as_user(self) -> list[str]:
-        """The start of a command line that runs the rest as an ordinary user.
-
-        In a namespace, since the interpreter may be below root's home, which no other user enters.
-        """
-        prefix = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
-        if subprocess.run([*prefix, "true"], check=False).returncode != 0:
-            pytest.skip("this kernel does not let us make user namespaces")
-        return prefix
-
     def test_started_by_an_ordinary_user(self, as_user: list[str], new_home: Path) -> None:
         command = [*as_user, DEVSTACK, "serve", "postgres", "--with-parent", "--data", new_home]
         with subprocess.Popen(

@@ -21,6 +21,8 @@ class Checkout:
         postgres, github, embedded = free_ports(3)
         self.ports = {"postgres": postgres, "github": github, "airbyte": embedded}
         self.variables = {f"DEVSTACK_{name.upper()}_PORT": str(p) for name, p in self.ports.items()}
+        # The start of a command line that runs the rest as somebody else.
+        self.prefix: list[str] = []
         if not airbyte:
             self.variables["AIRBYTE_URL"] = "http://airbyte.invalid"
 
@@ -35,7 +37,7 @@ class Checkout:
         else:
             command += ["--root", str(self.root)]
         return subprocess.Popen(
-            command,
+            [*self.prefix, *command],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 
@@ -56,6 +57,17 @@ class TestRun:
 
         assert "no-such-command: No such file or directory" in said
         assert checkout.listening() == []
+
+    def test_a_command_that_does_not_exist_when_path_has_a_closed_folder(
+        self, checkout: Checkout, as_user: list[str]
+    ) -> None:
+        closed = checkout.root / "closed"
+        closed.mkdir(mode=0)
+        checkout.prefix = as_user
+        checkout.variables["PATH"] = f"{closed}{os.pathsep}{os.environ['PATH']}"
+        said = checkout.run("run", "--", "no-such-command", code=1)
+
+        assert "no-such-command: No such file or directory" in said
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_a_signal_stops_the_command_first_then_the_stack(

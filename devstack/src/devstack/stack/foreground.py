@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import FrameType
 
 import psutil
@@ -39,14 +41,32 @@ def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
     :returns: the command's exit code; 128 and the signal's number when a signal ended it.
     :raises DevstackError: when the stack or the command does not start, or a service ends.
     """
+    # Before anything starts: a mistyped name is to be told at once.
+    program = _find(command[0], stack.environment.settings())
     adopt_orphans()
     orders = _Orders()
     started = stack.up()
     orders.collect()
     try:
-        return _Run(stack, command, orders).to_the_end()
+        return _Run(stack, program, command, orders).to_the_end()
     finally:
         stack.stop(started)
+
+
+def _find(name: str, settings: Mapping[str, str]) -> str:
+    """Return the program that a name stands for: as it is with a slash in it, else from PATH.
+
+    The system's own search fails with "Permission denied" when a folder on PATH may not be
+    searched and no other has the program.
+
+    :raises DevstackError: when no folder on PATH has it.
+    """
+    if os.sep in name:
+        return name
+    program = shutil.which(name, path=settings.get("PATH", os.defpath))
+    if program is None:
+        raise DevstackError(f"{name}: {os.strerror(errno.ENOENT)}")
+    return program
 
 
 class _Orders:
@@ -83,12 +103,13 @@ class _Orders:
 class _Run:
     """One run of the command."""
 
-    def __init__(self, stack: Stack, command: Sequence[str], orders: _Orders) -> None:
+    def __init__(self, stack: Stack, program: str, command: Sequence[str], orders: _Orders) -> None:
         self._stack = stack
         self._orders = orders
         try:
             self._process = subprocess.Popen(
                 command,
+                executable=program,
                 env=stack.environment.settings(),
                 # A group of its own: the terminal's interrupt reaches us alone, and we pass it on.
                 start_new_session=True,
