@@ -37,7 +37,7 @@ reset:  ## stop the stack and delete its data, after asking
 	@$(DEVSTACK) reset
 
 test: setup  ## lint, types, each location's tests in its own environment, end-to-end tests
-	@.venv/bin/tox
+	@.venv/bin/tox run-parallel --parallel 2 --parallel-no-spinner
 
 check: setup  ## the gate: does a deploy break another team's lineage?
 	@.venv/bin/freshline check -w workspace.yaml
