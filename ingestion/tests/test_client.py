@@ -107,7 +107,7 @@ FAULTS = [
     ("401", {"kind": "error", "status": 401}, "refused the credentials", 2, 2),
     ("403", {"kind": "error", "status": 403}, "may not do this", 1, 1),
     ("404", {"kind": "error", "status": 404}, "no public API there: check AIRBYTE_URL", 1, 1),
-    ("409", {"kind": "error", "status": 409}, "busy with that very thing", 1, 1),
+    ("409", {"kind": "error", "status": 409}, "busy with the same object", 1, 1),
     ("422", {"kind": "error", "status": 422}, "correct the declaration", 1, 1),
     ("429", {"kind": "rate_limit", "seconds": 3}, "fewer requests", 5, 5),
     ("500", {"kind": "error", "status": 500}, "Airbyte is in trouble", 5, 1),
@@ -115,7 +115,7 @@ FAULTS = [
     ("503", {"kind": "error", "status": 503}, "Airbyte is in trouble", 5, 1),
     ("504", {"kind": "error", "status": 504}, "Airbyte is in trouble", 5, 1),
     ("HTML", {"kind": "html", "status": 200}, "a login page", 1, 1),
-    ("dropped", {"kind": "drop"}, "broke the connection off", 5, 1),
+    ("dropped", {"kind": "drop"}, "broke off the connection", 5, 1),
     ("slow", {"kind": "slow", "seconds": 1.0}, "did not answer in time", 5, 1),
 ]
 

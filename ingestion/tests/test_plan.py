@@ -139,7 +139,7 @@ class TestUpdate:
         source = applied.connection.source.model_copy(update={"name": "github-2"})
         applied.declare(source=source)
 
-        with pytest.raises(PlanError, match="keeps its source and destination for life"):
+        with pytest.raises(PlanError, match="cannot change its source or destination"):
             applied.plan()
 
     def test_another_type_of_source_is_refused(self, applied):

@@ -207,7 +207,7 @@ class TestFaults:
     def test_a_job_that_vanishes_is_reported(self, sync, fake):
         fake.fail("GET", "/jobs/1", times=99, status=404)
 
-        with pytest.raises(SyncError, match="lost sight of Airbyte job 1"):
+        with pytest.raises(SyncError, match="cannot follow Airbyte job 1 any more"):
             sync()
 
     def test_an_inactive_connection_is_named(self, sync, fake):
@@ -222,7 +222,7 @@ class TestFaults:
             ({"status": 422, "body": REFUSAL}, "the connector GitHub is not installed"),
             ({"status": 422, "body": b"{}"}, "it answered 422 and gave no reason"),
             ({"status": 502, "body": b"<html>", "content_type": "text/html"}, "a proxy in between"),
-            ({"drop": True}, "it broke the connection off, and runs none"),
+            ({"drop": True}, "it broke off the connection, and no job runs"),
         ],
     )
     def test_a_refusal_to_start_is_told_in_airbytes_words(self, sync, fake, how, reason):

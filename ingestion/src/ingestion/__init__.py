@@ -9,7 +9,7 @@
 `airbyte`            Airbyte as code, and one sync: a package with its own map
 `cli`                the program `ingestion`: check, apply, destroy, record
 `settings`           where Airbyte and the warehouse are
-`errors`             the errors that people are to see
+`errors`             the errors that are written for people
 `specs`, `catalogs`  what the connectors say about themselves, recorded
 ===================  =============================================================
 """

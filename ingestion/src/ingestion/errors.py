@@ -1,4 +1,4 @@
-"""The errors that people are to see: what is wrong, and what to do about it, in one line.
+"""The errors that are written for people: what is wrong and what to do, in one line.
 
 ::
 

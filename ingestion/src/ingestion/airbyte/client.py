@@ -137,7 +137,7 @@ class AirbyteApi:
             if not following or not entries:
                 return
             offset = parse_qs(urlsplit(following).query).get("offset", ["0"])[0]
-            # A server that names no offset in `next` still means the page after this one.
+            # A `next` without an offset is the page after this one.
             params["offset"] = max(int(offset), params["offset"] + len(entries))
 
     def named(self, kind: Kind, name: str) -> list[dict[str, Any]]:
@@ -231,7 +231,7 @@ class AirbyteApi:
         used = self._bearer() if self._settings.client_id else None
         response = self._answer(request, token=used)
         if response.status_code == 401 and used:
-            # Tokens live for minutes (three on Airbyte Cloud): ask for another one, once.
+            # Tokens expire after minutes (three on Airbyte Cloud): ask for another one, once.
             self._token = None
             response = self._answer(request, token=self._bearer())
         self._raise_for_status(request, response)
@@ -280,7 +280,7 @@ class AirbyteApi:
             what = (
                 "did not answer in time"
                 if isinstance(fault, httpx.TimeoutException)
-                else (f"broke the connection off ({reason(fault)})")
+                else (f"broke off the connection ({reason(fault)})")
             )
             error = AirbyteError(
                 f"Airbyte {what}: {request.method} {self._url(request.path)}; run the command "
@@ -294,8 +294,8 @@ class AirbyteApi:
         if status < 300:
             return
         pause = retry_after(response)
-        # Turned away at the door: not carried out, whatever it was. A 503 that names no time may
-        # as well come from a proxy that lost the answer.
+        # Refused before anything was carried out. A 503 without Retry-After does not say so: it may
+        # come from a proxy that lost the answer.
         refused = status == 429 or (status == 503 and pause is not None)
         said = self._said(response)
         error = AirbyteError(
@@ -328,7 +328,8 @@ class AirbyteApi:
 
     def _said(self, response: httpx.Response) -> str:
         """Return what Airbyte itself said about a fault, on one line, with no secret in it."""
-        # A server may repeat the header in its answer; with a password it is not in the clear.
+        # A server may repeat the header in its answer. Basic auth encodes the password, so that
+        # hiding the password alone would not be enough.
         self._redact.hide(response.request.headers.get("authorization", "").rpartition(" ")[2])
         try:
             body = response.json()

@@ -16,7 +16,7 @@ ADVICE: Final = {
     400: "Airbyte refused the request: correct the declaration in connections.py",
     403: "these credentials may not do this: give the application the editor's role",
     404: "it is not in Airbyte (any more): run the command again to see what is left",
-    409: "Airbyte is busy with that very thing: try again when it is done",
+    409: "Airbyte is busy with the same object: try again when it is done",
     422: "Airbyte refused the request: correct the declaration in connections.py",
     429: "Airbyte asks for fewer requests: try again later",
 }
@@ -41,7 +41,7 @@ def advice(status: int, path: str, credentials: str) -> str:
         return "no public API there: check AIRBYTE_URL (host only, without /api/public/v1)"
     if status >= 500:
         return "Airbyte is in trouble: try again, and look at its server's log if it stays so"
-    return ADVICE.get(status, "Airbyte answered what nobody expects: check AIRBYTE_URL")
+    return ADVICE.get(status, "Airbyte gave an unexpected answer: check AIRBYTE_URL")
 
 
 def reason(fault: Exception) -> str:

@@ -201,7 +201,7 @@ def plan_connection(
         if actual[f"{kind}Id"] != id_:
             raise PlanError(
                 f"connection {connection.name!r} has another {kind} in Airbyte than {declared!r}, "
-                "and a connection keeps its source and destination for life: give the new one "
+                "and a connection cannot change its source or destination: give the new one "
                 "another name in connections.py, or put the old one back"
             )
     changes: list[Change] = []

@@ -208,7 +208,9 @@ class _Follower:
                 return self._client.get_job_details(job_id)
             except AirbyteError as error:
                 if error.status in (401, 403, 404):
-                    raise SyncError(f"lost sight of Airbyte job {job_id}: {error}") from None
+                    raise SyncError(
+                        f"cannot follow Airbyte job {job_id} any more: {error}"
+                    ) from None
                 if time.monotonic() > deadline:
                     raise SyncError(
                         f"gave up following Airbyte job {job_id}, which may still be running "
@@ -250,7 +252,7 @@ class _Follower:
 def _refusal(error: AirbyteError) -> str:
     """Return why Airbyte did not start a sync, in its own words."""
     if error.status is None:
-        return "it broke the connection off, and runs none"
+        return "it broke off the connection, and no job runs"
     return error.said or f"it answered {error.status} and gave no reason"
 
 
