@@ -1,21 +1,17 @@
-"""What can be declared, and which settings it needs."""
+"""What can be declared, and what is refused."""
 
 from __future__ import annotations
 
 import pytest
-from ingestion.airbyte.configuration import resolve
 from ingestion.airbyte.declaration import (
     Connection,
-    Env,
-    Secret,
     Source,
     Stream,
     check_connections,
 )
 from ingestion.airbyte.record import stream_schema
 from ingestion.connections import fetch_stargazer
-from ingestion.errors import DeclarationError, SettingsError
-from ingestion.settings import AirbyteSettings
+from ingestion.errors import DeclarationError
 from pydantic import ValidationError
 
 
@@ -79,103 +75,3 @@ class TestConnection:
             stream_schema("source-github", "issues")
         with pytest.raises(DeclarationError, match=r"no catalog of source-faker.*ingestion record"):
             stream_schema("source-faker", "users")
-
-
-class TestConfiguration:
-    def test_values_are_looked_up_in_the_environment(self):
-        source = Source(
-            name="s",
-            type="unheard-of",
-            configuration={
-                "text": Env("TEXT"),
-                "number": Env("NUMBER", type="integer"),
-                "default": Env("UNSET", default="d"),
-                "list": [Env("TEXT"), Secret("TOKEN")],
-                "plain": 5,
-            },
-        )
-        found = resolve(source, {"TEXT": "t", "NUMBER": "7", "TOKEN": "secret-token"})
-
-        assert {
-            "text": "t",
-            "number": 7,
-            "default": "d",
-            "list": ["t", "secret-token"],
-            "plain": 5,
-        } == found.values
-        assert {"list.1": "secret-token"} == found.secrets
-        assert "secret-token" not in repr(found)
-
-
-class TestSettings:
-    @pytest.mark.parametrize(
-        ("url", "public", "internal", "development"),
-        [
-            (
-                "http://127.0.0.1:18000",
-                "http://127.0.0.1:18000/api/public/v1",
-                "http://127.0.0.1:18000/api/v1",
-                True,
-            ),
-            (
-                "http://localhost:8000/",
-                "http://localhost:8000/api/public/v1",
-                "http://localhost:8000/api/v1",
-                True,
-            ),
-            (
-                "https://airbyte.example.com",
-                "https://airbyte.example.com/api/public/v1",
-                "https://airbyte.example.com/api/v1",
-                False,
-            ),
-            (
-                "https://api.airbyte.com",
-                "https://api.airbyte.com/v1",
-                "https://cloud.airbyte.com/api/v1",
-                False,
-            ),
-            (
-                "https://api.airbyte.com/v1",
-                "https://api.airbyte.com/v1",
-                "https://cloud.airbyte.com/api/v1",
-                False,
-            ),
-        ],
-    )
-    def test_addresses_follow_from_the_kind_of_airbyte(self, url, public, internal, development):
-        settings = AirbyteSettings.from_environment({"AIRBYTE_URL": url})
-
-        assert (public, internal, development) == (
-            settings.public_url,
-            settings.internal_url,
-            settings.development,
-        )
-
-    @pytest.mark.parametrize(
-        ("env", "message"),
-        [
-            ({}, "AIRBYTE_URL is not set"),
-            ({"AIRBYTE_USERNAME": "a"}, "AIRBYTE_USERNAME and AIRBYTE_PASSWORD"),
-            ({"AIRBYTE_CLIENT_ID": "a"}, "AIRBYTE_CLIENT_ID and AIRBYTE_CLIENT_SECRET"),
-            (
-                {
-                    "AIRBYTE_CLIENT_ID": "a",
-                    "AIRBYTE_CLIENT_SECRET": "b",
-                    "AIRBYTE_USERNAME": "c",
-                    "AIRBYTE_PASSWORD": "d",
-                },
-                "not both",
-            ),
-        ],
-    )
-    def test_errors_name_the_variable(self, env, message):
-        url = {"AIRBYTE_URL": "http://127.0.0.1:1"} if env else {}
-
-        with pytest.raises(SettingsError, match=message):
-            AirbyteSettings.from_environment({**url, **env})
-
-    def test_repr_shows_no_secret(self):
-        settings = AirbyteSettings(url="http://x", client_secret="hidden-1", password="hidden-2")
-
-        assert "hidden" not in repr(settings)
