@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import psycopg
+from devstack.processes import wait_for_end
 from devstack_fixtures import DEVSTACK, Database, PostgresServer
-from helpers import until
 
 TESTING = DEVSTACK / "testing"
 
@@ -82,13 +82,13 @@ class TestLauncher:
 
     def test_a_kill_stops_them(self, tmp_path: Path) -> None:
         process, pid = self.begin(tmp_path)
-        postmaster = psutil.Process(pid).children()
+        server = psutil.Process(pid)
+        postmaster = server.children()
         process.kill()
         process.communicate()
 
         assert len(postmaster) == 1
-        until(lambda: not psutil.pid_exists(pid))
-        until(lambda: not postmaster[0].is_running())
+        assert wait_for_end([server, *postmaster], 90) == []
 
     def test_without_devstack_it_says_what_to_do(self, tmp_path: Path) -> None:
         shutil.copytree(TESTING, tmp_path / "devstack" / "testing")

@@ -12,6 +12,7 @@ Where things are:
 ``http_server``     serving an HTTP application on loopback
 ``serving``         what every server does: announce itself, wait, stop
 ``ports``           loopback ports: a free one, or a clear message about a busy one
+``processes``       processes of which we may not be the parent, and how to end them
 ``files``           files that hold secrets
 ``kernel``          two things that only Linux offers
 ``errors``          the one exception that a user sees as a message

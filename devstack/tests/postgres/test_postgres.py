@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from devstack.processes import wait_for_end
 from devstack_fixtures import Launcher, PostgresServer
 from helpers import DEVSTACK, mentioning, until
 
@@ -182,7 +183,7 @@ class TestStopping:
                 process.kill()
             except psutil.NoSuchProcess:
                 continue
-        psutil.wait_procs(family, timeout=30)
+        assert wait_for_end(family, 30) == []
         second = serve(data=home)
 
         assert second.execute("select answer from kept") == "42\n"

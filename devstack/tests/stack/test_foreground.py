@@ -9,6 +9,7 @@ import sys
 import psutil
 import pytest
 from checkout import Checkout
+from devstack.processes import wait_for_end
 from helpers import mentioning, until
 
 
@@ -114,11 +115,11 @@ class TestRun:
 
     def test_killed_itself_it_takes_everything_along(self, checkout: Checkout) -> None:
         running = Running(checkout, f"READY; exec sleep 600 # {checkout.root}")
-        services = [checkout.pid(name) for name in ("postgres", "github")]
+        services = [psutil.Process(checkout.pid(name)) for name in ("postgres", "github")]
         running.process.kill()
         running.process.communicate()
-        until(lambda: not any(psutil.pid_exists(pid) for pid in services))
 
+        assert wait_for_end(services, 60) == []
         until(lambda: mentioning(str(checkout.root)) == [])
         assert checkout.listening() == []
 

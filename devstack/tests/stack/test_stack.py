@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from checkout import Checkout
 from devstack.airbyte.store import Store
+from devstack.processes import wait_for_end
 from devstack_fixtures import Database
-from helpers import mentioning, until
+from helpers import mentioning
 
 STARS = "repository,user_id,login,starred_at\n"
 
@@ -78,7 +79,7 @@ class TestUp:
             for process in family:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(family, timeout=30)
+            assert wait_for_end(family, 30) == []
         killed = checkout.states()
         checkout.run("up")
 
@@ -308,8 +309,9 @@ class TestDown:
         checkout.run("up")
         record = checkout.root / ".local/run/github.json"
         content = json.loads(record.read_text())
-        psutil.Process(content["pid"]).terminate()
-        until(lambda: not psutil.pid_exists(content["pid"]))
+        github = psutil.Process(content["pid"])
+        github.terminate()
+        assert wait_for_end([github], 60) == []
         with subprocess.Popen(["sleep", "600"]) as foreign:
             record.write_text(json.dumps({**content, "pid": foreign.pid}))
             checkout.run("down")

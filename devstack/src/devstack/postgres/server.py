@@ -9,6 +9,7 @@ superuser, readable by the owner alone), ``postgres.log`` and ``lock`` (held whi
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib.util
 import secrets
@@ -29,6 +30,7 @@ from devstack.files import write_private
 from devstack.kernel import die_with_parent
 from devstack.ports import LOOPBACK, busy_port_message, claim_port
 from devstack.postgres.accounts import choose_account
+from devstack.processes import wait_for_end
 
 SUPERUSER = "postgres"
 START_SECONDS = 60.0
@@ -129,7 +131,10 @@ class PostgresServer:
     def stop(self) -> None:
         """Stop Postgres and let go of the directory. Safe to call twice."""
         if self._process is not None:
-            _stop_postmaster(self._process, immediate=self._throwaway)
+            if self._process.poll() is None:
+                postmaster = psutil.Process(self._process.pid)
+                _stop_postmaster(postmaster, immediate=self._throwaway)
+                self._process.wait()
             self._process = None
         if self._lock is not None:
             if self._throwaway:
@@ -330,18 +335,14 @@ def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
     return process if str(cluster) in arguments else None
 
 
-def _stop_postmaster(process: psutil.Process | subprocess.Popen[bytes], *, immediate: bool) -> None:
+def _stop_postmaster(process: psutil.Process, *, immediate: bool) -> None:
     """Ask politely, then less so; each signal is one of Postgres' own shutdown modes."""
     modes = [(signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
     for number, seconds in modes[1:] if immediate else modes:
-        try:
+        with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-            process.wait(seconds)
-        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
-            continue
-        except psutil.NoSuchProcess:
-            pass
-        return
+        if not wait_for_end([process], seconds):
+            return
 
 
 def _text_from(path: Path, offset: int) -> str:

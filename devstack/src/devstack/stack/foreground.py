@@ -19,7 +19,7 @@ import psutil
 
 from devstack.errors import DevstackError
 from devstack.kernel import adopt_orphans, die_with_parent
-from devstack.stack.processes import descendants, end_all
+from devstack.processes import descendants, end_all
 from devstack.stack.stack import Stack
 
 # How long a command may take to stop once told: runs under way are brought to an end first.

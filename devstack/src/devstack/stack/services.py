@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from devstack.errors import DevstackError
-from devstack.stack.processes import Record, end_tree, read_record, spawn, start_of, write_record
+from devstack.processes import end_tree
+from devstack.stack.records import Record, read_record, spawn, start_of, write_record
 
 START_SECONDS = 120.0
 STOP_SECONDS = 45.0

@@ -1,17 +1,16 @@
 """Background processes: remembered across commands, and never mistaken for another program's.
 
-A process id alone is not proof: ids are used again. A record therefore holds the moment the process
-started as well, and a process is ours only if both agree.
+A process id alone is not proof: ids are used again. A record therefore holds the time at which the
+process started as well, and a process is ours only if both agree.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import psutil
 
 from devstack.files import write_private
+from devstack.processes import is_running
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,9 @@ class Record:
         """The process, if it is still the one that was recorded."""
         try:
             process = psutil.Process(self.pid)
-            if start_of(self.pid) == self.started and process.status() != psutil.STATUS_ZOMBIE:
-                return process
         except psutil.Error:
-            pass
-        return None
+            return None
+        return process if start_of(self.pid) == self.started and is_running(process) else None
 
 
 def start_of(pid: int) -> str:
@@ -71,43 +69,6 @@ def read_record(path: Path) -> Record | None:
 def write_record(path: Path, record: Record) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, json.dumps(asdict(record)) + "\n")
-
-
-def descendants(pid: int) -> list[psutil.Process]:
-    """A process' children and theirs, as far as they can be seen now."""
-    try:
-        return list(psutil.Process(pid).children(recursive=True))
-    except psutil.Error:
-        return []
-
-
-def end_tree(process: psutil.Process, *, grace_seconds: float) -> None:
-    """Ask a process to stop, wait, then kill it and whatever it left behind."""
-    family = descendants(process.pid)
-    _signal([process], signal.SIGTERM)
-    _, alive = psutil.wait_procs([process], timeout=grace_seconds)
-    family = [*alive, *(descendants(process.pid) or []), *family]
-    end_all(family, grace_seconds=1.0)
-
-
-def end_all(processes: Iterable[psutil.Process], *, grace_seconds: float) -> None:
-    """Ask processes to stop, wait, then kill those that have not."""
-    alive = [process for process in dict.fromkeys(processes) if process.is_running()]
-    if not alive:
-        return
-    _signal(alive, signal.SIGTERM)
-    _, alive = psutil.wait_procs(alive, timeout=grace_seconds)
-    _signal(alive, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=10)
-
-
-def _signal(processes: Iterable[psutil.Process], number: int) -> None:
-    for process in processes:
-        try:
-            # psutil checks that the id still belongs to the process it stood for.
-            process.send_signal(number)
-        except psutil.Error:
-            continue
 
 
 def spawn(
