@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ T = TypeVar("T")
 DEVSTACK = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "devstack"
 
 
-def until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
+def until(condition: Callable[[], T], *, seconds: float = 90.0) -> T:
     """What the condition returned once it was true; fails when it is not within the time."""
     deadline = time.monotonic() + seconds
     while True:
@@ -24,7 +25,7 @@ def until(condition: Callable[[], T], *, seconds: float = 60.0) -> T:
         if value:
             return value
         assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.05)
+        time.sleep(0.02)
 
 
 class InProcess(httpx.BaseTransport):
@@ -43,16 +44,23 @@ class InProcess(httpx.BaseTransport):
         return httpx.Response(answer.status_code, headers=answer.headers, content=content)
 
 
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nothing listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+class ReservedPort:
+    """A loopback port for a server that a test starts, kept for it until ``release``.
+
+    Linux gives a port to two sockets when both say SO_REUSEADDR and one of them does not listen;
+    a program that asks for any free port, such as a test that runs at the same time, gets another.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind(("127.0.0.1", 0))
+        self.number: int = self._socket.getsockname()[1]
+        if sys.platform != "linux":
+            self.release()
+
+    def release(self) -> None:
+        self._socket.close()
 
 
 def mentioning(text: str) -> list[list[str]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import psycopg
+from helpers import until
 
 FAKE_ID = "11111111-2222-3333-4444-555555555555"
 FAKE_SPEC: dict[str, Any] = {
@@ -81,8 +80,6 @@ ODD: dict[str, Any] = {
     "supported_sync_modes": ["full_refresh"],
 }
 
-_T = TypeVar("_T")
-
 
 def register_fake(folder: Path, streams: list[dict[str, Any]] | None = None) -> Path:
     """Write a registry file with the fake connector; the server takes it as ``--connectors``."""
@@ -109,15 +106,6 @@ def register_fake(folder: Path, streams: list[dict[str, Any]] | None = None) -> 
         )
     )
     return registry
-
-
-def until(condition: Callable[[], _T], *, seconds: float = 90) -> _T:
-    """Poll until the condition gives something true, and return that."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"nothing within {seconds} s"
-        time.sleep(0.02)
-    return value
 
 
 class Airbyte(httpx.Client):

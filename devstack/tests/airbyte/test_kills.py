@@ -23,8 +23,10 @@ import psutil
 import psycopg
 import pytest
 from devstack.postgres.server import PostgresServer
+from devstack.processes import wait_for_end
 from fake_connector import event
-from helpers_airbyte import Airbyte, register_fake, until
+from helpers import until
+from helpers_airbyte import Airbyte, register_fake
 from test_real_connector import landed, source_of, write_stars
 
 STREAMS = [
@@ -67,7 +69,7 @@ class Stack:
         started = psutil.Process(self.program.pid).children(recursive=True)
         self.airbyte.close()
         self.program.kill()
-        until(lambda: not any(_is_alive(one) for one in started), seconds=10)
+        assert wait_for_end(started, seconds=10) == []
         self.start_airbyte()
 
     def kill_postgres(self) -> None:
@@ -95,13 +97,6 @@ class Stack:
         self.airbyte.close()
         self.program.stop()
         self._postgres.stop()
-
-
-def _is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from helpers_airbyte import EVENTS, Airbyte, register_fake, until
+from helpers import until
+from helpers_airbyte import EVENTS, Airbyte, register_fake
 
 DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from devstack.airbyte.columns import column_name
-from helpers_airbyte import Airbyte, until
+from helpers import until
+from helpers_airbyte import Airbyte
 
 ODD = {"name": "odd", "syncMode": "full_refresh_append"}
 DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}

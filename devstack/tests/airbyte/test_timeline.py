@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from helpers_airbyte import Airbyte, until
+from helpers import until
+from helpers_airbyte import Airbyte
 
 DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psycopg
 from dotenv import dotenv_values
-from helpers import DEVSTACK, free_ports, mentioning
+from helpers import DEVSTACK, ReservedPort, mentioning
 
 
 class Checkout:
@@ -18,8 +18,8 @@ class Checkout:
 
     def __init__(self, root: Path, *, airbyte: bool = False) -> None:
         self.root = root
-        postgres, github, embedded = free_ports(3)
-        self.ports = {"postgres": postgres, "github": github, "airbyte": embedded}
+        self._reserved = {name: ReservedPort() for name in ("postgres", "github", "airbyte")}
+        self.ports = {name: port.number for name, port in self._reserved.items()}
         self.variables = {f"DEVSTACK_{name.upper()}_PORT": str(p) for name, p in self.ports.items()}
         # The start of a command line that runs the rest as somebody else.
         self.prefix: list[str] = []
@@ -105,4 +105,6 @@ class Checkout:
 
     def clean(self) -> None:
         self.run("down", code=None)
+        for port in self._reserved.values():
+            port.release()
         assert mentioning(str(self.root)) == []
