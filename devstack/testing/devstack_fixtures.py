@@ -1,6 +1,6 @@
 """Real servers for tests: a pytest plugin that needs nothing but pytest.
 
-A project loads it from its own ``pyproject.toml``::
+A project loads it from its own `pyproject.toml`::
 
     [tool.pytest.ini_options]
     pythonpath = ["../devstack/testing"]
@@ -35,7 +35,7 @@ STOP_SECONDS = 60.0
 
 
 class Program:
-    """A running ``devstack serve ...``: what it announced about itself, and how to end it."""
+    """A running `devstack serve ...`: what it announced about itself, and how to end it."""
 
     def __init__(self, process: subprocess.Popen[bytes], facts: dict[str, Any], log: Path) -> None:
         self._process = process
@@ -110,7 +110,7 @@ class Database:
         return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.name}"
 
     def environ(self, prefix: str) -> dict[str, str]:
-        """Environment variables for it: ``environ("WAREHOUSE")`` has ``WAREHOUSE_HOST`` etc."""
+        """Environment variables for it: `environ("WAREHOUSE")` has `WAREHOUSE_HOST` etc."""
         return {
             f"{prefix}_HOST": self.host,
             f"{prefix}_PORT": str(self.port),
@@ -124,7 +124,7 @@ class PostgresServer(Program):
     """A throw-away Postgres server."""
 
     def execute(self, sql: str, *, database: str = "postgres") -> str:
-        """Run SQL as superuser and return what ``psql`` prints: unaligned, rows alone."""
+        """Run SQL as superuser and return what `psql` prints: unaligned, rows alone."""
         done = subprocess.run(
             [
                 *(str(_psql()), "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"),
@@ -169,7 +169,7 @@ class Launcher:
         return folder
 
     def serve(self, name: str, *, kind: type[Program] = Program, **options: Any) -> Any:
-        """Run ``devstack serve NAME --option value ...`` and wait until it is ready.
+        """Run `devstack serve NAME --option value ...` and wait until it is ready.
 
         An option of value true is a flag; one of None or false is left out.
         """
@@ -236,7 +236,7 @@ def database(postgres_server: PostgresServer) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def github_server(devstack_launcher: Launcher) -> Callable[..., Program]:
-    """Starts GitHub stand-ins: ``github_server(stars=path)`` has ``url, repository, token``."""
+    """Starts GitHub stand-ins: `github_server(stars=path)` has `url, repository, token`."""
 
     def start(**options: Any) -> Program:
         program: Program = devstack_launcher.serve("github", **options)
@@ -247,9 +247,9 @@ def github_server(devstack_launcher: Launcher) -> Callable[..., Program]:
 
 @pytest.fixture(scope="session")
 def airbyte_server(devstack_launcher: Launcher) -> Callable[..., Program]:
-    """Starts embedded Airbytes: ``airbyte_server(database_url=database.dsn)``.
+    """Starts embedded Airbytes: `airbyte_server(database_url=database.dsn)`.
 
-    They have ``url, client_id, client_secret, workspace_id``.
+    They have `url, client_id, client_secret, workspace_id`.
     """
 
     def start(**options: Any) -> Program:

@@ -1,4 +1,4 @@
-"""Fixtures of devstack's own tests; those for every project are in ``devstack_fixtures``."""
+"""Fixtures of devstack's own tests; those for every project are in `devstack_fixtures`."""
 
 from __future__ import annotations
 

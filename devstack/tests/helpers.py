@@ -45,7 +45,7 @@ class InProcess(httpx.BaseTransport):
 
 
 class ReservedPort:
-    """A loopback port for a server that a test starts, kept for it until ``release``.
+    """A loopback port for a server that a test starts, kept for it until `release`.
 
     Linux gives a port to two sockets when both say SO_REUSEADDR and one of them does not listen;
     a program that asks for any free port, such as a test that runs at the same time, gets another.

@@ -17,7 +17,7 @@ TESTING = DEVSTACK / "testing"
 
 
 class TestDatabase:
-    """``database``."""
+    """`database`."""
 
     def test_is_reached_over_tcp_with_a_password(self, database: Database) -> None:
         with psycopg.connect(database.dsn) as connection:

@@ -1,23 +1,21 @@
 """What a laptop lacks: a Postgres, an Airbyte and a GitHub, on loopback.
 
-Where things are:
+Where to read on, by the question that you have:
 
-==================  ============================================================================
-``cli``             the command ``devstack``: ``up``, ``down``, ``status``, ``reset``, ``run``
-``serve_commands``  ``devstack serve ...``: one server in the foreground
-``stack``           all three servers of one checkout: settings, start, stop, state
-``postgres``        a Postgres server, and the databases on it
-``github``          a stand-in for GitHub's list of stargazers
-``airbyte``         the embedded Airbyte: its API, and the syncs behind it
-``http_server``     serving an HTTP application on loopback
-``serving``         what every server does: announce itself, wait, stop
-``ports``           loopback ports: a free one, or a clear message about a busy one
-``processes``       processes of which we may not be the parent, and how to end them
-``files``           files that hold secrets
-``kernel``          two things that only Linux offers
-``errors``          the one exception that a user sees as a message
-==================  ============================================================================
+    cli             what does the command `devstack` do: up, down, status, reset, run?
+    serve_commands  what does `devstack serve` do: one server in the foreground?
+    stack/          how are the three servers of a checkout set up, started, watched, stopped?
+    postgres/       how does a Postgres server start and stop, and who owns its databases?
+    github/         what does the stand-in for GitHub answer, and where are its stars from?
+    airbyte/        what does the embedded Airbyte answer, and how does it sync?
+    http_server     how is an HTTP application served on loopback?
+    serving         how does a server say that it is ready, and when does it stop?
+    ports           which loopback port is free, and what is said about one that is not?
+    processes       which processes has a process started, and how are they ended?
+    files           how is a file with a secret written?
+    kernel          what does Linux do for us when a parent process dies?
+    errors          what can go wrong, and what is it called?
 
-Imports run from the top of this table to its end. Of the four folders, ``stack`` alone imports
-from others: from ``postgres`` and ``github``.
+Imports run from the top of this list to its end. Of the four folders, `stack` alone imports from
+others: from `postgres` and `github`. `tests/test_layout.py` holds it.
 """

@@ -1,4 +1,4 @@
-"""``python -m devstack``: the command, for when its script is not on the path."""
+"""`python -m devstack`: the command `devstack`, where its script is not on PATH."""
 
 from devstack.cli import main
 

@@ -1,4 +1,4 @@
-"""The command ``devstack``."""
+"""The command `devstack`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(serve, name="serve")
 
-# This package is installed as a link to the checkout it belongs to.
+# The package is installed as a link to its source, in the checkout that it belongs to.
 CHECKOUT = Path(__file__).resolve().parents[3]
 Root = Annotated[
     Path, typer.Option("--root", envvar="DEVSTACK_ROOT", help="The checkout it works for.")
@@ -30,7 +30,7 @@ Root = Annotated[
 
 @app.command()
 def up(root: Root = CHECKOUT) -> None:
-    """Start everything in the background; harmless when it runs already."""
+    """Start everything in the background; change nothing if it runs already."""
     _stack(root).up()
 
 
@@ -42,7 +42,7 @@ def down(root: Root = CHECKOUT) -> None:
 
 @app.command()
 def status(root: Root = CHECKOUT) -> None:
-    """Show what runs where; exit code 1 unless everything does."""
+    """Show what runs where; exit with 1 unless everything runs."""
     from rich.console import Console
     from rich.table import Table
 
@@ -76,7 +76,7 @@ def run(
     command: Annotated[list[str], typer.Argument(help="After --: what to run.")],
     root: Root = CHECKOUT,
 ) -> None:
-    """Run a command with everything up, .env in its environment, and stop it all at its end."""
+    """Start everything, run a command with the settings of .env, then stop everything."""
     from devstack.stack.foreground import run_with_stack
 
     raise typer.Exit(run_with_stack(_stack(root, tied=True), command))
@@ -87,8 +87,8 @@ def _stack(root: Path, *, tied: bool = False) -> Stack:
 
 
 def main() -> None:
-    """Run the command; what the user can put right is a message, not a traceback."""
-    # Settings of another Postgres' clients (PGOPTIONS, PGSSLMODE, ...) are not meant for ours.
+    """Run the command. What the user can put right is shown as a message, not as a traceback."""
+    # PGOPTIONS, PGSSLMODE and the like were set for the clients of another Postgres, not of ours.
     for name in [name for name in os.environ if name.startswith("PG")]:
         del os.environ[name]
     try:

@@ -1,7 +1,7 @@
-"""The one exception that a user sees as a message instead of a traceback."""
+"""The one exception that a user sees as a message, not as a traceback."""
 
 from __future__ import annotations
 
 
 class DevstackError(Exception):
-    """Something the user can put right. The text says what is wrong and what to do about it."""
+    """Something that the user can put right: the text says what is wrong, and what to do."""

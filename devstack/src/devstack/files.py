@@ -1,4 +1,4 @@
-"""Files that hold secrets: whole or not there, and closed to other users."""
+"""Writing files that hold secrets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file's content in one step; only the owner may read it."""
-    # Temporary files are made with mode 0600.
+    """Replace the content of a file in one step. Its owner alone may read it."""
+    # mkstemp makes files with mode 0600.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(handle, "w") as file:

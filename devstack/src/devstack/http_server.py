@@ -15,7 +15,7 @@ from devstack.ports import LOOPBACK
 from devstack.serving import StopSignal
 
 START_SECONDS = 30.0
-# How long answers under way may take before their connections are cut.
+# What a request may still take, once the server stops, before its connection is cut.
 DRAIN_SECONDS = 3
 
 
@@ -27,11 +27,11 @@ def serve_http(
     stop: StopSignal,
     ready: Callable[[str], None],
 ) -> None:
-    """Serve until ``stop``; call ``ready`` once with the base URL when requests are answered.
+    """Serve `application` until `stop`. Raises `DevstackError` when it does not start.
 
-    :param listener: a bound loopback socket, as ``listening_socket`` makes it; closed at the end.
-    :param purpose: which server it is; for messages.
-    :raises DevstackError: when the application does not start.
+    `listener` is a bound loopback socket, as `listening_socket` returns it; it is closed at the
+    end. `ready` is called with the base URL once requests are answered. `purpose` names the
+    server in messages.
     """
     server = uvicorn.Server(
         uvicorn.Config(
@@ -43,7 +43,7 @@ def serve_http(
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )
-    # In a thread uvicorn leaves signals alone; they are ours.
+    # In a thread uvicorn handles no signals; `stop` does.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

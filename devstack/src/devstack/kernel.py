@@ -1,6 +1,7 @@
-"""Two things that only Linux offers, and that Python has no name for.
+"""Two calls of the Linux kernel that Python has no function for.
 
-Elsewhere both do nothing: what they back up (signals handled in order) works without them.
+On other systems they do nothing. Nothing depends on them as long as every process gets the time to
+stop its children; they help when one is killed.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ _SET_CHILD_SUBREAPER = 36
 
 
 def die_with_parent(number: int) -> None:
-    """Have this process sent a signal when its parent ends, even by SIGKILL."""
+    """Let the kernel send this process a signal when its parent ends, even by SIGKILL."""
     _prctl(_SET_PARENT_DEATH_SIGNAL, number)
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends, so that none is lost from sight."""
+    """Make this process the new parent of every descendant whose own parent ends."""
     _prctl(_SET_CHILD_SUBREAPER, 1)
 
 

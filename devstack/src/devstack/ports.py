@@ -1,4 +1,4 @@
-"""Loopback TCP ports: find a free one, or say plainly that a fixed one is taken."""
+"""Loopback TCP ports: a free one, or a clear message about one that is taken."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ LOOPBACK = "127.0.0.1"
 
 
 def listening_socket(port: int, *, purpose: str) -> socket.socket:
-    """A bound loopback socket; ``port`` 0 takes any free one.
+    """Return a socket bound to a loopback port; `port` 0 takes any free one.
 
-    :raises DevstackError: when the port is taken, with the setting that chooses another.
+    Raises `DevstackError` when the port is taken; it names the setting that chooses another one,
+    `DEVSTACK_<PURPOSE>_PORT`.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,6 +32,7 @@ def listening_socket(port: int, *, purpose: str) -> socket.socket:
 
 
 def busy_port_message(port: int, *, purpose: str) -> str:
+    """Return what to tell the user about a port that another program uses."""
     return (
         f"{purpose}: port {port} on {LOOPBACK} is in use by another program. Stop that program, or "
         f"choose another port with DEVSTACK_{purpose.upper()}_PORT in .env (or --port)."
@@ -38,9 +40,9 @@ def busy_port_message(port: int, *, purpose: str) -> str:
 
 
 def claim_port(port: int, *, purpose: str) -> int:
-    """The port to hand to a program that binds it itself: ``port``, or a free one when 0.
+    """Return a port for a program that binds it itself: `port`, or a free one when that is 0.
 
-    :raises DevstackError: when the port is taken.
+    Raises `DevstackError` when the port is taken.
     """
     with listening_socket(port, purpose=purpose) as listener:
         return int(listener.getsockname()[1])

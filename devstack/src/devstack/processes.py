@@ -1,4 +1,4 @@
-"""Processes of which we may not be the parent: their descendants, and how to end them."""
+"""Processes that we may not be the parent of: which they are, whether they run, how to end them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _KILL_SECONDS = 10.0
 
 
 def is_running(process: psutil.Process) -> bool:
-    """Whether a process runs. One that has ended and waits for its parent to notice does not.
+    """Return whether a process runs.
 
-    The parent may be process 1 of a container, which may take seconds, or never notice.
+    One that has ended does not, even if its parent has not noticed yet: that may be process 1 of
+    a container, which notices after seconds or never.
     """
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -35,7 +36,7 @@ def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[ps
 
 
 def descendants(pid: int) -> list[psutil.Process]:
-    """A process' children and theirs, as far as they can be seen now."""
+    """Return the children of a process, their children and so on; none if it has ended."""
     try:
         return list(psutil.Process(pid).children(recursive=True))
     except psutil.Error:
@@ -43,7 +44,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def end_tree(process: psutil.Process, *, grace_seconds: float) -> None:
-    """Ask a process to stop, wait, then kill it and whatever it left behind."""
+    """Ask a process to stop, wait for it (seconds), then end it and all of its descendants."""
     family = descendants(process.pid)
     _signal([process], signal.SIGTERM)
     alive = wait_for_end([process], grace_seconds)
@@ -52,7 +53,7 @@ def end_tree(process: psutil.Process, *, grace_seconds: float) -> None:
 
 
 def end_all(processes: Iterable[psutil.Process], *, grace_seconds: float) -> None:
-    """Ask processes to stop, wait, then kill those that have not."""
+    """Ask processes to stop, wait for them (seconds), then kill those that still run."""
     alive = [process for process in dict.fromkeys(processes) if is_running(process)]
     _signal(alive, signal.SIGTERM)
     alive = wait_for_end(alive, grace_seconds)
@@ -63,7 +64,7 @@ def end_all(processes: Iterable[psutil.Process], *, grace_seconds: float) -> Non
 def _signal(processes: Iterable[psutil.Process], number: int) -> None:
     for process in processes:
         try:
-            # psutil checks that the id still belongs to the process it stood for.
+            # psutil checks that the id has not gone to another process.
             process.send_signal(number)
         except psutil.Error:
             continue

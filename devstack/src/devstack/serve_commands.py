@@ -1,6 +1,6 @@
-"""``devstack serve ...``: one server in the foreground.
+"""`devstack serve ...`: one server in the foreground.
 
-Each prints one line of JSON once it is ready, and stops on SIGTERM or SIGINT.
+Each server prints one line of JSON once it is ready, and stops on SIGTERM or SIGINT.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import typer
 
 from devstack.errors import DevstackError
 
-# Imports of what a command needs are inside it: `devstack status` should not load a web server.
+# Each command imports what it needs: `devstack status` is not to load a web server.
 
 serve = typer.Typer(help="One server in the foreground.", no_args_is_help=True)
 
@@ -24,11 +24,12 @@ WithParent = Annotated[bool, typer.Option("--with-parent", help="Stop when stand
 def serve_postgres(
     data: Annotated[Path, typer.Option(help="Data directory; made when missing, kept after.")],
     port: Port = 0,
-    log: Annotated[
-        Path | None, typer.Option(help="Its log; postgres.log in DATA if not given.")
-    ] = (None),
+    log: Annotated[Path | None, typer.Option(help="Its log. Default: postgres.log in DATA.")] = (
+        None
+    ),
     throwaway: Annotated[
-        bool, typer.Option("--throwaway", help="For tests: faster, unsafe, deleted at the end.")
+        bool,
+        typer.Option("--throwaway", help="For tests: fast, not durable, deleted at the end."),
     ] = False,
     with_parent: WithParent = False,
 ) -> None:
@@ -58,25 +59,27 @@ def serve_postgres(
 def serve_github(
     stars: Annotated[
         Path | None,
-        typer.Option(help="CSV of star events; read again when it changes. Else a live stream."),
+        typer.Option(help="CSV of star events, read again if it changes. Default: a live stream."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the stream.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the stream.")] = 1,
     rate: Annotated[
-        float, typer.Option(min=0.01, max=10_000, help="Of the stream: stars a minute.")
+        float, typer.Option(min=0.01, max=10_000, help="New stars a minute in the stream.")
     ] = 2.0,
     epoch: Annotated[
         int | None,
-        typer.Option(help="When the stream went live, seconds since 1970; now when not given."),
+        typer.Option(help="When new stars began to arrive, in seconds since 1970. Default: now."),
     ] = None,
     repository: Annotated[
-        str | None, typer.Option(help="owner/name of the stream, or one more than the file has.")
+        str | None,
+        typer.Option(help="owner/name, served even if the file has no star of it."),
     ] = None,
     port: Port = 0,
     token: Annotated[
-        str | None, typer.Option(envvar="GITHUB_TOKEN", help="The one token; made up if absent.")
+        str | None,
+        typer.Option(envvar="GITHUB_TOKEN", help="The one good token. Default: new."),
     ] = None,
     rate_limit: Annotated[
-        int | None, typer.Option(min=1, help="Requests an hour (GitHub: 5000). Default: plenty.")
+        int | None, typer.Option(min=1, help="Requests an hour (GitHub: 5000). Default: a million.")
     ] = None,
     page_cap: Annotated[
         int | None, typer.Option(min=1, help="Last page served (GitHub: 400). Default: no cap.")
@@ -138,13 +141,13 @@ def serve_airbyte(
         typer.Option(
             envvar="DEVSTACK_AIRBYTE_DATABASE_URL",
             show_envvar=True,
-            help="Database of its connections and jobs; in the environment nobody else sees it.",
+            help="Where it keeps connections and jobs. As a variable no other user sees it.",
         ),
     ],
     data: Annotated[Path, typer.Option(help="Folder for credentials and logs; made when missing.")],
     port: Port = 0,
     connectors: Annotated[
-        Path | None, typer.Option(help="More connectors, a file like connectors.json.")
+        Path | None, typer.Option(help="A file of further connectors, like connectors.json.")
     ] = None,
     internal_api: Annotated[
         bool, typer.Option("--internal-api/--no-internal-api", help="Answer /api/v1 as well.")

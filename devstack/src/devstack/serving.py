@@ -1,4 +1,4 @@
-"""What every foreground program of the stack shares: announce itself, wait, stop."""
+"""What every server in the foreground does: say that it is ready, wait, stop."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from typing import Any
 
 
 class StopSignal:
-    """Set by SIGTERM, SIGINT or, with ``with_parent``, by the end of standard input.
+    """Comes with SIGTERM or SIGINT; with `with_parent` also when standard input closes.
 
-    A parent that dies, however violently, closes the pipe it held to our standard input; this is
-    the only notice that survives its SIGKILL.
+    The kernel closes the pipe to our standard input when the parent ends, also when it is killed.
     """
 
     def __init__(self, *, with_parent: bool) -> None:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
-        # A signal writes to the socket, whichever thread it reaches and whatever that one does;
-        # a Python-level handler alone would wait for the main thread to wake up for other reasons.
+        # The signal itself writes to the socket. A Python handler alone would run only once the
+        # main thread wakes up for another reason.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
@@ -32,12 +31,12 @@ class StopSignal:
             threading.Thread(target=self._watch_parent, daemon=True).start()
 
     def set(self) -> None:
-        """Stop as if a signal had arrived."""
+        """Stop as if a signal had come."""
         with contextlib.suppress(BlockingIOError):
             self._writer.send(b"\0")
 
     def watch(self, wait_for_end: Callable[[], object]) -> None:
-        """Stop also when this call returns: when the program served has ended by itself."""
+        """Stop also when `wait_for_end` returns, as it does when what is served ends by itself."""
 
         def end() -> None:
             wait_for_end()
@@ -46,7 +45,7 @@ class StopSignal:
         threading.Thread(target=end, daemon=True).start()
 
     def wait(self) -> None:
-        """Block until told to stop."""
+        """Wait until it is time to stop."""
         self._reader.recv(1)
 
     def _watch_parent(self) -> None:
@@ -56,9 +55,9 @@ class StopSignal:
 
 
 def announce(facts: Mapping[str, Any]) -> None:
-    """Print the one line of JSON that says the program is ready and how to reach it."""
+    """Print one line of JSON: the server is ready, and this is how to reach it."""
     try:
         print(json.dumps(facts), flush=True)
     except BrokenPipeError:
-        # Nobody reads it any more; the program is about to be told to stop, or runs unattended.
+        # Nobody reads standard output any more; what is printed later must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

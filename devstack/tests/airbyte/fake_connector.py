@@ -1,11 +1,11 @@
 """A source that speaks the Airbyte protocol and does as its configuration says.
 
-Stream ``events`` (primary key ``id``, cursor ``updated_at``) has ``rows`` rows, three to a second,
-and repeats the boundary second on every read, as GitHub's source does. Stream ``log`` has as many
-rows and no key; its state is the number of rows read. Stream ``odd`` has the records of ``odd``,
-a text of JSON: what they hold cannot be stored in a configuration. State follows every ``page``
-rows, then a pause of ``pause`` seconds; after ``fail_after`` rows it ends with ``ending``: an error
-trace that says ``message``, a wordless exit, a damaged line, an incomplete stream.
+Stream `events` (primary key `id`, cursor `updated_at`) has `rows` rows, three to a second,
+and repeats the boundary second on every read, as GitHub's source does. Stream `log` has as many
+rows and no key; its state is the number of rows read. Stream `odd` has the records of `odd`,
+a text of JSON: what they hold cannot be stored in a configuration. State follows every `page`
+rows, then a pause of `pause` seconds; after `fail_after` rows it ends with `ending`: an error
+trace that says `message`, a wordless exit, a damaged line, an incomplete stream.
 """
 
 import datetime as dt

@@ -82,7 +82,7 @@ ODD: dict[str, Any] = {
 
 
 def register_fake(folder: Path, streams: list[dict[str, Any]] | None = None) -> Path:
-    """Write a registry file with the fake connector; the server takes it as ``--connectors``."""
+    """Write a registry file with the fake connector; the server takes it as `--connectors`."""
     (folder / "spec.json").write_text(json.dumps({"connectionSpecification": FAKE_SPEC}))
     (folder / "catalog.json").write_text(
         json.dumps({"streams": streams if streams is not None else [EVENTS, LOG, ODD]})

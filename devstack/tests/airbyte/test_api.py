@@ -232,7 +232,7 @@ class TestPaging:
         assert 20 == len(airbyte.ask("GET", "sources")["data"])
 
     def test_next_leads_to_all(self, airbyte: Airbyte, forty_five: list[str]) -> None:
-        """Followed as dagster-airbyte does it: the query of ``next`` over the first one."""
+        """Followed as dagster-airbyte does it: the query of `next` over the first one."""
         params: dict[str, Any] = {"limit": 10, "workspaceIds": airbyte.workspace}
         found: list[str] = []
         while True:
@@ -391,7 +391,7 @@ class TestConnections:
         assert 404 == airbyte.get(f"connections/{id}").status_code
 
     def test_nothing_deleted_is_kept(self, airbyte: Airbyte, wired: Any) -> None:
-        """``includeDeleted`` is understood, and finds nothing more."""
+        """`includeDeleted` is understood, and finds nothing more."""
         deleted = {airbyte.new_connection(*wired, DEDUP), *wired}
         airbyte.delete(f"sources/{wired[0]}")
         airbyte.delete(f"destinations/{wired[1]}")

@@ -1,7 +1,7 @@
 """Any input at all: no answer is a 5xx, every answer is JSON of the form described.
 
 Twice over: by the server's own OpenAPI description, internal API included, and by that of
-Airbyte's public API in ``airbyte_public_api.yaml``, to which ingestion's tests hold the requests of
+Airbyte's public API in `airbyte_public_api.yaml`, to which ingestion's tests hold the requests of
 its client. Requests are good and bad ones; half the time they name things that exist.
 """
 
@@ -141,7 +141,7 @@ class Described:
 def conform(description: dict[str, Any], operation: Any, answer: Any) -> None:
     """Hold an answer to its schema to the letter.
 
-    Schemathesis' own check lets fields pass that ``additionalProperties: false`` forbids.
+    Schemathesis' own check lets fields pass that `additionalProperties: false` forbids.
     """
     documented = operation.definition.raw["responses"]
     response = documented.get(str(answer.status_code), documented.get("default"))

@@ -1,4 +1,4 @@
-"""The real connector ``airbyte-source-github`` against the GitHub stand-in, into Postgres."""
+"""The real connector `airbyte-source-github` against the GitHub stand-in, into Postgres."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class TestDescription:
         assert ["credentials", "repositories"] == connector.specification["required"]
 
     def test_is_of_the_installed_version(self) -> None:
-        """``connectors.json`` names the version that the lock file installs."""
+        """`connectors.json` names the version that the lock file installs."""
         connector = load_registry().find("source", type="github")
         wanted = (connector.folder / "source-github/requirements.in").read_text()
 

@@ -72,7 +72,7 @@ def links(answer: httpx.Response) -> dict[str, int]:
 
 
 class TestPaging:
-    """``GET /repos/{owner}/{repo}/stargazers``, page by page."""
+    """`GET /repos/{owner}/{repo}/stargazers`, page by page."""
 
     def test_thirty_a_page_unless_told(self) -> None:
         answer = client(95).get(LIST)
@@ -164,7 +164,7 @@ class TestPageCap:
 
 
 class TestMediaTypes:
-    """``Accept``."""
+    """`Accept`."""
 
     @pytest.mark.parametrize(
         "accept", [WITH_TIME, "application/vnd.github.star+json", f"text/x, {WITH_TIME};q=1"]
@@ -294,7 +294,7 @@ class TestNotFound:
 
 
 class TestRepository:
-    """``GET /repos/{owner}/{repo}``."""
+    """`GET /repos/{owner}/{repo}`."""
 
     def test_counts_the_stars(self) -> None:
         body = client(5).get("/repos/octo/cat").json()
@@ -315,7 +315,7 @@ class TestRepository:
 
 
 class TestRateLimit:
-    """``X-RateLimit-*`` and ``GET /rate_limit``."""
+    """`X-RateLimit-*` and `GET /rate_limit`."""
 
     def limits(self, answer: httpx.Response) -> tuple[int, int, int]:
         names = ("limit", "remaining", "used")
@@ -367,7 +367,7 @@ class TestRateLimit:
 
 
 class TestConditionalRequests:
-    """``ETag`` and ``If-None-Match``."""
+    """`ETag` and `If-None-Match`."""
 
     def test_unchanged(self) -> None:
         browser = client(3, rate_limit=10)
@@ -420,7 +420,7 @@ def server(
 
 
 class TestProgram:
-    """``devstack serve github``, as a process of its own."""
+    """`devstack serve github`, as a process of its own."""
 
     def test_makes_up_a_token_and_takes_the_biggest_repository(self, server: Program) -> None:
         assert server.repository == "octo/cat"

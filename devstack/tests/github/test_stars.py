@@ -30,7 +30,7 @@ def written(folder: Path, *lines: str) -> Path:
 
 
 class TestStarFile:
-    """``StarFile``."""
+    """`StarFile`."""
 
     def test_is_in_github_order_whatever_the_order_of_rows(self, tmp_path: Path) -> None:
         path = written(
@@ -228,7 +228,7 @@ class TestStarFile:
 
 
 class TestStarStream:
-    """``StarStream``."""
+    """`StarStream`."""
 
     SETTINGS = StreamSettings("octo/live", seed=7, epoch=EPOCH, per_minute=3.0)
 

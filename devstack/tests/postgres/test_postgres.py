@@ -1,4 +1,4 @@
-"""``devstack serve postgres``, as a process of its own."""
+"""`devstack serve postgres`, as a process of its own."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def serve(devstack_launcher: Launcher) -> Iterator[Serve]:
 
 @pytest.fixture(scope="module")
 def folder(devstack_launcher: Launcher) -> Path:
-    """The data directory of ``server``."""
+    """The data directory of `server`."""
     return devstack_launcher.new_folder("served") / "postgres"
 
 
@@ -242,7 +242,7 @@ class TestTrouble:
         assert "in use: another server runs on this data" in failure(serve, data=home)
 
     def test_a_half_made_cluster(self, serve: Serve, home: Path) -> None:
-        """``initdb`` was interrupted: its work lies aside and is thrown away."""
+        """`initdb` was interrupted: its work lies aside and is thrown away."""
         (home / "cluster.new-abc" / "cluster").mkdir(parents=True)
         (home / "cluster.new-abc" / "cluster" / "PG_VERSION").write_text("18\n")
         server = serve(data=home)

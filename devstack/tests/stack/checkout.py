@@ -1,4 +1,4 @@
-"""A checkout with a stack of its own, driven through the command ``devstack``."""
+"""A checkout with a stack of its own, driven through the command `devstack`."""
 
 from __future__ import annotations
 

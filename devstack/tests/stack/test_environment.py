@@ -1,4 +1,4 @@
-"""The settings in ``.env``."""
+"""The settings in `.env`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def in_file(root: Path) -> dict[str, str | None]:
 
 
 class TestPrepare:
-    """``Environment.prepare``."""
+    """`Environment.prepare`."""
 
     def test_makes_everything_that_the_workspace_reads(self, tmp_path: Path) -> None:
         prepared(tmp_path)

@@ -1,4 +1,4 @@
-"""``devstack run -- COMMAND``: everything up around a command, and nothing left behind."""
+"""`devstack run -- COMMAND`: everything up around a command, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from helpers import mentioning, until
 
 
 class Running:
-    """A command under ``devstack run`` that has begun, as ``sh -c SCRIPT``.
+    """A command under `devstack run` that has begun, as `sh -c SCRIPT`.
 
-    In the script ``$ROOT/ready`` is to be touched once it may be disturbed.
+    In the script `$ROOT/ready` is to be touched once it may be disturbed.
     """
 
     def __init__(self, checkout: Checkout, script: str) -> None:
@@ -36,7 +36,7 @@ class Running:
 
 
 class TestRun:
-    """``devstack run``."""
+    """`devstack run`."""
 
     def test_the_command_sees_the_settings_and_its_exit_code_is_passed_on(
         self, checkout: Checkout

@@ -1,4 +1,4 @@
-"""``devstack up|down|status|reset``, as a user runs them."""
+"""`devstack up|down|status|reset`, as a user runs them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def complete(quick_folder: Path) -> Iterator[Checkout]:
 
 
 class TestUp:
-    """``devstack up``."""
+    """`devstack up`."""
 
     def test_databases_and_github_answer_and_no_secret_is_printed(self, checkout: Checkout) -> None:
         said = checkout.run("up")
@@ -248,7 +248,7 @@ class TestWithAirbyte:
 
 
 class TestStars:
-    """``DEVSTACK_STARS``."""
+    """`DEVSTACK_STARS`."""
 
     def test_a_file_is_served_and_its_repository_becomes_the_setting(
         self, checkout: Checkout
@@ -291,7 +291,7 @@ class TestStars:
 
 
 class TestDown:
-    """``devstack down``."""
+    """`devstack down`."""
 
     def test_leaves_nothing_running(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -321,7 +321,7 @@ class TestDown:
 
 
 class TestStatus:
-    """``devstack status``."""
+    """`devstack status`."""
 
     def test_says_what_is_where(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -348,7 +348,7 @@ class TestStatus:
 
 
 class TestReset:
-    """``devstack reset``."""
+    """`devstack reset`."""
 
     def test_deletes_the_data_and_keeps_the_passwords(self, checkout: Checkout) -> None:
         checkout.run("up")

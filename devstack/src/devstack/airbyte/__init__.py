@@ -1,34 +1,39 @@
-"""The embedded Airbyte: the slice of Airbyte's API that real clients call, over real connectors.
+"""The embedded Airbyte: the part of Airbyte's API that its clients call, over real connectors.
 
-Where things are:
+Where to read on, by the question that you have:
 
-==========================  ====================================================================
-``server``                  the foreground program ``devstack serve airbyte``
-``api``, ``internal_api``   the two HTTP APIs: ``/api/public/v1`` and ``/api/v1``
-``timeline``                a page for people: one job, where Airbyte's UI would show it
-``models``                  what goes in and out, in Airbyte's own shapes
-``errors``, ``auth``        Airbyte's problem documents; access tokens and basic auth
-``catalog``                 connection settings to and from a protocol catalog
-``configuration``           a connector's specification: check a configuration, hide its secrets
-``registry``                which connectors exist, where their specification and catalog lie
-``store``                   sources, destinations, connections and jobs, in Postgres
-``jobs``                    starts, watches and cancels one worker process a job
-``worker``                  that process: connector in, rows out
-``protocol``                the connector's side of it: the Airbyte protocol
-``destination``, ``tables`` the database's side: staging, upsert, state in the same transaction
-``columns``                 JSON schema to Postgres types, one value to its column
-``faults``                  failures on demand, for tests
-``describe``                writes a connector's ``spec.json`` and ``catalog.json``
-==========================  ====================================================================
+    server          how does `devstack serve airbyte` start and stop?
+    api             what does the public API answer, `/api/public/v1`?
+    actors          what can be done to sources and destinations?
+    connections     what can be done to connections?
+    internal_api    what does the internal API answer, `/api/v1`?
+    timeline        what does somebody see who follows a link to a job?
+    models          what do requests and answers look like?
+    pages           how does a list go on?
+    errors          how is a request refused?
+    auth            who may call?
+    catalog         which streams of a connection are synced, and how?
+    configuration   is a connector's configuration good, and what in it is secret?
+    registry        which connectors are there, and where are their files?
+    describe        how are a connector's `spec.json` and `catalog.json` written?
+    store           where are sources, destinations, connections and jobs kept?
+    jobs            how is a sync started, watched and cancelled?
+    worker          what does the process of one sync do?
+    protocol        how does a connector talk?
+    leash           how does a connector die with its worker?
+    destination     how do rows and state get into the database, in one transaction?
+    tables          with which SQL?
+    columns         which column does a field get, and what becomes of its values?
+    faults          how does a test make the server or a sync fail?
 
 The server checks every configuration against the connector's specification when a source or
 destination is created or changed, and answers 422 with the path of the field that is wrong. The
 specification itself is not part of Airbyte's public API: it is in
-``connectors/<connector>/spec.json``, written by ``devstack.airbyte.describe``.
+`connectors/<connector>/spec.json`, written by `devstack.airbyte.describe`.
 
-Which endpoints there are is decided by who calls: ``ingestion``, dagster-airbyte, Airbyte's SDK,
-and people who follow a link to a job. Parameters of these endpoints are all understood, whoever
-sends them: a filter that is ignored would answer with the wrong objects.
+Who calls decides which endpoints there are: `ingestion`, dagster-airbyte, Airbyte's SDK, and people
+who follow a link to a job. These endpoints understand all of Airbyte's parameters, whoever sends
+them: with a filter that is ignored the answer would hold the wrong objects.
 """
 
 from __future__ import annotations
@@ -46,21 +51,16 @@ def serve(
     internal_api: bool = True,
     connectors: Path | None = None,
 ) -> None:
-    """Run the server in the foreground until it is told to stop.
+    """Serve in the foreground until told to stop; `with_parent`: until standard input closes.
 
-    Args:
-        database_url: The database that keeps sources, connections and jobs.
-        data: A folder for credentials and logs; made when missing.
-        port: TCP port on loopback; 0 for any free one.
-        with_parent: Stop also when standard input closes.
-        faults: Answer ``/faults``, the switchboard of failures for tests.
-        internal_api: Answer ``/api/v1`` as well, which newer Airbytes do not.
-        connectors: A file of further connectors, in the format of ``connectors.json``.
-
-    Raises:
-        DevstackError: when the port is taken, the database unreachable or a file unreadable.
+    Sources, destinations, connections and jobs are kept in the database, credentials and logs in
+    the folder `data`, which is made if it is missing. `port` is on loopback; 0 takes a free one.
+    `internal_api` answers `/api/v1` as well, which newer Airbytes do not. `connectors` is a file of
+    further connectors, like `connectors.json`. With `faults`, `/faults` is answered, by which tests
+    make requests and syncs fail. Raises `DevstackError` when the port is taken, the
+    database cannot be reached or a file cannot be read.
     """
-    # Imported late: each sync's worker imports this package and needs none of the web server.
+    # Imported late: the worker of each sync imports this package, and needs no web server.
     from devstack.airbyte.server import run
 
     run(

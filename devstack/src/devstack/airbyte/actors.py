@@ -23,7 +23,7 @@ _MODELS: dict[Kind, tuple[Any, Any]] = {
 
 
 def actor_router(kind: Kind, store: Store, registry: Registry, runner: JobRunner) -> APIRouter:
-    """Routes under ``/sources`` or ``/destinations``."""
+    """Return the routes of `/sources` or `/destinations`."""
     service = _Actors(kind, store, registry, runner)
     one, many = _MODELS[kind]
     router = APIRouter(prefix=f"/{kind}s", tags=[f"{kind.capitalize()}s"])
@@ -66,7 +66,7 @@ def actor_router(kind: Kind, store: Store, registry: Registry, runner: JobRunner
 
 
 class _Actors:
-    """What the routes of one kind do."""
+    """What the routes of one kind do, sources or destinations."""
 
     def __init__(self, kind: Kind, store: Store, registry: Registry, runner: JobRunner) -> None:
         self._kind = kind
@@ -102,14 +102,14 @@ class _Actors:
         return changed
 
     def delete(self, id: UUID) -> None:
-        """With the connections that use it, as Airbyte does; what they run is cancelled."""
+        """Delete it and, as Airbyte does, the connections that use it; cancel their syncs."""
         actor = self.stored(id)
         for connection in self._store.connections_of_actor(actor.id):
             self._runner.cancel_connection(connection.id)
         self._store.remove_actor(actor.id)
 
     def shown(self, actor: Actor) -> dict[str, Any]:
-        """The actor as clients see it, without secrets."""
+        """Return the actor as clients see it, without secrets."""
         connector = self._known(actor.type)
         return {
             f"{self._kind}Id": actor.id,
@@ -142,7 +142,7 @@ class _Actors:
     def _checked(
         self, connector: Connector, given: dict[str, Any], stored: dict[str, Any]
     ) -> dict[str, Any]:
-        """The configuration to store: type and nulls left out, masks resolved, valid."""
+        """Return the configuration to store: valid, without its type, nulls and masks."""
         given = {name: value for name, value in given.items() if name != self._type_field}
         configuration: dict[str, Any] = config.unmasked(config.without_nulls(given), stored)
         config.check(connector.specification, configuration)

@@ -1,5 +1,5 @@
 # ruff: noqa: N803, A002 - parameters have the names of Airbyte's API
-"""The HTTP application and its public API, ``/api/public/v1``."""
+"""The HTTP application and its public API, `/api/public/v1`."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def create_app(
     faults: bool = False,
     internal_api: bool = True,
 ) -> FastAPI:
-    """The application over its parts."""
+    """Return the HTTP application."""
     app = FastAPI(
         title="Embedded Airbyte",
         version="1",
         docs_url=None,
         redoc_url=None,
-        # A redirect is no JSON, and some clients repeat a POST as a GET after one.
+        # A redirect has no JSON, and after one some clients send a GET instead of the POST.
         redirect_slashes=False,
     )
     install_handlers(app)
@@ -81,7 +81,7 @@ def create_app(
 
 
 class TokenRequest(BaseModel):
-    """Both spellings that clients use: JSON without, a form with ``grant_type``."""
+    """As clients send it: JSON without `grant_type`, or a form with it."""
 
     client_id: str
     client_secret: str
@@ -89,7 +89,7 @@ class TokenRequest(BaseModel):
 
 
 def _open_router(gate: Gate) -> APIRouter:
-    """What needs no credentials."""
+    """Return the routes that need no credentials."""
     router = APIRouter()
 
     @router.get("/health", tags=["Health"])
@@ -159,7 +159,7 @@ def _workspace_router(store: Store) -> APIRouter:
 
 
 def _stream_router(store: Store, registry: Registry) -> APIRouter:
-    """What a source offers: for people and for Airbyte's SDK, before they make a connection."""
+    """Return the route that lists a source's streams: people and Airbyte's SDK ask for them."""
     router = APIRouter(tags=["Streams"])
 
     @router.get(
@@ -170,7 +170,7 @@ def _stream_router(store: Store, registry: Registry) -> APIRouter:
     def streams(
         sourceId: UUID,
         destinationId: UUID | None = None,
-        ignoreCache: bool = False,  # noqa: ARG001 - there is only the cached catalog
+        ignoreCache: bool = False,  # noqa: ARG001 - there is no other catalog than the cached one
     ) -> list[models.StreamProperties]:
         source = store.actor("source", sourceId)
         if source is None:
@@ -246,11 +246,11 @@ def _job_router(store: Store, runner: JobRunner) -> APIRouter:
     return router
 
 
-def _utc(moment: dt.datetime | None) -> dt.datetime | None:
-    """A moment without an offset is UTC."""
-    if moment is None or moment.tzinfo is not None:
-        return moment
-    return moment.replace(tzinfo=dt.UTC)
+def _utc(time: dt.datetime | None) -> dt.datetime | None:
+    """Return the time with its offset; one without an offset is UTC."""
+    if time is None or time.tzinfo is not None:
+        return time
+    return time.replace(tzinfo=dt.UTC)
 
 
 def _job(job: StoredJob) -> models.Job:

@@ -1,6 +1,6 @@
-"""Who may call: the application's id and secret, as a short-lived token or as basic auth.
+"""Who may call: whoever has the application's id and secret, or a token made from them.
 
-Tokens are signed, not stored: one issued before a restart still works after it, as with Airbyte.
+Tokens are signed, not stored, so that one from before a restart is still good, as with Airbyte.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastapi import Request
 from devstack.airbyte.errors import unauthorized
 from devstack.files import write_private
 
-# Airbyte's own tokens live this long.
+# As long as Airbyte's own.
 TOKEN_SECONDS = 900
 
 
@@ -34,7 +34,7 @@ class Credentials:
 
     @classmethod
     def load(cls, folder: Path) -> Credentials:
-        """Read them from the data folder; make them there on the first start."""
+        """Read the credentials in a folder; make them there at the first start."""
         file = folder / "credentials.json"
         if not file.exists():
             made = {
@@ -47,18 +47,14 @@ class Credentials:
 
 
 class Gate:
-    """Issues tokens and lets requests in."""
+    """Issues tokens, and admits requests that have one."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._valid_from = 0.0
 
     def token_for(self, client_id: str, client_secret: str) -> str:
-        """A fresh token.
-
-        Raises:
-            Problem: 401 when id or secret is wrong.
-        """
+        """Return a new token. Raises `Problem` 401 when id or secret is wrong."""
         if not self._knows(client_id, client_secret):
             raise unauthorized()
         issued = f"{time.time():.6f}.{secrets.token_hex(8)}"
@@ -69,11 +65,7 @@ class Gate:
         self._valid_from = time.time()
 
     def admit(self, request: Request) -> None:
-        """Let a request with good credentials pass; a FastAPI dependency.
-
-        Raises:
-            Problem: 401 for any other.
-        """
+        """Raise `Problem` 401 unless the request has good credentials. A FastAPI dependency."""
         scheme, _, value = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._is_current(value):
             return

@@ -1,7 +1,7 @@
-"""A connection's stream settings: checked against what the source discovers, defaults filled in.
+"""The streams of a connection and their settings, checked against what the source has.
 
-The settings are what the public API shows and stores. From them come the configured streams that
-a sync runs and the catalog that the internal API answers.
+The public API stores and shows these settings. A sync runs the streams that they describe, and the
+internal API answers with the catalog that they give.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from devstack.airbyte.errors import unprocessable
 from devstack.airbyte.models import StreamConfiguration, StreamProperties, SyncMode
 from devstack.airbyte.registry import Connector
 
-# What the destination can do, by the name the public API gives it: how the source is read, and
-# how the destination writes.
+# For each mode of the public API that this server can do: how the source is read, and how the
+# destination writes.
 SYNC_MODES: dict[SyncMode, tuple[str, str]] = {
     "full_refresh_overwrite": ("full_refresh", "overwrite"),
     "full_refresh_overwrite_deduped": ("full_refresh", "overwrite_dedup"),
@@ -28,10 +28,10 @@ Setting = dict[str, Any]
 
 
 def settings_of(source: Connector, wanted: list[StreamConfiguration] | None) -> list[Setting]:
-    """The settings to store; with none wanted, every stream as a full refresh, as Airbyte does.
+    """Return the settings to store: the wanted ones, with defaults filled in.
 
-    Raises:
-        Problem: 422 naming the stream and what is wrong with it.
+    Without wanted ones every stream is a full refresh, as with Airbyte. Raises `Problem` 422 with
+    the stream and what is wrong with it.
     """
     if wanted is None:
         wanted = [StreamConfiguration(name=name) for name in source.streams]
@@ -109,7 +109,7 @@ def _selection(
 
 
 def _known(stream: Mapping[str, Any], name: str, path: list[str]) -> None:
-    """Only top-level fields are columns, so only they can be keys, cursors or selected."""
+    """Raise `Problem` 422 unless the path is a top-level field: only these become columns."""
     if len(path) != 1 or path[0] not in (stream["json_schema"].get("properties") or {}):
         raise unprocessable(f"stream {name!r} has no top-level field {'.'.join(path)!r}")
 
@@ -120,7 +120,7 @@ def _modes_of(stream: Mapping[str, Any]) -> list[SyncMode]:
 
 
 def properties_of(source: Connector) -> list[StreamProperties]:
-    """What ``GET /streams`` says of each stream."""
+    """Return what `GET /streams` says of each stream of a source."""
     return [
         StreamProperties(
             streamName=name,
@@ -138,7 +138,7 @@ def properties_of(source: Connector) -> list[StreamProperties]:
 def ordered_streams(
     source: Connector, connection: Mapping[str, Any], default_schema: str
 ) -> list[dict[str, Any]]:
-    """The streams that a sync runs, each with the schema and table it lands in."""
+    """Return the streams that a sync reads, each with the schema and table of its rows."""
     orders = []
     for setting in connection["streams"]:
         stream = source.streams.get(setting["name"])
@@ -172,7 +172,7 @@ def _schema_of(connection: Mapping[str, Any], namespace: str | None, default: st
 
 
 def internal_catalog(source: Connector, settings: list[Setting]) -> dict[str, Any]:
-    """The connection's catalog as the internal API writes it: configured streams alone."""
+    """Return a connection's catalog as the internal API has it: its own streams alone."""
     streams = []
     for setting in settings:
         stream = source.streams.get(setting["name"])

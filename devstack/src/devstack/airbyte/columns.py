@@ -1,7 +1,7 @@
-"""From a stream's JSON schema to Postgres columns, and from one JSON value to one cell.
+"""The Postgres columns of a stream, from its JSON schema, and the cells of its values.
 
-A value that does not fit its column never fails a sync: the cell becomes null and the row's
-``_airbyte_meta`` says which field, what was done and why, as Airbyte's Destinations V2 do.
+A value that does not fit its column never fails a sync. The cell becomes null, and `_airbyte_meta`
+of the row says which field it was, what was done and why, as Airbyte's Destinations V2 do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-# Bytes of an identifier that Postgres keeps; it cuts the rest off without a word.
+# Postgres keeps so many bytes of an identifier, and cuts off the rest silently.
 _IDENTIFIER_BYTES = 63
 _INT8 = range(-(2**63), 2**63)
 
@@ -23,7 +23,7 @@ Cell = str | None
 
 
 class UnfitError(ValueError):
-    """The value cannot be kept as it is; ``instead`` goes into the cell."""
+    """A value does not fit its column. The cell gets `instead`."""
 
     def __init__(self, instead: Cell = None) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class UnfitError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """One field of the stream and the column it lands in."""
+    """One field of a stream and its column."""
 
     field: str
     name: str
@@ -41,7 +41,7 @@ class Column:
 
 
 def columns_of(json_schema: Mapping[str, Any], fields: Iterable[str] | None = None) -> list[Column]:
-    """The columns for a stream's top-level fields, or for the selected ones alone."""
+    """Return the columns of a stream's top-level fields, or of the given fields alone."""
     properties = json_schema.get("properties") or {}
     chosen = None if fields is None else set(fields)
     taken: set[str] = set()
@@ -57,7 +57,7 @@ def columns_of(json_schema: Mapping[str, Any], fields: Iterable[str] | None = No
 
 
 def column_name(field: str, taken: Iterable[str] = ()) -> str:
-    """The field's name, or one made from it where Postgres or Airbyte's own columns forbid it."""
+    """Return a field's name, or one made from it where that one cannot be a column's."""
     name = field.replace("\0", "")
     if (
         name
@@ -75,7 +75,7 @@ def column_name(field: str, taken: Iterable[str] = ()) -> str:
 def cells(
     columns: Iterable[Column], record: Mapping[str, Any]
 ) -> tuple[list[Cell], list[dict[str, str]]]:
-    """One row: a text for each column, and what had to be changed to store it."""
+    """Return one row: a text for each column, and what was changed in order to store it."""
     row: list[Cell] = []
     changes: list[dict[str, str]] = []
     for column in columns:
@@ -132,7 +132,7 @@ def _text(value: Any) -> str:
 
 
 def _storable(text: str) -> str:
-    """Postgres stores neither NUL characters nor halves of surrogate pairs."""
+    """Return a text without what Postgres cannot store: NUL and lone surrogates."""
     if "\0" not in text and text.isascii():
         return text
     clean = text.replace("\0", "").encode("utf-8", "replace").decode()
@@ -176,20 +176,20 @@ def _boolean(value: Any) -> str:
 
 
 def _date(value: Any) -> str:
-    return _moment(value).date().isoformat()
+    return _date_time(value).date().isoformat()
 
 
 def _timestamptz(value: Any) -> str:
-    moment = _moment(value)
-    return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}+00:00"
+    time = _date_time(value)
+    return time.isoformat() if time.tzinfo else f"{time.isoformat()}+00:00"
 
 
 def _timestamp(value: Any) -> str:
-    return _moment(value).replace(tzinfo=None).isoformat()
+    return _date_time(value).replace(tzinfo=None).isoformat()
 
 
-def _moment(value: Any) -> dt.datetime:
-    """Any ISO 8601 moment, in capital or small letters, with or without blanks around it."""
+def _date_time(value: Any) -> dt.datetime:
+    """Return any ISO 8601 time, in capital or small letters, with or without blanks around it."""
     if not isinstance(value, str):
         raise UnfitError
     try:
@@ -199,20 +199,19 @@ def _moment(value: Any) -> dt.datetime:
 
 
 def _time(value: Any) -> str:
-    moment = _time_of_day(value).replace(tzinfo=None)
-    return moment.isoformat()
+    return _time_of_day(value).replace(tzinfo=None).isoformat()
 
 
 def _timetz(value: Any) -> str:
-    moment = _time_of_day(value)
-    return moment.isoformat() if moment.tzinfo else f"{moment.isoformat()}+00:00"
+    time = _time_of_day(value)
+    return time.isoformat() if time.tzinfo else f"{time.isoformat()}+00:00"
 
 
 def _time_of_day(value: Any) -> dt.time:
     if not isinstance(value, str):
         raise UnfitError
-    # A day in front makes it a moment, which is read leniently.
-    return _moment(f"2000-01-01T{value.strip()}").timetz()
+    # With a day before it, it can be read as leniently as a time with a date.
+    return _date_time(f"2000-01-01T{value.strip()}").timetz()
 
 
 def _jsonb(value: Any) -> str:
@@ -252,5 +251,5 @@ _SQL_NAMES = {
 
 
 def converter_of(type_name: str) -> Callable[[Any], Cell] | None:
-    """The converter for a Postgres type, by the name that ``format_type`` gives it."""
+    """Return what converts to a Postgres type, given by the name that `format_type` has for it."""
     return _CONVERTERS.get(_SQL_NAMES.get(type_name, type_name))

@@ -1,8 +1,7 @@
-"""A connector's configuration held against the connector's own specification.
+"""A connector's configuration: checked against the connector's specification, shown with masks.
 
-Secrets are the properties that the specification marks ``airbyte_secret``. They go in, are
-handed to the connector, and never come out again: clients see ``**********``. A client that
-sends this mask back means "as it was".
+Secrets are the properties that the specification marks `airbyte_secret`. Only the connector gets
+them; clients see `**********` instead. A client that sends this mask back keeps the secret.
 """
 
 from __future__ import annotations
@@ -18,10 +17,9 @@ from devstack.airbyte.protocol import MASK
 
 
 def check(specification: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
-    """Refuse a configuration that the connector would not accept.
+    """Raise `Problem` 422 for a configuration that the connector would not accept.
 
-    Raises:
-        Problem: 422, naming each field at fault and the rule it breaks, never the value.
+    It names each wrong field and the rule that it breaks, but not the value.
     """
     errors = sorted(Draft7Validator(specification).iter_errors(configuration), key=str)
     if errors:
@@ -29,7 +27,7 @@ def check(specification: Mapping[str, Any], configuration: Mapping[str, Any]) ->
 
 
 def masked(specification: Mapping[str, Any], configuration: Any) -> Any:
-    """The configuration with every secret replaced by the mask."""
+    """Return the configuration with a mask for every secret."""
     if isinstance(configuration, Mapping):
         schemas = _property_schemas(specification)
         return {
@@ -45,16 +43,15 @@ def masked(specification: Mapping[str, Any], configuration: Any) -> Any:
 
 
 def secrets_of(specification: Mapping[str, Any], configuration: Any) -> list[str]:
-    """Every secret in the configuration, longest first: what no log may repeat."""
+    """Return every secret in the configuration, the longest first: no log may repeat them."""
     found = _differing(configuration, masked(specification, configuration))
     return sorted({text for text in found if text}, key=len, reverse=True)
 
 
 def unmasked(new: Any, old: Any) -> Any:
-    """The new configuration with masks replaced by what was stored at the same place.
+    """Return the new configuration with the old one's secrets for its masks.
 
-    Raises:
-        Problem: 422 when nothing was stored there.
+    Raises `Problem` 422 for a mask where no secret was stored.
     """
     if new == MASK:
         if not isinstance(old, str):
@@ -71,7 +68,7 @@ def unmasked(new: Any, old: Any) -> Any:
 
 
 def merged(old: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """The old configuration with a partial change laid over it, objects merged by name."""
+    """Return the old configuration with a change to some of its fields; objects are merged."""
     result = dict(old)
     for name, value in change.items():
         before = result.get(name)
@@ -83,7 +80,7 @@ def merged(old: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_nulls(value: Any) -> Any:
-    """The same document without null members: Airbyte's clients choke on them."""
+    """Return the document without its null members: Airbyte's clients fail on them."""
     if isinstance(value, Mapping):
         return {name: without_nulls(one) for name, one in value.items() if one is not None}
     if isinstance(value, list):
@@ -92,7 +89,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def _differing(original: Any, hidden: Any) -> Iterator[str]:
-    """The texts of the original where the other one has a mask."""
+    """Return the values of the original where `hidden` has a mask."""
     if hidden == MASK:
         yield original if isinstance(original, str) else str(original)
     elif isinstance(hidden, Mapping):
@@ -110,7 +107,7 @@ def _masked_by_all(schemas: list[Mapping[str, Any]], value: Any) -> Any:
 
 
 def _property_schemas(schema: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Every schema that any branch gives a property: a secret in one is a secret in all."""
+    """Return all schemas of each property, of every branch: a secret in one is always a secret."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for branch in _branches(schema):
         for name, one in branch.get("properties", {}).items():
@@ -128,7 +125,7 @@ def _branches(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _explain(error: ValidationError) -> str:
-    """Where and why, without the value: jsonschema's own message would quote a secret."""
+    """Return what is wrong where, without the value, which jsonschema's own message quotes."""
     if error.validator in ("oneOf", "anyOf") and error.context:
         inner = best_match(error.context)
         if inner is not None and inner.validator not in ("oneOf", "anyOf"):

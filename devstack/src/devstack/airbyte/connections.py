@@ -1,5 +1,5 @@
 # ruff: noqa: N803, A002 - parameters have the names of Airbyte's API
-"""Connections: which streams of a source go where, and how."""
+"""Connections: which streams go from which source to which destination, and how."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DEFAULTS: dict[str, Any] = {
 def connection_router(  # noqa: C901 - a list of small functions, not one with branches
     store: Store, registry: Registry, runner: JobRunner
 ) -> APIRouter:
-    """Routes under ``/connections``."""
+    """Return the routes of `/connections`."""
     router = APIRouter(prefix="/connections", tags=["Connections"])
 
     @router.get("", response_model=models.Connections, response_model_exclude_none=True)
@@ -92,7 +92,7 @@ def connection_router(  # noqa: C901 - a list of small functions, not one with b
         return connection
 
     def _changes(source_type: str, body: models.ConnectionPatch) -> dict[str, Any]:
-        """What the body sets, as it is stored."""
+        """Return the settings that the body changes, as they are stored."""
         given = body.model_dump(mode="json", exclude_none=True)
         changes = {
             name: given[name] for name in (*_DEFAULTS, "name", "namespaceFormat") if name in given

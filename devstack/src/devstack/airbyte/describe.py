@@ -1,9 +1,9 @@
-"""Write a connector's ``spec.json`` and ``catalog.json``: run when its version changes.
+"""Write the GitHub source's `spec.json` and `catalog.json`. To be run when its version changes:
 
-``python -m devstack.airbyte.describe``
+`python -m devstack.airbyte.describe`
 
-Discovery of the GitHub source asks its API for the repository, so a server on loopback that
-knows one repository answers; nothing leaves the machine.
+To list its streams the source asks GitHub for a repository. A server on loopback answers for
+GitHub, so that nothing leaves the machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
         catalog = _answer(connector, "CATALOG", "discover", "--config", str(configuration))
     spec_file = connector.folder / connector.spec
     spec_file.write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
-    # One line a stream: a new version of the connector shows as lines changed.
+    # One line for each stream, so that a diff shows which streams a new version changes.
     lines = (json.dumps(one, ensure_ascii=False) for one in catalog["streams"])
     text = '{"streams": [\n' + ",\n".join(lines) + "\n]}\n"
     (connector.folder / connector.catalog).write_text(text)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def _answer(connector: Connector, kind: str, *arguments: str) -> dict[str, Any]:
-    """The one message of this kind that the connector prints."""
+    """Run the connector and return its one message of this kind."""
     done = subprocess.run(
         [*connector.command_line(), *arguments], stdout=subprocess.PIPE, check=True
     )
@@ -64,7 +64,7 @@ def _answer(connector: Connector, kind: str, *arguments: str) -> dict[str, Any]:
 
 
 class _Repository(BaseHTTPRequestHandler):
-    """The two answers that discovery needs."""
+    """Answers the two requests that the source makes."""
 
     def do_GET(self) -> None:
         pool = {"limit": 5000, "remaining": 5000, "reset": 4102444800}

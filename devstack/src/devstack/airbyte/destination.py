@@ -1,9 +1,9 @@
-"""Rows into Postgres: staged with COPY, merged and committed together with the state they reach.
+"""Writes rows into Postgres: staged with COPY, merged, and committed together with the state.
 
-The state lives in the destination's own database, in the schema ``airbyte_internal``, because
-only there can it be part of the transaction that writes the rows. A lease row names the job
-that may write for a connection; it is checked under a lock in every transaction, so that a
-worker left over from a crash can commit nothing once its successor has begun.
+The state is in the destination's own database, in the schema `airbyte_internal`: only there can one
+transaction write it and the rows that it stands for. A row of the table `lease` names the job that
+may write for a connection. Every transaction checks it under a lock, so that a worker that a crash
+left behind commits nothing once the next one has begun.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import psycopg
 from devstack.airbyte.columns import cells
 from devstack.airbyte.tables import StreamTable
 
-# Rows are held in memory until there are this many, or this many bytes of them.
+# So many rows, or bytes of them, are held in memory before they are sent to the database.
 _BATCH_ROWS = 2_000
 _BATCH_BYTES = 4_000_000
 
@@ -40,18 +40,19 @@ create table if not exists airbyte_internal.state (
 comment on table airbyte_internal.state is
     'How far each stream was read; written in the transaction that writes its rows';
 """
-# Serialises concurrent first syncs: "create if not exists" alone races. Any constant will do.
+# Two first syncs at once would collide in "create if not exists": this lock lets one go first.
+# Its number has no meaning.
 _SCHEMA_LOCK = 2_086_013_541
 
 
 class SupersededError(Exception):
-    """Another job has taken over this connection; this one must not write any more."""
+    """Another job has taken over the connection, so this one may not write any more."""
 
 
 class Destination:
-    """One sync's side of the database. Not thread-safe.
+    """The database, as one sync writes to it. Not thread-safe.
 
-    Raises psycopg's errors when the database fails; what was not committed is then gone.
+    Raises psycopg's errors when the database fails; what was not committed is lost then.
     """
 
     def __init__(self, configuration: Mapping[str, Any], connection_id: str, job_id: int) -> None:
@@ -79,11 +80,10 @@ class Destination:
         self._db.close()
 
     def prepare(self, streams: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Take the lease, make the tables, and say where each incremental stream goes on.
+        """Take the lease, make the tables, and return the STATE messages for the connector.
 
-        Returns:
-            STATE messages for the connector. A stream whose table is gone has none: it is read
-            again from its beginning, because state without rows would lose them.
+        They say where each incremental stream goes on. A stream whose table is gone has none and is
+        read from its beginning: with a state it would miss the rows that are gone.
         """
         with self._db.transaction(), self._db.cursor() as cursor:
             cursor.execute("select pg_advisory_xact_lock(%s)", (_SCHEMA_LOCK,))
@@ -100,7 +100,7 @@ class Destination:
                 if is_new or table.whole:
                     forgotten.append(table.stream)
             if forgotten:
-                # A shared state cannot be told apart by stream: it goes as a whole.
+                # A state that all streams share cannot lose one of them: it is deleted.
                 cursor.execute(
                     "delete from airbyte_internal.state where connection_id = %s"
                     " and (stream = any(%s) or stream = '')",
@@ -114,7 +114,7 @@ class Destination:
             return [json.loads(text) for (text,) in cursor.fetchall()]
 
     def add(self, record: Mapping[str, Any], size: int) -> None:
-        """Take one RECORD's content; ``size`` is its bytes on the wire."""
+        """Add the content of one RECORD, a message of `size` bytes."""
         table = self._tables.get(record.get("stream", ""))
         if table is None:
             return
@@ -139,7 +139,7 @@ class Destination:
 
     @property
     def resumable(self) -> set[str]:
-        """The streams whose rows may be committed before their read has ended."""
+        """The streams whose rows may be committed before they have been read to the end."""
         return {name for name, table in self._tables.items() if not table.whole}
 
     @property
@@ -148,10 +148,9 @@ class Destination:
         return set(self._tables)
 
     def commit(self, states: Mapping[str, Mapping[str, Any]], *, streams: set[str]) -> None:
-        """Make the rows of these streams and the states that stand for them visible, together.
+        """Write the rows of these streams, and the states that stand for them, in one transaction.
 
-        Raises:
-            SupersededError: when another job has taken over; nothing is written.
+        Raises `SupersededError`, and writes nothing, when another job has taken over.
         """
         self._stage()
         with self._db.transaction(), self._db.cursor() as cursor:
@@ -189,5 +188,5 @@ class Destination:
 
 
 def _extracted_at(record: Mapping[str, Any]) -> str:
-    moment = dt.datetime.fromtimestamp(float(record.get("emitted_at") or 0) / 1000, dt.UTC)
-    return moment.isoformat()
+    seconds = float(record.get("emitted_at") or 0) / 1000
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).isoformat()

@@ -1,4 +1,4 @@
-"""Airbyte's problem documents: every refusal is one JSON object of the same shape."""
+"""Refused requests: each is answered with a problem document, one JSON object, as by Airbyte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Problem(Exception):  # noqa: N818 - Airbyte's own word
-    """A request that is refused; carries the status and what the client is told."""
+    """A request is refused. `status` is the answer's, `document` what the client is told."""
 
     def __init__(self, status: int, title: str, detail: str, **data: Any) -> None:
         super().__init__(detail)
@@ -65,7 +65,7 @@ def conflict(message: str) -> Problem:
 
 
 class ProblemDocument(BaseModel):
-    """How a refusal looks, for the server's own OpenAPI description."""
+    """The form of a problem document, for the server's OpenAPI description."""
 
     status: int
     type: str
@@ -75,12 +75,12 @@ class ProblemDocument(BaseModel):
 
 
 def problem_responses() -> dict[int | str, dict[str, Any]]:
-    """The refusals that any request may meet, for the server's own OpenAPI description."""
+    """Return the answers to refused requests, for the server's OpenAPI description."""
     return {status: {"model": ProblemDocument} for status in (400, 401, 404, 409, 422, 503)}
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Turn everything that can go wrong in a request into a problem document."""
+    """Answer everything that can go wrong in a request with a problem document."""
 
     @app.exception_handler(Problem)
     def refused(_: Request, problem: Problem) -> JSONResponse:
@@ -88,7 +88,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        # Only where and why: the value itself may be a secret.
+        # Where and why, but not the value: it may be a secret.
         reasons = (f"{_path(one['loc'])}: {one['msg']}" for one in error.errors())
         return unprocessable("; ".join(reasons)).response()
 
@@ -100,7 +100,7 @@ def install_handlers(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    # Text that JSON can carry and Postgres cannot: NUL characters, lone surrogates.
+    # JSON can hold text that Postgres cannot: NUL characters and lone surrogates.
     @app.exception_handler(psycopg.DataError)
     @app.exception_handler(UnicodeError)
     def unstorable(*_: object) -> JSONResponse:
@@ -110,7 +110,7 @@ def install_handlers(app: FastAPI) -> None:
     def too_deep(*_: object) -> JSONResponse:
         return unprocessable("the document is nested too deeply").response()
 
-    # Whatever is left is a defect of this server; Starlette logs it with its traceback.
+    # Anything else is a defect of this server. Starlette logs it with its traceback.
     @app.exception_handler(Exception)
     def defect(*_: object) -> JSONResponse:
         detail = "An unexpected problem has occurred."
@@ -118,7 +118,7 @@ def install_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(psycopg.OperationalError)
     @app.exception_handler(psycopg_pool.PoolTimeout)
-    def database_away(_: Request, error: Exception) -> JSONResponse:
+    def database_unreachable(_: Request, error: Exception) -> JSONResponse:
         _log.error("the state database does not answer: %s", error)
         return Problem(
             503,

@@ -1,9 +1,9 @@
 # ruff: noqa: N815 - fields have the names of Airbyte's API
-"""The part of Airbyte's internal API, ``/api/v1``, that clients still lean on.
+"""The part of Airbyte's internal API, `/api/v1`, that clients call.
 
-dagster-airbyte asks it for a connection's catalog. It is also the only place where Airbyte tells
-why a job failed: the public API has no field for it. Airbyte 1.7 and later do not answer here,
-and ``--no-internal-api`` makes this server behave the same.
+dagster-airbyte asks it for a connection's catalog, ingestion why a job failed: for that the public
+API has no field. Airbyte 1.7 and later do not answer here. With `--no-internal-api` this server
+does not either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from devstack.airbyte.registry import Registry
 from devstack.airbyte.store import Store, StoredJob
 
 _NAMESPACE_DEFINITIONS = {"custom_format": "customformat"}
-# The internal API's words where they differ from the public one's.
+# What the internal API calls otherwise than the public one.
 _ATTEMPT_STATUS = {"cancelled": "failed"}
 
 
@@ -34,7 +34,7 @@ class JobIdBody(BaseModel):
 
 
 def internal_router(store: Store, registry: Registry, runner: JobRunner) -> APIRouter:
-    """Routes relative to ``/api/v1``."""
+    """Return the routes, without `/api/v1`."""
     router = APIRouter(tags=["internal"])
 
     @router.post("/connections/get")
@@ -103,7 +103,7 @@ def _attempt(job: StoredJob) -> dict[str, Any]:
 
 
 def _failure(failure: dict[str, Any], timestamp: int) -> dict[str, Any]:
-    """Airbyte's words for the parts of a failure; what is empty is left out."""
+    """Return a failure with Airbyte's names for its parts, without the empty ones."""
     parts = {
         "failureOrigin": failure.get("origin"),
         "failureType": failure.get("failure_type"),

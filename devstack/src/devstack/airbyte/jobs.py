@@ -1,7 +1,7 @@
-"""Starts, watches and cancels syncs: one worker process, and one thread watching it, a job.
+"""Starts, watches and cancels syncs. A job has one worker process and one thread that watches it.
 
-The worker and its connector share a process group, so that one signal ends both. Ending them by
-force is always safe: what is committed stays, what is not is read again.
+The worker and its connector are one process group, so that one signal ends both. To kill them is
+always safe: what is committed stays, what is not is read again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from devstack.airbyte.registry import Connector, Kind, Registry
 from devstack.airbyte.store import Actor, Store, StoredConnection, StoredJob
 
 _log = logging.getLogger(__name__)
-# While the database is away, how often the outcome of a job is offered to it again.
+# How often a job's outcome is written again while the database cannot be reached.
 _RETRY_SECONDS = 0.5
 _LOGS_KEPT = 100
 _LOG_LINES_SHOWN = 1000
@@ -42,7 +42,7 @@ class JobRunner:
     def __init__(
         self, store: Store, registry: Registry, switchboard: Switchboard, data: Path
     ) -> None:
-        """Logs and what syncs need on disk are kept in the folder ``data``."""
+        """Keep logs, and what syncs need on disk, in the folder `data`."""
         self._store = store
         self._registry = registry
         self._switchboard = switchboard
@@ -52,16 +52,15 @@ class JobRunner:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._logs.mkdir(exist_ok=True, mode=0o700)
-        # What a server that was killed has left behind holds secrets.
+        # A server that was killed leaves configurations behind, secrets and all.
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(exist_ok=True, mode=0o700)
 
     def start(self, connection_id: UUID) -> StoredJob:
-        """Start a sync.
+        """Start a sync and return its job.
 
-        Raises:
-            Problem: 404 for an unknown connection; 409 when it is syncing already or inactive;
-                422 when its source's connector is not installed.
+        Raises `Problem` 404 for an unknown connection, 409 for one that is inactive or is being
+        synced, 422 when the connector of its source is not installed.
         """
         connection = self._store.connection(connection_id)
         if connection is None:
@@ -69,7 +68,7 @@ class JobRunner:
         if connection.settings["status"] != "active":
             raise conflict("The connection is not active.")
         order = self._order(connection)
-        # Under the lock: whoever cancels the job finds its sync, be it started yet or not.
+        # Under the lock, so that whoever cancels the job finds its sync, started or not.
         with self._lock:
             job = self._store.add_job(connection.id, connection.workspace_id, "sync")
             if job is None:
@@ -88,22 +87,22 @@ class JobRunner:
         return job
 
     def cancel(self, job: StoredJob) -> None:
-        """Cancel a job and wait until nothing of it runs; one that has ended stays as it was."""
+        """Cancel a job and wait until nothing of it runs; do nothing if it has ended."""
         if self._store.end_job(job.id, "cancelled"):
             self._kill(job.id)
 
     def cancel_connection(self, connection_id: UUID) -> None:
-        """Cancel what runs for a connection, if anything does."""
+        """Cancel the running job of a connection, if it has one."""
         job = self._store.running_job(connection_id)
         if job is not None:
             self.cancel(job)
 
     def log_file(self, job_id: int) -> Path:
-        """Where the worker and its connector write; only the newest logs are kept."""
+        """Return the log of a job's worker and connector. Only the newest logs are kept."""
         return self._logs / f"job-{job_id}.log"
 
     def log_lines(self, job_id: int) -> list[str]:
-        """The end of what the worker and its connector said; nothing once the log is gone."""
+        """Return the last lines of a job's log; none once the log is gone."""
         try:
             text = self.log_file(job_id).read_text(errors="replace")
         except FileNotFoundError:
@@ -111,7 +110,7 @@ class JobRunner:
         return text.splitlines()[-_LOG_LINES_SHOWN:]
 
     def stop(self) -> None:
-        """End all syncs; their jobs are failed, not forgotten."""
+        """End all syncs and fail their jobs."""
         self._stopping.set()
         with self._lock:
             syncs = list(self._syncs.values())
@@ -122,7 +121,7 @@ class JobRunner:
         try:
             self._store.fail_running("The Airbyte server was stopped while this job was running.")
         except psycopg.Error:
-            # With the database gone, the next start of the server does it.
+            # The database cannot be reached; the server does it when it starts again.
             _log.warning("could not mark the running jobs as failed")
 
     def _kill(self, job_id: int) -> None:
@@ -154,7 +153,7 @@ class JobRunner:
             _log.warning("job %s: progress not noted: %s", job_id, error)
 
     def _end(self, job_id: int, status: str, failure: dict[str, Any] | None) -> None:
-        """Write the outcome, however long the database is away."""
+        """Write a job's outcome; try again for as long as the database cannot be reached."""
         while not self._stopping.is_set():
             try:
                 self._store.end_job(job_id, status, failure)
@@ -206,8 +205,8 @@ class JobRunner:
 class _Sync:
     """One worker process and the thread that watches it.
 
-    Whatever worker and connector write to a temporary file, the configuration with its secrets
-    among it, goes to ``folder``, which does not outlive them however they end.
+    Temporary files of the worker and the connector, such as the configuration with its secrets, are
+    in `folder`, which is deleted when they end, however they end.
     """
 
     def __init__(self, job_id: int, log: Path, folder: Path) -> None:
@@ -220,7 +219,7 @@ class _Sync:
         self._killed = False
 
     def start(self, order: dict[str, Any], watch: Callable[[], None]) -> bool:
-        """Start the worker; false when the job has been cancelled in the meantime."""
+        """Start the worker. Return false if the job has been cancelled in the meantime."""
         with self._lock:
             if self._killed:
                 return False
@@ -236,22 +235,22 @@ class _Sync:
                     start_new_session=True,
                 )
             self._thread = threading.Thread(target=watch, name=f"job-{self.job_id}", daemon=True)
-        # When it died at once, the watching thread finds out how.
+        # If the worker has died already, the watching thread finds out how.
         with suppress(BrokenPipeError):
-            # Standard input and not the command line: the order holds secrets.
+            # On standard input, because the order holds secrets and any user sees command lines.
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
         self._thread.start()
         return True
 
     def reports(self) -> Iterator[dict[str, Any]]:
-        """The worker's lines, until it ends."""
+        """Yield the worker's lines until it ends."""
         for line in self._process.stdout:
             yield json.loads(line)
 
     def finish(self) -> int:
-        """Wait for the worker's end, and end with it whatever it has left behind."""
-        # Without reaping it: until then its id, which is the group's, cannot go to another.
+        """Wait for the worker to end, end what it has left behind, and return its exit code."""
+        # Not reaped yet: until it is, no other process can get its id, which is the group's.
         if hasattr(os, "waitid"):
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
@@ -263,7 +262,7 @@ class _Sync:
             return int(self._process.wait())
 
     def kill(self) -> None:
-        """End the worker and its connector now, whatever they are doing."""
+        """End the worker and its connector at once."""
         with self._lock:
             self._killed = True
             if self._process is not None and self._process.returncode is None:
@@ -274,6 +273,7 @@ class _Sync:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def join(self) -> None:
+        """Wait for the watching thread to end."""
         thread = self._thread
         if thread is not None and thread.ident is not None:
             thread.join()

@@ -1,9 +1,8 @@
-"""Run a program that dies with its parent, however violently that dies.
+"""Runs a program that is killed when its parent ends, also when the parent is killed.
 
-``leash.py PROGRAM ARGUMENT...`` asks the kernel for a SIGKILL at the parent's death and becomes
-the program. A module that is a script, and imports almost nothing, because it runs before every
-connector. Without Linux's ``prctl`` the program simply starts: then it ends at its next write to
-the pipe that nobody reads any more.
+`leash.py PROGRAM ARGUMENT...` asks the kernel for that and then becomes the program. It is a script
+that imports little, because it runs before every connector. On other systems than Linux the program
+just starts; it ends when it next writes to the pipe that nobody reads any more.
 """
 
 import ctypes

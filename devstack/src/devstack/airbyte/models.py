@@ -1,7 +1,7 @@
 # ruff: noqa: N815 - the names are Airbyte's
-"""What goes in and out of the public API, in Airbyte's own shapes and names.
+"""Requests and answers of the public API, in Airbyte's own form and names.
 
-Answers never carry nulls: fields without a value are left out.
+Answers have no nulls: a field without a value is left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import BaseModel, Field, StrictStr
 
-# NUL cannot be stored; the length is far above any name.
+# Postgres cannot store NUL. No name is nearly as long.
 Name = Annotated[StrictStr, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 Text = Annotated[StrictStr, Field(max_length=10_000, pattern=r"^[^\x00]*$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
@@ -51,7 +51,7 @@ class Workspace(BaseModel):
 
 
 class ActorCreate(BaseModel):
-    """A new source or destination: its type stands in the configuration, or its definition id."""
+    """A new source or destination. Its type is in the configuration, or `definitionId` says it."""
 
     name: Name
     workspaceId: UUID
@@ -108,7 +108,7 @@ class StreamConfigurations(BaseModel):
 
 
 class Schedule(BaseModel):
-    """Kept and shown as given. This server runs nothing by itself: Dagster does the scheduling."""
+    """When a connection syncs. It is only stored: this server starts nothing, Dagster does."""
 
     scheduleType: Literal["manual", "cron"]
     cronExpression: Text | None = None
@@ -171,7 +171,7 @@ class JobCreate(BaseModel):
 
 
 class Job(BaseModel):
-    """``startTime`` and ``lastUpdatedAt`` are ISO 8601 in UTC, ``duration`` ISO 8601."""
+    """A job. `startTime` and `lastUpdatedAt` are in UTC; they and `duration` are ISO 8601."""
 
     jobId: int
     status: JobStatus
@@ -214,13 +214,13 @@ class Jobs(BaseModel):
     data: list[Job]
 
 
-def iso_time(moment: dt.datetime) -> str:
-    """A moment as Airbyte writes it: UTC, whole seconds, ``Z``."""
-    return moment.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def iso_time(time: dt.datetime) -> str:
+    """Return a time as Airbyte writes it: in UTC, in whole seconds, with `Z`."""
+    return time.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def iso_duration(duration: dt.timedelta) -> str:
-    """Hours, minutes and seconds: ``PT8H6M12S``, as Airbyte writes them."""
+    """Return a duration as Airbyte writes it, in hours, minutes and seconds: `PT8H6M12S`."""
     minutes, seconds = divmod(max(0, int(duration.total_seconds())), 60)
     hours, minutes = divmod(minutes, 60)
     parts = [f"{n}{unit}" for n, unit in ((hours, "H"), (minutes, "M"), (seconds, "S")) if n]

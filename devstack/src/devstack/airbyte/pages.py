@@ -1,4 +1,4 @@
-"""One page of a list, with addresses of the pages around it."""
+"""One page of a list, with links to the pages before and after it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from fastapi import Request
 
 
 def page(request: Request, found: Sequence[Any], limit: int, offset: int) -> dict[str, Any]:
-    """The answer to a list request.
+    """Return the answer to a request for a list.
 
-    ``found`` is what lies from ``offset`` on, one more than ``limit`` if there is more: only then
-    has the page a ``next``.
+    `found` begins at `offset` and has one entry more than `limit` if the list goes on after this
+    page: then the page has a `next`.
     """
     answer: dict[str, Any] = {"data": list(found[:limit])}
     if len(found) > limit:

@@ -1,4 +1,4 @@
-"""The Airbyte protocol as a connector speaks it: one JSON message a line on standard output."""
+"""Airbyte's protocol: a connector writes messages to standard output, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 MASK = "**********"
-# What the connector writes to standard error that is worth repeating when it dies wordlessly.
+# How much of its standard error is shown when a connector ends without a reason.
 _STDERR_TAIL_BYTES = 2000
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a sync failed, in the words of Airbyte's own failure reasons."""
+    """Why a sync failed, with the fields of Airbyte's own failure reasons."""
 
     message: str
     internal_message: str = ""
@@ -30,7 +30,7 @@ class Failure:
 
 
 class ConnectorError(Exception):
-    """The connector ended in failure; carries the reason."""
+    """The connector failed; `failure` says why."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
@@ -39,10 +39,10 @@ class ConnectorError(Exception):
 
 @dataclass
 class Reading:
-    """One ``read`` of a connector: iterate over its RECORD and STATE messages.
+    """One `read` of a connector: what it gets, and the RECORD and STATE messages that it writes.
 
-    Everything else that it says is sorted here: the logs go to ``log``, the reason of a failure
-    is kept and raised as :class:`ConnectorError` once the connector has ended.
+    Its LOG messages go to standard error. The reason of a failure is raised as `ConnectorError`
+    once it has ended.
     """
 
     command: list[str]
@@ -50,18 +50,17 @@ class Reading:
     catalog: dict[str, Any]
     state: list[dict[str, Any]]
     environment: dict[str, str]
-    # What neither the log nor a failure may repeat, should the connector say it.
+    # Neither the log nor a failure repeats these, even if the connector says them.
     secrets: list[str] = field(default_factory=list)
-    # Airbyte's own default: sources may have to wait an hour for a rate limit.
+    # As in Airbyte: a source may have to wait an hour for a rate limit.
     heartbeat_seconds: float = 5400
     _failures: list[Failure] = field(default_factory=list)
     _incomplete: list[Failure] = field(default_factory=list)
 
     def messages(self) -> Iterator[tuple[str, dict[str, Any], int]]:
-        """Type, content and size in bytes of each RECORD and STATE message, in order.
+        """Yield type, content and size in bytes of each RECORD and STATE message, in order.
 
-        Raises:
-            ConnectorError: after the last message, when the read was not a success.
+        Raises `ConnectorError` after the last one when the connector has failed.
         """
         with tempfile.TemporaryDirectory(prefix="sync-") as name, tempfile.TemporaryFile() as err:
             process = self._start(Path(name), err)
@@ -81,21 +80,21 @@ class Reading:
                 process.kill()
                 process.wait()
                 output.close()
-            if watchdog.has_bitten:
+            if watchdog.has_killed:
                 raise ConnectorError(
                     Failure(f"The connector said nothing for {self.heartbeat_seconds:.0f} s.")
                 )
-            # An error says why; an incomplete stream only that.
+            # An error says why it failed; an incomplete stream says only that it did.
             for failure in (*self._failures, *self._incomplete):
                 raise ConnectorError(failure)
             if code != 0:
                 err.seek(0, 2)
                 err.seek(max(0, err.tell() - _STDERR_TAIL_BYTES))
-                tail = self._discreet(err.read().decode(errors="replace"))
+                tail = self._without_secrets(err.read().decode(errors="replace"))
                 raise ConnectorError(Failure(_ending(code), internal_message=tail))
 
     def _start(self, folder: Path, errors: Any) -> subprocess.Popen[bytes]:
-        """The folder is readable by its owner alone: the configuration holds secrets."""
+        """Start the connector. It gets secrets in files, so `folder` is for its owner alone."""
         arguments = ["read"]
         for option, document in (
             ("config", self.configuration),
@@ -124,10 +123,10 @@ class Reading:
             error = trace.get("error") or {}
             self._failures.append(
                 Failure(
-                    message=self._discreet(error.get("message") or "The connector failed."),
-                    internal_message=self._discreet(error.get("internal_message") or ""),
+                    message=self._without_secrets(error.get("message") or "The connector failed."),
+                    internal_message=self._without_secrets(error.get("internal_message") or ""),
                     failure_type=error.get("failure_type") or "system_error",
-                    stacktrace=self._discreet(error.get("stack_trace") or ""),
+                    stacktrace=self._without_secrets(error.get("stack_trace") or ""),
                 )
             )
         status = trace.get("stream_status") or {}
@@ -136,10 +135,10 @@ class Reading:
             self._incomplete.append(Failure(f"The stream {name} was not read to its end."))
         log = message.get("log") or {}
         if log and log.get("level") not in ("DEBUG", "TRACE"):
-            text = self._discreet(f"{log.get('level')}: {log.get('message')}")
+            text = self._without_secrets(f"{log.get('level')}: {log.get('message')}")
             print(f"connector {text}", file=sys.stderr, flush=True)
 
-    def _discreet(self, text: str) -> str:
+    def _without_secrets(self, text: str) -> str:
         for secret in self.secrets:
             text = text.replace(secret, MASK)
         return text
@@ -152,25 +151,24 @@ class _Watchdog:
         self._process = process
         self._seconds = seconds
         self.heard_from = time.monotonic()
-        self.has_bitten = False
+        self.has_killed = False
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         while self._process.poll() is None:
             silent = time.monotonic() - self.heard_from
             if silent >= self._seconds:
-                self.has_bitten = True
+                self.has_killed = True
                 self._process.kill()
                 return
-            # Short naps: the process may end long before the time is up.
+            # At most a second, because the process may end long before.
             time.sleep(min(self._seconds - silent, 1))
 
 
 def _parse(line: bytes) -> dict[str, Any]:
-    """One message; what is not one, a stray print of some library, counts as a log line.
+    """Return one message; an empty one for other text, such as what a library prints.
 
-    Raises:
-        ConnectorError: for a damaged record or state, which must not be lost in silence.
+    Raises `ConnectorError` for a damaged record or state: it must not be lost silently.
     """
     try:
         message = json.loads(line)

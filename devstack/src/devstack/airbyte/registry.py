@@ -1,8 +1,8 @@
 # ruff: noqa: N815, A002 - the names are Airbyte's
-"""Which connectors this server has, and what is known about each without running it.
+"""The connectors of this server, and what is known of each without running it.
 
-Running a connector for its specification or catalog takes seconds of CPU, so both are files,
-written once by ``python -m devstack.airbyte.describe``.
+To run a connector for its specification or catalog takes seconds of CPU, so both are files, written
+once by `python -m devstack.airbyte.describe`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ Kind = Literal["source", "destination"]
 class Connector(BaseModel):
     """One source or destination that connections can use.
 
-    ``type`` is the word that configurations carry as ``sourceType`` or ``destinationType``.
-    A source's ``command`` speaks the Airbyte protocol; the destination is built in and has none.
-    ``dockerRepository`` and ``dockerImageTag`` say of which connector, in which version, the files
-    ``spec`` and ``catalog`` are.
+    `type` is what a configuration has as `sourceType` or `destinationType`.
+    A source's `command` speaks the Airbyte protocol; the destination is built in and has none.
+    `dockerRepository` and `dockerImageTag` say of which connector, in which version, the files
+    `spec` and `catalog` are.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
@@ -48,23 +48,23 @@ class Connector(BaseModel):
 
     @cached_property
     def specification(self) -> dict[str, Any]:
-        """JSON schema of its configuration."""
+        """The JSON schema of its configuration."""
         document: dict[str, Any] = json.loads((self.folder / self.spec).read_text())
         schema: dict[str, Any] = document.get("connectionSpecification", {})
         return schema
 
     @cached_property
     def streams(self) -> dict[str, dict[str, Any]]:
-        """The streams it discovers, by name, as the protocol writes them."""
+        """The streams of the source by name, in the form of Airbyte's protocol."""
         if self.catalog is None:
             return {}
         document = json.loads((self.folder / self.catalog).read_text())
         return {stream["name"]: stream for stream in document["streams"]}
 
     def command_line(self) -> list[str]:
-        """How to start it; a relative program lies in ``folder``.
+        """Return the command that starts it; a relative program is in `folder`.
 
-        ``DEVSTACK_CONNECTOR_<TYPE>`` in the environment names another program.
+        The environment variable `DEVSTACK_CONNECTOR_<TYPE>` names another program.
         """
         program, *rest = self.command
         override = os.environ.get(f"DEVSTACK_CONNECTOR_{self.type.upper().replace('-', '_')}")
@@ -84,17 +84,16 @@ class Registry:
     def find(
         self, kind: Kind, *, type: str | None = None, id: UUID | None = None
     ) -> Connector | None:
-        """The connector of this type or, failing that, of this definition id."""
+        """Return the connector of this type or, if none is given, of this definition id."""
         if type is not None:
             return self._by_type.get((kind, type))
         return self._by_id.get((kind, id)) if id is not None else None
 
 
 def load_registry(extra: Path | None = None) -> Registry:
-    """The built-in connectors and those of a file of the same format.
+    """Return the built-in connectors and those of another file like `connectors.json`.
 
-    Raises:
-        DevstackError: when the file cannot be read as one.
+    Raises `DevstackError` when the file is none.
     """
     connectors = _read(_BUILT_IN, CONNECTORS)
     if extra is not None:

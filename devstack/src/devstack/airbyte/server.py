@@ -1,4 +1,4 @@
-"""The foreground program: one HTTP server on loopback, ready when it has said so."""
+"""The embedded Airbyte as a server in the foreground."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ def run(
     internal_api: bool,
     connectors: Path | None,
 ) -> None:
-    """Serve until told to stop; see :func:`devstack.airbyte.serve`."""
+    """Serve until told to stop, as `devstack.airbyte.serve` says."""
     stop = StopSignal(with_parent=with_parent)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     logging.getLogger("psycopg.pool").setLevel("ERROR")
     registry = load_registry(connectors)
     data.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)
-    # Before the database: a server that has the port already has running jobs there.
+    # Before the database is opened, which fails the jobs in it: if another server has the port,
+    # these jobs are its own.
     listener = listening_socket(port, purpose="airbyte")
     store = Store(database_url)
     try:

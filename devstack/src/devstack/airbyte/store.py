@@ -1,9 +1,9 @@
 # ruff: noqa: S608, A002 - only column lists of this file go into the SQL by format; ids are ids
 """What the server remembers, in a schema of its own in Postgres.
 
-One row a source or destination (an "actor"), a connection, a job. Configurations are stored with
-their secrets, as the connectors need them; the database asks for a password, and only
-``configuration.masked`` copies leave the server.
+Each source or destination (an "actor"), each connection and each job is a row. Configurations hold
+their secrets, because connectors need them. The database asks for a password, and the server shows
+configurations only as `configuration.masked` returns them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ create unique index if not exists job_running on airbyte.job (connection_id)
     where status = 'running';
 create index if not exists job_connection on airbyte.job (connection_id, id);
 """
-# Serialises two servers that start at once; any constant will do.
+# If two servers start at once, this lock lets one go first. Its number has no meaning.
 _SCHEMA_LOCK = 4_027_119_983
 
 
@@ -83,7 +83,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class StoredConnection:
-    """A connection; ``settings`` holds everything but the ids."""
+    """A connection. `settings` has all of it but the ids."""
 
     id: UUID
     workspace_id: UUID
@@ -95,7 +95,7 @@ class StoredConnection:
 
 @dataclass(frozen=True)
 class StoredJob:
-    """A job; ``failure`` is set once it has failed."""
+    """A job. `failure` says why, once it has failed."""
 
     id: int
     connection_id: UUID
@@ -122,7 +122,7 @@ _JOB = "id, connection_id, workspace_id, type, status, created_at, updated_at, r
 
 
 class Store:
-    """All reads and writes. Thread-safe; survives restarts of the database."""
+    """Reads and writes. Thread-safe; goes on working when the database has been restarted."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -130,7 +130,7 @@ class Store:
             database_url,
             min_size=1,
             max_size=8,
-            # Seconds until a request gives up and is answered with 503.
+            # Seconds after which a request is answered with 503.
             timeout=5,
             kwargs={"autocommit": True, "application_name": "airbyte server"},
             check=psycopg_pool.ConnectionPool.check_connection,
@@ -138,12 +138,11 @@ class Store:
         )
 
     def open(self) -> None:
-        """Connect, make the schema and one workspace, fail the jobs of the server before us.
+        """Connect, make the schema and one workspace, fail jobs that a dead server left running.
 
-        Raises:
-            psycopg.Error: when the database cannot be reached.
+        Raises `psycopg.Error` when the database cannot be reached.
         """
-        # The pool goes on trying for a while where a plain connection says at once what is wrong.
+        # A plain connection says at once what is wrong; the pool would go on trying for a while.
         psycopg.connect(self._database_url, connect_timeout=10).close()
         self._pool.open(wait=True, timeout=15)
         with self._pool.connection() as db, db.transaction():
@@ -167,7 +166,7 @@ class Store:
         return next(iter(self._all(kind, query, values)), None)
 
     def _do(self, query: str, values: Sequence[Any] = ()) -> int:
-        """Run a statement; how many rows it touched."""
+        """Run a statement and return the number of rows that it touched."""
         with self._pool.connection() as db:
             return db.execute(query, values).rowcount
 
@@ -216,7 +215,7 @@ class Store:
         )
 
     def remove_actor(self, id: UUID) -> None:
-        """The connections that use it go with it."""
+        """Delete a source or destination and the connections that use it."""
         self._do("delete from airbyte.actor where id = %s", (id,))
 
     # Connections
@@ -248,7 +247,7 @@ class Store:
     def add_connection(
         self, workspace: UUID, source: UUID, destination: UUID, settings: dict[str, Any]
     ) -> StoredConnection | None:
-        """The new connection; None when its source or destination has just been deleted."""
+        """Return the new connection; None if its source or destination has just been deleted."""
         try:
             return self._one(
                 StoredConnection,
@@ -274,7 +273,7 @@ class Store:
     def jobs(
         self, conditions: Sequence[tuple[str, Any]], order: str, limit: int, offset: int
     ) -> list[StoredJob]:
-        """Jobs that meet all conditions, each an SQL text of ours with one ``%s`` and its value."""
+        """Return the jobs that meet all conditions: SQL texts of ours with one `%s`, and values."""
         where = " and ".join(text for text, _ in conditions) or "true"
         values = [value for _, value in conditions]
         return self._all(
@@ -294,7 +293,7 @@ class Store:
         )
 
     def add_job(self, connection: UUID, workspace: UUID, type: str) -> StoredJob | None:
-        """A running job; None when the connection has one already."""
+        """Return a new running job; None if the connection has one already."""
         return self._one(
             StoredJob,
             "insert into airbyte.job (connection_id, workspace_id, type, status)"
@@ -311,7 +310,7 @@ class Store:
         )
 
     def end_job(self, id: int, status: str, failure: dict[str, Any] | None = None) -> bool:
-        """Set a running job's last status; false when it had one already."""
+        """Set the last status of a running job. Return false if the job has ended already."""
         return bool(
             self._do(
                 "update airbyte.job set status = %s, failure = %s,"
@@ -321,7 +320,7 @@ class Store:
         )
 
     def fail_running(self, message: str) -> None:
-        """Fail every job that is still marked as running."""
+        """Fail every job that is marked as running."""
         self._do(
             "update airbyte.job set status = 'failed', failure = %s,"
             " updated_at = clock_timestamp() where status = 'running'",

@@ -1,7 +1,7 @@
-"""The SQL of one stream's table: made, widened, filled from its staging table.
+"""The SQL that makes a stream's table, adds columns to it, and fills it from its staging table.
 
-Tables are never dropped, renamed or truncated: views stand on them, and readers see either the
-rows before a commit or those after it.
+A table is never dropped, renamed or truncated: there are views of it, and its readers see the rows
+before a commit or those after it, nothing else.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _KEY_PREFIX = "_airbyte_pk_"
 
 @dataclass(frozen=True)
 class StreamTable:
-    """Where one stream goes, and how.
+    """The table of one stream, and how its rows get there.
 
-    ``whole`` streams are read from their beginning in every sync: half of one must not be seen.
+    A `whole` stream is read from its beginning in every sync, and never shown in part.
     """
 
     stream: str
@@ -45,7 +45,7 @@ class StreamTable:
 
     @classmethod
     def of(cls, order: dict[str, Any], number: int) -> StreamTable:
-        """From a configured stream with its ``schema`` and ``table``."""
+        """Return the table of a configured stream, which has its `schema` and `table`."""
         columns = tuple(columns_of(order["stream"]["json_schema"], order.get("selected_fields")))
         by_field = {column.field: column.name for column in columns}
         mode = order["destination_sync_mode"]
@@ -68,10 +68,9 @@ class StreamTable:
         return sql.Identifier(self.schema, self.name)
 
     def prepare(self, cursor: psycopg.Cursor[Any]) -> tuple[StreamTable, bool]:
-        """Make the table or add its missing columns.
+        """Make the table or add the columns that it lacks.
 
-        Returns:
-            This table, with the types that its columns really have, and whether it is new.
+        Returns this table with the types that its columns really have, and whether it is new.
         """
         existing = self._existing_columns(cursor)
         is_new = not existing
@@ -97,13 +96,13 @@ class StreamTable:
         return table, is_new
 
     def copy_statement(self) -> sql.Composed:
-        """COPY of staged rows: Airbyte's own columns, then the stream's, then nothing else."""
+        """Return the COPY into the staging table: Airbyte's own columns, then the stream's."""
         return sql.SQL("copy pg_temp.{} ({}) from stdin").format(
             sql.Identifier(self.staging), _names(self._all_names())
         )
 
     def merge(self, cursor: psycopg.Cursor[Any]) -> None:
-        """Move all staged rows into the table, by the stream's mode; part of a transaction."""
+        """Move all staged rows into the table as the stream's mode says; part of a transaction."""
         if self.overwrite:
             cursor.execute(sql.SQL("delete from {}").format(self.target))
         cursor.execute(self._insert())
@@ -116,8 +115,8 @@ class StreamTable:
             return sql.SQL("insert into {} ({}) select {} from pg_temp.{} order by _row").format(
                 self.target, names, names, staging
             )
-        # Among the staged rows of a key the highest cursor wins, then the last one read; a
-        # stored row yields to one with the same cursor or a higher one.
+        # Of the staged rows of a key the one with the highest cursor counts, of equal ones the last
+        # that was read. It replaces a stored row whose cursor is not higher.
         by_cursor = (
             sql.SQL("{} desc nulls last, ").format(sql.Identifier(self.cursor))
             if self.cursor
@@ -160,9 +159,9 @@ class StreamTable:
         return dict(cursor.fetchall())
 
     def make_unique(self, cursor: psycopg.Cursor[Any]) -> None:
-        """A unique index over the primary key, in place of one over an earlier key.
+        """Make a unique index over the primary key; drop one over an earlier key.
 
-        Rows that were appended before the stream was deduplicated are deduplicated first.
+        Rows from before the stream was deduplicated are deduplicated first.
         """
         text = repr((self.schema, self.name, self.key)).encode(errors="replace")
         wanted = _KEY_PREFIX + hashlib.sha256(text).hexdigest()[:16]
@@ -205,7 +204,7 @@ class StreamTable:
 
 
 def _as_it_is(column: Column, existing: dict[str, str]) -> Column:
-    """The column with the type it was made with, should the stream's schema have changed since."""
+    """Return the column with the type that it was made with; the stream's may have changed."""
     convert = converter_of(existing.get(column.name, ""))
     return replace(column, convert=convert) if convert else column
 

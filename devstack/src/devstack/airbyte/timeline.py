@@ -1,10 +1,9 @@
 # ruff: noqa: N803 - parameters have the names of Airbyte's API
-"""One page for people: how a job went, at the address where Airbyte's own UI shows it.
+"""A page that says how a job went, where Airbyte's own UI has its page of the job.
 
-Links to jobs are built for the real UI and clicked in a browser, which has no token to show. So
-the page is open, as the UI's login page would be, and tells only what is harmless: status, times,
-rows, bytes and the message of a failure, in which the worker has masked secrets. The log, which
-connectors write, stays in its file.
+Links to jobs are made for Airbyte's UI and opened in a browser, which has no token. So the page
+asks for none and shows no secret: status, times, rows, bytes, and the message of a failure, in
+which the worker has masked secrets. It does not show the log, which connectors write.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _PAGE = """<!doctype html>
 
 
 def timeline_router(store: Store, runner: JobRunner) -> APIRouter:
-    """The page; no part of the API, so it is left out of its description."""
+    """Return the route of the page, which is not part of the API's description."""
     router = APIRouter(include_in_schema=False)
 
     @router.get("/workspaces/{workspaceId}/connections/{connectionId}/timeline")
@@ -64,6 +63,6 @@ def _page(job: StoredJob, log: str) -> str:
 
 
 def _seconds(job: StoredJob, *, running: bool) -> int:
-    """How long it took, or has been running."""
+    """Return how long the job took, or has been running."""
     end = dt.datetime.now(dt.UTC) if running else job.updated_at
     return max(0, int((end - job.created_at).total_seconds()))

@@ -1,10 +1,9 @@
-"""One sync, in a process of its own: the connector's messages in, committed rows out.
+"""One sync, in a process of its own: it reads the connector's messages and commits rows.
 
-The server starts it with the order on the first line of standard input, and reads one JSON
-object a line from its standard output: ``{"rows": n, "bytes": n}`` after each commit, and at the
-end ``{"outcome": "succeeded"}`` or ``{"outcome": "failed", "failure": {...}}``. When standard
-input ends, the server is gone: the worker kills its whole process group at once. Being killed
-is safe at any point, which the tests do at random ones.
+The server writes the order to standard input, as one line, and reads lines of JSON from standard
+output: `{"rows": n, "bytes": n}` after each commit, and in the end `{"outcome": "succeeded"}` or
+`{"outcome": "failed", "failure": {...}}`. When standard input closes, the server is gone, and the
+worker kills its process group at once. It can be killed safely at any time; tests do so at random.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ import psycopg
 from devstack.airbyte.destination import Destination, SupersededError
 from devstack.airbyte.protocol import ConnectorError, Failure, Reading
 
-# Committing is a transaction for each checkpoint: connectors that checkpoint after every page
-# are held to a few a second. A skipped checkpoint costs nothing, a later one covers it.
+# At least so long after a commit comes the next: some connectors checkpoint after every page, and
+# each commit is a transaction. A checkpoint that is skipped is covered by a later one.
 _COMMIT_SECONDS = 0.2
-# The connector's share of this process' environment: none of our own secrets.
+# What a connector gets of this process' environment: no secrets of ours.
 _ENVIRONMENT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
@@ -37,27 +36,26 @@ _ENVIRONMENT = (
 
 def main() -> None:
     """Carry out the order on standard input and report the outcome."""
-    # Exact integers of any length, as JSON has them.
+    # JSON may have integers of any length.
     getattr(sys, "set_int_max_str_digits", lambda _: None)(0)
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_die_with_server, daemon=True).start()
     try:
         run(order)
         _report({"outcome": "succeeded"})
-    # Whatever it is, the server must hear of it: it becomes the job's failure.
+    # Whatever it is, the server is told: it becomes the job's failure.
     except Exception as error:  # noqa: BLE001
         _report({"outcome": "failed", "failure": dataclasses.asdict(_failure_of(error))})
-    # Nothing is left to do; the thread that waits for the server must not hold up the exit.
+    # Do not wait for the thread that waits for the server.
     os._exit(0)
 
 
 def run(order: dict[str, Any]) -> None:
     """Sync once.
 
-    Raises:
-        ConnectorError: when the source failed; rows up to its last checkpoint are kept.
-        psycopg.Error: when the destination failed; likewise.
-        SupersededError: when another job has taken over the connection.
+    Raises `ConnectorError` when the source fails, `psycopg.Error` when the destination does, and
+    `SupersededError` when another job has taken over the connection. Rows up to the last commit
+    are kept.
     """
     destination = Destination(order["destination"], order["connection_id"], order["job_id"])
     try:
@@ -96,7 +94,7 @@ class _Pump:
                 self._checkpoint({name: content}, {name})
             elif name == "" and resumable:
                 self._checkpoint({"": content}, resumable)
-        # What follows the last checkpoint is complete as well: the connector ended in success.
+        # The connector succeeded, so what follows its last checkpoint is complete as well.
         self._commit(self._last_states, self._destination.streams)
 
     def _checkpoint(self, states: dict[str, dict[str, Any]], streams: set[str]) -> None:
@@ -129,12 +127,12 @@ class _Fault:
 
 
 def _configured(order: dict[str, Any], job_id: int) -> dict[str, Any]:
-    """The stream as the connector is to read it."""
+    """Return a stream as the connector is to read it."""
     overwrites = order["destination_sync_mode"].startswith("overwrite")
     return {
         "stream": order["stream"],
         "sync_mode": order["sync_mode"],
-        # The protocol's name for what Airbyte's platform calls overwrite_dedup.
+        # What Airbyte's platform calls overwrite_dedup, its protocol calls overwrite.
         "destination_sync_mode": order["destination_sync_mode"].replace(
             "overwrite_dedup", "overwrite"
         ),
@@ -147,14 +145,14 @@ def _configured(order: dict[str, Any], job_id: int) -> dict[str, Any]:
 
 
 def _stream_of(state: dict[str, Any]) -> str:
-    """The stream that a STATE stands for; empty for one that stands for all."""
+    """Return the stream that a STATE stands for; an empty text if it stands for all."""
     if state.get("type") == "STREAM":
         return str(state["stream"]["stream_descriptor"]["name"])
     return ""
 
 
 def connector_environment() -> dict[str, str]:
-    """What a connector is told of this process' environment, and that it may not be tracked."""
+    """Return a connector's environment: a part of ours, and that it must not send telemetry."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {**kept, "DO_NOT_TRACK": "1"}
 

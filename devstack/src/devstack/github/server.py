@@ -1,22 +1,21 @@
 """A stand-in for the three GitHub endpoints that reading stargazers takes.
 
-``GET /rate_limit``, ``GET /repos/{owner}/{repo}`` and ``GET /repos/{owner}/{repo}/stargazers``,
-as api.github.com answers them: paging by ``Link`` (30 a page unless told, 100 at most, oldest star
-first, links by the repository's number), two media types (with and without ``starred_at``), token
-or bearer credentials, ``X-RateLimit-*``, ``ETag`` and 304 (free of charge), 401/403/404/415/422 in
+`GET /rate_limit`, `GET /repos/{owner}/{repo}` and `GET /repos/{owner}/{repo}/stargazers`,
+as api.github.com answers them: paging by `Link` (30 a page unless told, 100 at most, oldest star
+first, links by the repository's number), two media types (with and without `starred_at`), token
+or bearer credentials, `X-RateLimit-*`, `ETag` and 304 (free of charge), 401/403/404/415/422 in
 GitHub's words.
 
-Two things differ on purpose, and an option restores each:
+Two things differ on purpose. For each there is an option that makes it as on GitHub:
 
-- GitHub serves the first 400 pages of a list and answers 422 to page 401; with 100 a page, nobody
-  sees more than 40,000 stargazers, and the connector, which follows ``Link``, stops there without
-  an error. A file of 100,000 stars would silently lose most, so there is no such cap here unless
-  ``page_cap`` is given.
-- GitHub allows 5,000 requests an hour. Reading 100,000 stars takes 1,001, and a freshness policy
-  of minutes asks for that many times an hour, so the default here is ``DEFAULT_RATE_LIMIT``.
+- GitHub serves the first 400 pages of a list and answers 422 to page 401. So nobody sees more than
+  40,000 stargazers, and the connector, which follows `Link`, stops there without an error: most of
+  a file of 100,000 stars would be missing. Here there is no such cap, unless `page_cap` sets one.
+- GitHub allows 5,000 requests an hour. To read 100,000 stars takes 1,001 requests, and a maximum
+  lag of minutes asks for that many times an hour. Here `DEFAULT_RATE_LIMIT` allows it.
 
-Since 2026-06-30 GitHub gives the list to collaborators alone: here, to the one token; without any
-credentials the answer is 403.
+Since 2026-06-30 GitHub gives the list to a repository's collaborators alone. Here whoever has the
+one token is a collaborator; without credentials the answer is 403.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _DOCUMENTATION = "https://docs.github.com/rest"
 
 @dataclass
 class Quota:
-    """Requests of one caller within the current hour."""
+    """How many requests one caller has made in the current hour, and may make."""
 
     limit: int
     reset: int = 0
@@ -84,12 +83,11 @@ class Quota:
 
 
 class GitHub:
-    """The stand-in's state and answers.
+    """The stand-in: its stars, its one token, its quotas, its answers.
 
-    :param repository: a repository that exists even when ``stars`` has none of it.
-    :param rate_limit: requests an hour with the token.
-    :param page_cap: the last page of a list that is served; None for no cap.
-    :param clock: seconds since 1970, UTC.
+    `repository` exists even if `stars` has no star of it. `rate_limit` is in requests an hour with
+    the token. `page_cap` is the last page of a list that is served. `clock` returns seconds since
+    1970, UTC.
     """
 
     def __init__(
@@ -110,7 +108,7 @@ class GitHub:
         self._quotas = {True: Quota(rate_limit), False: Quota(ANONYMOUS_RATE_LIMIT)}
 
     def application(self) -> Any:
-        """The ASGI application."""
+        """Return the ASGI application."""
         routes = [
             Route("/rate_limit", self._rate_limit),
             Route("/repos/{owner}/{repo}", self._metered(self._get_repository)),
@@ -192,7 +190,7 @@ class GitHub:
         costs: int = 0,
     ) -> Response:
         content = json.dumps(body, separators=(",", ":")).encode()
-        # The links and the media type are part of what a client caches.
+        # Clients cache the links and the media type with the body.
         seed = repr(sorted((headers or {}).items())).encode() + content
         tag = f'W/"{hashlib.sha256(seed).hexdigest()}"'
         known = [item.strip() for item in request.headers.get("if-none-match", "").split(",")]
@@ -211,7 +209,7 @@ class GitHub:
         return Response(content, headers=all_headers, media_type="application/json; charset=utf-8")
 
     async def _error(self, _: Request, error: Exception) -> Response:
-        """What is raised outside an endpoint: an unknown path or method, bad credentials."""
+        """Answer what no endpoint answers: an unknown path or method, bad credentials."""
         if not isinstance(error, HTTPException):
             raise error
         details = {404: "Not Found", 405: "Not Found"}
@@ -227,9 +225,9 @@ class GitHub:
         return quota
 
     def _is_authenticated(self, request: Request) -> bool:
-        """Whether the one token came along; false without credentials.
+        """Return whether the request has the one token; false if it has no credentials.
 
-        :raises HTTPException: 401 on any others.
+        Raises `HTTPException` 401 for other credentials.
         """
         header = request.headers.get("authorization")
         if header is None:
@@ -245,9 +243,9 @@ class GitHub:
         return True
 
     def _named(self, request: Request) -> str:
-        """The repository that the path names, as the source spells it.
+        """Return the repository that the path names, spelled as the source spells it.
 
-        :raises HTTPException: 404 when there is none.
+        Raises `HTTPException` 404 when there is none.
         """
         names = [*self._stars.repositories(), *([self._repository] if self._repository else [])]
         number = request.path_params.get("number")
@@ -272,7 +270,7 @@ def _failure(status: int, message: str, headers: Mapping[str, str]) -> Response:
 
 
 def _password_of(basic: str) -> str:
-    """The token of basic credentials: the password, or the user name when that is empty."""
+    """Return the token in basic credentials: the password or, if that is empty, the user."""
     try:
         user, _, password = base64.b64decode(basic, validate=True).decode().partition(":")
     except ValueError:
@@ -281,9 +279,9 @@ def _password_of(basic: str) -> str:
 
 
 def _wants_time(accept: str) -> bool:
-    """Whether ``Accept`` asks for the media type with ``starred_at``.
+    """Return whether `Accept` asks for the media type with `starred_at`.
 
-    :raises HTTPException: 415 when it accepts nothing that is JSON.
+    Raises `HTTPException` 415 when it accepts nothing that is JSON.
     """
     types = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
     if any(kind.endswith(("+json", "/json", "/*")) or not kind for kind in types):
@@ -307,7 +305,7 @@ def _page_size(text: str | None) -> int:
 
 
 def _link(base: str, query: Mapping[str, str], page: int, last: int) -> str:
-    """The ``Link`` header; empty when everything fits on one page."""
+    """Return the `Link` header; an empty text when everything fits on one page."""
     pages = {}
     if page > 1:
         pages["prev"] = min(page - 1, last)

@@ -1,6 +1,6 @@
-"""What GitHub says about a user, a star and a repository, field by field.
+"""GitHub's JSON for a user, a star and a repository, with every field.
 
-The links in it are GitHub's own, so that rows do not depend on where the stand-in listens.
+Its links are GitHub's own, so that rows do not depend on where the stand-in listens.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _API = "https://api.github.com"
 
 
 def repository_number(name: str) -> int:
-    """A repository's number: any, as long as it stays the same."""
+    """Return a number for a repository, always the same one."""
     return zlib.crc32(name.lower().encode()) + 1
 
 
@@ -26,15 +26,16 @@ def _timestamp(seconds: int) -> str:
 
 
 def star_with_time(star: Star) -> dict[str, Any]:
+    """Return an entry of the list in the media type with `starred_at`."""
     return {"starred_at": _timestamp(star.starred_at), "user": user(star)}
 
 
 def user(star: Star) -> dict[str, Any]:
+    """Return an entry of the list in the plain media type: the user alone."""
     return _account(star.user_id, star.login, "User")
 
 
 def _account(number: int, login: str, kind: str) -> dict[str, Any]:
-    """A simple user. The links are GitHub's own, so that rows do not depend on where we run."""
     url = f"{_API}/users/{login}"
     node = base64.b64encode(f"0{len(kind)}:{kind}{number}".encode()).decode()
     return {
@@ -61,6 +62,7 @@ def _account(number: int, login: str, kind: str) -> dict[str, Any]:
 
 
 def repository_body(name: str, stars: Sequence[Star]) -> dict[str, Any]:
+    """Return the repository, whose stars these are."""
     owner, _, short = name.partition("/")
     url = f"{_API}/repos/{name}"
     number = repository_number(name)

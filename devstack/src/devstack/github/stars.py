@@ -1,7 +1,7 @@
-"""Star events: who starred which repository when, from a file or from a seeded stream.
+"""Stars: who starred which repository, and when; from a file or from a seeded stream.
 
-Both give the same thing: for a repository and a moment, its stargazers at that moment in GitHub's
-order, oldest star first. Stars that tie on a second are ordered by user id.
+Both return the stars of a repository at a given time in GitHub's order, the oldest first. Stars of
+the same second are ordered by user id.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})")
 
 
 class Star(NamedTuple):
-    """One star; sorts in GitHub's order. ``starred_at`` is in whole seconds since 1970, UTC."""
+    """One star. Stars sort in GitHub's order. `starred_at` is in seconds since 1970, UTC."""
 
     starred_at: int
     user_id: int
@@ -40,22 +40,22 @@ class Stars(Protocol):
     """A source of stars."""
 
     def repositories(self) -> Sequence[str]:
-        """Full names, the one with the most stars first."""
+        """Return the full names of its repositories, the one with the most stars first."""
 
     def of(self, repository: str, now: float) -> Sequence[Star]:
-        """The stars given by ``now`` (seconds since 1970), oldest first; do not change it."""
+        """Return the stars until `now` (seconds since 1970), oldest first. Do not change them."""
 
 
 class StarFile:
-    """Stars from a CSV file with the header ``repository,user_id,login,starred_at``.
+    """Stars from a CSV file with the header `repository,user_id,login,starred_at`.
 
-    Rows may come in any order. A person has one star a repository, as on GitHub: of several rows
-    of the same person and repository the latest counts (someone who took a star back and gave it
-    again), and of rows equal in that too the last one in the file. Stars dated in the future
-    appear when their time has come. The file is read again when it has changed; if it is bad
-    then, the last good content is served on and the fault goes to standard error.
+    Rows may be in any order. A person has one star of a repository, as on GitHub: of several rows
+    the latest counts (the person had taken the star back and gave it again), and of several with
+    the same time the last in the file. A star of the future appears when its time has come.
 
-    :raises DevstackError: when the file cannot be read or a row is bad, with the line number.
+    The file is read again when it has changed. If it is bad then, its last good content is served,
+    and standard error says what is wrong. Raises `DevstackError` when the file cannot be read or,
+    with the line, when a row is bad.
     """
 
     def __init__(self, path: Path) -> None:
@@ -103,7 +103,7 @@ def _by_repository(rows: Iterable[tuple[str, Star]]) -> dict[str, list[Star]]:
 
 def _read_rows(path: Path) -> Iterator[tuple[str, Star]]:
     try:
-        # utf-8-sig: spreadsheets put a byte order mark in front of the header.
+        # utf-8-sig: spreadsheet programs put a byte order mark before the header.
         with path.open(newline="", encoding="utf-8-sig") as file:
             yield from _parse(path, file)
     except OSError as error:
@@ -123,7 +123,7 @@ def _parse(path: Path, file: TextIO) -> Iterator[tuple[str, Star]]:
                 f"the header must be {','.join(COLUMNS)}, not {','.join(header or ())}"
             )
         while True:
-            # A quoted value may hold line breaks: the line to name is where the row begins.
+            # A quoted value may hold line breaks; a message names the line where the row begins.
             line = reader.line_num + 1
             row = next(reader, None)
             if row is None:
@@ -133,7 +133,7 @@ def _parse(path: Path, file: TextIO) -> Iterator[tuple[str, Star]]:
             if len(row) != len(COLUMNS):
                 raise ValueError(f"{len(row)} values where {len(COLUMNS)} are expected")
             repository, user_id, login, starred_at = row
-            # GitHub does not tell names apart by case.
+            # On GitHub, names that differ by case alone are the same.
             name = names.setdefault(repository.lower(), _checked_repository(repository))
             yield name, Star(_seconds(starred_at), _checked_user_id(user_id), _checked_login(login))
     except UnicodeDecodeError as error:
@@ -176,8 +176,8 @@ def _seconds(text: str) -> int:
 class StreamSettings:
     """What a stream depends on: equal settings give equal stars, on any machine, at any time.
 
-    :param epoch: seconds since 1970, UTC. Before it lie eight months of history, one of them
-        without a star; from it on stars arrive at ``per_minute`` on average, for ever.
+    `epoch` is in seconds since 1970, UTC. Before it are eight months with `history` stars, one
+    month without any; after it new stars arrive, on average `per_minute`, without end.
     """
 
     repository: str
@@ -192,12 +192,12 @@ class StarStream:
 
     MONTHS_BACK = 8
     EMPTY_MONTH = 3
-    # One arrival in so many brings company within the same second: real lists have such ties.
-    COMPANY_EVERY = 12
+    # After one star in so many comes another in the same second, as in real lists.
+    SAME_SECOND_EVERY = 12
 
     def __init__(self, settings: StreamSettings) -> None:
         self._settings = settings
-        # Chance without secrets: it must come out the same again.
+        # Not for secrets: the same seed must give the same stars.
         seed = f"{settings.seed} {settings.epoch} {settings.per_minute}"
         self._random = random.Random(seed)  # noqa: S311
         self._people = 0
@@ -223,31 +223,31 @@ class StarStream:
         empty_from = _month_start(epoch, self.EMPTY_MONTH).timestamp()
         empty_to = _month_start(epoch, self.EMPTY_MONTH - 1).timestamp()
         span = self._settings.epoch - start - (empty_to - empty_from)
-        moments = []
+        times = []
         for _ in range(self._settings.history):
             # The minimum of two: more stars at first, as after an announcement.
-            moment = start + span * min(self._random.random(), self._random.random())
-            moments.append(int(moment if moment < empty_from else moment + empty_to - empty_from))
-        return [self._star(moment) for moment in sorted(moments)]
+            time = start + span * min(self._random.random(), self._random.random())
+            times.append(int(time if time < empty_from else time + empty_to - empty_from))
+        return [self._star(time) for time in sorted(times)]
 
     def _live(self) -> Iterator[Star]:
-        moment = float(self._settings.epoch)
+        time = float(self._settings.epoch)
         while True:
-            moment += self._random.expovariate(self._settings.per_minute / 60)
-            # Strictly after the epoch, at which the history ends.
-            second = int(moment) + 1
+            time += self._random.expovariate(self._settings.per_minute / 60)
+            # After the epoch: the history ends there.
+            second = int(time) + 1
             yield self._star(second)
-            if self._random.randrange(self.COMPANY_EVERY) == 0:
+            if self._random.randrange(self.SAME_SECOND_EVERY) == 0:
                 yield self._star(second)
 
-    def _star(self, moment: int) -> Star:
+    def _star(self, starred_at: int) -> Star:
         self._people += 1
-        # Ids grow with the stars, so that ties keep their order.
-        return Star(moment, 1_000_000 + self._people, f"stargazer-{self._people:06d}")
+        # Ids grow, so that stars of the same second keep their order.
+        return Star(starred_at, 1_000_000 + self._people, f"stargazer-{self._people:06d}")
 
 
-def _month_start(moment: datetime, months_back: int) -> datetime:
-    first = moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def _month_start(time: datetime, months_back: int) -> datetime:
+    first = time.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     for _ in range(months_back):
         first = (first - timedelta(days=1)).replace(day=1)
     return first

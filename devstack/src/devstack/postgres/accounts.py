@@ -1,9 +1,9 @@
-"""Under which account Postgres runs.
+"""The operating system's user that Postgres runs as.
 
-Postgres refuses to run as root. As root we therefore hand it and its files to an unprivileged
-user. That user must be able to reach the binaries and the data, which it cannot when the checkout
-sits below a closed home directory; then a user namespace makes root's own files look like an
-ordinary user's, where the kernel allows such namespaces.
+Postgres refuses to run as root. Started by root, it therefore runs as an unprivileged user, who
+also owns its files. That user must reach the binaries and the data. Below a home directory that
+others may not enter it cannot; then Postgres runs in a user namespace, in which root's own files
+look like an ordinary user's, if the kernel allows that.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ _NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 
 @dataclass(frozen=True)
 class Account:
-    """How to run a command: as another user, behind a prefix, or simply as ourselves."""
+    """Runs a command as another user, or behind a prefix, or as the user that we are."""
 
     user: int | None = None
     group: int | None = None
     prefix: tuple[str, ...] = ()
 
     def command(self, arguments: Sequence[str | Path]) -> list[str]:
+        """Return the command line that runs these arguments."""
         return [*self.prefix, *map(str, arguments)]
 
     def popen_options(self) -> dict[str, Any]:
-        """Arguments of ``subprocess.Popen`` that switch to this account."""
+        """Return the arguments of `subprocess.Popen` that switch to this account."""
         if self.user is None:
             return {}
         return {"user": self.user, "group": self.group, "extra_groups": []}
 
     def own(self, path: Path) -> None:
-        """Make this account the owner of a path and of everything below it."""
+        """Make this account the owner of a folder and of all that is in it."""
         user, group = (0, 0) if self.prefix else (self.user, self.group)
         if os.geteuid() != 0 or user is None or group is None:
             return
@@ -52,10 +53,10 @@ class Account:
                 os.chown(Path(folder, name), user, group, follow_symlinks=False)
 
     def can_run(self, program: Path, folder: Path) -> bool:
-        """Whether this account reaches both the program and the folder."""
+        """Return whether this account can run the program and enter the folder."""
         try:
             done = subprocess.run(
-                # The shell, not ``cwd``, enters the folder: that one is entered before switching.
+                # The shell enters the folder. `cwd` would be entered before the user is switched.
                 self.command(["/bin/sh", "-c", 'cd "$1" && "$2" --version', "sh", folder, program]),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -70,12 +71,9 @@ class Account:
 
 
 def choose_account(program: Path, home: Path, cluster: Path) -> Account:
-    """The account to run Postgres under.
+    """Return the account that can run `program`, Postgres, over a cluster in the folder `home`.
 
-    :param program: the ``postgres`` binary.
-    :param home: the folder that holds the cluster; exists.
-    :param cluster: the cluster itself, which may not exist yet; an existing one keeps its owner.
-    :raises DevstackError: when no account can reach both.
+    A cluster that exists keeps its owner. Raises `DevstackError` when no account can do it.
     """
     if os.geteuid() != 0:
         _refuse_foreign_owner(cluster if cluster.exists() else home)

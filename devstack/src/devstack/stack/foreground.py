@@ -1,4 +1,4 @@
-"""Run a command with the stack around it, and leave nothing behind when it ends."""
+"""Run a command with the stack around it; nothing runs on when it has ended."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from devstack.kernel import adopt_orphans, die_with_parent
 from devstack.processes import descendants, end_all
 from devstack.stack.stack import Stack
 
-# How long a command may take to stop once told: runs under way are brought to an end first.
+# What a command may take to stop once it is told to: Dagster first brings its runs to an end.
 GRACE_SECONDS = 40.0
-# And how long what has not stopped by then, or was left behind, may take.
+# What processes may take that have not stopped by then, or that the command left behind.
 STUBBORN_SECONDS = 5.0
-# Between looks at the services and at orphans that have ended.
+# How often services are checked, and orphans that have ended are reaped.
 WATCH_SECONDS = 2.0
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
-    """Start what of the stack is not running, run the command, stop what was started.
+    """Start the services that do not run, run the command, stop the services that were started.
 
-    The command gets the settings of ``.env`` in its environment. An interrupt or a request to
-    stop goes to the command first; the stack stops after it. A second one does not wait.
+    The command has the settings of `.env` in its environment. A signal that asks us to stop goes
+    to the command first, and the stack stops after it; a second one stops both at once. `stack` is
+    a tied one: its services end with this process, also when it is killed.
 
-    :param stack: a tied one, so that its services end with this process even when it is killed.
-    :returns: the command's exit code; 128 and the signal's number when a signal ended it.
-    :raises DevstackError: when the stack or the command does not start, or a service ends.
+    Returns the command's exit code, or 128 plus the number of the signal that ended it. Raises
+    `DevstackError` when the stack or the command does not start, or when a service ends.
     """
-    # Before anything starts: a mistyped name is to be told at once.
+    # Before anything starts: whoever mistyped the name hears of it at once.
     program = _find(command[0], stack.environment.settings())
     adopt_orphans()
     orders = _Orders()
@@ -54,12 +54,10 @@ def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
 
 
 def _find(name: str, settings: Mapping[str, str]) -> str:
-    """Return the program that a name stands for: as it is with a slash in it, else from PATH.
+    """Return the program of this name on PATH; a name with a slash in it is the program.
 
-    The system's own search fails with "Permission denied" when a folder on PATH may not be
-    searched and no other has the program.
-
-    :raises DevstackError: when no folder on PATH has it.
+    Raises `DevstackError` when no folder on PATH has it. The system's own search would say
+    "Permission denied" if the user may not search one of these folders.
     """
     if os.sep in name:
         return name
@@ -70,7 +68,7 @@ def _find(name: str, settings: Mapping[str, str]) -> str:
 
 
 class _Orders:
-    """Signals that ask us to stop: they end us at once until ``collect``, then they are kept."""
+    """Signals that ask us to stop. Until `collect` they end us at once; then they are kept."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -80,17 +78,17 @@ class _Orders:
             signal.signal(number, self._take)
 
     def collect(self) -> None:
-        # From here on a signal writes its number to the socket, whichever thread it reaches.
+        # From here on a signal writes its number to the socket, whichever thread it interrupts.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._collecting = True
 
     def wake(self) -> None:
-        """End a wait without an order."""
+        """End the wait, without a signal."""
         with contextlib.suppress(BlockingIOError):
             self._writer.send(b"\0")
 
     def wait(self, seconds: float) -> list[int]:
-        """The signals that have come, at most so many seconds from now."""
+        """Wait for signals, at most so many seconds, and return those that have come."""
         if not select.select([self._reader], [], [], seconds)[0]:
             return []
         return [number for number in self._reader.recv(4096) if number in _STOPPING]
@@ -119,7 +117,7 @@ class _Run:
             raise DevstackError(f"{command[0]}: {error.strerror}") from error
 
     def to_the_end(self) -> int:
-        """Wait for the command's end, passing on what we are told."""
+        """Wait for the command's end and return its exit code; pass signals on to it."""
         threading.Thread(target=self._watch, daemon=True).start()
         try:
             self._wait()
@@ -129,10 +127,7 @@ class _Run:
         return code if code >= 0 else 128 - code
 
     def _end(self) -> int:
-        """The command's exit code; stops it if it still runs.
-
-        Not left to ``end_all``: that would take the exit code away from us.
-        """
+        """Stop the command if it still runs, and return its exit code."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -160,7 +155,7 @@ class _Run:
             self._reap_orphans()
 
     def _pass_on(self, number: int) -> None:
-        """An interrupt goes to the whole group, as from a terminal; others to the command."""
+        """Send an interrupt to the command's group, as a terminal does; others to it alone."""
         try:
             if number == signal.SIGINT:
                 os.killpg(self._process.pid, number)
@@ -177,14 +172,14 @@ class _Run:
             )
 
     def _leftovers(self) -> list[psutil.Process]:
-        """What the command has started and not ended; not the stack."""
+        """Return the processes that the command has started and not ended."""
         services = {self._process.pid}
         for pid in self._stack.keeper.pids():
             services |= {pid, *(process.pid for process in descendants(pid))}
         return [process for process in descendants(os.getpid()) if process.pid not in services]
 
     def _reap_orphans(self) -> None:
-        """Take leave of adopted processes that have ended; nobody else waits for them."""
+        """Reap adopted processes that have ended: we are their parent now."""
         own = {self._process.pid, *self._stack.keeper.pids()}
         for process in psutil.Process().children():
             try:

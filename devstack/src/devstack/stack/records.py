@@ -1,7 +1,7 @@
-"""Background processes: remembered across commands, and never mistaken for another program's.
+"""Background processes, as files remember them from one command to the next.
 
-A process id alone is not proof: ids are used again. A record therefore holds the time at which the
-process started as well, and a process is ours only if both agree.
+A process id is not enough to recognize a process: ids are used again. So a record also holds when
+the process started, and a process is ours only if both agree.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from devstack.processes import is_running
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a started process.
-
-    :param started: its start, in a form that only equality is defined for.
-    :param fingerprint: of the command and settings it was started with.
-    :param facts: what it announced about itself, without secrets.
-    """
+    """What is known of a process that was started."""
 
     pid: int
     started: str
+    """When, as `start_of` says it; good for comparing only."""
     fingerprint: str
+    """Of the command and settings that it was started with."""
     facts: Mapping[str, Any] = field(default_factory=dict)
+    """What it announced, without secrets."""
 
     def process(self) -> psutil.Process | None:
-        """The process, if it is still the one that was recorded."""
+        """Return the process that was recorded; None if it has ended."""
         try:
             process = psutil.Process(self.pid)
         except psutil.Error:
@@ -45,14 +43,14 @@ class Record:
 
 
 def start_of(pid: int) -> str:
-    """When a process started; empty when there is none.
+    """Return when a process started, as a text; an empty one if there is no such process.
 
-    On Linux in clock ticks since the boot of a named kernel, which no change of the clock moves.
+    On Linux it counts ticks since the boot, so that setting the clock does not change it.
     """
     try:
         if sys.platform != "linux":
             return f"{psutil.Process(pid).create_time():.2f}"
-        # The name in parentheses may hold anything; the 20th field after it is the start.
+        # The name, in parentheses, may hold anything. The 20th field after it is the start.
         ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
         return f"{ticks} {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
     except (OSError, psutil.Error, IndexError):
@@ -60,6 +58,7 @@ def start_of(pid: int) -> str:
 
 
 def read_record(path: Path) -> Record | None:
+    """Read a record; None if the file is missing or damaged."""
     try:
         return Record(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
@@ -67,6 +66,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
+    """Write a record, and the folder that it is in."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, json.dumps(asdict(record)) + "\n")
 
@@ -74,9 +74,9 @@ def write_record(path: Path, record: Record) -> None:
 def spawn(
     command: list[str], *, environment: Mapping[str, str], log: Path, tied: bool
 ) -> subprocess.Popen[bytes]:
-    """Start a background program; standard error goes to the log, standard output to a pipe.
+    """Start a program in the background. Its errors go to `log`, its output to a pipe.
 
-    :param tied: hand it a pipe as standard input, which closes when this process ends.
+    A `tied` one has a pipe as standard input, which closes when this process ends.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as errors:
@@ -86,7 +86,7 @@ def spawn(
             stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            # Out of reach of the terminal's signals and of its end.
+            # Signals and the end of the terminal are not to reach it.
             start_new_session=True,
             cwd=os.sep,
         )

@@ -1,4 +1,4 @@
-"""One service of the stack: how it is started, known to be well, and stopped."""
+"""One service of the stack: how it is started, watched and stopped."""
 
 from __future__ import annotations
 
@@ -21,47 +21,43 @@ from devstack.stack.records import Record, read_record, spawn, start_of, write_r
 START_SECONDS = 120.0
 STOP_SECONDS = 45.0
 BIGGEST_LOG = 10 * 1024 * 1024
-# Announced by the programs, but not for the record in run/: they have places of their own, .env
-# and, for the client that the embedded Airbyte is to know, its credentials.json.
+# Services announce these, but the records in run/ leave them out. They are kept elsewhere: in .env,
+# and the embedded Airbyte's in its credentials.json.
 _SECRET_FACTS = ("password", "token", "client_secret", "client_id")
 
 
 @dataclass(frozen=True)
 class Service:
-    """A program of the stack.
-
-    :param command: starts it in the foreground; it announces itself by one line of JSON.
-    :param secrets: environment variables for it alone; never on a command line, which anyone sees.
-    :param healthy: whether it answers, given what it announced.
-    """
+    """A server of the stack."""
 
     name: str
     command: tuple[str, ...]
+    """Starts it in the foreground. It announces itself with one line of JSON."""
     healthy: Callable[[Mapping[str, Any]], bool]
+    """Whether it answers, given what it announced."""
     secrets: Mapping[str, str] = field(default_factory=dict)
+    """Environment variables for it alone. Any user sees command lines."""
 
     @property
     def fingerprint(self) -> str:
-        told = json.dumps([self.command, sorted(self.secrets.items())])
-        return hashlib.sha256(told.encode()).hexdigest()
+        """Differs if the service has to be started anew: with another command or other secrets."""
+        text = json.dumps([self.command, sorted(self.secrets.items())])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class State:
-    """How a service is right now: ``running``, ``not answering``, ``stopped`` or ``ended``.
-
-    ``ended`` is a service that stopped without being told to.
-    """
+    """How a service is now: `running`, `not answering`, `stopped`, or `ended` by itself."""
 
     word: str
     record: Record | None = None
 
 
 class Keeper:
-    """Starts and stops services, and remembers them in files between commands.
+    """Starts and stops services, and remembers them in files from one command to the next.
 
-    :param folder: for records (``run/``) and logs (``log/``).
-    :param tied: the services end with this process, however it ends.
+    Records are in `run/` of `folder`, logs in `log/`. The services of a `tied` keeper end when this
+    process ends, also when it is killed.
     """
 
     def __init__(self, folder: Path, *, tied: bool = False) -> None:
@@ -73,11 +69,11 @@ class Keeper:
         return self._folder / "log" / f"{name}.log"
 
     def names(self) -> list[str]:
-        """The services that have a record."""
+        """Return the names of the services that have a record."""
         return sorted(path.stem for path in (self._folder / "run").glob("*.json"))
 
     def pids(self) -> list[int]:
-        """The processes that this keeper has started."""
+        """Return the ids of the processes that this keeper has started."""
         return [child.pid for child in self._children.values()]
 
     def state(self, service: Service) -> State:
@@ -90,9 +86,9 @@ class Keeper:
         return State("running" if answers else "not answering", record)
 
     def ensure(self, service: Service) -> bool:
-        """Have the service running as described; true when it had to be started.
+        """Start the service unless it runs as described. Return whether it had to be started.
 
-        :raises DevstackError: when it does not start, with the end of its log.
+        Raises `DevstackError`, with the end of the log, when it does not start.
         """
         state = self.state(service)
         if (
@@ -106,12 +102,12 @@ class Keeper:
         return True
 
     def facts(self, service: Service) -> Mapping[str, Any]:
-        """What the running service announced, without secrets."""
+        """Return what the running service announced, without secrets."""
         record = read_record(self._record(service.name))
         return {} if record is None else record.facts
 
     def stop(self, name: str) -> bool:
-        """Stop a service with its children; true when it was running."""
+        """Stop a service and its children. Return whether it was running."""
         path = self._record(name)
         record = read_record(path)
         process = None if record is None else record.process()
@@ -125,7 +121,7 @@ class Keeper:
         return process is not None
 
     def ended(self) -> list[str]:
-        """The services that this keeper started and that have ended by themselves."""
+        """Return the names of those that this keeper started and that have ended by themselves."""
         return [name for name, child in self._children.items() if child.poll() is not None]
 
     def log_tail(self, name: str, lines: int = 15) -> str:
@@ -156,13 +152,13 @@ class Keeper:
             if not service.healthy(shown):
                 raise DevstackError(f"{service.name} does not answer.\n{_end(log, size)}")
         except BaseException:
-            # Also when interrupted: what did not become part of the stack does not stay.
+            # Also when interrupted: a service that did not get ready does not stay.
             self.stop(service.name)
             raise
 
 
 def _announcement(child: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-    """The line of JSON that says a program is ready; None when it ended or took too long."""
+    """Return what a service announces once it is ready; None if it ended or took too long."""
     if child.stdout is None:
         return None
     deadline = time.monotonic() + START_SECONDS
@@ -180,7 +176,7 @@ def _announcement(child: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 
 def _failure(name: str, log: Path, offset: int) -> str:
-    """Why a service did not start: its own message if it gave one, else the end of its log."""
+    """Return why a service did not start: its own message, or else the end of its log."""
     text = log.read_bytes()[offset:].decode(errors="replace").strip()
     if text.startswith("devstack: ") and "Traceback" not in text:
         return text.removeprefix("devstack: ")
@@ -193,7 +189,7 @@ def _end(log: Path, offset: int) -> str:
 
 
 def _rotate(log: Path) -> None:
-    """Keep one older log, so that a stack that runs for months does not fill the disk."""
+    """Begin a new log once this one is big, and keep one old one: disks are not to fill up."""
     if log.exists() and log.stat().st_size > BIGGEST_LOG:
         log.replace(log.with_suffix(".log.1"))
 

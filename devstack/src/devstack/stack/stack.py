@@ -1,4 +1,4 @@
-"""The whole stack of one checkout: which services, in which order, with what in them."""
+"""The stack of one checkout: its services, their order, and what is in them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from devstack.stack.services import Keeper, Service
 
 LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1
-# Of the database, and of the role that owns it.
+# The name of the database and of the role that owns it.
 AIRBYTE_NAME = "embedded_airbyte"
 HEALTH_SECONDS = 5.0
-# What is below .local/ of ours; other tools keep things there too.
+# Our folders in .local/, where other tools keep things too.
 _DATA = ("postgres", "airbyte", "github", "log", "run")
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of ``devstack status``."""
+    """One line of `devstack status`."""
 
     service: str
     state: str
@@ -44,11 +44,10 @@ class Row:
 
 
 class Stack:
-    """Postgres, the GitHub stand-in and the embedded Airbyte of one checkout.
+    """Postgres, the GitHub stand-in and the embedded Airbyte of the checkout `root`.
 
-    :param root: the checkout.
-    :param say: told what happens, a line at a time; never a secret.
-    :param tied: the services end with this process, however it ends.
+    `say` is told what happens, a line at a time, without secrets. The services of a `tied` stack
+    end when this process ends, also when it is killed.
     """
 
     def __init__(self, root: Path, say: Say, *, tied: bool = False) -> None:
@@ -60,9 +59,9 @@ class Stack:
     # -- commands -----------------------------------------------------------------------------
 
     def up(self) -> list[str]:
-        """Have everything running; the names of the services that had to be started.
+        """Start every service that does not run, and return the names of those.
 
-        :raises DevstackError: when one does not start; those started by this call are stopped.
+        Raises `DevstackError` when one does not start; those started by this call are stopped.
         """
         started: list[str] = []
         with self._locked():
@@ -82,12 +81,12 @@ class Stack:
         return started
 
     def down(self) -> None:
-        """Stop everything that runs, the last started first."""
+        """Stop everything that runs, in the opposite order."""
         with self._locked():
             self._stop_all()
 
     def reset(self) -> None:
-        """Stop everything and delete the data; passwords in ``.env`` stay."""
+        """Stop everything and delete the data; passwords in `.env` stay."""
         with self._locked():
             self._stop_all()
             for name in _DATA:
@@ -95,6 +94,7 @@ class Stack:
             self._say(f"deleted the data in {self._local}")
 
     def status(self) -> list[Row]:
+        """Return how each service is."""
         rows = []
         for name, make in self._makers().items():
             if self.environment.is_external(name):
@@ -109,7 +109,7 @@ class Stack:
         return rows
 
     def stop(self, names: list[str]) -> None:
-        """Stop these services, the last first."""
+        """Stop these services, the last of them first."""
         with self._locked():
             for name in reversed(names):
                 self.keeper.stop(name)
@@ -117,7 +117,7 @@ class Stack:
     # -- services -----------------------------------------------------------------------------
 
     def _makers(self) -> dict[str, Callable[[], Service]]:
-        """How each service is described, in starting order; later ones need earlier ones."""
+        """Return what describes each service, in starting order: later ones need earlier ones."""
         return {
             "postgres": self._postgres,
             "github": self._github,
@@ -176,7 +176,7 @@ class Stack:
     # -- what is in them ----------------------------------------------------------------------
 
     def _check_stars(self) -> None:
-        """Refuse a bad file before anything is started or changed."""
+        """Raise `DevstackError` for a bad file of stars, before anything is started or changed."""
         path = self.environment.stars_file()
         if path is None:
             return
@@ -212,9 +212,9 @@ class Stack:
             self._create_airbyte_database()
 
     def _create_airbyte_database(self) -> None:
-        """A database for the embedded Airbyte's records alone, which hold secrets in clear.
+        """Make a database for the embedded Airbyte's records, which hold secrets in clear text.
 
-        Never the warehouse: that may be a server of the user's own, and other teams read it.
+        They are not for the warehouse, which other teams read and which may be the user's own.
         """
         from devstack.postgres.databases import ensure_database, has_table
 
@@ -222,8 +222,8 @@ class Stack:
         if not password:
             warehouse = self.environment.settings()["WAREHOUSE_DATABASE"]
             ours = not self.environment.is_external_database("WAREHOUSE")
-            # A stack that began with them in its own warehouse keeps them there: in a new place
-            # its connections would be made anew, and every table read from its beginning.
+            # An older version kept them in the warehouse; there they stay. In a new database the
+            # connections would be new ones, which read every table from its beginning.
             if ours and has_table(self._superuser(), warehouse, "airbyte.connection"):
                 return
             password = secrets.token_urlsafe(24)
@@ -235,7 +235,7 @@ class Stack:
         )
 
     def _hand_over_credentials(self) -> None:
-        """Make the embedded Airbyte know the client of ``.env``, whichever of the two is older."""
+        """Write the client of `.env` into the embedded Airbyte's credentials."""
         path = self._local / "airbyte" / "credentials.json"
         try:
             known = dict(json.loads(path.read_text()))
@@ -252,7 +252,7 @@ class Stack:
             write_private(path, json.dumps({**known, **ours}))
 
     def _airbyte_database_url(self) -> str:
-        """Where the embedded Airbyte keeps its records, as decided on its first start."""
+        """Return where the embedded Airbyte keeps its records, as decided at its first start."""
         from devstack.postgres.server import Address
 
         password = self._airbyte_database_password()
@@ -262,7 +262,7 @@ class Stack:
         return Address(LOOPBACK, port, AIRBYTE_NAME, password, AIRBYTE_NAME).conninfo
 
     def _airbyte_database_password(self) -> str:
-        """Empty: it has no database of its own."""
+        """Return the password of its own database; an empty text if it has none."""
         try:
             return self._airbyte_database_password_file().read_text()
         except OSError:
@@ -282,7 +282,7 @@ class Stack:
         return Address(LOOPBACK, port, SUPERUSER, password, "postgres").conninfo
 
     def _epoch(self) -> int:
-        """When this checkout's live stream began; kept, so that its history stays the same."""
+        """Return when this checkout's live stream began: kept, so that its past never changes."""
         path = self._local / "github" / "epoch"
         try:
             return int(path.read_text())
@@ -318,10 +318,10 @@ class Stack:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One command at a time on one checkout."""
+        """Let one command at a time work on the checkout."""
         try:
             self._local.mkdir(parents=True, exist_ok=True)
-            # Others may pass through (Postgres may run as another user) but not look around.
+            # Postgres may run as another user, who has to pass through; others see no names in it.
             self._local.chmod(0o711)
             lock = (self._local / "lock").open("a")
         except OSError as error:
