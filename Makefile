@@ -1,4 +1,5 @@
-# The commands of a newcomer. All but down, status and reset set up first; doing so twice is quick.
+# The commands of a newcomer. All but down, status and reset run the set-up first, which is quick when
+# nothing has changed.
 PYTHON ?= python3
 DEVSTACK := devstack/.venv/bin/devstack
 IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYTHON). Install Python 3.11, 3.12 or 3.13," \
@@ -14,7 +15,7 @@ setup:  ## tools, virtual environments, dbt manifests
 	@$(IF_PYTHON)
 	@$(PYTHON) tools/setup.py
 
-dev: setup  ## the whole workspace: stack, code locations, UI; Ctrl-C stops it all
+dev: setup  ## the whole workspace: stack, code locations, UI; Ctrl-C stops everything
 	@$(DEVSTACK) run -- .venv/bin/python tools/dev.py
 
 demo: setup  ## one full pass without a browser: lineage, first rows of each mart, times
@@ -28,7 +29,7 @@ down:  ## stop the stack
 	@$(IF_SET_UP)
 	@$(DEVSTACK) down
 
-status:  ## what of the stack is running, where, and how it is
+status:  ## the parts of the stack: where each one runs, and its state
 	@$(IF_SET_UP)
 	@$(DEVSTACK) status
 
@@ -42,8 +43,8 @@ test: setup  ## lint, types, each location's tests in its own environment, end-t
 check: setup  ## the gate: does a deploy break another team's lineage?
 	@.venv/bin/freshline check -w workspace.yaml
 
-snapshots: setup  ## rewrite what is reviewed and not written by hand: contracts, lineages, ports
+snapshots: setup  ## write the derived files that are reviewed: contracts, lineages, ports
 	@.venv/bin/python tools/snapshots.py
 
-lock: setup  ## resolve every project's lock file; pins that still fit stay
+lock: setup  ## resolve the lock file of every project; pins that still fit stay
 	@.venv/bin/python tools/lock.py

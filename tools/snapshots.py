@@ -1,7 +1,7 @@
-"""Write anew the files that are reviewed but not written by hand: what `make snapshots` runs.
+"""Write the derived files that are reviewed: what `make snapshots` runs.
 
-For each code location these are contract.json (what other teams see of it) and
-tests/lineage.json (its assets with their checks); and deploy/workspace.yaml, with a port for each.
+These are, for each code location, contract.json (what other teams see of it) and
+tests/lineage.json (its assets with their checks); and deploy/workspace.yaml (all ports).
 """
 
 from __future__ import annotations
