@@ -7,10 +7,10 @@ without Dagster, and a location without dbt needs none.
 Where to read on, by the question that you have:
 
     names            what are the keys, tags and metadata called that freshline puts into Dagster?
-    keys             which key does a table have?
-    policy           what can a maximum lag say, and where does an asset carry it?
     errors           what can go wrong, and what is it called?
     words            how do messages put durations, times and names?
+    keys             which key does a table have?
+    policy           what can a maximum lag say, and where does an asset carry it?
     model            what does the planner work on, in which units, and what does None mean?
     planner/         what has to run now, what waits, for which target, and why?
     history/         what does the event log say: runs, versions, their data times, durations?
