@@ -446,10 +446,10 @@ class TestStorageFailure:
         run(memory, broken("bad"))
         queue(memory, plain("mart", "root"))
         flaky: Any = Flaky(memory, broken_call)
-        history.instance = flaky
+        history.reconnect(flaky)
         with pytest.raises(ConnectionError, match="the database is restarting"):
             history.read(lineage, time.time())
-        history.instance = memory
+        history.reconnect(memory)
         now = time.time()
 
         expected, actual = Reader(memory, lineage).read(now), history.read(lineage, now)
