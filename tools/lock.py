@@ -11,17 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from projects import find_projects
 
-# Folder of each project, and what its lock file resolves.
-PROJECTS: dict[str, tuple[str, ...]] = {
-    ".": ("pyproject.toml", "--group", "dev"),
-    "ingestion": ("pyproject.toml", "--group", "test"),
-    "analytics_core": ("pyproject.toml", "--group", "test"),
-    "analytics_marts": ("pyproject.toml", "--group", "test"),
-    "devstack": ("pyproject.toml", "--group", "test"),
-    "devstack/connectors/source-github": ("requirements.in",),
-}
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
@@ -30,9 +22,14 @@ def main() -> None:
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions that fit")
     arguments = parser.parse_args()
     stale = [
-        folder
-        for folder, inputs in PROJECTS.items()
-        if resolve(folder, inputs, upgrade=arguments.upgrade, check=arguments.check)
+        project.name
+        for project in find_projects(ROOT).values()
+        if resolve(
+            project.name,
+            project.lock_inputs,
+            upgrade=arguments.upgrade,
+            check=arguments.check,
+        )
     ]
     if arguments.check and stale:
         sys.exit(f"Stale lock files in: {', '.join(stale)}. Rewrite them: make lock")
