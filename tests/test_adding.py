@@ -1,0 +1,153 @@
+"""docs/adding.md as one story: all that the page adds is added to one copy of this checkout.
+
+These are a model, an asset in Python, a second connection and a fourth location. The content of
+files and the commands are those of the page.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from support.dagster import ROOT
+
+# The repository itself, and what set-up makes.
+LEFT_OUT = (".git", ".env", ".local", ".tox", ".venv", ".*_cache", "target", "dbt_packages")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of this checkout with a git repository and environments of its own."""
+
+    root: Path
+
+    def run(self, *command: str, folder: str = ".") -> str:
+        """Run a command that must succeed in a folder of the copy; return its output."""
+        done = subprocess.run(
+            command,
+            cwd=self.root / folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        author = ("-c", "user.name=reader", "-c", "user.email=reader@example.com")
+        self.run("git", *author, "commit", "--quiet", "--no-gpg-sign", "-m", "as the page says")
+
+    def changed(self) -> set[str]:
+        """Return the files that differ from the last commit, new ones included."""
+        lines = self.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+        return {line[3:] for line in lines}
+
+    def read(self, file: str) -> str:
+        return (self.root / file).read_text(encoding="utf-8")
+
+    def write(self, file: str, text: str) -> None:
+        (self.root / file).write_text(text, encoding="utf-8")
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        text = self.read(file)
+        assert text.count(old) == 1, (file, old)
+        self.write(file, text.replace(old, new))
+
+
+def blocks(page: str, heading: str) -> list[str]:
+    """Return the code blocks of one section of a page in docs/."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (section,) = re.findall(rf"^## {heading}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    return re.findall(r"^```\w*\n(.*?)^```$", section, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A copy of this checkout, with everything committed."""
+    copy = Checkout(tmp_path_factory.mktemp("adding") / "checkout")
+    shutil.copytree(ROOT, copy.root, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
+    copy.run("git", "init", "--quiet")
+    copy.commit()
+    return copy
+
+
+@pytest.fixture(scope="module")
+def changed(checkout: Checkout) -> set[str]:
+    """The files of the old locations that differ once the page's last commands have run."""
+    add_model(checkout, "analytics_marts/dbt_project_2", "mart_gh_weekday")
+    add_python_asset(checkout)
+    add_connection(checkout)
+    # The new location is copied from what is committed.
+    checkout.commit()
+    copy, without_python, entry, commands = blocks("adding.md", "A fourth location")
+    checkout.run("bash", "-ec", copy)
+    checkout.run("bash", "-ec", without_python)
+    add_model(checkout, "analytics_growth/dbt_project_3", "mart_gh_growth")
+    checkout.write("workspace.yaml", checkout.read("workspace.yaml") + entry)
+    snapshots, check, _ = commands.splitlines()
+    python = f" PYTHON={sys.executable} "
+    for line in (snapshots, check):
+        checkout.run("bash", "-ec", line.replace("make ", f"make {python}"))
+    return {file for file in checkout.changed() if not file.startswith("analytics_growth/")}
+
+
+def add_model(checkout: Checkout, project: str, name: str) -> None:
+    for text in blocks("adding.md", "A dbt model")[:2]:
+        content = text.replace("mart_gh_weekday", name)
+        file = content.split()[1]  # after the sign that begins a comment
+        checkout.write(f"{project}/models/mart/{file}", content)
+
+
+def add_python_asset(checkout: Checkout) -> None:
+    (code,) = blocks("adding.md", "An asset in Python")
+    page = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+    file, imported, assets = (
+        re.findall(pattern, page)[0]
+        for pattern in (r"`(\S+/gh_report\.py)`", r"`(from \S+ import \S+)`", r"`(assets=[^`]+)`")
+    )
+    checkout.write(file, code)
+    definitions = str(Path(file).with_name("definitions.py"))
+    checkout.replace(definitions, "\n\ndefs = ", f"\n{imported}\n\ndefs = ")
+    checkout.replace(definitions, "assets=[dbt_models]", assets)
+
+
+def add_connection(checkout: Checkout) -> None:
+    section = blocks("airbyte.md", "From nothing to a second connection")
+    (code,) = (block for block in section if "CONNECTIONS" in block)
+    checkout.replace(
+        "ingestion/src/ingestion/connections.py",
+        "CONNECTIONS = check_connections((fetch_stargazer,))\n",
+        code,
+    )
+
+
+def test_additions_touch_their_own_files_and_the_snapshots_only(changed: set[str]) -> None:
+    assert {"workspace.yaml", "deploy/workspace.yaml"} | {
+        f"{location}/{snapshot}"
+        for location in ("ingestion", "analytics_marts")
+        for snapshot in ("contract.json", "tests/lineage.json")
+    } == changed
+
+
+@pytest.mark.usefixtures("changed")
+def test_the_tests_of_the_workspace_still_pass(checkout: Checkout) -> None:
+    files = [f"tests/test_{name}.py" for name in ("gate", "isolation", "deploy")]
+    checkout.run(".venv/bin/python", "-m", "pytest", "-q", *files)
+
+
+@pytest.mark.usefixtures("changed")
+def test_the_tests_of_the_new_location_pass(checkout: Checkout) -> None:
+    checkout.run(".venv/bin/python", "-m", "pytest", "-q", folder="analytics_growth")
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_test_of_models_does_not_notice_a_new_one(checkout: Checkout) -> None:
+    test = "tests/test_models.py::test_a_mart_is_as_old_as_its_oldest_input"
+    checkout.run(".venv/bin/python", "-m", "pytest", "-q", test, folder="analytics_marts")
