@@ -17,7 +17,7 @@ NEEDED_BYTES = 2 * 2**30
 
 @pytest.fixture
 def quick_folder() -> Iterator[Path]:
-    """A folder on a disk where durable writes cost nothing, if there is one; others may enter."""
+    """A folder that other users may enter: in memory, where syncing is free, if there is room."""
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > NEEDED_BYTES
     folder = Path(tempfile.mkdtemp(prefix="devstack-", dir=MEMORY if roomy else None))
     folder.chmod(0o711)

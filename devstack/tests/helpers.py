@@ -1,4 +1,4 @@
-"""What several tests need: waiting for a condition, free ports, processes seen from outside."""
+"""What several tests need: waiting for a condition, ports, other processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEVSTACK = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "devstack"
 
 
 def until(condition: Callable[[], T], *, seconds: float = 90.0) -> T:
-    """What the condition returned once it was true; fails when it is not within the time."""
+    """Wait until the condition is true and return it; fail when it is not within the time."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -29,7 +29,7 @@ def until(condition: Callable[[], T], *, seconds: float = 90.0) -> T:
 
 
 class InProcess(httpx.BaseTransport):
-    """Hands requests to an ASGI application without a network between."""
+    """Hands requests to an ASGI application in this process, without a network."""
 
     def __init__(self, application: Any) -> None:
         self._inner = httpx.ASGITransport(application)
@@ -64,7 +64,7 @@ class ReservedPort:
 
 
 def mentioning(text: str) -> list[list[str]]:
-    """Command lines of running processes in which this text occurs, such as a data directory."""
+    """Return the command lines of running processes that contain a text, such as a directory."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):
         words = process.info["cmdline"] or []

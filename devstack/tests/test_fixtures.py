@@ -73,14 +73,14 @@ class TestLauncher:
         assert process.stdout is not None
         return process, int(process.stdout.readline().split()[0])
 
-    def test_an_orderly_end_stops_them(self, tmp_path: Path) -> None:
+    def test_servers_stop_when_the_tests_end(self, tmp_path: Path) -> None:
         process, pid = self.begin(tmp_path)
         process.communicate("\n")
 
         assert process.returncode == 0
         assert not psutil.pid_exists(pid)
 
-    def test_a_kill_stops_them(self, tmp_path: Path) -> None:
+    def test_servers_stop_when_the_tests_are_killed(self, tmp_path: Path) -> None:
         process, pid = self.begin(tmp_path)
         server = psutil.Process(pid)
         postmaster = server.children()
@@ -90,7 +90,7 @@ class TestLauncher:
         assert len(postmaster) == 1
         assert wait_for_end([server, *postmaster], 90) == []
 
-    def test_without_devstack_it_says_what_to_do(self, tmp_path: Path) -> None:
+    def test_missing_devstack_says_what_to_do(self, tmp_path: Path) -> None:
         shutil.copytree(TESTING, tmp_path / "devstack" / "testing")
         (tmp_path / "test_it.py").write_text(self.TEST)
         done = subprocess.run(

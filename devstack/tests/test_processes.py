@@ -17,7 +17,7 @@ time.sleep(600)
 """
 
 
-def test_a_process_whose_parent_does_not_notice_its_end_is_not_waited_for() -> None:
+def test_ended_process_is_not_waited_for_when_its_parent_does_not_notice() -> None:
     with subprocess.Popen([sys.executable, "-c", CARELESS], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))

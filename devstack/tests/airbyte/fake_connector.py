@@ -1,11 +1,13 @@
-"""A source that speaks the Airbyte protocol and does as its configuration says.
+"""A source that speaks Airbyte's protocol and does what its configuration says.
 
-Stream `events` (primary key `id`, cursor `updated_at`) has `rows` rows, three to a second,
-and repeats the boundary second on every read, as GitHub's source does. Stream `log` has as many
-rows and no key; its state is the number of rows read. Stream `odd` has the records of `odd`,
-a text of JSON: what they hold cannot be stored in a configuration. State follows every `page`
-rows, then a pause of `pause` seconds; after `fail_after` rows it ends with `ending`: an error
-trace that says `message`, a wordless exit, a damaged line, an incomplete stream.
+- The stream `events` (primary key `id`, cursor `updated_at`) has `rows` rows, three in each second.
+  Every read repeats the second that it goes on from, as GitHub's source does.
+- The stream `log` has as many rows and no key; its state is the number of rows that were read.
+- The stream `odd` has the records in `odd`, a text of JSON: a configuration could not store them.
+
+After every `page` rows come a state and a pause of `pause` seconds. After `fail_after` rows the
+source fails as `ending` says: with an error trace that says `message`, without a reason, with a
+damaged line, with an incomplete stream, or killed.
 """
 
 import datetime as dt

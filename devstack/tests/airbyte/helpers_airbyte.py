@@ -1,8 +1,11 @@
-"""A client of the embedded Airbyte for its tests, and the fake connector's registration."""
+"""What tests of the embedded Airbyte need: a client, the fake connector, the real one's stars."""
 
 from __future__ import annotations
 
+import csv
+import datetime as dt
 import json
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ import httpx
 import psycopg
 from helpers import until
 
+REPOSITORY = "acme/rocket"
 FAKE_ID = "11111111-2222-3333-4444-555555555555"
 FAKE_SPEC: dict[str, Any] = {
     "type": "object",
@@ -108,6 +112,46 @@ def register_fake(folder: Path, streams: list[dict[str, Any]] | None = None) -> 
     return registry
 
 
+def write_stars(file: Path, count: int, seed: int = 7) -> list[tuple[int, str]]:
+    """Write stars, unsorted, many in a second; return user id and time of each, by user id."""
+    rng = random.Random(seed)
+    start = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
+    stars = [
+        (number, f"{start + dt.timedelta(seconds=rng.randrange(count // 3)):%Y-%m-%dT%H:%M:%SZ}")
+        for number in range(1, count + 1)
+    ]
+    shuffled = rng.sample(stars, count)
+    with file.open("w", newline="") as out:
+        rows = csv.writer(out)
+        rows.writerow(["repository", "user_id", "login", "starred_at"])
+        rows.writerows(
+            [REPOSITORY, number, f"user{number}", starred_at] for number, starred_at in shuffled
+        )
+    return stars
+
+
+def source_of(github: Any, **more: Any) -> dict[str, Any]:
+    """Return the configuration of a source that reads a GitHub stand-in."""
+    return {
+        "sourceType": "github",
+        "credentials": {"option_title": "PAT Credentials", "personal_access_token": github.token},
+        "repositories": [github.repository],
+        "api_url": github.url,
+        **more,
+    }
+
+
+def landed_stars(db: psycopg.Connection[Any]) -> list[tuple[int, str]]:
+    """Return user id and time of each star in the warehouse, by user id."""
+    rows = db.execute(
+        """
+        select user_id, to_char(starred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
+        from postgres.stargazers order by user_id
+        """
+    )
+    return rows.fetchall()
+
+
 class Airbyte(httpx.Client):
     """The public API of a running server, with a token that renews itself."""
 
@@ -132,7 +176,7 @@ class Airbyte(httpx.Client):
         return request
 
     def ask(self, method: str, path: str, **options: Any) -> Any:
-        """The JSON of an answer that must be a success."""
+        """Send a request that must succeed; return the JSON of the answer."""
         answer = self.request(method, path, **options)
         assert answer.is_success, (answer.status_code, answer.text)
         return answer.json()
@@ -184,20 +228,20 @@ class Airbyte(httpx.Client):
         return job
 
     def ended(self, job: int) -> dict[str, Any]:
-        """The job, once it has ended."""
+        """Wait for the job to end, and return it."""
 
-        def look() -> dict[str, Any]:
+        def job_that_ended() -> dict[str, Any]:
             found: dict[str, Any] = self.ask("GET", f"jobs/{job}")
             return {} if found["status"] == "running" else found
 
-        return until(look)
+        return until(job_that_ended)
 
     def sync(self, connection: str) -> dict[str, Any]:
-        """Run one sync to its end."""
+        """Run one sync to its end, and return its job."""
         return self.ended(self.start(connection))
 
     def failure(self, job: int) -> dict[str, Any]:
-        """Why a job failed, as the internal API tells it."""
+        """Return why a job failed, from the internal API."""
         answer = self.internal("jobs/get", id=job)
         (reason,) = answer["attempts"][0]["attempt"]["failureSummary"]["failures"]
         return dict(reason)

@@ -1,5 +1,5 @@
 # ruff: noqa: A001 - an id is an id
-"""The public API: who gets in, what it shows, what it refuses and how it says so."""
+"""The public API: who may call, what it shows, what it refuses, and with which message."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DSN = "postgresql://someone:hunter2@127.0.0.1:5432/nowhere"
 
 @pytest.fixture
 def wired(airbyte: Airbyte) -> tuple[str, str]:
-    """A source and a destination that nothing needs to reach."""
+    """A source and a destination; no test connects to them."""
     return airbyte.new_source(rows=1), airbyte.new_destination(DSN)
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
-    """Status and title of a problem document, after checking its form."""
+    """Return status and title of a problem document, and check its form."""
     document = answer.json()
     assert answer.status_code == document["status"]
     assert document["type"].endswith(f"#{document['title']}")
@@ -39,14 +39,14 @@ class TestCredentials:
     def token(self, server: Any, **how: Any) -> httpx.Response:
         return httpx.post(f"{server.url}/api/public/v1/applications/token", **how)
 
-    def test_json_without_grant_type(self, server: Any) -> None:
+    def test_token_is_issued_for_json_without_grant_type(self, server: Any) -> None:
         """As dagster-airbyte asks."""
         body = {"client_id": server.client_id, "client_secret": server.client_secret}
         answer = self.token(server, json=body).json()
 
         assert ("Bearer", 900) == (answer["token_type"], answer["expires_in"])
 
-    def test_form_with_grant_type(self, server: Any) -> None:
+    def test_token_is_issued_for_a_form_with_grant_type(self, server: Any) -> None:
         """As Airbyte's SDK asks."""
         body = {
             "client_id": server.client_id,
@@ -56,16 +56,16 @@ class TestCredentials:
 
         assert 200 == self.token(server, data=body).status_code
 
-    def test_wrong_secret(self, server: Any) -> None:
+    def test_wrong_secret_is_unauthorized(self, server: Any) -> None:
         body = {"client_id": server.client_id, "client_secret": "guess"}
 
         assert (401, "unauthorized") == problem(self.token(server, json=body))
 
     @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"client_id": 1}', b"\xff"])
-    def test_not_understood(self, server: Any, body: bytes) -> None:
+    def test_body_that_is_no_token_request_is_refused(self, server: Any, body: bytes) -> None:
         assert (422, "unprocessable-entity") == problem(self.token(server, content=body))
 
-    def test_basic_auth(self, server: Any) -> None:
+    def test_basic_authentication_is_accepted(self, server: Any) -> None:
         url = f"{server.url}/api/public/v1/workspaces"
         good = httpx.get(url, auth=(server.client_id, server.client_secret))
         bad = httpx.get(url, auth=(server.client_id, "guess"))
@@ -85,19 +85,21 @@ class TestCredentials:
             {"Authorization": "Digest x"},
         ],
     )
-    def test_no_good_header(self, server: Any, header: dict[str, str]) -> None:
+    def test_bad_authorization_header_is_unauthorized(
+        self, server: Any, header: dict[str, str]
+    ) -> None:
         answer = httpx.get(f"{server.url}/api/public/v1/workspaces", headers=header)
 
         assert (401, "unauthorized") == problem(answer)
 
-    def test_health_is_open(self, server: Any) -> None:
+    def test_health_needs_no_credentials(self, server: Any) -> None:
         answer = httpx.get(f"{server.url}/api/public/v1/health")
 
         assert (200, "Successful operation") == (answer.status_code, answer.json())
 
 
 class TestWorkspaces:
-    def test_list_and_get(self, airbyte: Airbyte) -> None:
+    def test_workspace_is_listed_and_found_by_id(self, airbyte: Airbyte) -> None:
         (listed,) = airbyte.ask("GET", "workspaces")["data"]
 
         assert airbyte.workspace == listed["workspaceId"]
@@ -110,7 +112,7 @@ class TestConfiguration:
         shown: dict[str, Any] = airbyte.ask("GET", f"sources/{id}")
         return shown
 
-    def test_shows_what_was_given_without_type_and_nulls(self, airbyte: Airbyte) -> None:
+    def test_configuration_is_shown_without_type_and_nulls(self, airbyte: Airbyte) -> None:
         shown = self.source(airbyte, rows=1, page=None)
 
         assert ("fake", FAKE_ID) == (shown["sourceType"], shown["definitionId"])
@@ -127,7 +129,7 @@ class TestConfiguration:
             "auth": {"kind": "login", "user": "me", "password": MASK},
         } == shown["configuration"]
 
-    def test_definition_id_instead_of_type(self, airbyte: Airbyte) -> None:
+    def test_definition_id_may_stand_for_the_type(self, airbyte: Airbyte) -> None:
         body = {
             "name": "by id",
             "workspaceId": airbyte.workspace,
@@ -154,7 +156,7 @@ class TestConfiguration:
             ),
         ],
     )
-    def test_refuses_what_the_connector_would(
+    def test_configuration_that_the_connector_would_refuse_is_refused(
         self, airbyte: Airbyte, configuration: dict[str, Any], message: str
     ) -> None:
         body = {"name": "x", "workspaceId": airbyte.workspace, "configuration": configuration}
@@ -177,8 +179,8 @@ class TestConfiguration:
         assert "hunter2" not in answer.text
         assert "'pw'" not in answer.text
 
-    def test_patch_merges(self, airbyte: Airbyte) -> None:
-        """Unnamed fields stay, also within objects; a mask means: as it was."""
+    def test_patch_keeps_what_it_does_not_name(self, airbyte: Airbyte) -> None:
+        """Also within objects; a mask keeps the secret."""
         auth = {"kind": "login", "user": "me", "password": "hunter2"}
         id = airbyte.new_source(rows=1, token="old", auth=auth)
         change = {"configuration": {"rows": 2, "auth": {"user": "you", "password": MASK}}}
@@ -190,19 +192,19 @@ class TestConfiguration:
             "auth": {"kind": "login", "user": "you", "password": MASK},
         } == shown["configuration"]
 
-    def test_put_replaces(self, airbyte: Airbyte) -> None:
+    def test_put_replaces_the_whole_configuration(self, airbyte: Airbyte) -> None:
         id = airbyte.new_source(rows=1, token="old", page=10)
         body = {"name": "renamed", "configuration": {"rows": 2, "token": MASK}}
         shown = airbyte.ask("PUT", f"sources/{id}", json=body)
 
         assert ("renamed", {"rows": 2, "token": MASK}) == (shown["name"], shown["configuration"])
 
-    def test_type_cannot_change(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_change_of_type_is_refused(self, airbyte: Airbyte, wired: Any) -> None:
         change = {"configuration": {"sourceType": "github"}}
 
         assert 422 == airbyte.patch(f"sources/{wired[0]}", json=change).status_code
 
-    def test_unstorable_text(self, airbyte: Airbyte) -> None:
+    def test_text_that_cannot_be_stored_is_refused(self, airbyte: Airbyte) -> None:
         for text in ("nul \0", "half \ud800"):
             body = {
                 "name": "x",
@@ -213,7 +215,7 @@ class TestConfiguration:
 
             assert (422, "unprocessable-entity") == problem(answer)
 
-    def test_too_deep(self, airbyte: Airbyte) -> None:
+    def test_document_nested_too_deeply_is_refused(self, airbyte: Airbyte) -> None:
         body = '{"a":' * 20_000 + "1" + "}" * 20_000
 
         assert airbyte.post("sources", content=body).status_code in (400, 422)
@@ -228,11 +230,13 @@ class TestPaging:
             airbyte.delete(f"sources/{id}")
 
     @pytest.mark.usefixtures("forty_five")
-    def test_default_page_is_twenty(self, airbyte: Airbyte) -> None:
+    def test_page_has_twenty_entries_by_default(self, airbyte: Airbyte) -> None:
         assert 20 == len(airbyte.ask("GET", "sources")["data"])
 
-    def test_next_leads_to_all(self, airbyte: Airbyte, forty_five: list[str]) -> None:
-        """Followed as dagster-airbyte does it: the query of `next` over the first one."""
+    def test_following_next_gives_all_entries(
+        self, airbyte: Airbyte, forty_five: list[str]
+    ) -> None:
+        """As dagster-airbyte does it: the query of `next` replaces that of the first request."""
         params: dict[str, Any] = {"limit": 10, "workspaceIds": airbyte.workspace}
         found: list[str] = []
         while True:
@@ -246,7 +250,7 @@ class TestPaging:
         assert len(found) == len(set(found))
 
     @pytest.mark.usefixtures("forty_five")
-    def test_previous(self, airbyte: Airbyte) -> None:
+    def test_previous_leads_back(self, airbyte: Airbyte) -> None:
         first = airbyte.ask("GET", "sources", params={"limit": 10})
         second = airbyte.ask("GET", first["next"])
 
@@ -263,7 +267,7 @@ class TestPaging:
     @pytest.mark.parametrize(
         "query", ["limit=0", "limit=101", "limit=x", "offset=-1", "offset=9999999999", "limit="]
     )
-    def test_bad_numbers(self, airbyte: Airbyte, query: str) -> None:
+    def test_bad_limit_or_offset_is_refused(self, airbyte: Airbyte, query: str) -> None:
         for path in ("workspaces", "sources", "destinations", "connections", "jobs"):
             answer = airbyte.get(f"{path}?{query}")
 
@@ -301,7 +305,9 @@ class TestConnections:
             },
         } == shown
 
-    def test_without_streams_it_takes_all(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_connection_without_streams_gets_all_of_the_source(
+        self, airbyte: Airbyte, wired: Any
+    ) -> None:
         body = {"sourceId": wired[0], "destinationId": wired[1]}
         streams = airbyte.ask("POST", "connections", json=body)["configurations"]["streams"]
 
@@ -351,7 +357,7 @@ class TestConnections:
             ),
         ],
     )
-    def test_refuses_streams(
+    def test_streams_that_cannot_be_synced_so_are_refused(
         self, airbyte: Airbyte, wired: Any, stream: dict[str, Any], message: str
     ) -> None:
         body = {
@@ -364,7 +370,7 @@ class TestConnections:
         assert (422, "unprocessable-entity") == problem(answer)
         assert message == answer.json()["data"]["message"]
 
-    def test_patch_changes_what_it_names(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_patch_changes_only_what_it_names(self, airbyte: Airbyte, wired: Any) -> None:
         id = airbyte.new_connection(*wired, DEDUP, prefix="a_")
         before = airbyte.ask("GET", f"connections/{id}")
         change = {
@@ -377,20 +383,20 @@ class TestConnections:
         assert {**before, **change} == after
         assert after == airbyte.ask("GET", f"connections/{id}")
 
-    def test_unknown_ends(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_unknown_source_or_destination_is_not_found(self, airbyte: Airbyte, wired: Any) -> None:
         nobody = str(uuid.uuid4())
         for source, destination in ((nobody, wired[1]), (wired[0], nobody)):
             body = {"sourceId": source, "destinationId": destination}
 
             assert (404, "resource-not-found") == problem(airbyte.post("connections", json=body))
 
-    def test_goes_with_its_source(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_connection_is_deleted_with_its_source(self, airbyte: Airbyte, wired: Any) -> None:
         id = airbyte.new_connection(*wired, DEDUP)
         airbyte.delete(f"sources/{wired[0]}")
 
         assert 404 == airbyte.get(f"connections/{id}").status_code
 
-    def test_nothing_deleted_is_kept(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_include_deleted_finds_nothing_deleted(self, airbyte: Airbyte, wired: Any) -> None:
         """`includeDeleted` is understood, and finds nothing more."""
         deleted = {airbyte.new_connection(*wired, DEDUP), *wired}
         airbyte.delete(f"sources/{wired[0]}")
@@ -404,7 +410,7 @@ class TestConnections:
 
 
 class TestStreams:
-    def test_properties(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_stream_properties_are_those_of_the_source(self, airbyte: Airbyte, wired: Any) -> None:
         params = {"sourceId": wired[0], "destinationId": wired[1]}
         events = airbyte.ask("GET", "streams", params=params)[0]
 
@@ -426,27 +432,27 @@ class TestStreams:
 
 class TestUnknown:
     @pytest.mark.parametrize("path", ["sources", "destinations", "connections"])
-    def test_ids(self, airbyte: Airbyte, path: str) -> None:
+    def test_unknown_ids_are_not_found(self, airbyte: Airbyte, path: str) -> None:
         for method in ("GET", "PATCH", "DELETE"):
             body = {} if method == "PATCH" else None
             answer = airbyte.request(method, f"{path}/{uuid.uuid4()}", json=body)
 
             assert (404, "resource-not-found") == problem(answer)
 
-    def test_jobs(self, airbyte: Airbyte) -> None:
+    def test_unknown_jobs_are_not_found(self, airbyte: Airbyte) -> None:
         assert (404, "resource-not-found") == problem(airbyte.get("jobs/999999"))
         assert (404, "resource-not-found") == problem(airbyte.delete("jobs/999999"))
         body = {"connectionId": str(uuid.uuid4()), "jobType": "sync"}
         assert (404, "resource-not-found") == problem(airbyte.post("jobs", json=body))
 
-    def test_no_uuid(self, airbyte: Airbyte) -> None:
+    def test_id_that_is_no_uuid_is_refused(self, airbyte: Airbyte) -> None:
         assert (422, "unprocessable-entity") == problem(airbyte.get("sources/seven"))
 
-    def test_path_and_method(self, airbyte: Airbyte) -> None:
+    def test_unknown_paths_and_methods_are_refused(self, airbyte: Airbyte) -> None:
         assert (404, "resource-not-found") == problem(airbyte.get("nosuch"))
         assert (405, "method-not-allowed") == problem(airbyte.put("jobs"))
 
-    def test_other_job_types(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_jobs_of_other_types_are_refused(self, airbyte: Airbyte, wired: Any) -> None:
         id = airbyte.new_connection(*wired, DEDUP)
         answer = airbyte.post("jobs", json={"connectionId": id, "jobType": "reset"})
 
@@ -454,7 +460,7 @@ class TestUnknown:
 
 
 class TestInternalApi:
-    def test_connection_catalog(self, airbyte: Airbyte, wired: Any) -> None:
+    def test_connection_has_the_catalog_of_its_streams(self, airbyte: Airbyte, wired: Any) -> None:
         id = airbyte.new_connection(*wired, DEDUP, namespaceDefinition="custom_format")
         answer = airbyte.internal("connections/get", connectionId=id)
         (stream,) = answer["syncCatalog"]["streams"]
@@ -468,7 +474,7 @@ class TestInternalApi:
             stream["config"]["selected"],
         )
 
-    def test_can_be_switched_off(self, airbyte_server: Any, control: Any) -> None:
+    def test_internal_api_can_be_switched_off(self, airbyte_server: Any, control: Any) -> None:
         """As Airbyte 1.7 and later do; nothing else changes."""
         program = airbyte_server(database_url=control.dsn, no_internal_api=True)
         try:

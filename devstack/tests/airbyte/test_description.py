@@ -1,8 +1,8 @@
-"""Any input at all: no answer is a 5xx, every answer is JSON of the form described.
+"""Whatever the request, no answer is a 5xx, and every answer is JSON as a description says.
 
-Twice over: by the server's own OpenAPI description, internal API included, and by that of
-Airbyte's public API in `airbyte_public_api.yaml`, to which ingestion's tests hold the requests of
-its client. Requests are good and bad ones; half the time they name things that exist.
+There are two descriptions: the server's own, with the internal API, and that of Airbyte's public
+API in `airbyte_public_api.yaml`, which ingestion's tests hold the requests of its client to. Good
+and bad requests are sent, each also with the ids of what exists.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 DESCRIPTION = DEVSTACK / "testing" / "airbyte_public_api.yaml"
-# What the connectors here take, which is nothing that Airbyte's description could say: without it
-# no generated configuration would get past the first look at it.
+# The configurations of the connectors here, which Airbyte's description cannot know. Without them
+# every generated configuration would be refused at once.
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "SourceCreate": {
         "type": "object",
@@ -65,7 +65,7 @@ CHECKS = [
     response_schema_conformance,
     status_code_conformance,
 ]
-# The same requests in every run; enough of them to meet each field's odd values.
+# The same requests in every run, enough of them for the odd values of each field.
 many = hypothesis.settings(
     max_examples=12,
     deadline=None,
@@ -100,21 +100,21 @@ class Described:
         }
 
     def hold(self, operation: Any, mode: GenerationMode, prefix: str) -> None:
-        """Send many requests to an operation and judge the answers."""
+        """Send many requests to an operation and check the answers."""
         try:
             strategy = operation.as_strategy(generation_mode=mode)
 
             @many
             @hypothesis.given(case=strategy)
-            def judge(case: Any) -> None:
-                self._judge(case, prefix)
+            def check(case: Any) -> None:
+                self._check(case, prefix)
 
-            judge()
+            check()
         except Unsatisfiable:
             # An operation without parameters takes no bad ones.
             assert mode == GenerationMode.NEGATIVE
 
-    def _judge(self, case: Any, prefix: str) -> None:
+    def _check(self, case: Any, prefix: str) -> None:
         """Send the request as generated, then with ids of what exists."""
         self._send(case, prefix)
         if case.method == "DELETE":
@@ -139,9 +139,9 @@ class Described:
 
 
 def conform(description: dict[str, Any], operation: Any, answer: Any) -> None:
-    """Hold an answer to its schema to the letter.
+    """Assert that an answer is exactly as its schema says.
 
-    Schemathesis' own check lets fields pass that `additionalProperties: false` forbids.
+    Schemathesis' own check allows fields that `additionalProperties: false` forbids.
     """
     documented = operation.definition.raw["responses"]
     response = documented.get(str(answer.status_code), documented.get("default"))
@@ -151,7 +151,7 @@ def conform(description: dict[str, Any], operation: Any, answer: Any) -> None:
     whole = {**schema, "components": description["components"]}
     body = json.loads(answer.text)
     assert [] == [error.message for error in Draft7Validator(whole).iter_errors(body)]
-    # No member is null, texts that hold the word aside; a list of the client's may hold one.
+    # No field is null. (A text may contain the word, and a list that the client sent may have one.)
     assert ":null" not in re.sub(r'"(\\.|[^"\\])*"', "", answer.text)
 
 
@@ -165,21 +165,21 @@ def described(airbyte_server: Any, control: Any, tmp_path_factory: Any) -> Itera
 
 
 def operations(description: dict[str, Any]) -> list[Any]:
-    """One test parameter for each operation of a description."""
+    """Return one test parameter for each operation of a description."""
     schema = schemathesis.openapi.from_dict(description)
     found = [result.ok() for result in schema.get_all_operations()]
     return [pytest.param(one, id=f"{one.method.upper()} {one.path}") for one in found]
 
 
 def own_description() -> dict[str, Any]:
-    """The server's, without a server: its parts are not needed for it."""
+    """Return the server's own description, for which no server has to run."""
     gate = Gate(Credentials("", "", ""))
     parts: Any = None
     return create_app(parts, Registry([]), gate, parts, Switchboard(gate)).openapi()
 
 
 def airbytes_description() -> dict[str, Any]:
-    """Airbyte's, with more said of what a configuration holds."""
+    """Return Airbyte's description, with the configurations that are known here."""
     description: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text())
     for name, configuration in CONFIGURATIONS.items():
         properties = description["components"]["schemas"][name]["properties"]
@@ -190,11 +190,15 @@ def airbytes_description() -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("operation", operations(own_description()))
-def test_own_description(described: Described, operation: Any, mode: GenerationMode) -> None:
+def test_answers_conform_to_the_servers_own_description(
+    described: Described, operation: Any, mode: GenerationMode
+) -> None:
     described.hold(operation, mode, "")
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("operation", operations(airbytes_description()))
-def test_airbytes_description(described: Described, operation: Any, mode: GenerationMode) -> None:
+def test_answers_conform_to_airbytes_description(
+    described: Described, operation: Any, mode: GenerationMode
+) -> None:
     described.hold(operation, mode, PREFIX)

@@ -24,7 +24,7 @@ def reading(script: str, **more: Any) -> Reading:
 
 
 class TestMessages:
-    def test_records_and_states_in_order(self) -> None:
+    def test_records_and_states_come_in_order(self) -> None:
         lines = [
             '{"type": "RECORD", "record": {"n": 1}}',
             "Downloading...",
@@ -38,7 +38,7 @@ class TestMessages:
             reading(script).messages()
         )
 
-    def test_configuration_is_for_the_owner_alone(self) -> None:
+    def test_configuration_file_is_for_its_owner_alone_and_is_deleted(self) -> None:
         """And gone afterwards: the file's mode, read by the connector itself, and its path."""
         script = (
             "import json, os, stat, sys; path = sys.argv[3];"
@@ -52,7 +52,7 @@ class TestMessages:
         with pytest.raises(FileNotFoundError):
             Path(path).read_text()
 
-    def test_environment_is_the_given_one(self) -> None:
+    def test_connector_has_the_given_environment_alone(self) -> None:
         script = "import json, os; print(json.dumps({'type': 'RECORD', 'record': [*os.environ]}))"
         ((_, names, _),) = reading(script).messages()
 
@@ -60,18 +60,18 @@ class TestMessages:
 
 
 class TestEndings:
-    def test_silence(self) -> None:
+    def test_silent_connector_is_killed_and_the_read_fails(self) -> None:
         script = "import time; print('{}', flush=True); time.sleep(60)"
         with pytest.raises(ConnectorError, match="said nothing for 1 s"):
             list(reading(script, heartbeat_seconds=1).messages())
 
-    def test_missing_program(self) -> None:
+    def test_missing_program_fails_the_read(self) -> None:
         broken = reading("")
         broken.command = ["/nowhere/source-nothing"]
         with pytest.raises(ConnectorError, match="ended with status 1"):
             list(broken.messages())
 
-    def test_it_is_ended_when_nobody_reads_on(self) -> None:
+    def test_connector_is_killed_when_nobody_reads_its_messages(self) -> None:
         script = (
             "import json, os, time;"
             "print(json.dumps({'type': 'RECORD', 'record': os.getpid()}), flush=True);"

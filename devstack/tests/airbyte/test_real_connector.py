@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
 import json
-import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -15,51 +12,14 @@ import psycopg
 from devstack.airbyte.protocol import Reading
 from devstack.airbyte.registry import load_registry
 from devstack.airbyte.worker import connector_environment
-from helpers_airbyte import Airbyte
+from helpers_airbyte import REPOSITORY, Airbyte, landed_stars, source_of, write_stars
 
 STREAM = {"name": "stargazers", "syncMode": "incremental_deduped_history"}
-REPOSITORY = "acme/rocket"
-
-
-def write_stars(file: Path, count: int, seed: int = 7) -> list[tuple[int, str]]:
-    """A file of stars, unsorted, many to a second; user id and moment of each, by user id."""
-    rng = random.Random(seed)
-    start = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
-    stars = [
-        (number, f"{start + dt.timedelta(seconds=rng.randrange(count // 3)):%Y-%m-%dT%H:%M:%SZ}")
-        for number in range(1, count + 1)
-    ]
-    shuffled = rng.sample(stars, count)
-    with file.open("w", newline="") as out:
-        rows = csv.writer(out)
-        rows.writerow(["repository", "user_id", "login", "starred_at"])
-        rows.writerows([REPOSITORY, number, f"user{number}", moment] for number, moment in shuffled)
-    return stars
-
-
-def source_of(github: Any, **more: Any) -> dict[str, Any]:
-    return {
-        "sourceType": "github",
-        "credentials": {"option_title": "PAT Credentials", "personal_access_token": github.token},
-        "repositories": [github.repository],
-        "api_url": github.url,
-        **more,
-    }
-
-
-def landed(db: psycopg.Connection[Any]) -> list[tuple[int, str]]:
-    rows = db.execute(
-        """
-        select user_id, to_char(starred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"')
-        from postgres.stargazers order by user_id
-        """
-    )
-    return rows.fetchall()
 
 
 class TestDescription:
-    def test_says_what_the_tables_need(self) -> None:
-        """The catalog kept on disk, with the key, cursor and columns that everything builds on."""
+    def test_catalog_has_key_cursor_and_columns_of_the_stream(self) -> None:
+        """The catalog on disk, on which everything else builds."""
         connector = load_registry().find("source", type="github")
         stream = connector.streams["stargazers"]
 
@@ -70,15 +30,15 @@ class TestDescription:
         )
         assert ["credentials", "repositories"] == connector.specification["required"]
 
-    def test_is_of_the_installed_version(self) -> None:
+    def test_files_are_of_the_version_that_is_installed(self) -> None:
         """`connectors.json` names the version that the lock file installs."""
         connector = load_registry().find("source", type="github")
         wanted = (connector.folder / "source-github/requirements.in").read_text()
 
         assert f"airbyte-source-github=={connector.dockerImageTag}" in wanted.split()
 
-    def test_is_what_the_connector_says(self) -> None:
-        """The specification kept on disk is not stale: `describe` would write the same."""
+    def test_specification_is_what_the_connector_says(self) -> None:
+        """The specification on disk is the one that `describe` would write."""
         connector = load_registry().find("source", type="github")
         done = subprocess.run(
             [*connector.command_line(), "spec"], stdout=subprocess.PIPE, text=True, check=True
@@ -104,8 +64,8 @@ socket.socket.connect = watched(socket.socket.connect, lambda _, address: addres
 socket.getaddrinfo = watched(socket.getaddrinfo, lambda host, port, *_: (host, port))
 """
 
-    def test_talks_to_github_alone(self, github_server: Any, tmp_path: Path) -> None:
-        """No telemetry, no other host: every address looked up or connected to is written down."""
+    def test_connector_connects_to_github_alone(self, github_server: Any, tmp_path: Path) -> None:
+        """It sends no telemetry: each address that it looks up or connects to is recorded."""
         write_stars(tmp_path / "stars.csv", 250)
         github = github_server(stars=tmp_path / "stars.csv")
         (tmp_path / "sitecustomize.py").write_text(self.WATCH)
@@ -138,7 +98,7 @@ socket.getaddrinfo = watched(socket.getaddrinfo, lambda host, port, *_: (host, p
 
 
 class TestSync:
-    def test_lands_every_star_and_then_the_new_ones(
+    def test_first_sync_lands_every_star_and_the_second_only_new_ones(
         self,
         airbyte: Airbyte,
         github_server: Any,
@@ -146,7 +106,7 @@ class TestSync:
         warehouse: psycopg.Connection[Any],
         tmp_path: Path,
     ) -> None:
-        """The table that the other teams build on, column by column; nothing read twice."""
+        """The table has the columns that the other teams build on."""
         stars = write_stars(tmp_path / "stars.csv", 1050)
         github = github_server(stars=tmp_path / "stars.csv")
         source = airbyte.new_source(**source_of(github))
@@ -175,17 +135,17 @@ class TestSync:
             ("starred_at", "timestamp with time zone"),
             ("user", "jsonb"),
         ] == columns
-        assert stars == landed(warehouse)
+        assert stars == landed_stars(warehouse)
         assert [(REPOSITORY, "user7")] == warehouse.execute(
             "select repository, \"user\"->>'login' from postgres.stargazers where user_id = 7"
         ).fetchall()
-        newest = max(moment for _, moment in stars)
-        boundary = sum(moment >= newest for _, moment in stars)
+        newest = max(starred_at for _, starred_at in stars)
+        boundary = sum(starred_at >= newest for _, starred_at in stars)
         assert "succeeded" == second["status"]
         # The boundary second and, from the connector's look-back, the one before it.
         assert boundary <= second["rowsSynced"] < 20
 
-    def test_bad_token_fails_with_the_connectors_words(
+    def test_bad_token_fails_the_job_with_the_connectors_message(
         self, airbyte: Airbyte, github_server: Any, database: Any, tmp_path: Path
     ) -> None:
         write_stars(tmp_path / "stars.csv", 10)

@@ -1,4 +1,4 @@
-"""What outlives the server: everything that was told to it, and the history of what it ran."""
+"""What is there after a restart: all that clients have made, and the jobs that have run."""
 
 from __future__ import annotations
 
@@ -46,8 +46,10 @@ def running(airbyte_server: Any, devstack_launcher: Any, control: Any, tmp_path:
 
 
 class TestRestart:
-    def test_jobs_connections_and_tokens_survive(self, running: Any, database: Any) -> None:
-        """A job that was running is failed, with the reason, and its rows up to then stay."""
+    def test_jobs_connections_and_tokens_survive_a_restart(
+        self, running: Any, database: Any
+    ) -> None:
+        """A job that was running has failed, with the reason; its rows so far are there."""
         airbyte = running.airbyte
         source = airbyte.new_source(rows=1000, page=10, pause=0.2, token="hunter2")
         destination = airbyte.new_destination(database.dsn)
@@ -77,7 +79,7 @@ class TestRestart:
             == airbyte.failure(job)["externalMessage"]
         )
 
-    def test_credentials_are_for_the_owner_alone(self, running: Any) -> None:
+    def test_credentials_and_logs_are_for_their_owner_alone(self, running: Any) -> None:
         file = running._options["data"] / "credentials.json"
         logs = running._options["data"] / "logs"
 
@@ -132,7 +134,7 @@ class TestLeftovers:
 
 
 def holding(text: str, folder: Path) -> list[Path]:
-    """The files of a folder that hold a text; one may vanish while we look."""
+    """Return the files in a folder that contain a text; some may be deleted meanwhile."""
     found = []
     for file in folder.rglob("*"):
         with contextlib.suppress(OSError):
@@ -142,7 +144,7 @@ def holding(text: str, folder: Path) -> list[Path]:
 
 
 class TestDatabaseAway:
-    def test_says_so_at_start(self, devstack_launcher: Any) -> None:
+    def test_server_does_not_start_and_says_why(self, devstack_launcher: Any) -> None:
         with pytest.raises(pytest.fail.Exception, match="cannot be reached"):
             devstack_launcher.serve(
                 "airbyte",
@@ -152,11 +154,13 @@ class TestDatabaseAway:
 
 
 class TestNewVersion:
-    def test_new_field_becomes_a_column(
+    def test_new_field_of_a_stream_becomes_a_column(
         self, running: Any, database: Any, warehouse: psycopg.Connection[Any], tmp_path: Path
     ) -> None:
-        """A connector that discovers one field more: the column is added; rows that are not read
-        again have null in it. Rows 3 to 5 share the boundary second, so they are."""
+        """Rows that are not read again have null in it.
+
+        Rows 3 to 5 are read again: they are of the second that the sync goes on from.
+        """
         airbyte = running.airbyte
         source = airbyte.new_source(rows=5)
         destination = airbyte.new_destination(database.dsn)

@@ -1,4 +1,4 @@
-"""Syncs of the fake connector: what lands, what is kept after a failure, what is refused."""
+"""Syncs of the fake connector: the rows that land, failures, what is refused."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from typing import Any
 
+import psutil
 import pytest
 from devstack.airbyte.columns import column_name
 from helpers import until
@@ -32,7 +33,9 @@ class Wiring:
 
 
 class TestModes:
-    def test_lands_typed_columns(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
+    def test_rows_land_in_typed_columns(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
         """Airbyte's own columns first, then the stream's, typed."""
         job = Wiring(airbyte, database.dsn, DEDUP, rows=4).sync()
         columns = warehouse.execute(
@@ -66,7 +69,7 @@ class TestModes:
         assert {"sync_id": job["jobId"], "changes": []} == meta
         assert 0 == generation
 
-    def test_dedup_repeats_the_boundary_only(
+    def test_incremental_dedup_reads_the_boundary_second_again(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=100)
@@ -81,7 +84,9 @@ class TestModes:
             "select count(*), count(distinct id) from events"
         ).fetchall()
 
-    def test_dedup_within_one_sync(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
+    def test_dedup_keeps_one_row_of_a_key_within_one_sync(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
         """Of several rows with one key in one sync, one lands."""
         stream = {
             "name": "odd",
@@ -94,7 +99,9 @@ class TestModes:
 
         assert [(1, 1), (2, 1)] == warehouse.execute(count).fetchall()
 
-    def test_incremental_append(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
+    def test_incremental_append_adds_new_rows_alone(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
         stream = {"name": "log", "syncMode": "incremental_append"}
         wiring = Wiring(airbyte, database.dsn, stream, rows=120)
         wiring.sync()
@@ -106,7 +113,7 @@ class TestModes:
             line for (line,) in warehouse.execute("select line from log order by line")
         ]
 
-    def test_full_refresh_append_adds_all_again(
+    def test_full_refresh_append_adds_all_rows_again(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         stream = {"name": "log", "syncMode": "full_refresh_append"}
@@ -118,7 +125,7 @@ class TestModes:
             "select count(*), count(distinct line) from log"
         ).fetchall()
 
-    def test_overwrite_replaces_under_a_view(
+    def test_overwrite_replaces_rows_and_keeps_views(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         """The table stays the same relation: views over it go on working."""
@@ -147,7 +154,9 @@ class TestModes:
 
 
 class TestNames:
-    def test_namespace_and_prefix(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
+    def test_namespace_and_prefix_name_the_table(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
         source, destination = airbyte.new_source(rows=1), airbyte.new_destination(database.dsn)
         connection = airbyte.new_connection(
             source,
@@ -161,7 +170,9 @@ class TestNames:
 
         assert [(1,)] == warehouse.execute('select count(*) from "Raw "."My events"').fetchall()
 
-    def test_selected_fields(self, airbyte: Airbyte, database: Any, warehouse: Any) -> None:
+    def test_selected_fields_alone_land(
+        self, airbyte: Airbyte, database: Any, warehouse: Any
+    ) -> None:
         fields = [{"fieldPath": ["id"]}, {"fieldPath": ["updated_at"]}]
         Wiring(airbyte, database.dsn, {**DEDUP, "selectedFields": fields}, rows=1).sync()
         names = warehouse.execute(
@@ -173,10 +184,10 @@ class TestNames:
 
 
 class TestOddValues:
-    def test_land_as_well_as_they_can(
+    def test_odd_values_land_changed_and_the_row_says_so(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
-        """No value fails the sync; what could not be kept is said in the row itself."""
+        """No value fails the sync. The row says what was changed in it."""
         odd = [
             {
                 "id": "seven",
@@ -214,7 +225,7 @@ class TestOddValues:
             ("user", "TRUNCATED"),
         ] == [(one["field"], one["change"]) for one in meta["changes"]]
 
-    def test_same_field_of_another_type(
+    def test_column_keeps_its_type_when_the_field_changes_its_own(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         """A column keeps the type it was made with."""
@@ -230,7 +241,7 @@ class TestOddValues:
 
 
 class TestState:
-    def test_failure_keeps_rows_up_to_the_checkpoint(
+    def test_failed_sync_keeps_rows_up_to_its_checkpoint(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         """The first 100 rows stand; the 50 read after the checkpoint do not."""
@@ -249,7 +260,7 @@ class TestState:
         assert [(200, 200)] == warehouse.execute(lines).fetchall()
 
     @pytest.mark.parametrize("table", ["log", "airbyte_internal.state"])
-    def test_rows_and_state_stand_or_fall_together(
+    def test_rows_and_state_are_written_together_or_not_at_all(
         self, airbyte: Airbyte, database: Any, warehouse: Any, table: str
     ) -> None:
         """When either cannot be written, neither is."""
@@ -280,7 +291,7 @@ class TestState:
             "select count(*), count(distinct line) from log"
         ).fetchall()
 
-    def test_dropped_table_is_read_again(
+    def test_stream_whose_table_was_dropped_is_read_again(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=30)
@@ -293,7 +304,7 @@ class TestState:
     def test_superseded_worker_commits_nothing(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
-        """Whoever has lost the lease must not write: a leftover of a crashed server, say."""
+        """Such as one that a crashed server left behind: it has lost the lease."""
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=300, page=10, pause=0.05)
         job = airbyte.start(wiring.connection)
         until(lambda: airbyte.ask("GET", f"jobs/{job}")["rowsSynced"])
@@ -319,13 +330,17 @@ class TestFailures:
             ("killed", "The connector was killed by signal 9."),
         ],
     )
-    def test_says_why(self, airbyte: Airbyte, database: Any, ending: str, message: str) -> None:
+    def test_failed_job_says_why(
+        self, airbyte: Airbyte, database: Any, ending: str, message: str
+    ) -> None:
         job = Wiring(airbyte, database.dsn, DEDUP, rows=10, fail_after=5, ending=ending).sync()
 
         assert "failed" == job["status"]
         assert message == airbyte.failure(job["jobId"])["externalMessage"]
 
-    def test_keeps_the_kind_of_failure(self, airbyte: Airbyte, database: Any) -> None:
+    def test_failure_has_the_connectors_origin_and_type(
+        self, airbyte: Airbyte, database: Any
+    ) -> None:
         job = Wiring(airbyte, database.dsn, DEDUP, rows=10, fail_after=5).sync()
         reason = airbyte.failure(job["jobId"])
 
@@ -335,13 +350,37 @@ class TestFailures:
             reason["internalMessage"],
         )
 
-    def test_wordless_exit_repeats_the_end_of_stderr(self, airbyte: Airbyte, database: Any) -> None:
+    def test_failure_without_a_reason_shows_the_end_of_stderr(
+        self, airbyte: Airbyte, database: Any
+    ) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=10, fail_after=5, ending="exit")
         reason = airbyte.failure(wiring.sync()["jobId"])
 
         assert "Traceback: something broke\n" == reason["internalMessage"]
 
-    def test_unreachable_destination(self, airbyte: Airbyte, database: Any) -> None:
+    def test_killed_worker_fails_its_job_and_the_next_sync_completes(
+        self, airbyte: Airbyte, server: Any, database: Any, warehouse: Any
+    ) -> None:
+        """What it has committed stays, and the next sync completes."""
+        wiring = Wiring(airbyte, database.dsn, DEDUP, rows=300, page=10, pause=0.05)
+        job = airbyte.start(wiring.connection)
+        until(lambda: airbyte.ask("GET", f"jobs/{job}")["rowsSynced"])
+        (worker,) = [
+            process
+            for process in psutil.Process(server.pid).children()
+            if "devstack.airbyte.worker" in process.cmdline()
+        ]
+        worker.kill()
+        ended = airbyte.ended(job)
+        wiring.configure(pause=0)
+        again = wiring.sync()
+
+        assert "failed" == ended["status"]
+        assert "The worker was killed by signal 9." == airbyte.failure(job)["externalMessage"]
+        assert "succeeded" == again["status"]
+        assert [(300,)] == warehouse.execute("select count(*) from events").fetchall()
+
+    def test_unreachable_destination_fails_the_job(self, airbyte: Airbyte, database: Any) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=10)
         airbyte.ask(
             "PATCH", f"destinations/{wiring.destination}", json={"configuration": {"port": 1}}
@@ -351,7 +390,7 @@ class TestFailures:
         assert "failed" == job["status"]
         assert "destination" == airbyte.failure(job["jobId"])["failureOrigin"]
 
-    def test_wrong_password_is_not_repeated(self, airbyte: Airbyte, database: Any) -> None:
+    def test_wrong_password_is_not_shown(self, airbyte: Airbyte, database: Any) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=10)
         change = {"configuration": {"password": "a-rotated-secret"}}
         airbyte.ask("PATCH", f"destinations/{wiring.destination}", json=change)
@@ -362,7 +401,7 @@ class TestFailures:
 
 
 class TestOneAtATime:
-    def test_second_sync_is_refused(self, airbyte: Airbyte, database: Any) -> None:
+    def test_second_sync_of_a_connection_is_refused(self, airbyte: Airbyte, database: Any) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=1000, page=10, pause=0.2)
         job = airbyte.start(wiring.connection)
         body = {"connectionId": wiring.connection, "jobType": "sync"}
@@ -372,7 +411,7 @@ class TestOneAtATime:
         assert 409 == answer.status_code
         assert "state-conflict" == answer.json()["title"]
 
-    def test_cancel_ends_the_processes(
+    def test_cancelled_job_stays_cancelled_and_its_processes_end(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
         """A cancelled job stays cancelled, its connector is gone, and the next sync completes."""
@@ -396,19 +435,23 @@ class TestOneAtATime:
         assert "succeeded" == again["status"]
         assert [(300,)] == warehouse.execute("select count(*) from events").fetchall()
 
-    def test_cancelling_twice_changes_nothing(self, airbyte: Airbyte, database: Any) -> None:
+    def test_cancelling_a_job_that_has_ended_changes_nothing(
+        self, airbyte: Airbyte, database: Any
+    ) -> None:
         job = Wiring(airbyte, database.dsn, DEDUP, rows=1).sync()
 
         assert "succeeded" == airbyte.ask("DELETE", f"jobs/{job['jobId']}")["status"]
 
-    def test_inactive_connection_is_refused(self, airbyte: Airbyte, database: Any) -> None:
+    def test_sync_of_an_inactive_connection_is_refused(
+        self, airbyte: Airbyte, database: Any
+    ) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=1)
         airbyte.ask("PATCH", f"connections/{wiring.connection}", json={"status": "inactive"})
         body = {"connectionId": wiring.connection, "jobType": "sync"}
 
         assert 409 == airbyte.post("jobs", json=body).status_code
 
-    def test_deleted_connection_is_cancelled(self, airbyte: Airbyte, database: Any) -> None:
+    def test_deleting_a_connection_cancels_its_job(self, airbyte: Airbyte, database: Any) -> None:
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=1000, page=10, pause=0.2)
         job = airbyte.start(wiring.connection)
         deleted = airbyte.delete(f"connections/{wiring.connection}")

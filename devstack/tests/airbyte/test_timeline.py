@@ -1,4 +1,4 @@
-"""The page that a link to a job opens: it tells how the job went, to whoever clicks."""
+"""The page that a link to a job opens."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}
 
 
 class Clicked:
-    """A connection of the fake source, and what a browser sees of its jobs: it has no token."""
+    """A connection of the fake source, whose jobs a browser opens without a token."""
 
     def __init__(self, airbyte: Airbyte, dsn: str, **source: Any) -> None:
         self.airbyte = airbyte
@@ -28,7 +28,7 @@ class Clicked:
         return httpx.get(url, params={"openLogs": "true", "jobId": str(job)})
 
 
-def test_a_success_with_its_rows(airbyte: Airbyte, database: Any) -> None:
+def test_succeeded_job_is_shown_with_its_rows(airbyte: Airbyte, database: Any) -> None:
     clicked = Clicked(airbyte, database.dsn, rows=1500)
     job = airbyte.sync(clicked.connection)
     page = clicked.open(job["jobId"])
@@ -43,7 +43,9 @@ def test_a_success_with_its_rows(airbyte: Airbyte, database: Any) -> None:
     assert "refresh" not in page.text
 
 
-def test_a_failure_with_its_reason_and_no_secret(airbyte: Airbyte, database: Any) -> None:
+def test_failed_job_is_shown_with_its_reason_and_without_secrets(
+    airbyte: Airbyte, database: Any
+) -> None:
     clicked = Clicked(
         *(airbyte, database.dsn),
         rows=100,
@@ -61,7 +63,7 @@ def test_a_failure_with_its_reason_and_no_secret(airbyte: Airbyte, database: Any
         assert secret not in text
 
 
-def test_a_running_one_is_looked_at_again(airbyte: Airbyte, database: Any) -> None:
+def test_page_of_a_running_job_reloads_itself(airbyte: Airbyte, database: Any) -> None:
     clicked = Clicked(airbyte, database.dsn, rows=1000, page=10, pause=0.2)
     job = airbyte.start(clicked.connection)
     text = until(lambda: clicked.open(job).text)
@@ -73,7 +75,9 @@ def test_a_running_one_is_looked_at_again(airbyte: Airbyte, database: Any) -> No
 
 
 @pytest.mark.parametrize("kind", ["workspaces", "connections"])
-def test_only_where_it_belongs(airbyte: Airbyte, database: Any, kind: str) -> None:
+def test_job_is_not_found_under_another_workspace_or_connection(
+    airbyte: Airbyte, database: Any, kind: str
+) -> None:
     clicked = Clicked(airbyte, database.dsn, rows=1)
     job = airbyte.sync(clicked.connection)["jobId"]
 

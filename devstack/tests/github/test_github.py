@@ -26,7 +26,7 @@ TOKEN = "good"
 
 
 class Given:
-    """Stars given outright."""
+    """So many stars, one in each second until `NOW`."""
 
     def __init__(self, count: int) -> None:
         self._stars = [
@@ -74,7 +74,7 @@ def links(answer: httpx.Response) -> dict[str, int]:
 class TestPaging:
     """`GET /repos/{owner}/{repo}/stargazers`, page by page."""
 
-    def test_thirty_a_page_unless_told(self) -> None:
+    def test_page_has_thirty_entries_by_default(self) -> None:
         answer = client(95).get(LIST)
 
         assert ids(answer) == list(range(1, 31))
@@ -90,18 +90,18 @@ class TestPaging:
             ("per_page=5", {}),
         ],
     )
-    def test_links(self, query: str, expected: dict[str, int]) -> None:
+    def test_links_name_the_pages_around(self, query: str, expected: dict[str, int]) -> None:
         assert links(client(5).get(f"{LIST}?{query}")) == expected
 
     @pytest.mark.parametrize(
         ("per_page", "size"),
         [("1", 1), ("100", 100), ("1000", 100), ("0", 30), ("-3", 30), ("x", 30)],
     )
-    def test_page_sizes(self, per_page: str, size: int) -> None:
+    def test_page_size_is_from_one_to_a_hundred(self, per_page: str, size: int) -> None:
         assert len(ids(client(150).get(f"{LIST}?per_page={per_page}"))) == size
 
     @pytest.mark.parametrize("page", ["0", "-1", "x", "", "²"])
-    def test_odd_pages_are_the_first(self, page: str) -> None:
+    def test_page_that_is_no_number_is_the_first(self, page: str) -> None:
         assert ids(client(5).get(LIST, params={"per_page": 2, "page": page})) == [1, 2]
 
     def test_a_page_beyond_the_last_is_empty(self) -> None:
@@ -109,7 +109,7 @@ class TestPaging:
 
         assert (answer.status_code, answer.json()) == (200, [])
 
-    def test_links_lead_to_the_repository_by_its_number_and_keep_the_query(self) -> None:
+    def test_links_name_the_repository_by_number_and_keep_the_query(self) -> None:
         browser = client(5)
         answer = browser.get(f"{LIST}?per_page=2&x=a%26b", headers={"Accept": WITH_TIME})
         url = answer.links["next"]["url"]
@@ -147,19 +147,19 @@ class TestPaging:
 class TestPageCap:
     """GitHub's cap of 400 pages, on request."""
 
-    def test_the_last_page_it_serves_has_no_next(self) -> None:
+    def test_last_page_that_is_served_has_no_next(self) -> None:
         answer = client(50, page_cap=4).get(f"{LIST}?per_page=10&page=4")
 
         assert ids(answer) == list(range(31, 41))
         assert links(answer) == {"prev": 3, "first": 1}
 
-    def test_beyond_it_is_unprocessable(self) -> None:
+    def test_page_beyond_the_cap_is_refused(self) -> None:
         answer = client(50, page_cap=4).get(f"{LIST}?per_page=10&page=5")
 
         assert answer.status_code == 422
         assert "pagination is limited for this resource" in answer.json()["message"]
 
-    def test_there_is_none_unless_asked(self) -> None:
+    def test_there_is_no_cap_by_default(self) -> None:
         assert ids(client(450).get(f"{LIST}?per_page=1&page=450")) == [450]
 
 
@@ -169,7 +169,7 @@ class TestMediaTypes:
     @pytest.mark.parametrize(
         "accept", [WITH_TIME, "application/vnd.github.star+json", f"text/x, {WITH_TIME};q=1"]
     )
-    def test_with_time(self, accept: str) -> None:
+    def test_star_media_type_has_the_time(self, accept: str) -> None:
         answer = client(1).get(LIST, headers={"Accept": accept})
 
         assert [set(star) for star in answer.json()] == [{"starred_at", "user"}]
@@ -177,13 +177,13 @@ class TestMediaTypes:
         assert answer.headers["x-github-media-type"] == "github.v3; param=star; format=json"
 
     @pytest.mark.parametrize("accept", ["*/*", "application/json", "application/vnd.github+json"])
-    def test_plain(self, accept: str) -> None:
+    def test_other_json_media_types_have_the_user_alone(self, accept: str) -> None:
         answer = client(1).get(LIST, headers={"Accept": accept})
 
         assert answer.json()[0]["login"] == "u1"
         assert answer.headers["x-github-media-type"] == "github.v3; format=json"
 
-    def test_anything_else_is_unsupported(self) -> None:
+    def test_media_type_that_is_not_json_is_unsupported(self) -> None:
         answer = client(1).get(LIST, headers={"Accept": "text/html"})
 
         assert answer.status_code == 415
@@ -227,7 +227,7 @@ class TestAuthentication:
             f"Basic {base64.b64encode(b'me:good').decode()}",
         ],
     )
-    def test_good_credentials(self, header: str) -> None:
+    def test_good_credentials_are_accepted(self, header: str) -> None:
         answer = client(1, token=None).get(LIST, headers={"Authorization": header})
 
         assert answer.status_code == 200
@@ -246,7 +246,7 @@ class TestAuthentication:
             "Basic bWU6YmFk",
         ],
     )
-    def test_bad_credentials(self, path: str, header: str) -> None:
+    def test_bad_credentials_are_refused_everywhere(self, path: str, header: str) -> None:
         answer = client(1, token=None).get(path, headers={"Authorization": header})
 
         assert answer.status_code == 401
@@ -256,7 +256,7 @@ class TestAuthentication:
             "status": "401",
         }
 
-    def test_without_any_the_list_is_closed_and_the_repository_is_not(self) -> None:
+    def test_list_needs_credentials_and_the_repository_does_not(self) -> None:
         browser = client(1, token=None)
 
         assert browser.get(LIST).status_code == 403
@@ -278,16 +278,16 @@ class TestNotFound:
             f"{LIST}/",
         ],
     )
-    def test_is_told_in_githubs_words(self, path: str) -> None:
+    def test_unknown_path_is_answered_in_githubs_words(self, path: str) -> None:
         answer = client().get(path)
 
         assert answer.status_code == 404
         assert answer.json()["message"] == "Not Found"
 
-    def test_a_method_it_does_not_have(self) -> None:
+    def test_unknown_method_is_not_found(self) -> None:
         assert client().post(LIST).status_code == 404
 
-    def test_case_does_not_matter(self) -> None:
+    def test_repository_is_found_whatever_its_case(self) -> None:
         answer = client().get("/repos/OCTO/Cat")
 
         assert answer.json()["full_name"] == "octo/cat"
@@ -302,7 +302,7 @@ class TestRepository:
         assert (body["stargazers_count"], body["watchers_count"]) == (5, 5)
         assert body["owner"]["login"] == "octo"
 
-    def test_one_without_stars_exists_when_named(self) -> None:
+    def test_repository_without_stars_exists_when_it_is_named(self) -> None:
         class Empty(Given):
             def repositories(self) -> Sequence[str]:
                 return []
@@ -321,14 +321,14 @@ class TestRateLimit:
         names = ("limit", "remaining", "used")
         return tuple(int(answer.headers[f"x-ratelimit-{name}"]) for name in names)
 
-    def test_every_answer_tells(self) -> None:
+    def test_every_answer_has_the_limits(self) -> None:
         browser = client(1, rate_limit=10)
 
         assert self.limits(browser.get(LIST)) == (10, 9, 1)
         assert self.limits(browser.get("/repos/octo/cat")) == (10, 8, 2)
         assert self.limits(browser.get("/repos/no/body")) == (10, 7, 3)
 
-    def test_asking_for_it_is_free(self) -> None:
+    def test_asking_for_the_limits_costs_nothing(self) -> None:
         browser = client(1, rate_limit=10)
         browser.get(LIST)
         browser.get("/rate_limit")
@@ -337,7 +337,7 @@ class TestRateLimit:
         expected = {"limit": 10, "used": 1, "remaining": 9, "reset": NOW + 3600}
         assert body["rate"] == body["resources"]["core"] == expected
 
-    def test_used_up(self) -> None:
+    def test_request_is_refused_when_the_limit_is_used_up(self) -> None:
         browser = client(1, rate_limit=2)
         browser.get(LIST)
         last = browser.get(LIST)
@@ -348,7 +348,7 @@ class TestRateLimit:
         assert refused.json()["message"].startswith("API rate limit exceeded")
         assert refused.headers["x-ratelimit-reset"] == str(NOW + 3600)
 
-    def test_renewed_after_an_hour(self) -> None:
+    def test_limit_is_renewed_after_an_hour(self) -> None:
         clock = Clock()
         browser = client(1, rate_limit=1, clock=clock)
         browser.get(LIST)
@@ -358,7 +358,7 @@ class TestRateLimit:
 
         assert (early, browser.get(LIST).status_code) == (403, 200)
 
-    def test_each_caller_has_its_own(self) -> None:
+    def test_each_caller_has_a_limit_of_its_own(self) -> None:
         browser = client(1, rate_limit=1)
         browser.get(LIST)
         del browser.headers["Authorization"]
@@ -369,7 +369,7 @@ class TestRateLimit:
 class TestConditionalRequests:
     """`ETag` and `If-None-Match`."""
 
-    def test_unchanged(self) -> None:
+    def test_unchanged_answer_is_304_and_costs_nothing(self) -> None:
         browser = client(3, rate_limit=10)
         tag = browser.get(LIST).headers["etag"]
         again = browser.get(LIST, headers={"If-None-Match": tag})
@@ -397,7 +397,7 @@ class TestConditionalRequests:
 
         assert browser.get(page, headers={"If-None-Match": tag}).status_code == 200
 
-    def test_each_media_type_has_its_own(self) -> None:
+    def test_each_media_type_has_an_etag_of_its_own(self) -> None:
         browser = client(3)
         tag = browser.get(LIST).headers["etag"]
         headers = {"If-None-Match": tag, "Accept": WITH_TIME}
@@ -422,11 +422,11 @@ def server(
 class TestProgram:
     """`devstack serve github`, as a process of its own."""
 
-    def test_makes_up_a_token_and_takes_the_biggest_repository(self, server: Program) -> None:
+    def test_makes_a_token_and_takes_the_repository_with_most_stars(self, server: Program) -> None:
         assert server.repository == "octo/cat"
         assert len(server.token) >= 24
 
-    def test_without_a_file_it_serves_a_stream_that_grows(
+    def test_serves_a_stream_that_grows_when_there_is_no_file(
         self, github_server: Callable[..., Program]
     ) -> None:
         program = github_server(seed=3, rate=600, repository="octo/fast")
@@ -442,7 +442,7 @@ class TestProgram:
 
         assert first >= 3000
 
-    def test_a_restart_with_the_same_epoch_has_the_same_history(
+    def test_history_is_the_same_after_a_restart_with_the_same_epoch(
         self, github_server: Callable[..., Program]
     ) -> None:
         epoch = int(time.time()) - 600
@@ -460,7 +460,7 @@ class TestProgram:
         assert len(pages[0]) == 100
         assert pages[0] == pages[1]
 
-    def test_a_bad_file_stops_it_with_the_line(
+    def test_bad_file_is_refused_with_its_line(
         self, github_server: Callable[..., Program], tmp_path: Path
     ) -> None:
         path = tmp_path / "stars.csv"
@@ -472,13 +472,15 @@ class TestProgram:
         assert f"devstack: {path}, line 2: user_id 'x' is not" in str(caught.value)
         assert "Traceback" not in str(caught.value)
 
-    def test_a_busy_port(self, server: Program, github_server: Callable[..., Program]) -> None:
+    def test_busy_port_names_its_setting(
+        self, server: Program, github_server: Callable[..., Program]
+    ) -> None:
         port = httpx.URL(server.url).port
 
         with pytest.raises(pytest.fail.Exception, match="DEVSTACK_GITHUB_PORT"):
             github_server(port=port)
 
-    def test_stops_although_a_client_reads_no_answer(
+    def test_stops_although_a_client_reads_no_answers(
         self, github_server: Callable[..., Program]
     ) -> None:
         program = github_server(repository="octo/big")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def written(folder: Path, *lines: str) -> Path:
 class TestStarFile:
     """`StarFile`."""
 
-    def test_is_in_github_order_whatever_the_order_of_rows(self, tmp_path: Path) -> None:
+    def test_stars_are_in_githubs_order_whatever_the_order_of_rows(self, tmp_path: Path) -> None:
         path = written(
             tmp_path,
             "o/r,3,carol,2015-08-10T10:00:00Z",
@@ -51,7 +52,7 @@ class TestStarFile:
 
         assert len(StarFile(path).of("o/r", NEVER)) == 1
 
-    def test_of_two_stars_of_a_person_the_later_counts(self, tmp_path: Path) -> None:
+    def test_later_of_two_stars_of_a_person_counts(self, tmp_path: Path) -> None:
         path = written(
             tmp_path, "o/r,1,ann2,2016-01-01T00:00:00Z", "o/r,1,ann,2015-08-10T10:00:00Z"
         )
@@ -60,7 +61,7 @@ class TestStarFile:
             Star(seconds("2016-01-01T00:00:00Z"), 1, "ann2")
         ]
 
-    def test_keeps_repositories_apart(self, tmp_path: Path) -> None:
+    def test_repositories_are_kept_apart(self, tmp_path: Path) -> None:
         path = written(
             tmp_path,
             "o/r,1,ann,2015-08-10T10:00:00Z",
@@ -79,15 +80,17 @@ class TestStarFile:
 
         assert StarFile(path).of("o/r", NEVER)[0].starred_at == seconds("2015-08-10T10:00:00Z")
 
-    def test_a_star_of_the_future_waits_for_its_time(self, tmp_path: Path) -> None:
+    def test_star_of_the_future_appears_at_its_time(self, tmp_path: Path) -> None:
         path = written(tmp_path, "o/r,1,ann,2015-08-10T10:00:00Z", "o/r,2,bob,2015-08-10T10:00:05Z")
         stars = StarFile(path)
-        moment = seconds("2015-08-10T10:00:05Z")
+        later = seconds("2015-08-10T10:00:05Z")
 
-        assert [star.login for star in stars.of("o/r", moment - 1)] == ["ann"]
-        assert [star.login for star in stars.of("o/r", moment)] == ["ann", "bob"]
+        assert [star.login for star in stars.of("o/r", later - 1)] == ["ann"]
+        assert [star.login for star in stars.of("o/r", later)] == ["ann", "bob"]
 
-    def test_spreadsheet_habits_are_harmless(self, tmp_path: Path) -> None:
+    def test_byte_order_mark_and_line_ends_of_spreadsheets_are_understood(
+        self, tmp_path: Path
+    ) -> None:
         """A byte order mark, CRLF, quotes, an empty line at the end."""
         path = tmp_path / "stars.csv"
         path.write_bytes(
@@ -98,12 +101,12 @@ class TestStarFile:
 
         assert [star.login for star in StarFile(path).of("o/r", NEVER)] == ["ann"]
 
-    def test_a_file_without_stars(self, tmp_path: Path) -> None:
+    def test_file_without_stars_has_no_repositories(self, tmp_path: Path) -> None:
         stars = StarFile(written(tmp_path))
 
         assert stars.repositories() == []
 
-    def test_a_changed_file_is_read_again(self, tmp_path: Path) -> None:
+    def test_changed_file_is_read_again(self, tmp_path: Path) -> None:
         path = written(tmp_path, "o/r,1,ann,2015-08-10T10:00:00Z")
         stars = StarFile(path)
         with path.open("a") as file:
@@ -111,7 +114,7 @@ class TestStarFile:
 
         assert [star.login for star in stars.of("o/r", NEVER)] == ["ann", "bob"]
 
-    def test_a_file_changed_for_the_worse_is_served_as_it_was(
+    def test_file_that_has_become_bad_is_served_as_it_was(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = written(tmp_path, "o/r,1,ann,2015-08-10T10:00:00Z")
@@ -122,7 +125,7 @@ class TestStarFile:
         assert [star.login for star in stars.of("o/r", NEVER)] == ["ann"]
         assert f"{path}, line 3: 3 values" in capsys.readouterr().err
 
-    def test_a_hundred_thousand_rows(self, tmp_path: Path) -> None:
+    def test_hundred_thousand_rows_are_read_in_seconds(self, tmp_path: Path) -> None:
         rows = (
             f"o/r,{number},user-{number},2020-01-{number % 28 + 1:02d}T00:00:00Z"
             for number in range(1, 100_001)
@@ -185,7 +188,7 @@ class TestStarFile:
             StarFile(path)
 
     @pytest.mark.parametrize("name", ["missing.csv", "."])
-    def test_no_such_file(self, tmp_path: Path, name: str) -> None:
+    def test_missing_file_is_refused(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(DevstackError, match="DEVSTACK_STARS"):
             StarFile(tmp_path / name)
 
@@ -205,23 +208,23 @@ class TestStarFile:
         self,
         tmp_path_factory: pytest.TempPathFactory,
         rows: list[tuple[str, int, datetime]],
-        randomness: object,
+        randomness: random.Random,
     ) -> None:
         lines = [f"{name},{user},u{user},{at:%Y-%m-%dT%H:%M:%SZ}" for name, user, at in rows]
         shuffled = [*lines, *lines[: len(lines) // 2]]
-        randomness.shuffle(shuffled)  # type: ignore[attr-defined]
+        randomness.shuffle(shuffled)
         plain = StarFile(written(tmp_path_factory.mktemp("a"), *lines))
         mixed = StarFile(written(tmp_path_factory.mktemp("b"), *shuffled))
         latest: dict[tuple[str, int], int] = {}
         for name, user, at in rows:
-            moment = int(at.replace(tzinfo=UTC).timestamp())
-            latest[name, user] = max(moment, latest.get((name, user), 0))
+            starred_at = int(at.replace(tzinfo=UTC).timestamp())
+            latest[name, user] = max(starred_at, latest.get((name, user), 0))
 
         assert mixed.repositories() == plain.repositories()
         for name in ("o/r", "o/s"):
             expected = sorted(
-                Star(moment, user, f"u{user}")
-                for (repository, user), moment in latest.items()
+                Star(starred_at, user, f"u{user}")
+                for (repository, user), starred_at in latest.items()
                 if repository == name
             )
             assert list(mixed.of(name, NEVER)) == list(plain.of(name, NEVER)) == expected
@@ -243,7 +246,7 @@ class TestStarStream:
 
         assert list(other.of("octo/live", EPOCH + 3600)) != self.stars(EPOCH + 3600)
 
-    def test_later_there_are_more_and_the_earlier_ones_stay(self) -> None:
+    def test_later_there_are_more_stars_and_the_earlier_ones_stay(self) -> None:
         stream = StarStream(self.SETTINGS)
         earlier = list(stream.of("octo/live", EPOCH + 60))
         later = list(stream.of("octo/live", EPOCH + 3600))
@@ -251,20 +254,20 @@ class TestStarStream:
         assert later[: len(earlier)] == earlier
         assert len(later) > len(earlier)
 
-    def test_a_look_back_shows_what_was_there(self) -> None:
+    def test_past_time_has_the_stars_of_that_time(self) -> None:
         stream = StarStream(self.SETTINGS)
         earlier = list(stream.of("octo/live", EPOCH + 60))
         stream.of("octo/live", EPOCH + 3600)
 
         assert list(stream.of("octo/live", EPOCH + 60)) == earlier
 
-    def test_the_rate_is_about_what_was_asked(self) -> None:
+    def test_rate_is_about_the_one_that_was_set(self) -> None:
         """Three a minute and one in twelve with company: 195 an hour on average."""
         live = len(self.stars(EPOCH + 10 * 3600)) - len(self.stars(EPOCH))
 
         assert 1_750 < live < 2_150
 
-    def test_history_reaches_back_eight_months_with_one_empty(self) -> None:
+    def test_history_has_eight_months_of_which_one_is_empty(self) -> None:
         months = {
             datetime.fromtimestamp(star.starred_at, UTC).strftime("%Y-%m")
             for star in self.stars(EPOCH)
@@ -276,7 +279,7 @@ class TestStarStream:
             *("2026-01", "2026-02", "2026-03"),
         ]
 
-    def test_is_sorted_has_ties_and_nobody_twice(self) -> None:
+    def test_stream_is_sorted_has_ties_and_has_nobody_twice(self) -> None:
         stars = self.stars(EPOCH + 3600)
         live = [star.starred_at for star in stars if star.starred_at > EPOCH]
 
@@ -285,14 +288,14 @@ class TestStarStream:
         assert len({star.login for star in stars}) == len(stars)
         assert len(set(live)) < len(live)
 
-    def test_can_be_written_as_a_file_that_gives_the_same(self, tmp_path: Path) -> None:
+    def test_stream_written_to_a_file_gives_the_same_stars(self, tmp_path: Path) -> None:
         stars = self.stars(EPOCH + 600)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         for star in stars:
-            moment = datetime.fromtimestamp(star.starred_at, UTC)
-            row = ("octo/live", star.user_id, star.login, f"{moment:%Y-%m-%dT%H:%M:%SZ}")
+            starred_at = datetime.fromtimestamp(star.starred_at, UTC)
+            row = ("octo/live", star.user_id, star.login, f"{starred_at:%Y-%m-%dT%H:%M:%SZ}")
             writer.writerow(row)
         path = tmp_path / "stars.csv"
         path.write_text(text.getvalue())

@@ -116,10 +116,10 @@ class TestServing:
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(host=server.host, port=server.port, user=server.user, password=password)
 
-    def test_has_room_for_the_processes_of_dagster(self, server: PostgresServer) -> None:
+    def test_allows_enough_connections_for_dagster(self, server: PostgresServer) -> None:
         assert int(server.execute("show max_connections")) >= 200
 
-    def test_is_as_durable_as_postgres_is_unless_throwaway(self, server: PostgresServer) -> None:
+    def test_syncs_to_disk_unless_throwaway(self, server: PostgresServer) -> None:
         assert server.execute("show fsync") == "on\n"
 
     def test_hides_its_password_and_data_from_other_users(
@@ -148,7 +148,7 @@ class TestStopping:
         assert server.exit_code == 0
         assert mentioning(str(home)) == []
 
-    def test_data_and_password_survive(self, serve: Serve, home: Path) -> None:
+    def test_data_and_password_survive_a_restart(self, serve: Serve, home: Path) -> None:
         first = serve(data=home)
         first.execute("create table kept as select 42 as answer")
         first.stop()
@@ -157,7 +157,7 @@ class TestStopping:
         assert second.execute("select answer from kept") == "42\n"
         assert second.password == first.password
 
-    def test_a_throwaway_leaves_nothing(self, serve: Serve, home: Path) -> None:
+    def test_throwaway_deletes_its_data(self, serve: Serve, home: Path) -> None:
         server = serve(data=home, throwaway=True)
         server.stop()
 
@@ -170,7 +170,7 @@ class TestStopping:
         until(lambda: not server.is_running())
         assert mentioning(str(home)) == []
 
-    def test_after_a_kill_of_everything_it_starts_with_its_data(
+    def test_starts_with_its_data_after_everything_was_killed(
         self, serve: Serve, home: Path
     ) -> None:
         first = serve(data=home)
@@ -188,7 +188,7 @@ class TestStopping:
 
         assert second.execute("select answer from kept") == "42\n"
 
-    def test_after_a_kill_of_the_program_alone_it_starts_with_its_data(
+    def test_starts_with_its_data_after_the_program_alone_was_killed(
         self, serve: Serve, home: Path
     ) -> None:
         first = serve(data=home)
@@ -198,7 +198,7 @@ class TestStopping:
 
         assert second.execute("select answer from kept") == "42\n"
 
-    def test_when_postgres_itself_is_killed_the_program_says_so(
+    def test_program_ends_and_says_why_when_postgres_is_killed(
         self, serve: Serve, home: Path
     ) -> None:
         server = serve(data=home)
@@ -208,7 +208,7 @@ class TestStopping:
         assert server.exit_code == 1
         assert "postgres ended by itself" in server.log
 
-    def test_a_lock_file_with_the_number_of_another_program_is_no_obstacle(
+    def test_starts_although_its_lock_file_names_another_program(
         self, serve: Serve, home: Path
     ) -> None:
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
@@ -225,7 +225,7 @@ class TestStopping:
 class TestTrouble:
     """What stands in the way of starting: repaired, or one clear message."""
 
-    def test_a_busy_port(self, serve: Serve, home: Path) -> None:
+    def test_busy_port_is_named_with_its_setting(self, serve: Serve, home: Path) -> None:
         with socket.socket() as busy:
             busy.bind(("127.0.0.1", 0))
             busy.listen()
@@ -236,12 +236,12 @@ class TestTrouble:
         assert "DEVSTACK_POSTGRES_PORT" in said
         assert "Traceback" not in said
 
-    def test_the_same_data_twice(self, serve: Serve, home: Path) -> None:
+    def test_second_server_over_the_same_data_is_refused(self, serve: Serve, home: Path) -> None:
         serve(data=home)
 
         assert "in use: another server runs on this data" in failure(serve, data=home)
 
-    def test_a_half_made_cluster(self, serve: Serve, home: Path) -> None:
+    def test_half_made_cluster_is_removed(self, serve: Serve, home: Path) -> None:
         """`initdb` was interrupted: its work lies aside and is thrown away."""
         (home / "cluster.new-abc" / "cluster").mkdir(parents=True)
         (home / "cluster.new-abc" / "cluster" / "PG_VERSION").write_text("18\n")
@@ -250,28 +250,28 @@ class TestTrouble:
         assert server.execute("select 1") == "1\n"
         assert list(home.glob("cluster.new-*")) == []
 
-    def test_a_broken_cluster(self, serve: Serve, home: Path) -> None:
+    def test_broken_cluster_shows_what_postgres_says(self, serve: Serve, home: Path) -> None:
         (home / "cluster" / "global" / "pg_control").unlink()
 
         assert "could not find the database system" in failure(serve, data=home)
 
-    def test_a_lost_password(self, serve: Serve, home: Path) -> None:
+    def test_lost_password_file_says_what_to_do(self, serve: Serve, home: Path) -> None:
         (home / "password").unlink()
 
         assert "devstack reset" in failure(serve, data=home)
 
-    def test_a_wrong_password_file(self, serve: Serve, home: Path) -> None:
+    def test_wrong_password_file_says_what_to_do(self, serve: Serve, home: Path) -> None:
         (home / "password").write_text("other\n")
 
         assert "does not open the database" in failure(serve, data=home)
 
-    def test_a_data_directory_that_is_a_file(self, serve: Serve, new_home: Path) -> None:
+    def test_data_directory_that_is_a_file_is_refused(self, serve: Serve, new_home: Path) -> None:
         new_home.parent.mkdir()
         new_home.write_text("")
 
         assert f"File exists: {new_home}" in failure(serve, data=new_home)
 
-    def test_settings_of_another_postgres_in_the_environment(
+    def test_environment_of_another_postgres_is_ignored(
         self, serve: Serve, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("PGDATA", "/nowhere")
@@ -301,34 +301,38 @@ class TestAsRoot:
         yield home
         subprocess.run(["umount", home], check=True)
 
-    def test_a_full_disk(self, serve: Serve, small_disk: Path) -> None:
+    def test_full_disk_is_said_before_anything_is_made(
+        self, serve: Serve, small_disk: Path
+    ) -> None:
         with (small_disk / "ballast").open("wb") as file:
             file.write(b"\0" * 100 * 2**20)
 
         assert f"The disk of {small_disk} is full" in failure(serve, data=small_disk)
 
-    def test_a_disk_that_fills_up_meanwhile(self, serve: Serve, small_disk: Path) -> None:
+    def test_disk_that_filled_up_since_is_said(self, serve: Serve, small_disk: Path) -> None:
         serve(data=small_disk).stop()
         free = shutil.disk_usage(small_disk).free
         (small_disk / "ballast").write_bytes(b"\0" * free)
 
         assert "is full. Make room and start again" in failure(serve, data=small_disk)
 
-    def test_data_below_a_closed_directory(self, serve: Serve, new_home: Path) -> None:
+    def test_starts_below_a_directory_that_others_may_not_enter(
+        self, serve: Serve, new_home: Path
+    ) -> None:
         """As below a home directory that only its owner enters."""
         new_home.parent.mkdir(mode=0o700)
         server = serve(data=new_home)
 
         assert server.execute("select 1") == "1\n"
 
-    def test_data_that_an_ordinary_user_made(self, serve: Serve, home: Path) -> None:
+    def test_runs_as_the_ordinary_user_who_made_the_data(self, serve: Serve, home: Path) -> None:
         for path in [home, *home.rglob("*")]:
             os.chown(path, 12345, 12345, follow_symlinks=False)
         serve(data=home)
 
         assert postmaster(home).uids().real == 12345
 
-    def test_started_by_an_ordinary_user(self, as_user: list[str], new_home: Path) -> None:
+    def test_starts_for_an_ordinary_user(self, as_user: list[str], new_home: Path) -> None:
         command = [*as_user, DEVSTACK, "serve", "postgres", "--with-parent", "--data", new_home]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -348,7 +352,7 @@ class TestAsRoot:
         assert process.returncode == 0
         assert mentioning(str(new_home)) == []
 
-    def test_an_ordinary_user_over_the_data_of_another(
+    def test_ordinary_user_may_not_use_the_data_of_another(
         self, as_user: list[str], home: Path
     ) -> None:
         os.chown(home / "cluster", 12345, 12345)

@@ -14,14 +14,14 @@ from helpers import DEVSTACK, ReservedPort, mentioning
 
 
 class Checkout:
-    """A checkout of its own with ports of its own; without an Airbyte unless asked."""
+    """A checkout with ports of its own; its Airbyte is elsewhere, unless `airbyte` is true."""
 
     def __init__(self, root: Path, *, airbyte: bool = False) -> None:
         self.root = root
         self._reserved = {name: ReservedPort() for name in ("postgres", "github", "airbyte")}
         self.ports = {name: port.number for name, port in self._reserved.items()}
         self.variables = {f"DEVSTACK_{name.upper()}_PORT": str(p) for name, p in self.ports.items()}
-        # The start of a command line that runs the rest as somebody else.
+        # Put before each command, to run it as another user.
         self.prefix: list[str] = []
         if not airbyte:
             self.variables["AIRBYTE_URL"] = "http://airbyte.invalid"
@@ -46,11 +46,11 @@ class Checkout:
         )
 
     def run(self, *arguments: str, code: int | None = 0) -> str:
-        """What a command prints; fails when its exit code is not the expected one."""
+        """Run a command and return its output; fail when its exit code is not `code`."""
         process = self.start(*arguments)
-        said = process.communicate(timeout=180)[0]
-        assert code is None or process.returncode == code, said
-        return said
+        output = process.communicate(timeout=180)[0]
+        assert code is None or process.returncode == code, output
+        return output
 
     def settings(self) -> dict[str, str]:
         return {name: value or "" for name, value in dotenv_values(self.root / ".env").items()}
@@ -67,7 +67,7 @@ class Checkout:
 
     def query(self, sql: str, prefix: str = "WAREHOUSE") -> object:
         with self.connect(prefix) as connection:
-            cursor = connection.execute(sql)  # type: ignore[call-overload]
+            cursor = connection.execute(sql.encode())
             row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
@@ -81,7 +81,7 @@ class Checkout:
         return int(json.loads(record.read_text())["pid"])
 
     def logs(self) -> str:
-        """What the services have logged, all together."""
+        """Return the logs of all services, one after the other."""
         return "".join(path.read_text() for path in (self.root / ".local" / "log").iterdir())
 
     def states(self) -> dict[str, str]:
@@ -91,7 +91,7 @@ class Checkout:
         return {name: next(k for k in known if k in line) for name, line in words.items()}
 
     def listening(self) -> list[str]:
-        """The names of ports that something listens on."""
+        """Return the services on whose ports something listens."""
         found = []
         for name, port in self.ports.items():
             try:

@@ -23,7 +23,7 @@ def in_file(root: Path) -> dict[str, str | None]:
 class TestPrepare:
     """`Environment.prepare`."""
 
-    def test_makes_everything_that_the_workspace_reads(self, tmp_path: Path) -> None:
+    def test_makes_every_setting_that_the_workspace_reads(self, tmp_path: Path) -> None:
         prepared(tmp_path)
         values = in_file(tmp_path)
         secrets = [values.pop(name) or "" for name in GENERATED]
@@ -43,19 +43,19 @@ class TestPrepare:
         assert min(len(secret) for secret in secrets) >= 32
         assert len(set(secrets)) == len(secrets)
 
-    def test_only_the_owner_may_read_it(self, tmp_path: Path) -> None:
+    def test_owner_alone_may_read_the_file(self, tmp_path: Path) -> None:
         prepared(tmp_path)
 
         assert oct((tmp_path / ".env").stat().st_mode & 0o777) == "0o600"
 
-    def test_an_existing_file_is_closed_to_others(self, tmp_path: Path) -> None:
+    def test_file_that_others_could_read_is_closed_to_them(self, tmp_path: Path) -> None:
         prepared(tmp_path)
         (tmp_path / ".env").chmod(0o644)
         prepared(tmp_path)
 
         assert oct((tmp_path / ".env").stat().st_mode & 0o777) == "0o600"
 
-    def test_twice_changes_nothing(self, tmp_path: Path) -> None:
+    def test_second_time_changes_nothing(self, tmp_path: Path) -> None:
         prepared(tmp_path)
         first = (tmp_path / ".env").read_bytes()
         prepared(tmp_path)
@@ -79,12 +79,12 @@ class TestPrepare:
         assert "WAREHOUSE_PASSWORD" not in in_file(tmp_path)
         assert environment.settings()["WAREHOUSE_PASSWORD"] == "from outside"
 
-    def test_the_real_environment_wins(self, tmp_path: Path) -> None:
+    def test_real_environment_has_precedence(self, tmp_path: Path) -> None:
         prepared(tmp_path)
 
         assert Environment(tmp_path, {"WAREHOUSE_USER": "me"}).settings()["WAREHOUSE_USER"] == "me"
 
-    def test_a_file_that_cannot_be_read(self, tmp_path: Path) -> None:
+    def test_file_that_cannot_be_read_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
 
         with pytest.raises(DevstackError, match="cannot be read"):
@@ -95,7 +95,7 @@ class TestPorts:
     """Ports, and the addresses derived from them."""
 
     @pytest.mark.parametrize("text", ["x", "0", "65536", "-1", "15432.0", "²"])
-    def test_a_bad_port(self, tmp_path: Path, text: str) -> None:
+    def test_bad_port_is_refused(self, tmp_path: Path, text: str) -> None:
         with pytest.raises(DevstackError, match="it must be a port, from 1 to 65535"):
             prepared(tmp_path, {"DEVSTACK_GITHUB_PORT": text})
 
@@ -111,7 +111,9 @@ class TestPorts:
         assert not environment.is_external("postgres")
         assert not environment.is_external("airbyte")
 
-    def test_also_when_the_memory_of_it_was_deleted(self, tmp_path: Path) -> None:
+    def test_addresses_stay_derived_when_the_record_of_them_was_deleted(
+        self, tmp_path: Path
+    ) -> None:
         prepared(tmp_path)
         (tmp_path / ".local" / "derived.json").unlink()
 
@@ -121,7 +123,7 @@ class TestPorts:
 class TestServersOfYourOwn:
     """Settings that point elsewhere."""
 
-    def test_are_left_alone(self, tmp_path: Path) -> None:
+    def test_address_in_a_new_file_is_kept(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("AIRBYTE_URL=https://airbyte.example\n")
         environment = prepared(tmp_path)
 
@@ -129,13 +131,13 @@ class TestServersOfYourOwn:
         assert environment.is_external("airbyte")
         assert not environment.is_external("github")
 
-    def test_an_airbyte_of_the_users_own_gets_no_made_up_client(self, tmp_path: Path) -> None:
+    def test_no_client_is_made_for_an_airbyte_of_the_users_own(self, tmp_path: Path) -> None:
         prepared(tmp_path, {"AIRBYTE_URL": "https://airbyte.example.com"})
 
         made = set(GENERATED) & set(in_file(tmp_path))
         assert {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"} == made
 
-    def test_later_as_well(self, tmp_path: Path) -> None:
+    def test_address_changed_later_is_kept(self, tmp_path: Path) -> None:
         prepared(tmp_path)
         text = (tmp_path / ".env").read_text()
         (tmp_path / ".env").write_text(
@@ -145,24 +147,28 @@ class TestServersOfYourOwn:
         assert prepared(tmp_path).is_external("github")
         assert in_file(tmp_path)["GITHUB_API_URL"] == "https://api.github.com"
 
-    def test_in_the_real_environment_as_well(self, tmp_path: Path) -> None:
+    def test_address_in_the_real_environment_counts(self, tmp_path: Path) -> None:
         environment = prepared(tmp_path, {"GITHUB_API_URL": "https://api.github.com"})
 
         assert environment.is_external("github")
 
-    def test_one_database_elsewhere_leaves_the_other_to_us(self, tmp_path: Path) -> None:
+    def test_postgres_runs_when_one_database_is_elsewhere(self, tmp_path: Path) -> None:
         environment = prepared(tmp_path, {"WAREHOUSE_HOST": "db.example"})
 
         assert environment.is_external_database("WAREHOUSE")
         assert not environment.is_external_database("DAGSTER_PG")
         assert not environment.is_external("postgres")
 
-    def test_both_elsewhere_leave_the_embedded_airbytes_own(self, tmp_path: Path) -> None:
+    def test_postgres_runs_for_the_embedded_airbyte_when_both_databases_are_elsewhere(
+        self, tmp_path: Path
+    ) -> None:
         real = {"WAREHOUSE_HOST": "db.example", "DAGSTER_PG_HOST": "db.example"}
 
         assert not prepared(tmp_path, real).is_external("postgres")
 
-    def test_both_and_airbyte_elsewhere_leave_nothing_to_do(self, tmp_path: Path) -> None:
+    def test_postgres_does_not_run_when_databases_and_airbyte_are_elsewhere(
+        self, tmp_path: Path
+    ) -> None:
         real = {"WAREHOUSE_HOST": "db.example", "DAGSTER_PG_HOST": "db.example"}
         real["AIRBYTE_URL"] = "https://airbyte.example"
 

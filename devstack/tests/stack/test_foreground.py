@@ -14,10 +14,7 @@ from helpers import mentioning, until
 
 
 class Running:
-    """A command under `devstack run` that has begun, as `sh -c SCRIPT`.
-
-    In the script `$ROOT/ready` is to be touched once it may be disturbed.
-    """
+    """`sh -c SCRIPT` under `devstack run`. The script says `READY` once the test may go on."""
 
     def __init__(self, checkout: Checkout, script: str) -> None:
         ready = checkout.root / "ready"
@@ -38,7 +35,7 @@ class Running:
 class TestRun:
     """`devstack run`."""
 
-    def test_the_command_sees_the_settings_and_its_exit_code_is_passed_on(
+    def test_command_has_the_settings_and_its_exit_code_is_returned(
         self, checkout: Checkout
     ) -> None:
         said = checkout.run("run", "--", "sh", "-c", "echo at $WAREHOUSE_PORT; exit 3", code=3)
@@ -47,19 +44,19 @@ class TestRun:
         assert checkout.listening() == []
         assert mentioning(str(checkout.root)) == []
 
-    def test_a_stack_that_was_up_stays_up(self, checkout: Checkout) -> None:
+    def test_stack_that_was_up_stays_up(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.run("run", "--", "true")
 
         assert checkout.states()["postgres"] == "running"
 
-    def test_a_command_that_does_not_exist(self, checkout: Checkout) -> None:
+    def test_command_that_does_not_exist_is_refused(self, checkout: Checkout) -> None:
         said = checkout.run("run", "--", "no-such-command", code=1)
 
         assert "no-such-command: No such file or directory" in said
         assert checkout.listening() == []
 
-    def test_a_command_that_does_not_exist_when_path_has_a_closed_folder(
+    def test_command_that_does_not_exist_is_refused_when_path_has_a_closed_folder(
         self, checkout: Checkout, as_user: list[str]
     ) -> None:
         closed = checkout.root / "closed"
@@ -71,7 +68,7 @@ class TestRun:
         assert "no-such-command: No such file or directory" in said
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-    def test_a_signal_stops_the_command_first_then_the_stack(
+    def test_signal_stops_the_command_first_then_the_stack(
         self, checkout: Checkout, number: signal.Signals
     ) -> None:
         """The command still reaches the database while it stops."""
@@ -103,7 +100,7 @@ class TestRun:
         assert code == 0
         assert mentioning(str(checkout.root)) == []
 
-    def test_a_command_that_ignores_an_interrupt_ends_at_the_second(
+    def test_command_that_ignores_signals_is_killed_at_the_second_one(
         self, checkout: Checkout
     ) -> None:
         running = Running(checkout, "trap '' INT TERM; READY; while :; do sleep 0.1; done")
@@ -113,7 +110,7 @@ class TestRun:
         assert running.end() == 128 + signal.SIGKILL
         assert mentioning(str(checkout.root)) == []
 
-    def test_killed_itself_it_takes_everything_along(self, checkout: Checkout) -> None:
+    def test_everything_ends_when_devstack_itself_is_killed(self, checkout: Checkout) -> None:
         running = Running(checkout, f"READY; exec sleep 600 # {checkout.root}")
         services = [psutil.Process(checkout.pid(name)) for name in ("postgres", "github")]
         running.process.kill()
@@ -123,7 +120,7 @@ class TestRun:
         until(lambda: mentioning(str(checkout.root)) == [])
         assert checkout.listening() == []
 
-    def test_interrupted_while_it_starts(self, checkout: Checkout) -> None:
+    def test_interrupt_while_it_starts_leaves_nothing(self, checkout: Checkout) -> None:
         process = checkout.start("run", "--", "true")
         until((checkout.root / ".local/run/postgres.json").exists)
         process.send_signal(signal.SIGINT)
@@ -132,7 +129,9 @@ class TestRun:
         assert process.returncode == 130
         assert mentioning(str(checkout.root)) == []
 
-    def test_a_service_that_dies_ends_it_with_the_reason(self, checkout: Checkout) -> None:
+    def test_command_is_stopped_with_the_reason_when_a_service_ends(
+        self, checkout: Checkout
+    ) -> None:
         running = Running(checkout, "READY; sleep 600")
         psutil.Process(checkout.pid("github")).kill()
 

@@ -54,7 +54,7 @@ class TestUp:
         assert set(secrets) == {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"}
         assert [name for name, secret in secrets.items() if secret in said + checkout.logs()] == []
 
-    def test_a_second_time_is_harmless(self, checkout: Checkout) -> None:
+    def test_changes_nothing_when_everything_runs(self, checkout: Checkout) -> None:
         checkout.run("up")
         before = {name: checkout.pid(name) for name in ("postgres", "github")}
         said = checkout.run("up")
@@ -62,7 +62,7 @@ class TestUp:
         assert {name: checkout.pid(name) for name in before} == before
         assert said.count("already running") == 2
 
-    def test_two_at_once_start_one_stack(self, checkout: Checkout) -> None:
+    def test_two_commands_at_once_start_one_stack(self, checkout: Checkout) -> None:
         both = [checkout.start("up") for _ in range(2)]
         said = [process.communicate(timeout=180)[0] for process in both]
 
@@ -70,7 +70,7 @@ class TestUp:
         assert "".join(said).count("postgres: started") == 1
         assert "".join(said).count("postgres: already running") == 1
 
-    def test_brings_back_what_was_killed(self, checkout: Checkout) -> None:
+    def test_starts_killed_services_again_with_their_data(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.query("create table kept as select 42 as answer")
         for name in ("postgres", "github"):
@@ -86,7 +86,7 @@ class TestUp:
         assert killed == {"postgres": "ended", "github": "ended", "airbyte": "external"}
         assert checkout.query("select answer from kept") == 42
 
-    def test_data_live_through_down_and_up(self, checkout: Checkout) -> None:
+    def test_data_survive_down_and_up(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.query("create table kept as select 42 as answer")
         checkout.run("down")
@@ -94,7 +94,7 @@ class TestUp:
 
         assert checkout.query("select answer from kept") == 42
 
-    def test_a_new_password_in_the_settings_is_taken_over(self, checkout: Checkout) -> None:
+    def test_takes_over_a_password_changed_in_the_settings(self, checkout: Checkout) -> None:
         checkout.run("up")
         path = checkout.root / ".env"
         old = checkout.settings()["WAREHOUSE_PASSWORD"]
@@ -103,7 +103,7 @@ class TestUp:
 
         assert checkout.query("select 1") == 1
 
-    def test_a_deleted_settings_file_is_no_obstacle(self, checkout: Checkout) -> None:
+    def test_makes_new_settings_when_the_file_was_deleted(self, checkout: Checkout) -> None:
         checkout.run("up")
         (checkout.root / ".env").unlink()
         checkout.run("up")
@@ -112,7 +112,7 @@ class TestUp:
         assert checkout.get("/rate_limit").status_code == 200
 
     @pytest.mark.parametrize("name", ["postgres", "github", "airbyte"])
-    def test_a_busy_port_is_one_clear_message_and_nothing_stays(
+    def test_busy_port_gives_a_clear_message_and_starts_nothing(
         self, checkout: Checkout, name: str
     ) -> None:
         other = Checkout(
@@ -133,7 +133,7 @@ class TestUp:
         assert mentioning(str(checkout.root / ".local")) == []
         assert still["postgres"] == still["github"] == "running"
 
-    def test_a_service_that_dies_shows_the_end_of_its_log(self, checkout: Checkout) -> None:
+    def test_service_that_does_not_start_shows_the_end_of_its_log(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.run("down")
         (checkout.root / ".local/postgres/cluster/global/pg_control").unlink()
@@ -142,7 +142,7 @@ class TestUp:
         assert "could not find the database system" in said
         assert str(checkout.root / ".local/log/postgres.log") in said
 
-    def test_side_by_side_with_another_checkout(self, checkout: Checkout) -> None:
+    def test_two_checkouts_run_side_by_side(self, checkout: Checkout) -> None:
         other = Checkout(checkout.root.parent / f"{checkout.root.name}-other")
         other.root.mkdir()
         checkout.run("up")
@@ -158,7 +158,7 @@ class TestUp:
 class TestWithAirbyte:
     """All three together."""
 
-    def test_knows_the_client_of_the_settings_even_when_those_are_new(
+    def test_accepts_the_client_of_the_settings_even_when_that_is_a_new_one(
         self, quick_folder: Path
     ) -> None:
         checkout = Checkout(quick_folder, airbyte=True)
@@ -181,7 +181,7 @@ class TestWithAirbyte:
         assert states == {"postgres": "running", "github": "running", "airbyte": "running"}
         assert checkout.listening() == []
 
-    def test_its_records_are_in_a_database_of_its_own(self, complete: Checkout) -> None:
+    def test_keeps_its_records_in_a_database_of_its_own(self, complete: Checkout) -> None:
         """They hold secrets, and whoever builds models reads the warehouse."""
         complete.run("up")
         superuser = psycopg.conninfo.make_conninfo(
@@ -199,7 +199,7 @@ class TestWithAirbyte:
         assert oct(password.stat().st_mode & 0o777) == "0o600"
         assert password.read_text() not in complete.logs()
 
-    def test_with_both_databases_elsewhere_nothing_of_it_is_there(
+    def test_keeps_its_records_out_of_databases_of_the_users_own(
         self, complete: Checkout, database: Database
     ) -> None:
         complete.variables |= database.environ("WAREHOUSE") | database.environ("DAGSTER_PG")
@@ -211,7 +211,7 @@ class TestWithAirbyte:
         assert found == (None,)
         assert complete.states()["postgres"] == "running"
 
-    def test_records_in_the_stacks_own_warehouse_stay_there(self, complete: Checkout) -> None:
+    def test_keeps_using_records_that_are_in_the_stacks_warehouse(self, complete: Checkout) -> None:
         """As a stack has them whose first start was an older version's."""
         complete.variables["AIRBYTE_URL"] = "http://airbyte.invalid"
         complete.run("up")
@@ -250,7 +250,7 @@ class TestWithAirbyte:
 class TestStars:
     """`DEVSTACK_STARS`."""
 
-    def test_a_file_is_served_and_its_repository_becomes_the_setting(
+    def test_file_is_served_and_its_repository_becomes_the_setting(
         self, checkout: Checkout
     ) -> None:
         checkout.run("up")
@@ -263,7 +263,7 @@ class TestStars:
         assert checkout.settings()["GITHUB_REPOSITORY"] == "octo/mine"
         assert checkout.get("/repos/octo/mine/stargazers").json()[0]["login"] == "ann"
 
-    def test_a_bad_file_stops_everything_before_it_starts(self, checkout: Checkout) -> None:
+    def test_bad_file_is_refused_before_anything_starts(self, checkout: Checkout) -> None:
         (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,yesterday\n")
         checkout.variables["DEVSTACK_STARS"] = "my.csv"
         said = checkout.run("up", code=1)
@@ -271,7 +271,7 @@ class TestStars:
         assert "my.csv, line 2: starred_at 'yesterday' is not a time" in said
         assert not (checkout.root / ".env").exists()
 
-    def test_a_repository_that_the_file_does_not_have(self, checkout: Checkout) -> None:
+    def test_repository_that_the_file_does_not_have_is_refused(self, checkout: Checkout) -> None:
         (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,2020-01-01T00:00:00Z\n")
         checkout.variables |= {"DEVSTACK_STARS": "my.csv", "GITHUB_REPOSITORY": "octo/yours"}
         said = checkout.run("up", code=1)
@@ -279,7 +279,7 @@ class TestStars:
         assert "GITHUB_REPOSITORY is octo/yours" in said
         assert "it has octo/mine" in said
 
-    def test_the_live_stream_goes_on_where_it_was(self, checkout: Checkout) -> None:
+    def test_live_stream_has_the_same_stars_after_down_and_up(self, checkout: Checkout) -> None:
         checkout.run("up")
         path = "/repos/octo/live-stars/stargazers?per_page=100&page=30"
         before = checkout.get(path).json()
@@ -302,10 +302,12 @@ class TestDown:
         assert checkout.listening() == []
         assert mentioning(str(checkout.root)) == []
 
-    def test_with_nothing_running(self, checkout: Checkout) -> None:
+    def test_says_so_when_nothing_was_running(self, checkout: Checkout) -> None:
         assert "nothing was running" in checkout.run("down")
 
-    def test_spares_a_foreign_process_with_a_recorded_number(self, checkout: Checkout) -> None:
+    def test_spares_another_program_that_has_a_recorded_process_id(
+        self, checkout: Checkout
+    ) -> None:
         checkout.run("up")
         record = checkout.root / ".local/run/github.json"
         content = json.loads(record.read_text())
@@ -323,7 +325,7 @@ class TestDown:
 class TestStatus:
     """`devstack status`."""
 
-    def test_says_what_is_where(self, checkout: Checkout) -> None:
+    def test_shows_what_runs_where(self, checkout: Checkout) -> None:
         checkout.run("up")
         lines = checkout.run("status").splitlines()
 
@@ -333,7 +335,7 @@ class TestStatus:
         ]
         assert lines[3].split()[:3] == ["airbyte", "external", "http://airbyte.invalid"]
 
-    def test_tells_a_service_that_hangs_from_one_that_runs(self, checkout: Checkout) -> None:
+    def test_shows_that_a_service_hangs(self, checkout: Checkout) -> None:
         checkout.run("up")
         process = psutil.Process(checkout.pid("github"))
         process.suspend()
@@ -343,7 +345,7 @@ class TestStatus:
         assert state == "not answering"
         assert checkout.states()["github"] == "running"
 
-    def test_before_anything_was_started(self, checkout: Checkout) -> None:
+    def test_shows_services_as_stopped_before_the_first_start(self, checkout: Checkout) -> None:
         assert "stopped" in checkout.run("status", code=1)
 
 
