@@ -1,13 +1,13 @@
 """Real servers for tests: a pytest plugin that needs nothing but pytest.
 
-A project loads it from its own `pyproject.toml`::
+A project loads it in its own `pyproject.toml`:
 
     [tool.pytest.ini_options]
     pythonpath = ["../devstack/testing"]
     addopts = "-p devstack_fixtures"
 
-The servers run in devstack's own virtual environment, as separate processes that stop when this
-process ends, however it ends: each watches its standard input, which the kernel closes for us.
+The servers are processes in devstack's own virtual environment. They stop when this process ends,
+also when it is killed: each waits for the end of its standard input, which the kernel then closes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STOP_SECONDS = 60.0
 
 
 class Program:
-    """A running `devstack serve ...`: what it announced about itself, and how to end it."""
+    """A running `devstack serve ...`. What it announced, `facts`, are attributes too: `.url`."""
 
     def __init__(self, process: subprocess.Popen[bytes], facts: dict[str, Any], log: Path) -> None:
         self._process = process
@@ -66,18 +66,18 @@ class Program:
         return self._process.poll()
 
     def close_stdin(self) -> None:
-        """Let it see what it sees when we die."""
+        """Close its standard input, as the kernel does when this process is killed."""
         if self._process.stdin is not None:
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """End it in order, with all that it started. Safe to call twice."""
+        """Let it stop, with all that it has started. Safe to call twice."""
         if self.is_running():
             self._process.terminate()
         self._reap()
 
     def kill(self) -> None:
-        """End it as a crash would."""
+        """Kill it."""
         if self.is_running():
             self._process.kill()
         self._reap()
@@ -95,7 +95,7 @@ class Program:
 
 @dataclass(frozen=True)
 class Database:
-    """One database on a server, for one test."""
+    """One database on a server."""
 
     host: str
     port: int
@@ -105,12 +105,12 @@ class Database:
 
     @property
     def dsn(self) -> str:
-        """Connection URI, as psycopg and the embedded Airbyte take it."""
+        """The connection URI, for psycopg and the embedded Airbyte."""
         password = quote(self.password, safe="")
         return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.name}"
 
     def environ(self, prefix: str) -> dict[str, str]:
-        """Environment variables for it: `environ("WAREHOUSE")` has `WAREHOUSE_HOST` etc."""
+        """Return environment variables for it: of "WAREHOUSE", `WAREHOUSE_HOST` and so on."""
         return {
             f"{prefix}_HOST": self.host,
             f"{prefix}_PORT": str(self.port),
@@ -124,7 +124,7 @@ class PostgresServer(Program):
     """A throw-away Postgres server."""
 
     def execute(self, sql: str, *, database: str = "postgres") -> str:
-        """Run SQL as superuser and return what `psql` prints: unaligned, rows alone."""
+        """Run SQL as superuser and return the rows as `psql` prints them, unaligned."""
         done = subprocess.run(
             [
                 *(str(_psql()), "--no-psqlrc", "--quiet", "--tuples-only", "--no-align"),
@@ -143,7 +143,7 @@ class PostgresServer(Program):
 
     @contextlib.contextmanager
     def new_database(self) -> Iterator[Database]:
-        """A database of its own, dropped afterwards even with connections open."""
+        """Make a database, and drop it afterwards, even if it still has connections."""
         name = f"test_{secrets.token_hex(6)}"
         self.execute(f"create database {name}")
         try:
@@ -158,20 +158,20 @@ class Launcher:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="devstack-"))
-        # Postgres may run as another user, who must be able to pass through.
+        # Postgres may run as another user, who has to pass through.
         self._folder.chmod(0o711)
         self._programs: list[Program] = []
 
     def new_folder(self, name: str) -> Path:
-        """A fresh private folder, removed at the end."""
+        """Make a new folder, removed when the launcher is closed."""
         folder = self._folder / f"{name}-{len(self._programs)}-{secrets.token_hex(3)}"
         folder.mkdir(mode=0o711)
         return folder
 
     def serve(self, name: str, *, kind: type[Program] = Program, **options: Any) -> Any:
-        """Run `devstack serve NAME --option value ...` and wait until it is ready.
+        """Run `devstack serve NAME --option value ...`, wait until it is ready, and return it.
 
-        An option of value true is a flag; one of None or false is left out.
+        An option that is true is a flag; one that is None or false is left out.
         """
         arguments = [str(_devstack()), "serve", name, "--with-parent"]
         for option, value in options.items():
@@ -187,7 +187,7 @@ class Launcher:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                # A Ctrl-C stops pytest, which then stops the servers after their users.
+                # Ctrl-C is to reach pytest alone, which stops the servers after the tests.
                 start_new_session=True,
             )
         program = kind(process, {}, log)
@@ -207,7 +207,7 @@ class Launcher:
 
 @pytest.fixture(scope="session")
 def devstack_launcher() -> Iterator[Launcher]:
-    """Starts the stack's programs; they end with the test session."""
+    """Starts servers, which stop at the end of the test session."""
     launcher = Launcher()
     try:
         yield launcher
@@ -229,14 +229,14 @@ def postgres_server(devstack_launcher: Launcher) -> PostgresServer:
 
 @pytest.fixture
 def database(postgres_server: PostgresServer) -> Iterator[Database]:
-    """A fresh, empty database for one test."""
+    """A new, empty database for one test."""
     with postgres_server.new_database() as fresh:
         yield fresh
 
 
 @pytest.fixture(scope="session")
 def github_server(devstack_launcher: Launcher) -> Callable[..., Program]:
-    """Starts GitHub stand-ins: `github_server(stars=path)` has `url, repository, token`."""
+    """Starts GitHub stand-ins: `github_server(stars=path)` has `url`, `repository`, `token`."""
 
     def start(**options: Any) -> Program:
         program: Program = devstack_launcher.serve("github", **options)
@@ -249,7 +249,7 @@ def github_server(devstack_launcher: Launcher) -> Callable[..., Program]:
 def airbyte_server(devstack_launcher: Launcher) -> Callable[..., Program]:
     """Starts embedded Airbytes: `airbyte_server(database_url=database.dsn)`.
 
-    They have `url, client_id, client_secret, workspace_id`.
+    They have `url`, `client_id`, `client_secret`, `workspace_id`.
     """
 
     def start(**options: Any) -> Program:
@@ -273,7 +273,7 @@ def _psql() -> Path:
 
 
 def _first_line(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """The line that announces readiness; empty when the program ended or took too long."""
+    """Return the line that a server prints once it is ready; none if it ended or took too long."""
     assert process.stdout is not None
     line = b""
     while not line.endswith(b"\n"):
