@@ -45,7 +45,8 @@ def home(new_home: Path, template: Path) -> Path:
 
 
 @pytest.fixture
-def serve(devstack_launcher: Launcher) -> Iterator[Serve]:
+def serve(devstack_launcher: Launcher, quick_folder: Path) -> Iterator[Serve]:
+    """Starts servers, which stop before the folder that their data are in is deleted."""
     started: list[PostgresServer] = []
 
     def start(**options: object) -> PostgresServer:
