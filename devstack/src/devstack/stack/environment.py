@@ -24,8 +24,8 @@ from devstack.files import write_private
 from devstack.ports import LOOPBACK
 
 HEADER = (
-    "# Written by `devstack up`; not tracked, and readable by you alone. Passwords are kept once\n"
-    "# made. Change an address below to use a server of your own: the stack then starts none.\n"
+    "# Written by `devstack up`. Not tracked; readable by you alone. Passwords, once made, stay.\n"
+    "# To use a server of your own, change its address below: the stack then starts none.\n"
     "# Optional: DEVSTACK_STARS (CSV of star events), DEVSTACK_POSTGRES_PORT,\n"
     "# DEVSTACK_AIRBYTE_PORT, DEVSTACK_GITHUB_PORT, AIRBYTE_WORKSPACE_ID.\n"
 )

@@ -22,7 +22,7 @@ from devstack.kernel import adopt_orphans, die_with_parent
 from devstack.processes import descendants, end_all
 from devstack.stack.stack import Stack
 
-# What a command may take to stop once it is told to: Dagster first brings its runs to an end.
+# What a command may take to stop once it is asked to: Dagster first brings its runs to an end.
 GRACE_SECONDS = 40.0
 # What processes may take that have not stopped by then, or that the command left behind.
 STUBBORN_SECONDS = 5.0
@@ -44,11 +44,11 @@ def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
     # Before anything starts: whoever mistyped the name hears of it at once.
     program = _find(command[0], stack.environment.settings())
     adopt_orphans()
-    orders = _Orders()
+    requests = _StopRequests()
     started = stack.up()
-    orders.collect()
+    requests.collect()
     try:
-        return _Run(stack, program, command, orders).to_the_end()
+        return _Run(stack, program, command, requests).to_the_end()
     finally:
         stack.stop(started)
 
@@ -67,17 +67,18 @@ def _find(name: str, settings: Mapping[str, str]) -> str:
     return program
 
 
-class _Orders:
-    """Signals that ask us to stop. Until `collect` they end us at once; then they are kept."""
+class _StopRequests:
+    """The signals that ask us to stop. Until `collect` they end us at once."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
         self._collecting = False
         for number in _STOPPING:
-            signal.signal(number, self._take)
+            signal.signal(number, self._handle)
 
     def collect(self) -> None:
+        """Keep signals from now on, for `wait` to return them."""
         # From here on a signal writes its number to the socket, whichever thread it interrupts.
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         self._collecting = True
@@ -93,7 +94,7 @@ class _Orders:
             return []
         return [number for number in self._reader.recv(4096) if number in _STOPPING]
 
-    def _take(self, number: int, _: FrameType | None) -> None:
+    def _handle(self, number: int, _: FrameType | None) -> None:
         if not self._collecting:
             raise SystemExit(128 + number)
 
@@ -101,9 +102,11 @@ class _Orders:
 class _Run:
     """One run of the command."""
 
-    def __init__(self, stack: Stack, program: str, command: Sequence[str], orders: _Orders) -> None:
+    def __init__(
+        self, stack: Stack, program: str, command: Sequence[str], requests: _StopRequests
+    ) -> None:
         self._stack = stack
-        self._orders = orders
+        self._requests = requests
         try:
             self._process = subprocess.Popen(
                 command,
@@ -138,19 +141,19 @@ class _Run:
 
     def _watch(self) -> None:
         self._process.wait()
-        self._orders.wake()
+        self._requests.wake()
 
     def _wait(self) -> None:
-        told, deadline = False, float("inf")
+        asked, deadline = False, float("inf")
         while self._process.poll() is None:
-            for number in self._orders.wait(WATCH_SECONDS):
-                if told:
+            for number in self._requests.wait(WATCH_SECONDS):
+                if asked:
                     return
-                told, deadline = True, time.monotonic() + GRACE_SECONDS
+                asked, deadline = True, time.monotonic() + GRACE_SECONDS
                 self._pass_on(number)
             if time.monotonic() > deadline:
                 return
-            if not told:
+            if not asked:
                 self._check_services()
             self._reap_orphans()
 
