@@ -133,8 +133,10 @@ class PostgresServer:
         """Stop Postgres and release the data directory. Safe to call twice."""
         if self._process is not None:
             if self._process.poll() is None:
-                postmaster = psutil.Process(self._process.pid)
-                _stop_postmaster(postmaster, immediate=self._throwaway)
+                # It may end by itself meanwhile, and another thread may reap it.
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    postmaster = psutil.Process(self._process.pid)
+                    _stop_postmaster(postmaster, immediate=self._throwaway)
                 self._process.wait()
             self._process = None
         if self._lock is not None:
