@@ -1,5 +1,4 @@
-# The commands of a newcomer. All but down, status and reset run the set-up first, which is quick when
-# nothing has changed.
+# The commands of a newcomer. Those that need a set-up make it first; the second time that is quick.
 PYTHON ?= python3
 DEVSTACK := devstack/.venv/bin/devstack
 IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYTHON). Install Python 3.11, 3.12 or 3.13," \
@@ -29,7 +28,7 @@ down:  ## stop the stack
 	@$(IF_SET_UP)
 	@$(DEVSTACK) down
 
-status:  ## the parts of the stack: where each one runs, and its state
+status:  ## which servers of the stack run, on which ports, and in which state
 	@$(IF_SET_UP)
 	@$(DEVSTACK) status
 
@@ -43,8 +42,8 @@ test: setup  ## lint, types, each location's tests in its own environment, end-t
 check: setup  ## the gate: does a deploy break another team's lineage?
 	@.venv/bin/freshline check -w workspace.yaml
 
-snapshots: setup  ## write the derived files that are reviewed: contracts, lineages, ports
+snapshots: setup  ## rewrite the reviewed files: contracts, lineages, ports
 	@.venv/bin/python tools/snapshots.py
 
-lock: setup  ## resolve the lock file of every project; pins that still fit stay
+lock: setup  ## resolve every project's lock file again; pins that still fit stay
 	@.venv/bin/python tools/lock.py
