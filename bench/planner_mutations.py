@@ -38,8 +38,8 @@ MUTATIONS = (
     Mutation(
         "nothing runs on inputs that would not improve it",
         "decisions.py",
-        "return lowest > (own.data_time or 0.0)",
-        "return lowest >= (own.data_time or 0.0)",
+        "return oldest > (own.data_time or 0.0)",
+        "return oldest >= (own.data_time or 0.0)",
     ),
     Mutation(
         "a slower target waits for the last sync that is in time",
@@ -62,8 +62,8 @@ MUTATIONS = (
     Mutation(
         "work that nobody can use is not asked for again",
         "claims.py",
-        "if facts.assets[consumer].held:\n            return []",
-        "if facts.assets[consumer].held:\n            return passed_on",
+        "if facts.assets[consumer].hold:\n            return []",
+        "if facts.assets[consumer].hold:\n            return passed_on",
     ),
     Mutation(
         "what an outage leaves behind is not worth a run of its own",

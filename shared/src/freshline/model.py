@@ -40,14 +40,14 @@ HEARTBEAT = 60.0
 """Seconds: a location that is up says so at least this often."""
 
 DEFAULT_TICK = 5.0
-"""Seconds between two plans of a location that does not say."""
+"""Seconds between two plans of a location whose contract does not state them."""
 
 
 def data_time_of(inputs: Iterable[float | None]) -> float | None:
-    """Return the data time of what is made from `inputs`, given the data time of each.
+    """Return the data time of an asset, given those of its inputs.
 
-    It is that of the oldest input. One input whose data time is unknown (None) makes it
-    unknown. Without inputs it is None: a root has a data time of its own.
+    It is the oldest of them, or None (unknown) if one of them is None. Without inputs it is None
+    as well: a root has a data time of its own.
     """
     oldest: float | None = None
     for data_time in inputs:
@@ -77,13 +77,13 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Every asset of every location that has spoken."""
+    """Every asset of every location that has published a contract."""
 
     assets: Mapping[str, Asset]
     ticks: Mapping[str, float] = field(default_factory=dict)
     """Seconds between two plans, for each location."""
     outside: frozenset[str] = frozenset()
-    """Keys that some contract declares to be made outside the workspace: no input to wait for."""
+    """Keys that some contract declares to be made outside the workspace; nothing waits for them."""
 
     def tick(self, location: str) -> float:
         """Return the seconds between two plans of `location`."""
@@ -101,7 +101,7 @@ class Phase(StrEnum):
     """
 
     WAIT = "wait"
-    """Inputs ready, until the run is requested (at most a tick counts)."""
+    """Inputs ready, until the run is requested; a tick at most."""
     QUEUE = "queue"
     """Run requested, until it leaves the queue."""
     START = "start"
@@ -116,7 +116,7 @@ class Phase(StrEnum):
     UNSCHEDULED = "unscheduled"
     """It is never requested."""
     UNKNOWN = "unknown"
-    """It depends on something that no location explains, or its data time is not known."""
+    """A dependency is in no contract, or its data time is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Moments:
 
     @classmethod
     def declared(cls, seconds: float) -> Moments:
-        """Return a duration that nobody measured and that leaves nothing to doubt."""
+        """Return a duration in seconds that was declared, not measured: it does not vary."""
         return cls(inf, seconds, 0.0)
 
 
@@ -151,35 +151,40 @@ class Version:
     id: int
     """Its id in the event log; larger is later."""
     at: float
+    """When it was materialized."""
     data_time: float | None
-    """None: unknown (a missing or NULL pointer), so never fresh."""
+    """None: unknown, because the version of an input is. Such a version is never fresh."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A run, queued or in progress, that has still to deliver an asset."""
+    """A run, queued or in progress, that will deliver an asset."""
 
     run_id: str
     requested_at: float
     started_at: float | None = None
     """When the asset's step started; None while queued or starting."""
     data_time: float | None = None
-    """What the delivered version's data time will be at least; None: not known yet."""
+    """The data time that the delivered version will have at least; None: not known yet."""
     launched_at: float | None = None
     """When the run left the queue; None while queued."""
 
 
 @dataclass(frozen=True, slots=True)
 class AssetState:
+    """What the event log says about one asset."""
+
     version: Version | None = None
     pending: Pending | None = None
     failures: int = 0
     """Consecutive failed or cancelled runs since the last materialization."""
     failing_since: float | None = None
+    """When the first of these failed."""
     failed_at: float | None = None
+    """When the last of these failed."""
     error: str | None = None
     last_run_id: str = ""
-    """The newest run, whatever became of it, that was to make the asset; "" for none."""
+    """The newest run that was to make the asset, whether it did or not; "" for none."""
     durations: Durations = Durations()
 
 
@@ -188,13 +193,15 @@ NEVER_RUN = AssetState()
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
+    """What the event log says about all assets and locations at one time."""
+
     assets: Mapping[str, AssetState]
     """Assets that are missing here have never run."""
     seen: Mapping[str, float] = field(default_factory=dict)
     """When each location was last heard of."""
     since: Mapping[str, float] = field(default_factory=dict)
     """When each location first published the contract that is in the graph. From then on, each
-    of its dependencies should be in somebody's contract."""
+    of its dependencies should be in some contract."""
 
     def state(self, key: str) -> AssetState:
         """Return the state of the asset `key`."""
@@ -208,14 +215,14 @@ class TargetStatus(StrEnum):
     FRESH = "fresh"
     LATE = "late"
     INFEASIBLE = "infeasible"
-    """The path alone takes longer than the maximum lag."""
+    """The path takes longer than the maximum lag."""
     BLOCKED = "blocked"
     """Something on the path cannot run: unknown dependency, failing asset, silent location."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """Who holds a target up."""
+    """What holds a target up: an asset, its location, and the phase that it is in."""
 
     location: str
     asset: str
@@ -232,7 +239,7 @@ class AssetPlan:
     due: float | None
     """When it is next to start; None: no policy needs it."""
     target: str | None
-    """The policy's asset that it is due for."""
+    """The target that it is due for."""
     deadline: float | None
     """When that target must have newer data."""
     slack: float | None
@@ -240,7 +247,7 @@ class AssetPlan:
     reason: str
     """One sentence for people."""
     run: str = ""
-    """Requested assets of one location with the same value go into one run."""
+    """Requested assets of one location with the same `run` go into one run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +259,7 @@ class TargetPlan:
     maximum: float
     deadline: float | None
     shortest: float | None
-    """The smallest maximum lag that the path could hold, in seconds."""
+    """The shortest maximum lag that the path could hold, in seconds."""
     blame: Blame | None
     reason: str
 
@@ -260,7 +267,7 @@ class TargetPlan:
 @dataclass(frozen=True, slots=True)
 class Plan:
     id: str
-    """A digest of what was decided on: the same graph and snapshot give the same id."""
+    """A digest of graph and snapshot: the same two give the same id."""
     now: float
     assets: Mapping[str, AssetPlan]
     """Every asset that some policy needs."""

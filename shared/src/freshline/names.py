@@ -1,7 +1,7 @@
 """The names that people meet in Dagster because of freshline: keys, metadata, tags, checks.
 
 The names are an interface: dashboards, tests and other versions of freshline rely on them. This
-file imports nothing of freshline's, because the gate also loads it in Pythons without freshline.
+file imports nothing from freshline, because the gate also loads it in Pythons without freshline.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 # --- the contract asset of a location -------------------------------------------------------
 
 CONTRACT_PREFIX: Final = ("freshline", "contract")
-"""The asset key is this and the location's name."""
+"""The key of a location's contract asset is this, followed by the location's name."""
 GROUP: Final = "freshline"
 
 # --- metadata of asset specs: what a location tells freshline ---------------------------------
@@ -22,8 +22,8 @@ USES: Final = "freshline/uses"
 """On a consumer: the columns that it reads, by upstream key, as in
 ``{"postgres/stargazers": [{"name": "user_id", "type": "bigint"}]}``."""
 OUTSIDE: Final = "freshline/outside"
-"""``True`` on an external spec: made outside the workspace, on purpose. On a consumer: a list of
-such keys among its dependencies."""
+"""On an external spec, ``True``: it is made outside the workspace, on purpose. On a consumer: the
+list of its dependencies that are."""
 COLUMNS_ENFORCED: Final = "freshline/columns_enforced"
 """``True``: the producer refuses to make any other columns."""
 EXPECTED_SECONDS: Final = "freshline/expected_seconds"
@@ -38,7 +38,7 @@ TICK_SECONDS: Final = "freshline/tick_seconds"
 DATA_TIME: Final = "freshline/data_time"
 """Every source row that existed then is reflected in the version. UTC."""
 LAG_SECONDS: Final = "freshline/lag_seconds"
-"""How old that data was when it was materialized."""
+"""Seconds from the data time to the materialization."""
 
 # --- metadata of the events that publish a contract -------------------------------------------
 
@@ -82,9 +82,9 @@ FINDINGS_COUNT: Final = "freshline/findings_count"
 # --- names in dbt projects ----------------------------------------------------------------------
 
 DBT_META: Final = "freshline"
-"""What is freshline's in a dbt resource's ``meta``."""
+"""The key in a dbt resource's ``meta`` under which freshline reads."""
 DBT_POLICY: Final = "dagster_freshness_policy"
-"""The policy in a dbt model's ``meta``: Dagster's first freshness policies were written so."""
+"""The policy in a dbt model's ``meta``, under the name that Dagster's first policies had."""
 
 # --- Dagster's own names that freshline reads or writes -------------------------------------------
 

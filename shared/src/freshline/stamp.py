@@ -1,8 +1,8 @@
 """Stamps: the data time and the lag that a materialization carries, for Dagster's own plots.
 
-A root states when its sync began to read (`data_time_metadata`). What is made from other
-assets states what follows from the exact versions it read (`stamp_lag`): those that Dagster
-itself writes down beside the materialization.
+A root states when its sync began to read (`data_time_metadata`). The data time of any other asset
+follows from the exact versions that it read (`stamp_lag`, `lag_metadata`): those that Dagster
+records with the materialization.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = ["data_time_metadata", "lag_metadata", "stamp_lag"]
 
 
 def data_time_metadata(started: datetime) -> dict[str, Any]:
-    """Metadata for a root's materialization: its sync began to read at `started`.
+    """Return metadata for the materialization of a root whose sync began to read at `started`.
 
-    Every source row that existed then is reflected in the version. Take the time before the
-    sync is asked for, never after. Raises `ValueError` for a time without a zone.
+    The version reflects every source row that existed then. Take the time before the sync is
+    asked for, never after. Raises `ValueError` for a time without a time zone.
     """
     if started.tzinfo is None:
         raise ValueError(f"{started} has no time zone: take datetime.now(UTC)")
@@ -42,15 +42,18 @@ def data_time_metadata(started: datetime) -> dict[str, Any]:
 
 
 def lag_metadata(context: AssetExecutionContext) -> dict[str, Any]:
-    """Metadata for the materialization of a Python asset, at the moment it is called:
-    ``context.add_output_metadata(lag_metadata(context))``. Empty when the lag is unknown."""
+    """Return the data time and the lag (seconds, as of now) of the Python asset that is running.
+
+    Call it last: ``context.add_output_metadata(lag_metadata(context))``. Empty if the data time is
+    unknown.
+    """
     return _Stamp(context).metadata(context.asset_key)
 
 
 def stamp_lag(context: AssetExecutionContext, results: Iterable[Any]) -> Iterator[Any]:
-    """`results` with `freshline/data_time` and `freshline/lag_seconds` on what they make.
+    """Yield `results`, with `freshline/data_time` and `freshline/lag_seconds` on what they make.
 
-    Wraps what a step yields, a dbt event stream for one, and comes last:
+    Wraps what a step yields, a dbt event stream for example, and comes last:
     ``yield from stamp_lag(context, dbt.cli(["build"], context=context).stream())``.
     """
     stamp = _Stamp(context)
@@ -98,7 +101,7 @@ class _Stamp:
         }
 
     def _data_time(self, key: AssetKey) -> float | None:
-        """Return None for a root, which states its own, and where an input's is not known."""
+        """Return the data time of `key`. None: unknown, or a root, which states its own."""
         return data_time_of(
             self._made[dep] if dep in self._made else self._data_time_of_version(dep)
             for dep in self._context.assets_def.asset_deps.get(key, ())
@@ -112,10 +115,10 @@ class _Stamp:
         return self._history.data_times(self._graph, [consumed])[consumed]
 
     def _consumed(self, dep: AssetKey) -> int | None:
-        """The version of an input that Dagster will write down as consumed.
+        """Return the id of the version of `dep` that Dagster will record as consumed.
 
-        It looks them up once, when the step starts; nothing public tells what it found, and
-        looking again later could find a newer one, which the step may not have read.
+        Dagster looks versions up once, when the step starts. No public function returns what it
+        found, and a second look could find a newer version, which the step may not have read.
         """
         step = self._context.get_step_execution_context()
         found = step.maybe_fetch_and_get_input_asset_version_info(dep)

@@ -5,21 +5,22 @@ and the time. The same three give the same plan, whichever location works it out
 
 What happens when something cannot run:
 
-- A failed asset is tried again after 30 s, 60 s, ... 15 min. What does not need it goes on.
-- A location that was not heard of for three heartbeats is silent: its targets are blocked, and
-  nothing of it is expected. Its policies pull upstream work until every input that waits for it
-  has one unused version, and then no more, however long the outage. When it is back, inputs
-  that are still good enough are used at once; otherwise they are renewed first, so that there is
-  one run an asset. `freshline retire` takes a location that is gone for good out of the graph.
-- A policy that cannot be held is reported with the figure that could be, and served as fast as
-  the slowest asset on its path allows, one version ahead at most.
-- A dependency that nobody explains blocks what is downstream of it, and is called dangling
-  five minutes after its consumer's contract appeared.
+- A failed asset is tried again after 30 s, 60 s, ... 15 min. Assets that do not need it go on.
+- A location that was not heard of for three heartbeats is silent: its targets are blocked. The
+  inputs of its assets are made until one unused version of each waits, and then not again until
+  the location is back. Then a version that is still good enough is used at once, and one that is
+  too old is made again first, so that each asset runs once. `freshline retire` takes a location
+  that is gone for good out of the graph.
+- A policy that cannot be held is reported, with the shortest maximum lag that could be. Its
+  assets run as often as the slowest of them can, and none is made again before its last version
+  is used.
+- A dependency that no contract explains blocks everything downstream of it. Five minutes after
+  its consumer's contract appeared, it is called dangling.
 
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
-`claims` (what targets ask of their sources), `decisions` (who starts now), `report` (words).
-`moments` is how measured durations are remembered, `deadlines` how policies are read, `shortest`
-what a path could hold at best.
+`claims` (what targets ask of the assets upstream), `decisions` (what starts now), `report` (what
+people read). `moments` sums up measured durations, `deadlines` applies policies to data times, and
+`shortest` works out the shortest maximum lag that a path could hold.
 """
 
 from __future__ import annotations
@@ -58,10 +59,9 @@ __all__ = [
 
 
 def plan(lineage: Lineage, snapshot: Snapshot, now: float) -> Plan:
-    """Return what every asset and every target of `lineage` is to do at `now`.
+    """Return the plan for all assets and targets in `lineage` at `now` (UTC, epoch seconds).
 
-    `now` is UTC in epoch seconds. Whoever plans makes the lineage by `lineage_of` and keeps it
-    for as long as no contract changes.
+    The caller makes the lineage with `lineage_of`, and keeps it as long as no contract changes.
     """
     facts = facts_of(lineage, snapshot, now)
     claims = claims_of(lineage, facts)

@@ -1,9 +1,9 @@
 """What the targets ask of each asset, carried upstream from target to root.
 
-A *claim* says: for this target, a version of the asset is good until the target's deadline
-for it; its successor must start early enough to get through the rest of the path by then.
-Claims meet where lineages meet, and only those that can be the most urgent are kept, so that
-the work grows with the graph and not with the number of pairs.
+A *claim* is what one target asks of one asset: the next version must start early enough to pass
+through the rest of the path before the target's deadline. Several claims may meet at an asset.
+Only those that can be the most urgent are kept, so that the work grows with the graph and not
+with the number of pairs of target and asset.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import inf, sqrt
 from typing import NamedTuple
 
 from freshline.planner.deadlines import deadline
-from freshline.planner.estimate import MARGIN, SURE, Route, Span, allowance
+from freshline.planner.estimate import MARGIN, Z_99, Route, Span, allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.policy import MaxLag
@@ -31,16 +31,16 @@ class Claim(NamedTuple):
     allowed: float = 0.0
     """The allowance of that path, in seconds."""
     advance: float = 0.0
-    """Seconds by which to start even earlier, to be in time for a run that others need."""
+    """Seconds by which to start even earlier, to be in time for a run that another input needs."""
     busy: float = 0.0
-    """Seconds that the slowest asset on the path takes; it cannot start again before."""
+    """Seconds that the slowest asset on the path takes; so long it cannot start again."""
 
-    def latest_start(self, data: float) -> float:
-        """Return when the successor of a version of that data time must start."""
-        return deadline(self.policy, data) - self.allowed - self.advance
+    def latest_start(self, data_time: float) -> float:
+        """Return when the run that replaces a version of `data_time` must start at the latest."""
+        return deadline(self.policy, data_time) - self.allowed - self.advance
 
-    def before(self, span: Span) -> Claim:
-        """Return the claim as it is upstream of a `span` on the path."""
+    def upstream_of(self, span: Span) -> Claim:
+        """Return the claim as it is before `span`, which becomes part of its path."""
         path = self.path.then(span)
         return Claim(
             target=self.target,
@@ -54,35 +54,37 @@ class Claim(NamedTuple):
 
 
 class Urgency(NamedTuple):
-    """The claim that must be served first."""
+    """Which claim on an asset must be served first, and by when."""
 
     latest_start: float
+    """When a run must start at the latest; -inf: there is no version yet; inf: no claim."""
     deadline: float | None
+    """When the target must have newer data."""
     claim: Claim | None
 
 
-def urgency(claims: tuple[Claim, ...], data: float | None) -> Urgency:
-    """Return the most urgent of `claims` on an asset whose current version has that data time."""
+def urgency(claims: tuple[Claim, ...], data_time: float | None) -> Urgency:
+    """Return the most urgent of `claims` on an asset whose current version has `data_time`."""
     if not claims:
         return Urgency(inf, None, None)
-    if data is None:
-        return Urgency(-inf, None, min(claims, key=_tightness))
+    if data_time is None:
+        return Urgency(-inf, None, min(claims, key=_room))
     claim = claims[0]
-    latest = claim.latest_start(data)
+    latest = claim.latest_start(data_time)
     for other in claims[1:]:
-        start = other.latest_start(data)
+        start = other.latest_start(data_time)
         if start < latest:
             latest, claim = start, other
     return Urgency(latest, latest + claim.allowed + claim.advance, claim)
 
 
 def feasible(route: Route, policy: MaxLag) -> bool:
-    """Return whether `route` could hold `policy`. Until every asset on it was measured: yes."""
+    """Return whether `route` could hold `policy`; True as long as some asset was not measured."""
     return not route.measured or route.shortest(policy) <= policy.minutes * 60.0
 
 
 def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
-    """Return the claims on every asset that some target needs; some assets have none."""
+    """Return the claims on each asset in `lineage`, by key; some assets have none."""
     asked: dict[str, list[Claim]] = {}
     claims: dict[str, tuple[Claim, ...]] = {}
     for execution_set in reversed(lineage.execution_sets):
@@ -93,28 +95,28 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             if policy:
                 found.append(Claim(key, policy, feasible(asset.route, policy)))
             kept = _most_urgent(found)
-            claims[key] = tuple([claim.before(asset.stage.run) for claim in kept])
+            claims[key] = tuple([claim.upstream_of(asset.stage.run) for claim in kept])
             if execution_set.obstacle or not execution_set.schedulable or not kept:
                 continue  # its inputs would be made for nothing
-            passed_on = [claim.before(asset.stage.wait) for claim in claims[key]]
+            passed_on = [claim.upstream_of(asset.stage.wait) for claim in claims[key]]
             for name in lineage.inputs[key]:
                 asked.setdefault(name, []).extend(
-                    _carried(facts, claims[key], passed_on, name, key)
+                    _claims_on_input(facts, claims[key], passed_on, name, key)
                 )
     return claims
 
 
-def _carried(
+def _claims_on_input(
     facts: Facts, claims: tuple[Claim, ...], passed_on: list[Claim], name: str, consumer: str
 ) -> list[Claim]:
-    """Return those of `passed_on`, the claims on `consumer`, that are claims on its input `name`.
+    """Return those of `passed_on`, the claims that `consumer` passes on, that its input `name` has.
 
-    As long as the consumer cannot use what it is given, one version waiting for it is enough:
-    work that waits for a silent location or a failing asset has a use once, not every few
-    minutes, and a policy that cannot be held is served at the pace of its slowest stage.
+    One unused version of the input is enough. While the consumer cannot run (its location is
+    silent, or something fails), the input is not made again. Where a policy cannot be held, it is
+    made again when the consumer has used the last version.
     """
-    if facts.waits_unused(name, consumer):
-        if facts.assets[consumer].held:
+    if facts.has_unused_version(name, consumer):
+        if facts.assets[consumer].hold:
             return []
         passed_on = [claim for claim in passed_on if claim.feasible]
     advance = _advance(facts, claims, name, consumer) if passed_on else 0.0
@@ -124,29 +126,29 @@ def _carried(
 
 
 def _advance(facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str) -> float:
-    """Return how much sooner `name` must be there than its own age asks for (seconds).
+    """Return by how many seconds `name` must come earlier than its own data time asks for.
 
-    An asset never overlaps with itself. An input's next version may be needed while the
-    consumer, or one further down, is still busy with the run that another input asks for. Then
-    the version has to be in time for that run instead.
+    An asset runs once at a time. When the next version of `name` is needed, the consumer, or an
+    asset downstream of it, may be busy with a run that another input needs. Then that version has
+    to be in time for that run.
     """
     reader = facts.assets[consumer]
-    taken, data = reader.taken, facts.assets[name].data
-    if taken is None or data is None or data <= taken:
+    used, data_time = reader.used_up_to, facts.assets[name].data_time
+    if used is None or data_time is None or data_time <= used:
         return 0.0
     busy = max([claim.busy for claim in claims]) + reader.tick + MARGIN
     if any(claim.policy.cron for claim in claims):
-        later = urgency(claims, data).latest_start - urgency(claims, taken).latest_start
+        later = urgency(claims, data_time).latest_start - urgency(claims, used).latest_start
     else:
-        later = data - taken
+        later = data_time - used
     return later + reader.tick + MARGIN if 0.0 < later < busy else 0.0
 
 
 def _most_urgent(claims: list[Claim]) -> list[Claim]:
-    """Leave out claims that others of the same kind make superfluous.
+    """Return `claims` without those that are never the most urgent of their kind.
 
-    Claims that can be held never hide behind one that cannot, nor does a cron behind anything
-    but itself.
+    Feasible claims are one kind and infeasible claims another. With a cron, each policy is a kind
+    of its own.
     """
     if len(claims) <= 1:
         return claims
@@ -159,24 +161,25 @@ def _most_urgent(claims: list[Claim]) -> list[Claim]:
 
 
 def _extremes(claims: list[Claim]) -> list[Claim]:
-    """Return the tightest claim as it is, and the tightest if nothing varied.
+    """Return the claim that is tightest by its mean path, and the one tightest by its allowance.
 
-    The more the path upstream varies, the less does it matter which claim varies more, so one
-    of these two is the most urgent at the source, or as good as that.
+    Upstream, more variance is added to both. The more there is, the less it matters which claim
+    had more of it. So one of the two is the most urgent at the root, or almost the most urgent.
     """
     if len(claims) == 1:
         return claims
-    tightest = roughest = claims[0]
-    least = least_sure = inf
+    by_mean = by_allowance = claims[0]
+    least_by_mean = least_by_allowance = inf
     for claim in claims:
         room = claim.policy.minutes * 60.0 - claim.path.mean - claim.advance
-        if room < least:
-            least, tightest = room, claim
-        sure = room - SURE * sqrt(claim.path.variance)
-        if sure < least_sure:
-            least_sure, roughest = sure, claim
-    return [tightest] if tightest is roughest else [tightest, roughest]
+        if room < least_by_mean:
+            least_by_mean, by_mean = room, claim
+        certain = room - Z_99 * sqrt(claim.path.variance)
+        if certain < least_by_allowance:
+            least_by_allowance, by_allowance = certain, claim
+    return [by_mean] if by_mean is by_allowance else [by_mean, by_allowance]
 
 
-def _tightness(claim: Claim) -> float:
+def _room(claim: Claim) -> float:
+    """Return the seconds that the policy leaves beyond the allowance of the path."""
     return claim.policy.minutes * 60.0 - claim.allowed - claim.advance

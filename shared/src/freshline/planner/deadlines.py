@@ -18,21 +18,21 @@ __all__ = ["deadline", "next_tick", "overdue"]
 def deadline(policy: MaxLag, data_time: float) -> float:
     """Return the last time (epoch seconds) at which a version of that data time is good enough.
 
-    With a cron, that is the first of its ticks at which the version would be too old: newer
-    data must be there at that tick, and until then nothing is asked.
+    With a cron, that is the first of its ticks at which the version is too old: newer data must
+    be there at that tick, and is not needed before it.
     """
     limit = data_time + policy.minutes * 60.0
     return limit if policy.cron is None else next_tick(policy.cron, policy.timezone, limit)
 
 
 def overdue(policy: MaxLag, data_time: float, now: float) -> bool:
-    """Return whether a version of that data time fails `policy` now."""
+    """Return whether a version of that data time is too old for `policy` at `now`."""
     limit = deadline(policy, data_time)
     return now > limit if policy.cron is None else now >= limit
 
 
 def next_tick(cron: str, timezone: str | None, after: float) -> float:
-    """Return the first tick (epoch seconds) of `cron` after a time.
+    """Return the first tick of `cron` after the time `after`, both in epoch seconds.
 
     `timezone` is the IANA name of the time zone that the cron is read in; None: UTC.
     """
@@ -45,16 +45,16 @@ def _ticks(cron: str, zone: str) -> _Ticks:
 
 
 class _Ticks:
-    """The ticks of a cron. They never change, and each costs half a millisecond to work out; a
-    plan asks for thousands."""
+    """Remembers the ticks of a cron: each takes half a millisecond to work out, and a plan asks for
+    thousands."""
 
-    _MANY = 10_000
+    _REMEMBERED = 10_000
 
     def __init__(self, cron: str, zone: str) -> None:
         self._cron = cron
         self._zone = ZoneInfo(zone)
         self._known: list[tuple[float, float]] = []
-        """Sorted: times between two ticks, as far as they were needed."""
+        """Sorted pairs: a time, and the first tick after it. There is no tick between the two."""
 
     def following(self, time: float) -> float:
         """Return the first tick after `time`."""
@@ -65,7 +65,7 @@ class _Ticks:
         ticks = croniter(self._cron, begin)
         following = float(ticks.get_next(float))
         previous = float(ticks.get_prev(float))
-        if len(self._known) >= self._MANY:
+        if len(self._known) >= self._REMEMBERED:
             self._known.clear()
         insort(self._known, (min(time, previous), following))
         return following

@@ -1,8 +1,8 @@
 """How long things take: the stage of one asset, the route to it, and how sure one can be.
 
 A *stage* is one run of an asset. A *route* is the slowest way from a root to an asset: several
-stages, one after the other. Both are known as a mean and a variance, which add up along a way.
-A target is never promised the mean, but the *allowance*: a duration that is rarely exceeded.
+stages, one after the other. Both have a mean and a variance, which add up along the way. Plans do
+not count on the mean but on the *allowance*, a duration that is rarely exceeded.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from freshline.policy import MaxLag
 __all__ = [
     "DEFAULT_DURATIONS",
     "MARGIN",
-    "SURE",
+    "Z_99",
     "Route",
     "Span",
     "Stage",
@@ -32,19 +32,19 @@ DEFAULT_DURATIONS: Final = Durations(
     start=Moments(0, 8.0, 0.0),
     execution=Moments(0, 30.0, 0.0),
 )
-"""What a run is taken to need before any was measured: 2 s in the queue, 8 s to start, 30 s
-to execute, and a whole tick of waiting. The first run of an asset ends its use."""
+"""Assumed for an asset that has never run: 2 s in the queue, 8 s to start and 30 s to execute,
+after a wait of a tick."""
 
 MARGIN: Final = 2.0
-"""Seconds that a path is always allowed beyond its mean, however steady it was."""
+"""Seconds that an allowance is at least above the mean."""
 
 _ASSUMED_SPREAD: Final = 0.3
-_TRUSTED: Final = 10
-"""Until ten runs were measured, part of the spread is assumed: 30% of the mean at first."""
+_TRUSTED_RUNS: Final = 10
+"""Until so many runs were measured, part of the spread is assumed: 30% of the mean at first."""
 
-SURE: Final = NormalDist().inv_cdf(0.99)
-"""An allowance holds 99 times out of 100: so many standard deviations beyond the mean, where
-durations are normally distributed."""
+Z_99: Final = NormalDist().inv_cdf(0.99)
+"""How many standard deviations the 99th percentile of a normal distribution is above its mean. An
+allowance is a 99th percentile: it holds 99 times out of 100."""
 
 
 class Span(NamedTuple):
@@ -69,7 +69,7 @@ def allowance(span: Span) -> float:
     if variance <= 0.0 or mean <= 0.0:
         return mean + MARGIN
     squared = log1p(variance / (mean * mean))
-    return max(mean * exp(SURE * sqrt(squared) - squared / 2), mean + MARGIN)
+    return max(mean * exp(Z_99 * sqrt(squared) - squared / 2), mean + MARGIN)
 
 
 # --- one asset -------------------------------------------------------------------------------
@@ -79,10 +79,10 @@ class Stage(NamedTuple):
     """One asset's way from inputs that are ready to its own materialization."""
 
     wait: Span
-    """For a tick that notices the inputs."""
+    """From the inputs being ready until a tick notices it."""
     execution: Span
     run: Span
-    """From the request: in the queue, starting, and the execution."""
+    """From the request to the materialization: queue, start and execution."""
     at_most: float
     """The allowance of `run`, in seconds."""
     measured: bool
@@ -91,9 +91,9 @@ class Stage(NamedTuple):
 def stage_of(durations: Durations, tick: float, feeders: int = 1) -> Stage:
     """Return the stage of an asset whose location plans every `tick` seconds.
 
-    The measured wait is the time since the last of its inputs came. With several `feeders`,
-    another one may be the last next time, and wait for up to a whole tick. That is twice the
-    mean, if an input is as likely to come early in a tick as late.
+    A wait is measured from the last input on. With several `feeders`, another one may come last
+    the next time, and may then wait for a whole tick. As inputs come early in a tick as often as
+    late, a whole tick is twice the mean wait.
     """
     queue = _span(durations.queue, DEFAULT_DURATIONS.queue)
     start = _span(durations.start, DEFAULT_DURATIONS.start)
@@ -116,21 +116,21 @@ def _span(measured: Moments | None, default: Moments | None) -> Span:
     if moments is None:
         return Span(0.0, 0.0)
     count = moments.count
-    doubt = max(0.0, 1.0 - count / _TRUSTED)
+    doubt = max(0.0, 1.0 - count / _TRUSTED_RUNS)
     assumed = _ASSUMED_SPREAD * moments.mean
-    variance = moments.variance * _widened(count) ** 2 + doubt * assumed * assumed
-    unsure = 1.0 + 1.0 / count if count else 1.0  # of the mean itself
+    variance = moments.variance * _student_factor(count) ** 2 + doubt * assumed * assumed
+    unsure = 1.0 + 1.0 / count if count else 1.0  # the mean is an estimate as well
     return Span(moments.mean, variance * unsure)
 
 
-def _widened(count: float) -> float:
-    """Return by how much a quantile lies further out when `count` runs tell of the spread.
+def _student_factor(count: float) -> float:
+    """Return the factor by which the 99th percentile is further out than a normal one's.
 
-    The next of a few measured values follows Student's distribution. This is the first term of
-    what it adds to the normal one's quantile (Cornish and Fisher). Of fewer runs than are
-    trusted a part of the spread is assumed, and the term would be far too large.
+    When the spread was measured in `count` runs, the next run follows Student's distribution. The
+    factor has the first term of the Cornish-Fisher expansion of its percentile. For fewer runs
+    than `_TRUSTED_RUNS` that term would be far too large; part of the spread is assumed instead.
     """
-    return 1.0 + (SURE * SURE + 1.0) / (4.0 * (max(count, _TRUSTED) - 1))
+    return 1.0 + (Z_99 * Z_99 + 1.0) / (4.0 * (max(count, _TRUSTED_RUNS) - 1))
 
 
 # --- the way to it ---------------------------------------------------------------------------
@@ -142,26 +142,31 @@ class Route(NamedTuple):
     path: Span
     """From when the root begins to read until the asset is materialized."""
     slowest: Span
-    """The longest stage on any way: no version can follow another faster than that."""
+    """The longest stage on any way: versions cannot follow each other faster."""
     measured: bool
     """Whether every asset on any way was measured."""
 
     def shortest(self, policy: MaxLag) -> float:
         """Return the smallest maximum lag (seconds) that this way could hold.
 
-        Data is oldest just before a version is replaced. It is then as old as two versions are
-        apart (the slowest stage, as an asset never overlaps with itself), plus the whole path.
-        The ticks of a cron are known long before, so that no earlier run has to be waited for.
+        Data is oldest just before a version is replaced. Its age is then the time between two
+        versions, plus the whole path. The time between two versions is at least the slowest
+        stage, because an asset runs once at a time. With a cron only the path counts: its ticks
+        are known long before, so that no run is in the way.
         """
         return allowance(self.path if policy.cron else self.path.then(self.slowest))
 
 
 def route_through(stage: Stage, inputs: Iterable[Route], tick: float) -> Route:
-    """Return the route to an asset of this stage, whose inputs have the routes `inputs`."""
+    """Return the route to an asset: `stage`, after the slowest of `inputs`, its inputs' routes.
+
+    `tick` is that of its location, in seconds. It counts for a root only.
+    """
     routes = iter(inputs)
     longest = next(routes, None)
     if longest is None:
-        # The data time of a root is when it begins to read: the launch delays the next one only.
+        # The data time of a root is when it begins to read. What comes before that (wait, queue
+        # and start) does not age the data; it only delays the next version.
         return Route(stage.execution, Span(tick, 0.0).then(stage.run), stage.measured)
     own = stage.wait.then(stage.run)
     slowest = own if not _longer(longest.slowest, own) else longest.slowest
@@ -176,6 +181,7 @@ def route_through(stage: Stage, inputs: Iterable[Route], tick: float) -> Route:
 
 
 def _longer(one: Span, other: Span) -> bool:
+    """Return whether `one` has the longer allowance. Mostly mean and variance alone decide."""
     if one.mean >= other.mean and one.variance >= other.variance:
         return one != other
     if one.mean <= other.mean and one.variance <= other.variance:

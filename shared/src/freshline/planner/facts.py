@@ -1,4 +1,4 @@
-"""What is so now, for each asset that some policy needs.
+"""The present state of each asset that some policy needs.
 
 One pass over the lineage, inputs first. Nothing is decided here.
 """
@@ -19,8 +19,8 @@ from freshline.policy import MaxLag
 __all__ = ["AssetFacts", "Facts", "Hold", "facts_of"]
 
 SILENT_AFTER: Final = 3 * HEARTBEAT
-"""Seconds without a word after which a location counts as down, or three of its ticks if that is
-longer."""
+"""Seconds without a word from a location after which it counts as silent. If its ticks are longer
+than a heartbeat, it is three ticks instead."""
 
 RETRY_FIRST: Final = 30.0
 RETRY_CEILING: Final = 900.0
@@ -44,21 +44,21 @@ class AssetFacts:
     tick: float
     """Seconds between two plans of its location."""
     state: AssetState
-    data: float | None
-    """Data time of the current version. Where that is unknown, the time at which the version was
-    made stands in, for pacing only: its target is never reported as fresh."""
+    data_time: float | None
+    """The data time of the current version, or, if that is unknown, when the version was made. The
+    latter only sets the pace of runs: a target of unknown data time is never fresh."""
     stage: Stage
     route: Route
     pending: Pending | None
     """The run in which its execution set is being made."""
     retry_at: float
-    """From when on its execution set may be tried again after a failure; -inf: it has none."""
-    stuck: Hold | None
-    """Why it cannot deliver, for a reason of its own."""
-    held: Hold | None
-    """Why it cannot deliver, for a reason of its own or of what it is made from."""
-    taken: float | None = None
-    """As `data`, or of the version in the making."""
+    """From when its execution set may be tried again; -inf: it has not failed."""
+    own_hold: Hold | None
+    """Why it cannot deliver, for a reason of its own execution set."""
+    hold: Hold | None
+    """Why it cannot deliver, for a reason of its own or of an asset upstream."""
+    used_up_to: float | None = None
+    """The data time of the version that a run is making now; without a run, `data_time`."""
 
 
 @dataclass(slots=True)
@@ -67,18 +67,18 @@ class Facts:
     assets: dict[str, AssetFacts] = field(default_factory=dict)
 
     def late_for(self, target: str, policy: MaxLag) -> float:
-        """Return for how many seconds `target` has been late; negative: it is good for so long."""
-        data = self.assets[target].data
-        return 0.0 if data is None else self.now - deadline(policy, data)
+        """Return by how many seconds `target` is late; negative: how long it is still in time."""
+        data_time = self.assets[target].data_time
+        return 0.0 if data_time is None else self.now - deadline(policy, data_time)
 
-    def waits_unused(self, key: str, consumer: str) -> bool:
-        """Return whether `key` has a version that `consumer` has not begun to use.
+    def has_unused_version(self, key: str, consumer: str) -> bool:
+        """Return whether `key` has a version that no run of `consumer` has read.
 
-        A consumer that keeps failing has used nothing before it succeeds.
+        Runs do not count while the consumer keeps failing.
         """
-        data, reader = self.assets[key].data, self.assets[consumer]
-        taken = reader.data if reader.stuck else reader.taken
-        return data is not None and (taken is None or data > taken)
+        data_time, reader = self.assets[key].data_time, self.assets[consumer]
+        used = reader.data_time if reader.own_hold else reader.used_up_to
+        return data_time is not None and (used is None or data_time > used)
 
 
 def facts_of(lineage: Lineage, snapshot: Snapshot, now: float) -> Facts:
@@ -93,7 +93,7 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
     states = {key: snapshot.state(key) for key in execution_set.keys}
     pending = next((state.pending for state in states.values() if state.pending), None)
     retry_at = max([_retry_at(state) for state in states.values()])
-    stuck = _own_hold(facts.now, execution_set, states, snapshot)
+    own_hold = _own_hold(facts.now, execution_set, states, snapshot)
     for key, state in states.items():
         inputs = [name for name in lineage.inputs[key] if name in facts.assets]
         sources = [facts.assets[name] for name in inputs]
@@ -102,18 +102,18 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             location=execution_set.location,
             tick=execution_set.tick,
             state=state,
-            data=_data(state),
+            data_time=_data_time(state),
             stage=stage,
             route=route_through(stage, [source.route for source in sources], execution_set.tick),
             pending=pending,
             retry_at=retry_at,
-            stuck=stuck,
-            held=stuck or next((source.held for source in sources if source.held), None),
+            own_hold=own_hold,
+            hold=own_hold or next((source.hold for source in sources if source.hold), None),
         )
-        asset.taken = _taken(asset, sources, facts.now)
+        asset.used_up_to = _used_up_to(asset, sources, facts.now)
 
 
-def _data(state: AssetState) -> float | None:
+def _data_time(state: AssetState) -> float | None:
     version = state.version
     if version is None:
         return None
@@ -151,25 +151,27 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times in a row"
 
 
-def _taken(asset: AssetFacts, inputs: Sequence[AssetFacts], now: float) -> float | None:
-    """Return the data time of what a run in progress will deliver, or of the current version.
+def _used_up_to(asset: AssetFacts, inputs: Sequence[AssetFacts], now: float) -> float | None:
+    """Return the data time of the version that a run is making, or else of the current one.
 
-    A run that does not say has taken every input that was there when its step started.
+    A run whose data time is not known is taken to read every version that existed when its step
+    started.
     """
     pending = asset.pending
     if pending is None:
-        return asset.data
+        return asset.data_time
     if pending.data_time is not None:
         return pending.data_time
-    begun = pending.started_at
+    started = pending.started_at
     if not inputs:
-        return begun if begun is not None else now
-    taken = data_time_of(
-        source.data if _was_there(source, begun) else asset.data for source in inputs
+        return started if started is not None else now
+    used = data_time_of(
+        source.data_time if _existed_at(started, source) else asset.data_time for source in inputs
     )
-    return asset.data if taken is None else taken
+    return asset.data_time if used is None else used
 
 
-def _was_there(asset: AssetFacts, begun: float | None) -> bool:
+def _existed_at(time: float | None, asset: AssetFacts) -> bool:
+    """Return whether the current version of `asset` existed at `time`; None: now."""
     version = asset.state.version
-    return version is not None and (begun is None or version.at <= begun)
+    return version is not None and (time is None or version.at <= time)

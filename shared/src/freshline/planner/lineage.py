@@ -1,7 +1,7 @@
 """What the graph alone says: who feeds whom, in which order, and what cannot be explained.
 
-It is worked out once for each graph. Whoever plans keeps the `Lineage` for as long as no
-contract changes, so that a tick without a change costs nothing here.
+A `Lineage` is worked out once for each graph and kept as long as no contract changes, so that a
+tick without a change costs nothing here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class ExecutionSet:
     """Seconds between two plans of its location."""
     schedulable: bool
     feeders: int
-    """From how many other execution sets it reads."""
+    """How many other execution sets it reads from."""
     obstacle: str
     """Why it can never be requested as the graph stands; "" when it can."""
 
@@ -43,17 +43,19 @@ class Lineage:
     policies: Mapping[str, MaxLag]
     """The policy of every target, by key."""
     execution_sets: tuple[ExecutionSet, ...]
-    """Each after every execution set that feeds it. Those on a cycle come last."""
+    """Inputs first: each comes after all that it reads from. Those on a cycle come last."""
     inputs: Mapping[str, tuple[str, ...]]
-    """What an asset reads that another run makes; a root has none."""
+    """What each asset reads from outside its execution set; a root reads nothing."""
     digest: str
+    """Changes whenever the graph does."""
     _stages: dict[str, tuple[Durations, Stage]] = field(default_factory=dict, compare=False)
     """The last stage of each asset, and the durations that it was worked out from."""
 
     def stage(self, key: str, durations: Durations, execution_set: ExecutionSet) -> Stage:
         """Return the stage of the asset `key`, which belongs to `execution_set`.
 
-        Durations are the same object from tick to tick, until a run adds to them.
+        It is worked out again only for another `durations` object: there is a new one when a run
+        has added to them.
         """
         known = self._stages.get(key)
         if known is None or known[0] is not durations:
@@ -97,7 +99,7 @@ def _siblings(graph: Graph) -> dict[str, tuple[str, ...]]:
 def _needed(
     graph: Graph, siblings: Mapping[str, tuple[str, ...]], targets: Iterable[str]
 ) -> frozenset[str]:
-    """Return the targets, all that they are made from, and all that is made along with it."""
+    """Return the targets, everything upstream, and what is made together with any of these."""
     found: set[str] = set()
     waiting = list(targets)
     while waiting:
@@ -111,7 +113,7 @@ def _needed(
 
 
 def _read_from_elsewhere(graph: Graph, asset: Asset) -> Iterator[str]:
-    """Yield its dependencies, with those in its own execution set replaced by what these read."""
+    """Yield what `asset` reads from outside its execution set, itself or through others in it."""
     seen: set[str] = {asset.key}
     waiting = deque(asset.deps)
     while waiting:
@@ -143,21 +145,21 @@ def _ordered(
         for key in sorted(needed)
     }
     sorter = TopologicalSorter(feeders)
-    with suppress(CycleError):  # it still gives out what is on no cycle
+    with suppress(CycleError):  # the sorter still yields what is on no cycle
         sorter.prepare()
-    left = dict.fromkeys(feeders)
+    remaining = dict.fromkeys(feeders)
     while ready := sorter.get_ready():
         for keys in ready:
-            del left[keys]
+            del remaining[keys]
             yield _execution_set(graph, keys, len(feeders[keys]), _unexplained(graph, keys))
         sorter.done(*ready)
-    for keys in left:
+    for keys in remaining:
         obstacle = f"{keys[0]} depends, in the end, on itself"
         yield _execution_set(graph, keys, len(feeders[keys]), obstacle)
 
 
 def _unexplained(graph: Graph, keys: tuple[str, ...]) -> str:
-    """Name the dependencies that no contract explains; "" when there are none."""
+    """Return which dependencies of `keys` no contract explains; "" when there are none."""
     for key in keys:
         unknown = [
             dep

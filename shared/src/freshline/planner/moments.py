@@ -13,25 +13,26 @@ from freshline.model import Durations, Moments, Phase
 __all__ = ["MEMORY", "including", "measure", "remember"]
 
 MEMORY = 100
-"""Runs after which a new one weighs 1/100: older ones fade, a changed source is learnt in some
-twenty runs, and the spread of a steady one is known to about a twentieth."""
+"""From so many runs on, a new one weighs 1/100, and older ones fade. A change of a source is learnt
+in some twenty runs, and the spread of a steady one is known to about a twentieth."""
 
-_OUTLIER = 3.0
-_OUTLIER_SPREAD = 6.0
+_OUTLIER_MEANS = 3.0
+_OUTLIER_DEVIATIONS = 6.0
+"""No run counts for more than so many means and standard deviations together."""
 
 
 def including(moments: Moments | None, seconds: float) -> Moments:
-    """`moments` with one more duration (seconds); the newest `MEMORY` or so dominate.
+    """Return `moments` with one more duration (seconds); the newest `MEMORY` or so dominate.
 
-    A duration far beyond everything before it (a laptop that slept during a sync) counts as
-    three times the mean and six deviations at most. One accident must not make a policy look
-    impossible for a day; a lasting change is still learnt, as each run raises the limit.
+    A duration far beyond all before it, of a laptop that slept during a sync for example, counts
+    as three means and six standard deviations at most. One accident must not make a policy look
+    infeasible for a day. A lasting change is still learnt: each run raises the limit.
     """
     seconds = max(0.0, seconds)
     if moments is None or moments.count == 0:
         return Moments(1, seconds, 0.0)
     if moments.count >= 3 and moments.mean > 0:
-        limit = _OUTLIER * moments.mean + _OUTLIER_SPREAD * float(moments.variance**0.5)
+        limit = _OUTLIER_MEANS * moments.mean + _OUTLIER_DEVIATIONS * float(moments.variance**0.5)
         seconds = min(seconds, limit)
     count = moments.count + 1
     weight = 1.0 / min(count, MEMORY)
@@ -52,12 +53,11 @@ def measure(
     materialized_at: float,
     tick: float,
 ) -> dict[Phase, float]:
-    """How long (seconds) each phase of one successful materialization took.
+    """Return how many seconds each phase of one successful materialization took.
 
-    `ready_at` is when the last of its inputs was materialized, None for an asset without
-    inputs: only what came after it counts. An input made in the same run leaves no wait and
-    no start, only execution. A wait longer than `tick` was a decision, not a delay, and
-    counts as `tick`.
+    `ready_at` is when the last of its inputs was materialized; None: it has no inputs. Only time
+    after `ready_at` counts: if that input was made in the same run, only the execution does. A
+    wait longer than `tick` was a decision, not a delay, and counts as `tick`.
     """
     ready = requested_at if ready_at is None else ready_at
 
@@ -75,14 +75,14 @@ def measure(
 
 
 def remember(durations: Durations, measured: Mapping[Phase, float]) -> Durations:
-    """`durations` with one more run's phases."""
+    """Return `durations` with the phases of one more run."""
 
-    def grown(moments: Moments | None, phase: Phase) -> Moments | None:
+    def updated(moments: Moments | None, phase: Phase) -> Moments | None:
         return including(moments, measured[phase]) if phase in measured else moments
 
     return Durations(
-        wait=grown(durations.wait, Phase.WAIT),
-        queue=grown(durations.queue, Phase.QUEUE),
-        start=grown(durations.start, Phase.START),
-        execution=grown(durations.execution, Phase.EXECUTION),
+        wait=updated(durations.wait, Phase.WAIT),
+        queue=updated(durations.queue, Phase.QUEUE),
+        start=updated(durations.start, Phase.START),
+        execution=updated(durations.execution, Phase.EXECUTION),
     )

@@ -26,12 +26,12 @@ from freshline.words import clock, span
 __all__ = ["DANGLING_AFTER", "asset_plans", "idle_message", "plan_id", "target_plans"]
 
 DANGLING_AFTER = 300.0
-"""Seconds that a dependency may stay unexplained after its consumer's contract appeared;
-then it is called dangling."""
+"""A dependency that no contract explains is called dangling so many seconds after its consumer's
+contract appeared."""
 
 
 def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
-    """Return a digest of what the plan is made from, except for the time."""
+    """Return a digest of what the plan is made from, except the time."""
     digest = blake2b(lineage.digest.encode(), digest_size=6)
     for execution_set in lineage.execution_sets:
         for key in execution_set.keys:
@@ -81,11 +81,11 @@ def _target_plan(
     maximum = policy.minutes * 60.0
     asset = facts.assets[key]
     version = asset.state.version
-    data = version.data_time if version else None
-    lag = None if data is None else max(0.0, facts.now - data)
-    late = data is None or overdue(policy, data, facts.now)
+    data_time = version.data_time if version else None
+    lag = None if data_time is None else max(0.0, facts.now - data_time)
+    late = data_time is None or overdue(policy, data_time, facts.now)
     shortest = asset.route.shortest(policy)
-    hold = asset.held
+    hold = asset.hold
     blame = _blame(hold, facts.now) if hold else None
     if blame is None and late:
         blame = _culprit(key, lineage, facts, decisions)
@@ -103,19 +103,21 @@ def _target_plan(
         reason = f"at most {span(maximum)} asked, but its path can hold {span(shortest)} at best"
     elif version is None:
         reason = f"no version yet: {why}"
-    elif data is None or lag is None:
+    elif data_time is None or lag is None:
         reason = f"the age of its data is unknown: {why}"
     elif late:
         reason = f"{span(lag - maximum)} over its {span(maximum)}: {why}"
     else:
-        reason = f"good until {clock(deadline(policy, data))}" + (f", but {why}" if why else "")
+        reason = f"good until {clock(deadline(policy, data_time))}" + (
+            f", but {why}" if why else ""
+        )
     return TargetPlan(
         key=key,
         location=asset.location,
         status=status,
         lag=lag,
         maximum=maximum,
-        deadline=None if data is None else deadline(policy, data),
+        deadline=None if data_time is None else deadline(policy, data_time),
         shortest=shortest,
         blame=blame,
         reason=reason,
@@ -123,7 +125,7 @@ def _target_plan(
 
 
 def _blame(hold: Hold, now: float) -> Blame:
-    """Return a hold, as said about the targets behind it."""
+    """Return `hold` as the blame for a late or blocked target downstream of it."""
     message = hold.message
     if hold.phase is not Phase.UNKNOWN:
         message += f" since {clock(hold.since)}" if hold.since is not None else ""
@@ -135,7 +137,7 @@ def _blame(hold: Hold, now: float) -> Blame:
 
 
 def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]) -> Blame:
-    """Return who a late target waits for, found by going upstream along its oldest input."""
+    """Return what a late target waits for, found upstream along the oldest inputs."""
     while True:
         asset, decision = facts.assets[key], decisions[key]
         pending, version = asset.pending, asset.state.version
@@ -144,7 +146,7 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             return Blame(asset.location, key, Phase.EXECUTION, pending.started_at, message)
         if pending:
             ahead = [name for name in lineage.inputs[key] if _run_of(name, facts) == pending.run_id]
-            if ahead:  # its turn comes later in the same run
+            if ahead:  # the same run makes an input first
                 key = ahead[0]
                 continue
             launched = pending.launched_at
@@ -157,10 +159,13 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             return Blame(asset.location, key, Phase.WAIT, None, message)
         oldest = min(
             lineage.inputs[key],
-            key=lambda name: (facts.assets[name].data is not None, facts.assets[name].data),
+            key=lambda name: (
+                facts.assets[name].data_time is not None,
+                facts.assets[name].data_time,
+            ),
             default=None,
         )
-        if oldest is None or facts.waits_unused(oldest, key):
+        if oldest is None or facts.has_unused_version(oldest, key):
             made = facts.assets[oldest].state.version if oldest else None
             message = f"{key} waits: {decision.reason}"
             return Blame(asset.location, key, Phase.WAIT, made.at if made else None, message)
@@ -176,7 +181,7 @@ def _run_of(key: str, facts: Facts) -> str | None:
 
 
 def idle_message(plan: Plan, location: str, graph: Graph) -> str:
-    """Say what happens next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10)`."""
+    """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10)`."""
     best: AssetPlan | None = None
     running: AssetPlan | None = None
     for key, asset_plan in plan.assets.items():

@@ -1,4 +1,4 @@
-"""What a target's path could hold at best, whatever the event log says."""
+"""The shortest maximum lag that the path to each target could hold, under given durations."""
 
 from __future__ import annotations
 
@@ -66,9 +66,10 @@ def _slowest_way(key: str, lineage: Lineage, routes: Mapping[str, Route]) -> tup
 def _shares(
     path: tuple[str, ...], lineage: Lineage, stages: Mapping[str, Stage], *, with_run_before: bool
 ) -> dict[str, float]:
-    """Return the seconds on `path` by location.
+    """Return how many seconds each location takes on `path`.
 
-    With those of the slowest run, which has to end before the next one of its asset can start.
+    `with_run_before` adds the slowest run a second time: it has to end before the next one of the
+    same asset can start.
     """
     shares: dict[str, float] = {}
     runs: dict[str, float] = {}
