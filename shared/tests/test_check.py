@@ -391,8 +391,8 @@ class TestPolicies:
         # Just before it is replaced, the data is as old as the whole path (90 s), the sync
         # before it (60 s, and the 5 s of a tick), and 2 s of margin, which all three share.
         assert (
-            "`mart/join`: 2 min asked, the path takes 2 min 37 s, waiting for the run before it "
-            "included: 2 min 6 s of it in `ingestion`, 16 s of it in `core`, 16 s of it in "
+            "`mart/join`: 2 min asked, the path takes 2 min 37 s, including the wait for the run "
+            "before it: 2 min 6 s of it in `ingestion`, 16 s of it in `core`, 16 s of it in "
             "`marts`." == finding.message
         )
 

@@ -1,8 +1,8 @@
 """Policies that cannot be held, given how long things take.
 
-Durations come, for each asset, from the first of these that knows: what was measured, what is
-declared (`freshline/expected_seconds`, or a file), and a floor that no run gets below. With the
-floor alone only the plainly impossible is found; nothing is reported on a guess.
+The durations of an asset are those that were measured; else those that are declared
+(`freshline/expected_seconds`, or a file); else a floor below which no run gets. Nothing is reported
+on a guess: with the floor alone, only policies that no run could ever hold are found.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 FLOOR_LAUNCH: Final = 5.0
-"""Seconds from a run's request to its first step, at least: it passes the queue, which is looked
-at every few seconds, and starts a process that imports Dagster."""
+"""Seconds from a run's request to its first step, at least: it passes the queue, which the daemon
+reads every few seconds, and starts a process that imports Dagster."""
 
 FLOOR_EXECUTION: Final = 1.0
 """Seconds that making an asset takes, at least."""
@@ -42,13 +42,13 @@ class Infeasible(NamedTuple):
     policy: MaxLag
     shortest: ShortestLag
     measured: bool
-    """Whether every asset on the path was measured or declared; otherwise it takes longer yet."""
+    """Whether every asset on the path was measured or declared; if not, it takes even longer."""
 
 
 def check_policies(
     workspace: Workspace, measured: Mapping[str, Durations] | None = None
 ) -> Iterator[Finding]:
-    """Policies that cannot be held, and policies on assets that cannot have one."""
+    """Yield a finding for each policy that cannot be held, or whose asset cannot have one."""
     for location in workspace.locations:
         for export in location.contract.exports if location.contract else ():
             if export.partitioned and export.policy:
@@ -61,16 +61,16 @@ def check_policies(
                     key=export.key,
                     file=file,
                 )
-    for miss in infeasible(workspace.contracts, measured or {}, workspace.seconds):
-        made = workspace.export(miss.key)
+    for problem in infeasible(workspace.contracts, measured or {}, workspace.seconds):
+        made = workspace.export(problem.key)
         if made and not made[1].partitioned:
             location, export = made
             yield Finding(
                 Rule.POLICY,
                 location.name,
-                f"`{miss.key}`: {explain(miss)}",
-                f"Ask for {spoken(miss.shortest.seconds)} or more, or make the path shorter.",
-                key=miss.key,
+                f"`{problem.key}`: {explain(problem)}",
+                f"Ask for {spoken(problem.shortest.seconds)} or more, or make the path shorter.",
+                key=problem.key,
                 file=location.file_of(export),
             )
     yield from _unscheduled(workspace)
@@ -83,8 +83,8 @@ def infeasible(
 ) -> list[Infeasible]:
     """Return the policies that cannot be held, by key.
 
-    `measured` are durations by asset key; `declared` are execution times in seconds, and count
-    before those that the contracts declare.
+    `measured` are durations by asset key. `declared` are execution times in seconds by asset key;
+    they count instead of those that the contracts declare.
     """
     given = list(contracts)
     seconds = {
@@ -106,21 +106,23 @@ def infeasible(
     ]
 
 
-def explain(miss: Infeasible) -> str:
-    """One sentence: what is asked, what the path takes, and where."""
+def explain(problem: Infeasible) -> str:
+    """Return one sentence: what is asked, what the path takes, and in which locations."""
     shares = [
         f"{spoken(seconds)} of it in `{location}`"
-        for location, seconds in miss.shortest.by_location.items()
+        for location, seconds in problem.shortest.by_location.items()
     ]
-    takes = "the path takes" if miss.measured else "the path takes at the very least"
-    asked = spoken(miss.policy.minutes * 60)
+    takes = "the path takes" if problem.measured else "the path takes at the very least"
+    asked = spoken(problem.policy.minutes * 60)
     # Data is oldest just before it is replaced: a run in progress has to end first.
-    before = "" if miss.policy.cron else ", waiting for the run before it included"
-    return f"{asked} asked, {takes} {spoken(miss.shortest.seconds)}{before}: {', '.join(shares)}."
+    before = "" if problem.policy.cron else ", including the wait for the run before it"
+    return (
+        f"{asked} asked, {takes} {spoken(problem.shortest.seconds)}{before}: {', '.join(shares)}."
+    )
 
 
 def spoken(seconds: float) -> str:
-    """A duration, a second at least: 20 s, 3 min 10 s, 2 h 5 min."""
+    """Return a duration as people read it, a second at least: 20 s, 3 min 10 s, 2 h 5 min."""
     return span(max(1.0, seconds))
 
 
@@ -136,7 +138,7 @@ def _durations(measured: Durations | None, declared: float | None) -> Durations:
 
 
 def _unscheduled(workspace: Workspace) -> Iterator[Finding]:
-    """Targets made from partitioned assets, which no plan requests."""
+    """Yield a note for each target with a partitioned asset upstream, which no plan requests."""
     lineage = lineage_of(graph_of(workspace.contracts))
     for key in lineage.policies:
         seen: set[str] = set()
@@ -147,13 +149,13 @@ def _unscheduled(workspace: Workspace) -> Iterator[Finding]:
                 continue
             seen.add(dep)
             waiting.extend(lineage.inputs.get(dep, ()))
-        stuck = sorted(dep for dep in seen if not lineage.graph.assets[dep].schedulable)
-        if stuck:
+        partitioned = sorted(dep for dep in seen if not lineage.graph.assets[dep].schedulable)
+        if partitioned:
             location = lineage.graph.assets[key].location
             yield Finding(
                 Rule.POLICY,
                 location,
-                f"`{key}` carries a maximum lag and is made from `{stuck[0]}`, which is "
+                f"`{key}` carries a maximum lag and is made from `{partitioned[0]}`, which is "
                 "partitioned: freshline never requests it, so its own schedule has to.",
                 key=key,
                 severity=Severity.NOTE,

@@ -15,9 +15,10 @@ __all__ = ["imports_satisfied", "policies_feasible"]
 
 
 def imports_satisfied(contracts: Iterable[Contract], location: str) -> list[Finding]:
-    """What `location` needs and the published contracts do not give it.
+    """Return the errors about what `location` needs and no published contract provides.
 
-    Assets that others make too, and circles through its own assets, are named as well.
+    Errors about its assets that another location makes too, and about cycles through its assets,
+    are among them.
     """
     workspace = _workspace(contracts)
     found = [
@@ -37,7 +38,10 @@ def policies_feasible(
     location: str,
     measured: Mapping[str, Durations] | None = None,
 ) -> list[Finding]:
-    """Policies of `location` that cannot be held, given durations measured by asset key."""
+    """Return the errors about policies of `location` that cannot be held.
+
+    `measured` are durations by asset key.
+    """
     found = check_policies(_workspace(contracts), measured)
     return [
         finding
