@@ -281,7 +281,7 @@ class TestFollowing:
     def test_versions_beyond_the_first_look_are_found(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.history._FIRST_LOOK", 3)
+        monkeypatch.setattr("freshline.history._FIRST_READ", 3)
         run(memory, synced("root", NOON), synced("other", LATER))
         run(memory, plain("mart", "root"))
         for _ in range(5):

@@ -370,7 +370,7 @@ class TestFailures:
     def test_failures_survive_a_restart_however_many_runs_came_after(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.history.runs._FIRST_LOOK", 2)
+        monkeypatch.setattr("freshline.history.runs._FIRST_READ", 2)
         run(memory, broken("root"))
         for _ in range(4):
             run(memory, plain("other"))
@@ -381,7 +381,7 @@ class TestFailures:
     def test_so_does_what_is_known_of_an_asset_that_is_seldom_made(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.history.runs._FIRST_LOOK", 2)
+        monkeypatch.setattr("freshline.history.runs._FIRST_READ", 2)
         run(memory, plain("root"))
         for _ in range(4):
             run(memory, plain("other"))

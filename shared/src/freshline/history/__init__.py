@@ -1,8 +1,7 @@
 """History: the instance's event log as a snapshot that the planner can read.
 
-One `History` serves one process. Each `read` takes in what has happened since the last one
-(a handful of queries, however many assets there are) and keeps what cannot change. Nothing
-here decides anything; it only says what is so.
+A process has one `History`. Each `read` adds what has happened since the last one, in a handful of
+queries however many assets there are, and keeps what cannot change. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from freshline.model import DEFAULT_TICK, NEVER_RUN, AssetState, Graph, Snapshot
 
 __all__ = ["History"]
 
-_FIRST_LOOK: Final = 5_000  # newest materializations read when nothing is known yet
-_MAKERS: Final = 300  # runs that made current versions, read in addition
-_LATE: Final = 10.0  # seconds in which an insert with a lower id may still be committed
-_MARKS: Final = 64  # reads that fit into those seconds, and more
+_FIRST_READ: Final = 5_000  # newest materializations read when nothing is known yet
+_MAKERS: Final = 300  # runs that made current versions: read in addition, up to so many
+_LATE_COMMIT: Final = 10.0  # seconds in which an event with a lower id may still appear
+_MARKS: Final = 64  # more reads than fit into those seconds
 _VERIFY_EVERY: Final = 30.0  # seconds between comparisons with the instance's own records,
-_VERIFIED: Final = 50  # of so many assets at a time
+_VERIFIED_AT_ONCE: Final = 50  # of so many assets each
 
 
 class History:
@@ -39,13 +38,13 @@ class History:
         self._versions = Versions(self._log, self._runs)
         self._stopwatch = Stopwatch()
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
-        self._wipes: str | None = None
-        self._known: set[str] = set()
-        self._rota: deque[str] = deque()
+        self._wipe_cursor: str | None = None
+        self._known_keys: set[str] = set()
+        self._to_verify: deque[str] = deque()
         self._verified_at = 0.0
 
     def reconnect(self, instance: DagsterInstance) -> None:
-        """Go on with another handle on the same storage: a sensor's lives for one tick."""
+        """Read through `instance` from now on: each tick of a sensor has one of its own."""
         self._log.instance = instance
 
     def read(
@@ -57,14 +56,14 @@ class History:
     ) -> Snapshot:
         """Return the state at `now` (UTC, epoch seconds) of every asset in `graph`.
 
-        `seen` and `since` are those of the snapshot. Raises what the storage raises; the next
-        read goes on from where the last complete one ended.
+        `seen` and `since` go into the snapshot as they are. Raises what the storage raises; the
+        next read goes on where the last complete one ended.
         """
         self._versions.follow(graph)
         self._runs.read(now)
         self._read_materializations(now)
         self._read_wipes()
-        self._learn_new_assets(graph.assets.keys() - self._known, now)
+        self._learn_new_assets(graph.assets.keys() - self._known_keys, now)
         self._verify(graph, now)
         self._learn_durations(graph)
         snapshot = Snapshot(self._states(graph, now), dict(seen or {}), dict(since or {}))
@@ -72,42 +71,44 @@ class History:
         return snapshot
 
     def data_times(self, graph: Graph, versions: Iterable[int]) -> dict[int, float | None]:
-        """Return the data time of each version (an id in the event log) of an asset in `graph`.
+        """Return the data time of each of `versions`, which are ids in the event log.
 
-        None: unknown.
+        None: unknown. `graph` has the assets that they are versions of.
         """
         self._versions.follow(graph)
         return self._versions.data_times(versions)
 
-    # --- taking in what is new ------------------------------------------------------------
+    # --- reading what is new --------------------------------------------------------------
 
     def _read_materializations(self, now: float) -> None:
-        """Ids are given before they are committed, so a lower one may show up later than a
-        higher one: each read starts where the log stood some seconds ago."""
+        """Read from where the log ended some seconds ago, not from where the last read ended.
+
+        An id is assigned before its event is committed, so a lower id may appear after a higher.
+        """
         if not self._marks:
-            self._wipes = self._log.latest_wipe()
-            first = self._log.newest_materializations(_FIRST_LOOK)
+            self._wipe_cursor = self._log.latest_wipe()
+            first = self._log.newest_materializations(_FIRST_READ)
             for made in first:
-                self._note(made)
+                self._add(made)
             self._marks.append((now, first[-1].id if first else 0))
             return
-        while len(self._marks) > 1 and now - self._marks[1][0] >= _LATE:
+        while len(self._marks) > 1 and now - self._marks[1][0] >= _LATE_COMMIT:
             self._marks.popleft()
         newest = self._marks[-1][1]
         for made in self._log.materializations_after(self._marks[0][1]):
             if made.id not in self._versions:
-                self._note(made)
+                self._add(made)
             newest = max(newest, made.id)
         self._marks.append((now, newest))
 
-    def _note(self, made: Materialized) -> None:
+    def _add(self, made: Materialized) -> None:
         if self._versions.add(made):
-            self._runs.delivered(made)
+            self._runs.add_current_version(made)
 
     def _read_wipes(self) -> None:
-        wiped, cursor = self._log.wiped_after(self._wipes)
+        wiped, cursor = self._log.wiped_after(self._wipe_cursor)
         self._verify_all(wiped, certain=True)
-        self._wipes = cursor
+        self._wipe_cursor = cursor
 
     def _learn_new_assets(self, keys: set[str], now: float) -> None:
         """Learn what the log says about assets that were not in the graph before."""
@@ -119,34 +120,36 @@ class History:
             for made, run_id in latest.values()
             if run_id and (made is None or made.run_id != run_id)
         }
-        # What made the current versions is read however old it is: how long it took says when
-        # to start next time, and an asset that is made once a day is the slowest of all.
+        # The runs that made the current versions are read however old they are: their durations
+        # say when to start next time, and what is made once a day is often the slowest.
         current = sorted((made for made, _ in latest.values() if made), key=lambda made: -made.id)
         makers = list(dict.fromkeys(made.run_id for made in current if made.run_id))[:_MAKERS]
         self._runs.read_runs(old_runs.union(makers), now)
         for made in current:
-            self._runs.attribute(made)
+            self._runs.add_delivery(made)
         for key, (_, run_id) in latest.items():
-            self._runs.remember_last_run(key, run_id)
-        self._known |= keys
+            self._runs.add_last_run(key, run_id)
+        self._known_keys |= keys
 
     def _verify(self, graph: Graph, now: float) -> None:
-        """Some assets in turn: what no event told of is noticed in the end."""
+        """Verify some assets in turn, so that a change without an event is noticed in the end."""
         if now - self._verified_at < _VERIFY_EVERY:
             return
         self._verified_at = now
-        if not self._rota:
-            self._rota.extend(sorted(graph.assets))
-        turn = [self._rota.popleft() for _ in range(min(_VERIFIED, len(self._rota)))]
+        if not self._to_verify:
+            self._to_verify.extend(sorted(graph.assets))
+        turn = [
+            self._to_verify.popleft() for _ in range(min(_VERIFIED_AT_ONCE, len(self._to_verify)))
+        ]
         self._verify_all(turn)
 
     def _verify_all(
         self, keys: Iterable[str], *, certain: bool = False
     ) -> dict[str, tuple[Materialized | None, str]]:
-        """Make the instance's own record of each asset's current version ours.
+        """Take over the instance's own records of `keys`; return the version and run of each.
 
-        That record is written after the event: unless `certain`, one that is missing says
-        nothing against a version that is only seconds old.
+        Dagster writes such a record after the event. So if it has none, a version that is only
+        seconds old stays, unless it is `certain` that the record has been written.
         """
         wanted = set(keys)
         latest = self._log.latest_materializations(wanted) if wanted else {}
@@ -154,7 +157,7 @@ class History:
             made, _ = latest.get(key, (None, ""))
             current = self._versions.current(key)
             if made is not None and (current is None or current.id < made.id):
-                self._note(made)
+                self._add(made)
             elif (
                 made is None
                 and current is not None
@@ -175,7 +178,7 @@ class History:
         for run in self._runs.settle(self._versions.current):
             self._stopwatch.learn(run, tick_of, made_at)
 
-    # --- saying what is so ----------------------------------------------------------------
+    # --- the snapshot ---------------------------------------------------------------------
 
     def _states(self, graph: Graph, now: float) -> dict[str, AssetState]:
         current = {
@@ -203,7 +206,7 @@ class History:
 
 
 def _version(made: Materialized, data_time: float | None, now: float) -> Version:
-    """A host whose clock is ahead of ours must not make data look newer than now."""
+    """Return `made` as a version that is no newer than `now`: a host's clock may be ahead."""
     return Version(
         id=made.id,
         at=min(made.at, now),

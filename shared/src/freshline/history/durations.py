@@ -1,10 +1,9 @@
-"""Durations: what each asset's recent runs took, by phase, as the event log tells it.
+"""Durations: what each asset's recent runs took, by phase, from the event log.
 
-The arithmetic is in `freshline.planner.moments`, which the simulation shares. The phases are
-measured so that those of a path add up to the time the path takes: an asset's clock starts when
-the last version that it read was made. That holds between two runs, between two steps of a run,
-and between two models of one dbt step, whose execution is then its own and not that of the
-models before it.
+The arithmetic is in `freshline.planner.moments`, which the simulation shares. An asset's time is
+measured from when the last version that it read was made, so that the times along a path add up to
+the time that the path takes. This holds between two runs, between two steps of a run, and between
+two models of one dbt step: the execution of a model does not include the models before it.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ class Stopwatch:
         self._durations: dict[str, Durations] = {}
 
     def durations(self, key: str) -> Durations:
+        """Return what runs of the asset took."""
         return self._durations.get(key, _UNMEASURED)
 
     def learn(
@@ -36,9 +36,10 @@ class Stopwatch:
         tick_of: Callable[[str], float],
         made_at: Callable[[int], float | None],
     ) -> None:
-        """Learn from a run that has ended: from what it has delivered, even if it failed later.
+        """Add the durations of all that a run has delivered, even if it failed later.
 
-        Its hosts' clocks may differ by more than a phase took; what would be negative is zero.
+        The run has ended. `tick_of` returns the tick (seconds) of an asset, `made_at` the time of
+        a version. Clocks of hosts may differ by more than a phase took: none is below zero.
         """
         for made in sorted(run.delivered.values(), key=lambda made: made.id):
             started = run.step_started(made.step)
@@ -57,6 +58,6 @@ class Stopwatch:
 
 
 def _ready_at(made: Materialized, made_at: Callable[[int], float | None]) -> float | None:
-    """When the last version that it read was made; None for a root."""
+    """Return when the last version that `made` read was made; None for a root."""
     inputs = (made_at(version) for _, version in made.consumed if version is not None)
     return max((at for at in inputs if at is not None), default=None)

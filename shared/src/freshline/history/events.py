@@ -1,4 +1,4 @@
-"""The event log: what a materialization and a run say, in freshline's words.
+"""The event log: materializations and runs as freshline needs them.
 
 This is the only module that knows how Dagster stores events. Every point in time is UTC in
 epoch seconds; an asset is named by its user string.
@@ -67,9 +67,9 @@ class Materialized:
     """"" for one that was reported outside a run."""
     step: str
     data_time: float | None
-    """What its own metadata says."""
+    """What its own metadata states; None: nothing."""
     consumed: tuple[tuple[str, int | None], ...]
-    """The version read of every input; None: the input had no version."""
+    """The id of the version that was read of each input; None: the input had no version."""
 
 
 @dataclass(slots=True)
@@ -85,27 +85,31 @@ class RunEvents:
     """What a run was to make, and how far its steps have come."""
 
     planned: dict[str, str] = field(default_factory=dict)
-    """Step that makes each asset."""
+    """The step that makes each asset, by key."""
     launched: float | None = None
     steps: dict[str, StepEvents] = field(default_factory=dict)
     error: str | None = None
     cursor: str | None = None
+    """Where the next read of the run's events goes on."""
 
     def ops(self, step: str) -> list[StepEvents]:
-        """What is known of the steps that make an asset: one, or those of all ops of its graph,
-        of which the plan names the last as "graph.op"."""
+        """Return the events of the steps that make the asset whose step is `step` in the plan.
+
+        Mostly that step is the only one. For an asset that a graph of ops makes, the plan names
+        the last op, as in "graph.op"; then these are the steps of all ops of that graph.
+        """
         graph, inside, _ = step.partition(".")
         if inside:
             return [op for key, op in self.steps.items() if key.partition(".")[0] == graph]
         return [self.steps[step]] if step in self.steps else []
 
     def started(self, step: str) -> float | None:
-        """When the work on an asset began: with the first of its steps."""
+        """Return when the first of the steps that make an asset began; None: it has not."""
         return min((op.started for op in self.ops(step) if op.started is not None), default=None)
 
 
 class EventLog:
-    """Reads what `instance` has stored. It remembers nothing."""
+    """Reads what `instance` has stored; remembers nothing."""
 
     def __init__(self, instance: DagsterInstance) -> None:
         self.instance = instance
@@ -140,7 +144,7 @@ class EventLog:
     def latest_materializations(
         self, keys: Iterable[str]
     ) -> dict[str, tuple[Materialized | None, str]]:
-        """Return the current version and the newest run's id of each asset that is known."""
+        """Return the current version and the newest run's id of each asset that has a record."""
         latest: dict[str, tuple[Materialized | None, str]] = {}
         for batch in _batches(sorted(keys), _BATCH):
             paths = [AssetKey.from_user_string(key) for key in batch]
@@ -179,7 +183,7 @@ class EventLog:
         ).cursor
 
     def wiped_after(self, cursor: str | None) -> tuple[set[str], str | None]:
-        """Return the assets wiped since, and the cursor to go on from."""
+        """Return the assets that were wiped after `cursor`, and the cursor to go on from."""
         connection = self.instance.get_records_for_run(
             _NO_RUN, cursor=cursor, of_type=DagsterEventType.ASSET_WIPED
         )
@@ -190,7 +194,7 @@ class EventLog:
     # --- runs -----------------------------------------------------------------------------
 
     def run_events(self, run_id: str, known: RunEvents | None = None) -> RunEvents:
-        """Return what a run planned and did. With `known`, only what is new is read and added."""
+        """Return what a run planned and did. With `known`, only newer events are read, into it."""
         events = known or RunEvents()
         connection = self.instance.get_records_for_run(
             run_id, cursor=events.cursor, of_type=_RUN_EVENTS
@@ -224,7 +228,7 @@ class EventLog:
         return self.instance.get_run_records(RunsFilter(statuses=list(_UNFINISHED)))
 
 
-# --- events as freshline sees them --------------------------------------------------------------
+# --- from Dagster's events to freshline's -------------------------------------------------------
 
 
 def _filter(

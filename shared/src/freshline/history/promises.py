@@ -1,4 +1,4 @@
-"""Promises: what the runs under way will deliver, and how new its data will be at least."""
+"""Promises: what queued and running runs will deliver, and how new its data will be at least."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _OLDEST: Final = float("-inf")
 
 
 class Promises:
-    """Answers for one snapshot; `data_times` holds those of all current versions."""
+    """The promises for one snapshot.
+
+    `runs` are those that will deliver each asset, `data_times` those of all current versions.
+    """
 
     def __init__(
         self,
@@ -31,7 +34,7 @@ class Promises:
         self._known: dict[tuple[str, str], float | None] = {}
 
     def pending(self, key: str) -> Pending | None:
-        """Of all runs that will deliver the asset, the one that promises the newest data."""
+        """Return the run that will deliver the asset; of several, the one with the newest data."""
         best: Pending | None = None
         for run, step in self._runs.get(key, ()):
             pending = Pending(
@@ -46,12 +49,12 @@ class Promises:
         return best
 
     def _data_time(self, key: str, run: Run, step: str) -> float | None:
-        """The data time that the run will deliver at least; None: not known."""
-        place = (run.id, key)
-        if place not in self._known:
-            self._known[place] = None  # should contracts disagree into a cycle
-            self._known[place] = self._work_out(key, run, step)
-        return self._known[place]
+        """Return the data time that the run will deliver at least; None: not known."""
+        run_and_key = (run.id, key)
+        if run_and_key not in self._known:
+            self._known[run_and_key] = None  # in case the contracts form a cycle
+            self._known[run_and_key] = self._work_out(key, run, step)
+        return self._known[run_and_key]
 
     def _work_out(self, key: str, run: Run, step: str) -> float | None:
         asset = self._graph.assets.get(key)
@@ -72,15 +75,15 @@ class Promises:
             if made is None:
                 return self._data_time(dep, run, own[dep])
             if own[dep] == step:
-                return self._of(made.id)
+                return self._data_time_of(made.id)
         made = (
             self._versions.current(dep)
             if started is None
             else self._versions.current_at(dep, started)
         )
-        return self._of(made.id) if made else None
+        return self._data_time_of(made.id) if made else None
 
-    def _of(self, version: int) -> float | None:
+    def _data_time_of(self, version: int) -> float | None:
         if version in self._data_times:
             return self._data_times[version]
         return self._versions.data_times([version])[version]

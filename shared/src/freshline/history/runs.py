@@ -1,8 +1,8 @@
 """Runs: which will still deliver an asset, which failed to, and how often in a row.
 
-A run counts against an asset when it was to make it and ended without: its step failed, the
-run crashed, was cancelled, or "succeeded" and made nothing. An asset whose step never started
-because another one failed is not itself failing. A run and its retries count once.
+An asset has failed when a run that was to make it ended without: its step failed, the run crashed
+or was cancelled, or it "succeeded" and made nothing. An asset whose step never started because
+another one failed has not failed itself. A run and its retries are one failure.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Failures", "Run", "Runs"]
 
-_FIRST_LOOK: Final = 300  # newest runs read when nothing is known yet,
-_FIRST_ASSETS: Final = 5_000  # and of those the newest that were to make so many assets
+_FIRST_READ: Final = 300  # newest runs read when nothing is known yet,
+_FIRST_ASSETS: Final = 5_000  # until those that were read were to make so many assets
 _PAGE: Final = 25
-_SETTLED: Final = 5_000  # run ids remembered, so that no run is judged twice
-_PLANNING: Final = 10.0  # seconds in which a new run says what it will make, if it makes assets
-_TICK_TAKES: Final = 60.0  # seconds after which Dagster gives up on a sensor's tick
+_SETTLED: Final = 5_000  # run ids remembered, so that no run is counted twice
+_PLANNING: Final = 10.0  # seconds in which a new run writes which assets it will make, if any
+_TICK_TIMEOUT: Final = 60.0  # seconds after which Dagster gives up on a sensor's tick
 _RETRY_GRACE: Final = 600.0  # seconds in which a promised retry of a failed run must appear
 
 _QUEUED: Final = frozenset(
@@ -38,14 +38,16 @@ _QUEUED: Final = frozenset(
 
 @dataclass(slots=True)
 class Run:
+    """A run, and what it has delivered so far."""
+
     id: str
     root_id: str
-    """The first run of a chain of retries; its own id when there is no retry."""
+    """The id of the first run in a chain of retries; its own id if it is that run."""
     order: int
     """Larger is newer, whatever the clocks of the hosts say."""
     created: float
     requested: float
-    """When it was decided on: for a sensor's run a second or so before it was created."""
+    """When it was planned: for a sensor's run a second or so before it was created."""
     status: DagsterRunStatus
     selection: frozenset[str] = frozenset()
     started: float | None = None
@@ -54,30 +56,33 @@ class Run:
     events: RunEvents = field(default_factory=RunEvents)
     delivered: dict[str, Materialized] = field(default_factory=dict)
     made: frozenset[str] = frozenset()
-    """What it has delivered although no version of it is known (any more)."""
+    """Assets that it has materialized, although no version of them is known (any more)."""
 
     @property
     def finished(self) -> bool:
         return self.status in FINISHED
 
     def to_make(self) -> dict[str, str]:
-        """Its assets, and the step that makes each.
+        """Return the assets that it is to make, and the step that makes each.
 
-        The plan is the truth; until it is written the selection stands in. They differ: a
-        retry from the point of failure selects what its parent did and makes only the rest.
+        They are those of the run's plan, or of its selection until the plan is written. The two
+        differ for a retry from failure: it selects what its parent did, and makes only the rest.
         """
         return self.events.planned or dict.fromkeys(self.selection, "")
 
     def still_to_make(self) -> Iterator[tuple[str, str]]:
+        """Yield the assets, with their steps, that it may still make."""
         for key, step in self.to_make().items():
             done = self.events.steps.get(step)
             if not self.has_made(key) and (done is None or done.ended is None):
                 yield key, step
 
     def has_made(self, key: str) -> bool:
+        """Return whether it has materialized the asset."""
         return key in self.delivered or key in self.made
 
     def step_started(self, step: str) -> float | None:
+        """Return when `step`, or its graph of ops, began; None: it has not."""
         return self.events.started(step)
 
 
@@ -99,7 +104,7 @@ class Failures:
 
 
 class Runs:
-    """Follows the instance's runs from poll to poll."""
+    """Follows the instance's runs from read to read."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -117,19 +122,19 @@ class Runs:
     def read(self, now: float) -> None:
         """Bring every run up to date.
 
-        Runs are read before materializations: then what a finished run has delivered is known
-        when `settle` judges it.
+        Read runs before materializations: then `settle` knows all that a finished run has
+        delivered.
         """
         newest = self._newest_records()
         records = {record.dagster_run.run_id: record for record in (*newest, *self._other_active())}
         for deleted in self.active.keys() - records.keys():
             del self.active[deleted]
         self._follow_all(records.values(), now)
-        # Last: should the storage fail half-way, the next read begins where this one did.
+        # Last: if the storage fails half-way, the next read begins where this one did.
         self._newest = max((record.storage_id for record in newest), default=self._newest or 0)
 
     def read_runs(self, run_ids: Iterable[str], now: float) -> None:
-        """Read these runs as well, however old."""
+        """Read these runs as well, however old they are."""
         wanted = {run_id for run_id in run_ids if run_id not in self._settled}
         for record in self._log.run_records(wanted - self.active.keys()):
             self._follow(record, now)
@@ -138,7 +143,7 @@ class Runs:
         # Ordered by the storage's own counter: `updated_after` would compare the clocks of
         # the hosts that write with ours. A few known ones are read again each time, for runs
         # whose insertion was committed late.
-        limit = _PAGE if self._newest is not None else _FIRST_LOOK
+        limit = _PAGE if self._newest is not None else _FIRST_READ
         while True:
             records = self._log.newest_runs(limit)
             reached = self._newest is None or len(records) < limit
@@ -153,7 +158,7 @@ class Runs:
         return self._log.run_records(self.active.keys())
 
     def _follow_all(self, records: Iterable[RunRecord], now: float) -> None:
-        """Follow the newest first: at the first look there is an end to what is worth reading."""
+        """Follow the newest runs first; the first read passes over those beyond `_FIRST_ASSETS`."""
         assets = 0
         for record in sorted(records, key=lambda record: -record.storage_id):
             run_id = record.dagster_run.run_id
@@ -181,25 +186,25 @@ class Runs:
             self._last[key] = max(self._last.get(key, (0, "")), (run.order, run.id))
         return run
 
-    # --- judging --------------------------------------------------------------------------
+    # --- failures -------------------------------------------------------------------------
 
-    def delivered(self, made: Materialized) -> None:
-        """A new version exists: earlier failures are over."""
+    def add_current_version(self, made: Materialized) -> None:
+        """Note that the asset has a new current version: its earlier failures are over."""
         self._failures.pop(made.key, None)
-        self.attribute(made)
+        self.add_delivery(made)
 
-    def attribute(self, made: Materialized) -> None:
-        """A version is known to be the work of its run."""
+    def add_delivery(self, made: Materialized) -> None:
+        """Note that a version was made by its run."""
         run = self.active.get(made.run_id)
         if run is not None:
             run.delivered[made.key] = made
 
     def settle(self, current: Callable[[str], Materialized | None]) -> list[Run]:
-        """Judge what has happened since the last poll. Return the runs that have ended."""
+        """Count the failures since the last read. Return the runs that have ended."""
         for run in self._ended.values():
             if not all(run.has_made(key) for key in run.to_make()):
-                # Rare, and worth a question: its materializations may be older than what was
-                # read at first, or wiped.
+                # Rare, so that a query of its own is no burden: its materializations may be older
+                # than what the first read has read, or wiped.
                 run.made = frozenset(self._log.made_by_run(run.id))
         for run in sorted(self.active.values(), key=lambda run: run.order):
             for key, failure in _failures_of(run):
@@ -216,7 +221,7 @@ class Runs:
         return ended
 
     def _is_over(self, run: Run, failure: _Failure, current: Materialized | None) -> bool:
-        """Has the asset been made since? Decided without clocks where possible."""
+        """Return whether the asset was made since, if possible without comparing clocks."""
         if current is None:
             return False
         if current.run_id == run.id:
@@ -234,6 +239,7 @@ class Runs:
     # --- answers --------------------------------------------------------------------------
 
     def failures(self, key: str) -> Failures:
+        """Return the asset's failures since its last materialization."""
         failures = self._failures.get(key)
         if not failures:
             return Failures()
@@ -242,16 +248,17 @@ class Runs:
         return Failures(len(failures), since, latest.at, latest.error)
 
     def last_run(self, key: str) -> str:
+        """Return the id of the newest run that was to make the asset; "" for none."""
         return self._last.get(key, (0, ""))[1]
 
-    def remember_last_run(self, key: str, run_id: str) -> None:
-        """For an asset whose newest run is older than what was read."""
+    def add_last_run(self, key: str, run_id: str) -> None:
+        """Note the newest run of an asset, if no run of it was read."""
         self._last.setdefault(key, (0, run_id))
 
     def step_started(self, run_id: str, step: str) -> float | None:
-        """Return when a step began; without a start event, when its run did.
+        """Return when a step began, or when its run did if the step has no start event.
 
-        None: the run is gone.
+        None: the run does not exist any more.
         """
         run = self.active.get(run_id)
         known = run.step_started(step) if run else None
@@ -264,7 +271,7 @@ class Runs:
         return records[0].start_time if records else None
 
     def pending(self) -> dict[str, list[tuple[Run, str]]]:
-        """The runs that will still deliver each asset, with the step that does."""
+        """Return the runs that will still deliver each asset, by key, with the step that does."""
         pending: defaultdict[str, list[tuple[Run, str]]] = defaultdict(list)
         for run in self.active.values():
             if run.retry_promised:
@@ -291,18 +298,21 @@ def _new_run(record: RunRecord) -> Run:
 
 
 def _requested_at(record: RunRecord) -> float:
-    """By the tag of the plan; not of a retry, which carries its parent's tags, nor when the
-    clocks of planner and storage cannot both be right."""
+    """Return when a run was planned, as its tag says, or else when it was created.
+
+    The tag does not count for a retry, which has its parent's tags. Nor does it count if the run
+    was created before that time or long after it: then one of the hosts' clocks is wrong.
+    """
     run = record.dagster_run
     created = record.create_timestamp.timestamp()
     planned = _planned_at(run.tags) if run.parent_run_id is None else None
-    if planned is not None and 0.0 <= created - planned <= _TICK_TAKES:
+    if planned is not None and 0.0 <= created - planned <= _TICK_TIMEOUT:
         return planned
     return created
 
 
 def _planned_at(tags: Mapping[str, str]) -> float | None:
-    """When (epoch seconds) the plan was made that asked for the run of these tags, if one was."""
+    """Return when (epoch seconds) a run with these tags was planned; None: no plan asked for it."""
     try:
         return datetime.fromisoformat(tags[PLANNED_TAG]).timestamp()
     except (KeyError, ValueError):
@@ -310,7 +320,7 @@ def _planned_at(tags: Mapping[str, str]) -> float | None:
 
 
 def _retry_promised(record: RunRecord, now: float) -> bool:
-    """Dagster has marked this failed run to be retried, and the retry is not there yet."""
+    """Return whether Dagster will retry this failed run and has not begun to."""
     run = record.dagster_run
     if run.status is not DagsterRunStatus.FAILURE:
         return False
@@ -320,14 +330,15 @@ def _retry_promised(record: RunRecord, now: float) -> bool:
 
 
 def _failures_of(run: Run) -> Iterator[tuple[str, _Failure]]:
+    """Yield the assets that `run` was to make and failed to, each with the failure."""
     crashed = not any(step.error for step in run.events.steps.values())
     for key, step_key in run.to_make().items():
         if run.has_made(key):
             continue
         step = run.events.steps.get(step_key)
         if run.finished and (step is None or step.error is None):
-            # Perhaps an earlier op of the asset's graph. Before the run's end, its last op might
-            # not depend on that one.
+            # An earlier op of the asset's graph may have failed. That counts only at the run's end:
+            # the last op might not depend on it.
             step = next((op for op in run.events.ops(step_key) if op.error is not None), step)
         if step is not None and step.error is not None:
             at = step.ended or run.ended or run.created

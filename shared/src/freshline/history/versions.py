@@ -2,12 +2,12 @@
 
 The data time of a version never changes, so it is worked out once and remembered, within a
 bound. It follows the exact versions consumed (`dagster/input_event_pointer/...`), across
-locations, down to the roots:
+locations, up to the roots:
 
 - a root (no input in any location): its metadata `freshline/data_time`, else its step's
-  start, else its run's start; reported outside a run: its metadata, else its own time;
-- anything else: the minimum over its inputs of the data time of the version it read. An
-  input without a pointer, or one whose version is gone, makes it unknown.
+  start, else its run's start; if it was reported outside a run: its metadata, else its own time;
+- any other asset: the oldest data time among the versions that it read. It is unknown if an
+  input has no pointer or a version is gone.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ from freshline.model import Graph, data_time_of
 
 __all__ = ["Versions"]
 
-_REMEMBERED: Final = 20_000  # versions, plus four an asset: some 300 bytes each
-_RECENT: Final = 4  # an asset's versions that a step in progress may have started from
+_REMEMBERED: Final = 20_000  # versions, some 300 bytes each; or `_RECENT` an asset if that is more
+_RECENT: Final = 4  # newest versions of an asset: a step in progress may have read any of them
 
 
 @dataclass(slots=True)
 class _Fact:
     made: Materialized
     added: bool = False
-    """False for what was only looked up because something was made from it."""
+    """False for a version that was read only because another was made from it."""
     resolved: bool = False
+    """Whether `data_time` was worked out."""
     data_time: float | None = None
 
 
 class Versions:
-    """Remembers versions. Asks `log` for older ones, and `runs` when the run of a root began."""
+    """Remembers versions. Reads older ones from `log`, and from `runs` when a root's step began."""
 
     def __init__(self, log: EventLog, runs: Runs) -> None:
         self._log = log
@@ -54,7 +55,7 @@ class Versions:
         return fact is not None and fact.added
 
     def add(self, made: Materialized) -> bool:
-        """Take note of a version; True when it is now its asset's current one."""
+        """Note a version. Return whether it is now its asset's current one."""
         self._remember(made).added = True
         recent = self._recent.setdefault(made.key, [])
         if made.id in recent:
@@ -65,27 +66,29 @@ class Versions:
         return recent[-1] == made.id
 
     def wipe(self, key: str) -> None:
-        """The asset has no version any more; what was made from it keeps its data time."""
+        """Note that the asset has no version. What was made from it keeps its data time."""
         self._recent.pop(key, None)
 
     def current(self, key: str) -> Materialized | None:
+        """Return the current version of the asset."""
         recent = self._recent.get(key)
         return self._facts[recent[-1]].made if recent else None
 
-    def current_at(self, key: str, moment: float) -> Materialized | None:
-        """The version that a step which started at `moment` reads."""
+    def current_at(self, key: str, time: float) -> Materialized | None:
+        """Return the version that was current at `time`: a step that started then has read it."""
         for version in reversed(self._recent.get(key, ())):
             fact = self._facts.get(version)
-            if fact is not None and fact.made.at <= moment:
+            if fact is not None and fact.made.at <= time:
                 return fact.made
         return None
 
     def get(self, version: int) -> Materialized | None:
+        """Return the version with this id, if it is remembered."""
         fact = self._facts.get(version)
         return fact.made if fact else None
 
     def forget_old(self, assets: int) -> None:
-        """Keep within the bound; current versions are never forgotten."""
+        """Forget the oldest versions beyond the bound, but no recent ones of any asset."""
         excess = len(self._facts) - max(_REMEMBERED, _RECENT * assets)
         for version in list(self._facts)[: max(0, excess)]:
             made = self._facts[version].made
@@ -103,7 +106,7 @@ class Versions:
     # --- data time ------------------------------------------------------------------------
 
     def follow(self, graph: Graph) -> None:
-        """Use this graph's dependencies from now on."""
+        """Use the dependencies of `graph` from now on."""
         if graph is self._graph:
             return
         self._graph = graph
@@ -116,7 +119,7 @@ class Versions:
                 fact.resolved = False
 
     def data_times(self, versions: Iterable[int]) -> dict[int, float | None]:
-        """The data time of each version; None: unknown."""
+        """Return the data time of each version; None: unknown."""
         wanted = list(versions)
         self._fetch_missing(wanted)
         return {version: self._resolve(version) for version in wanted}
@@ -140,7 +143,10 @@ class Versions:
             }
 
     def _resolve(self, version: int) -> float | None:
-        """Depth first, with a stack of its own: a chain may be longer than Python's."""
+        """Work out the data time of a version after those of all that it depends on.
+
+        The stack is a list, because a chain of versions may be longer than Python's own stack.
+        """
         stack = [version]
         while stack:
             fact = self._facts.get(stack[-1])
@@ -170,13 +176,13 @@ class Versions:
         if not inputs:
             return self._root_data_time(made)
         if made.data_time is not None and not made.run_id:
-            return made.data_time  # somebody reports it from outside and says how new it is
+            return made.data_time  # reported by hand, with the data time stated
         return data_time_of(self._input_data_time(made, read) for read in inputs.values())
 
     def _input_data_time(self, made: Materialized, read: int | None) -> float | None:
-        """Return the data time of the version that was read to make another one."""
+        """Return the data time of the version `read`, from which `made` was made."""
         fact = self._facts.get(read) if read is not None else None
-        # What is not older cannot have been read: the pointer is wrong.
+        # A version that is not older cannot have been read: then the pointer is wrong.
         return fact.data_time if fact and fact.made.id < made.id else None
 
     def _root_data_time(self, made: Materialized) -> float | None:
@@ -188,7 +194,10 @@ class Versions:
         return None if started is None else min(started, made.at)
 
     def _inputs(self, made: Materialized) -> dict[str, int | None]:
-        """The version of each input; of an asset that no contract explains, what it says."""
+        """Return the version that was read of each input.
+
+        The contract says which inputs there are. Without one, the materialization does.
+        """
         consumed = dict(made.consumed)
         dependencies = self._dependencies.get(made.key)
         if dependencies is None:
