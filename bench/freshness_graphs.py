@@ -47,7 +47,7 @@ class Bench:
             graph=Graph(assets, dict.fromkeys(locations, tick)),
             durations={key: Duration(value, sigma) for key, value in self.seconds.items()},
             launch=Duration(launch),
-            phases=staggered if sigma else {},
+            first_ticks=staggered if sigma else {},
             seed=seed,
         )
 

@@ -50,7 +50,7 @@ def random_scenario(
         graph=Graph(assets, dict.fromkeys(locations, TICK)),
         durations={key: Duration(value, sigma) for key, value in seconds.items()},
         launch=Duration(launch, sigma),
-        phases={name: random.choice((0.0, random.random() * TICK)) for name in locations},
+        first_ticks={name: random.choice((0.0, random.random() * TICK)) for name in locations},
         outages=_outages(random, locations) if troubles else (),
         faults=_faults(random, sorted(assets)) if troubles else (),
         failure_rate=random.choice((0.0, 0.05, 0.3)) if troubles else 0.0,

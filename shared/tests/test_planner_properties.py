@@ -126,7 +126,7 @@ def test_everything_recovers_once_the_trouble_is_over(seed: int) -> None:
         graph=calm.graph,
         durations=calm.durations,
         launch=calm.launch,
-        phases=calm.phases,
+        first_ticks=calm.first_ticks,
         faults=(Fault(keys[seed % len(keys)], 3600.0, 5400.0),),
         outages=(Outage(calm.graph.assets[keys[0]].location, 4000.0, 6000.0),),
     )
@@ -145,7 +145,7 @@ def test_jitter_costs_a_tenth_of_a_percent_at_most() -> None:
         {"one": 5.0, "two": 5.0},
     )
     durations = {"source": Duration(60.0, 0.3), "mart": Duration(15.0, 0.3)}
-    world = simulate(Scenario(graph, durations, phases={"two": 2.0}), 13 * 3600.0)
+    world = simulate(Scenario(graph, durations, first_ticks={"two": 2.0}), 13 * 3600.0)
 
     found = figures(world, 3600.0, 13 * 3600.0)
 

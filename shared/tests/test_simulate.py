@@ -21,7 +21,7 @@ from freshline.simulate import (
     figures,
     simulate,
 )
-from freshline.simulate.what_if import changed
+from freshline.simulate.what_if import with_policies
 from typer.testing import CliRunner
 
 HOUR = 3600.0
@@ -127,7 +127,7 @@ class TestStories:
             graph,
             dict.fromkeys(graph.assets, Duration(1.3, 0.25)),
             launch=Duration(5.0, 0.25),
-            phases={"ingestion": 1.0, "core": 2.5, "marts": seed % 5},
+            first_ticks={"ingestion": 1.0, "core": 2.5, "marts": seed % 5},
             outages=(Outage("marts", begin, end),),
             seed=seed,
         )
@@ -232,7 +232,7 @@ class TestFigures:
 
 class TestWhatIf:
     def test_a_question_changes_one_policy(self) -> None:
-        after = changed(graph_of(), ["marts:mart=2m"])
+        after = with_policies(graph_of(), ["marts:mart=2m"])
 
         assert MaxLag(2) == after.assets["mart"].policy
         assert MaxLag(5) == graph_of().assets["mart"].policy
@@ -241,10 +241,10 @@ class TestWhatIf:
         ("question", "minutes"), [("mart=90s", 1.5), ("marts:mart=1.5h", 90.0)]
     )
     def test_units(self, question: str, minutes: float) -> None:
-        assert MaxLag(minutes) == changed(graph_of(), [question]).assets["mart"].policy
+        assert MaxLag(minutes) == with_policies(graph_of(), [question]).assets["mart"].policy
 
     def test_none_takes_it_away(self) -> None:
-        assert changed(graph_of(), ["marts:mart=none"]).assets["mart"].policy is None
+        assert with_policies(graph_of(), ["marts:mart=none"]).assets["mart"].policy is None
 
     @pytest.mark.parametrize(
         ("question", "said"),
@@ -258,7 +258,7 @@ class TestWhatIf:
     )
     def test_a_question_that_cannot_be_asked(self, question: str, said: str) -> None:
         with pytest.raises(WhatIfError, match=said.replace("?", r"\?")):
-            changed(graph_of(), [question])
+            with_policies(graph_of(), [question])
 
 
 class TestCommand:

@@ -13,7 +13,7 @@ from freshline.cli.options import WorkspaceOption
 from freshline.errors import CommandError
 from freshline.model import Durations
 from freshline.simulate.forecast import Forecast, forecast
-from freshline.simulate.what_if import changed
+from freshline.simulate.what_if import with_policies
 from freshline.simulate.world import Duration, Scenario
 from freshline.words import span
 
@@ -63,7 +63,7 @@ def simulate_command(
     _name_left_out(locations)
     contracts = Workspace(locations).contracts
     graph = graph_of(contracts)
-    after = changed(graph, what_if or ())
+    after = with_policies(graph, what_if or ())
     given = {
         export.key: export.expected_seconds
         for contract in contracts

@@ -3,7 +3,7 @@
 Every location's sensor computes the same plan and requests its own part of it. It reads what
 it needs from the shared instance (`outlook`) and returns what Dagster is to write: run
 requests (`requests`), the location's contract, the results of the asset checks (`lag_check`,
-`contract_checks`), and a message for people (`message`). The cursor remembers what was reported.
+`contract_checks`), and a message for people (`message`). The cursor keeps what was reported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from freshline.model import HEARTBEAT, Phase, Plan, TargetPlan, TargetStatus
 from freshline.names import LAG_CHECK
 from freshline.planner import DANGLING_AFTER
 from freshline.sensor.contract_checks import contract_evaluations
-from freshline.sensor.lag_check import evaluation
+from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.requests import run_requests
@@ -48,15 +48,15 @@ _PUBLISH_EVERY: Final = 86_400.0
 """Seconds after which a contract is published again although nothing changed."""
 
 _SETTLING: Final = 15.0
-"""Seconds without a changed contract, after which all are checked together."""
+"""Seconds without a changed contract after which all contracts are checked together."""
 
 _DAEMON_INTERVAL: Final = 5
-"""Dagster's daemon looks at all sensors every so many seconds (its `MIN_INTERVAL_LOOP_TIME`)."""
+"""Seconds between two looks of Dagster's daemon at all sensors (its `MIN_INTERVAL_LOOP_TIME`)."""
 
 _INTERVAL_SLACK: Final = 2
-"""Seconds by which a sensor asks for less than its tick. If it asked for exactly a tick, the
-daemon would find a few milliseconds missing half of the time, and would come again five seconds
-later: with ticks of 5 s, every other one would take 10 s."""
+"""Seconds by which the interval that a sensor asks for is shorter than its tick. With a whole tick,
+the daemon would often come a few milliseconds too early and run the sensor only five seconds
+later: every other tick of 5 s would take 10 s."""
 
 
 def build_freshness_sensor(
@@ -98,13 +98,12 @@ def build_freshness_sensor(
 
 @dataclass(slots=True)
 class _Reported:
-    """What earlier ticks have reported; travels in the sensor's cursor."""
+    """What earlier ticks have reported. It is kept in the sensor's cursor."""
 
     targets: dict[str, str] = field(default_factory=dict)
-    """The state of each of the location's targets."""
+    """The status of each of the location's targets."""
     contracts: str = ""
-    """What all contracts together were, and what was known of their policies, when they were
-    last checked."""
+    """What the last check of the contracts depended on."""
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> _Reported:
@@ -112,7 +111,7 @@ class _Reported:
             known = json.loads(cursor or "{}")
             return cls(dict(known.get("targets", {})), str(known.get("contracts", "")))
         except (ValueError, TypeError, AttributeError):
-            return cls()  # somebody set the cursor by hand: report everything again
+            return cls()  # the cursor was set by hand: report everything again
 
     def to_cursor(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -147,10 +146,10 @@ class _Ticker:
         requests = list(
             run_requests(outlook.plan, outlook.graph, outlook.snapshot, self._location, checks)
         )
-        idle = tick_message(outlook.plan, outlook.graph, self._location, outlook.problems)
+        message = tick_message(outlook.plan, outlook.graph, self._location, outlook.problems)
         return SensorResult(
             run_requests=requests,
-            skip_reason=None if requests else idle,
+            skip_reason=None if requests else message,
             asset_events=events,
             cursor=reported.to_cursor(),
         )
@@ -167,10 +166,10 @@ class _Ticker:
         return self._own[1:]
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
-        """Return the contract if it has changed or is old, or a sign of life if one is due."""
+        """Return the contract if it has changed or is old, else a heartbeat if one is due."""
         if last is None or last.digest != digest(own) or now - last.content_at >= _PUBLISH_EVERY:
             event = contract_materialization(own)
-        # By this host's clock, if possible: `published_at` is by that of the daemon's.
+        # By this host's clock if possible: `published_at` is by the clock of the daemon's host.
         elif now - (self._published_at or last.published_at) >= HEARTBEAT - self._tick_seconds:
             event = heartbeat(last)
         else:
@@ -179,7 +178,7 @@ class _Ticker:
         return [event]
 
     def _changed_targets(self, plan: Plan, reported: _Reported) -> list[Any]:
-        """Return the check results of this location's targets whose state has changed."""
+        """Return the check results of this location's targets whose status has changed."""
         own = {
             key: target for key, target in plan.targets.items() if target.location == self._location
         }
@@ -191,23 +190,23 @@ class _Ticker:
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
             target.key: target.status.value for target in changed
         }
-        return [evaluation(target) for target in changed]
+        return [lag_evaluation(target) for target in changed]
 
     def _checked_contracts(self, outlook: Outlook, reported: _Reported) -> list[Any]:
-        """Return how this location stands with the others, if what decides that has changed."""
+        """Return the results of the contract checks, if what they depend on has changed."""
         settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.plan.now
-        known = _known_of_contracts(outlook, self._location)
-        if reported.contracts == known or not settled:
+        basis = _basis_of_contract_checks(outlook, self._location)
+        if reported.contracts == basis or not settled:
             return []
-        reported.contracts = known
+        reported.contracts = basis
         return list(contract_evaluations(outlook, self._location))
 
 
-def _known_of_contracts(outlook: Outlook, location: str) -> str:
-    """Return what the checks of the contracts depend on, as text.
+def _basis_of_contract_checks(outlook: Outlook, location: str) -> str:
+    """Return what the contract checks depend on, as text.
 
-    That is what the contracts say, whether every asset was measured, and which of the location's
-    policies are shorter than their paths take.
+    That is: the contracts, whether every asset was measured, and which of the location's policies
+    are shorter than their paths.
     """
     snapshot = outlook.snapshot
     measured = all(snapshot.state(key).durations.execution for key in outlook.plan.assets)
@@ -232,10 +231,10 @@ def _in_grace(target: TargetPlan, now: float) -> bool:
 
 
 def _checks(repository: RepositoryDefinition) -> list[frozenset[AssetCheckKey]]:
-    """Return the asset checks that run with their assets; in one set those that Dagster refuses
-    to run apart.
+    """Return the asset checks that run with their assets, without freshline's own.
 
-    freshline's own are left out: they are reported when a target's state changes.
+    A set holds checks that Dagster only runs together. freshline's own check is reported when a
+    target's status changes.
     """
     together: set[frozenset[AssetCheckKey]] = set()
     for checks_def in repository.asset_checks_defs_by_key.values():

@@ -1,4 +1,4 @@
-"""The gate at run time: asset checks on a location's contract, over all published contracts."""
+"""The gate at run time: checks of a location's contract against all published contracts."""
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
@@ -29,7 +29,7 @@ _DESCRIPTIONS: Final = {
     IMPORTS_CHECK: "Other locations make what this one needs, with the columns that it uses.",
     POLICIES_CHECK: "The path to every target of this location is shorter than its maximum lag.",
 }
-# An import that is missing breaks a run. A policy that cannot be held is for somebody to decide.
+# A missing import breaks runs. A policy that cannot be held breaks nothing: somebody has to decide.
 _SEVERITIES: Final = {
     IMPORTS_CHECK: AssetCheckSeverity.ERROR,
     POLICIES_CHECK: AssetCheckSeverity.WARN,
@@ -37,13 +37,13 @@ _SEVERITIES: Final = {
 
 
 def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheckEvaluation]:
-    """Yield the events that record, outside any run, whether the contract of `location` holds."""
+    """Yield the events that record the checks of the contract of `location` outside any run."""
     for name, findings in _findings(outlook, location).items():
         yield recorded(contract_asset_key(location), name, _result(name, findings))
 
 
 def contract_checks(location: str) -> list[AssetChecksDefinition]:
-    """Return the definitions of the checks. One that somebody runs reads the instance itself."""
+    """Return the checks on the contract of `location`. Run by hand, they read the instance."""
     return [_check(location, name) for name in (IMPORTS_CHECK, POLICIES_CHECK)]
 
 

@@ -29,9 +29,9 @@ from freshline.names import (
 )
 from freshline.sensor.record import recorded
 
-__all__ = ["check_result", "evaluation"]
+__all__ = ["check_result", "lag_evaluation"]
 
-# With an infeasible policy nothing is broken: somebody has to decide what to change.
+# An infeasible policy breaks nothing: somebody has to decide what to change.
 _SEVERITY: Final = {
     TargetStatus.FRESH: AssetCheckSeverity.WARN,
     TargetStatus.INFEASIBLE: AssetCheckSeverity.WARN,
@@ -40,13 +40,13 @@ _SEVERITY: Final = {
 }
 
 
-def evaluation(target: TargetPlan) -> AssetCheckEvaluation:
-    """Return the event that records a target's state, outside any run."""
+def lag_evaluation(target: TargetPlan) -> AssetCheckEvaluation:
+    """Return the event that records the state of `target` outside any run."""
     return recorded(AssetKey.from_user_string(target.key), LAG_CHECK, check_result(target))
 
 
 def check_result(target: TargetPlan) -> AssetCheckResult:
-    """Return a target's state as the result of the check, for a run that somebody starts."""
+    """Return the state of `target` as the result of its check."""
     return AssetCheckResult(
         passed=target.status is TargetStatus.FRESH,
         severity=_SEVERITY[target.status],

@@ -16,7 +16,7 @@ _SHOWN: Final = 5
 
 
 def tick_message(plan: Plan, graph: Graph, location: str, problems: Mapping[str, str]) -> str:
-    """Return a few lines. `problems` has why the contract of a location could not be read."""
+    """Return a few lines. `problems` has, by location, why its contract cannot be read."""
     return "\n".join(
         [
             idle_message(plan, location, graph),

@@ -37,7 +37,7 @@ class Outlook:
 
 
 class Observer:
-    """Looks at an instance again and again; remembers in between what cannot change."""
+    """Looks at an instance at every tick, and remembers what cannot change."""
 
     def __init__(self) -> None:
         self._reader = ContractReader()
@@ -48,8 +48,8 @@ class Observer:
     def look(self, instance: DagsterInstance, now: float, own: Contract | None = None) -> Outlook:
         """Return the outlook at `now` (UTC, epoch seconds).
 
-        A location's `own` contract counts as it is in its memory, not as it was published.
-        Raises what the instance's storage raises.
+        `own` is the contract of the location that asks. It counts instead of the one that the
+        location has published. Raises what the instance's storage raises.
         """
         with _no_garbage_collection():
             return self._look(instance, now, own)
@@ -57,16 +57,16 @@ class Observer:
     def _look(self, instance: DagsterInstance, now: float, own: Contract | None) -> Outlook:
         published = self._reader.read(instance)
         problems = dict(self._reader.problems)
-        heard = dict(published)
+        contracts = dict(published)
         if own is not None:
-            heard[own.location] = PublishedContract(own, now, digest(own))
+            contracts[own.location] = PublishedContract(own, now, digest(own))
             problems.pop(own.location, None)
-        lineage = self._lineage_of(heard)
+        lineage = self._lineage_of(contracts)
         snapshot = self._history_of(instance).read(
             lineage.graph,
             now,
-            seen={location: contract.published_at for location, contract in heard.items()},
-            since=self._first_heard(heard),
+            seen={location: contract.published_at for location, contract in contracts.items()},
+            since=self._first_published(contracts),
         )
         return Outlook(
             graph=lineage.graph,
@@ -74,8 +74,8 @@ class Observer:
             plan=plan(lineage, snapshot, now),
             published=published,
             problems=problems,
-            contracts=tuple(contract.contract for contract in heard.values()),
-            digest=_digest(heard),
+            contracts=tuple(contract.contract for contract in contracts.values()),
+            digest=_digest(contracts),
         )
 
     def _history_of(self, instance: DagsterInstance) -> History:
@@ -92,8 +92,8 @@ class Observer:
             self._lineage = digests, lineage_of(graph)
         return self._lineage[1]
 
-    def _first_heard(self, contracts: Mapping[str, PublishedContract]) -> dict[str, float]:
-        """Return since when each contract says what it says, as far as this process knows."""
+    def _first_published(self, contracts: Mapping[str, PublishedContract]) -> dict[str, float]:
+        """Return when each location's present contract was first published, as far as seen."""
         self._since = {
             location: known
             if (known := self._since.get(location)) and known[0] == contract.digest
@@ -105,10 +105,11 @@ class Observer:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Keep the garbage collector off.
+    """Keep Python's garbage collector off.
 
-    A look makes many objects and hardly a cycle. Each of the collections that they would set
-    off walks all that is remembered: a third of the time with 10,000 assets.
+    A look makes many objects, which would set off collections although hardly any are in a
+    reference cycle. Each collection walks all that is remembered, and with 10,000 assets they
+    take a third of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -120,5 +121,5 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _digest(contracts: Mapping[str, PublishedContract]) -> str:
-    told = "\n".join(f"{name} {contracts[name].digest}" for name in sorted(contracts))
-    return sha256(told.encode()).hexdigest()[:16]
+    lines = "\n".join(f"{name} {contracts[name].digest}" for name in sorted(contracts))
+    return sha256(lines.encode()).hexdigest()[:16]

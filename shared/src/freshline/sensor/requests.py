@@ -23,8 +23,10 @@ def run_requests(
     location: str,
     checks: Collection[frozenset[AssetCheckKey]],
 ) -> Iterator[RunRequest]:
-    """One request for the assets of `location` that are due together; with those of `checks`
-    of which all are on these assets."""
+    """Yield a run request for each group of assets of `location` that are due together.
+
+    Of `checks`, it includes each set whose checks are all on these assets.
+    """
     together: defaultdict[str, list[AssetPlan]] = defaultdict(list)
     for asset in plan.assets.values():
         if asset.request and graph.assets[asset.key].location == location:
@@ -50,9 +52,10 @@ def _checks_on(
 
 
 def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
-    """The same for the same assets in the same state, so that one state asks once.
+    """Return the run key: the same for the same assets in the same state.
 
-    A run that is created, fails, is deleted or delivers changes the state, and so does a wipe.
+    So Dagster starts one run for each state. A run that is created, fails, is deleted or delivers
+    changes the state, and so does a wipe.
     """
     digest = hashlib.sha256()
     for key in sorted(keys):
@@ -63,7 +66,7 @@ def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
 
 
 def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
-    """Why the run exists: the most urgent of the reasons of its assets."""
+    """Return tags that say why the run exists: the reason of its most urgent asset."""
     urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
     planned = datetime.fromtimestamp(plan.now, UTC)
     tags = {

@@ -14,25 +14,27 @@ __all__ = ["Figures", "Lateness", "figures"]
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """How one target fared."""
+    """How late one target was."""
 
     share: float
-    """Of the seconds (with a cron: of its ticks) at which the lag was above the maximum."""
+    """The share of seconds (with a cron: of its ticks) at which the lag was above the maximum."""
     longest: float
     """The largest lag, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
+    """What a simulated workspace cost, and how late its targets were."""
+
     root_syncs: float
-    """Runs of roots an hour; assets that are made together count once."""
+    """Runs of roots an hour. An execution set counts once."""
     materializations: float
-    """An hour, of all assets."""
+    """Materializations of all assets an hour."""
     targets: dict[str, Lateness]
 
 
 def figures(world: World, begin: float, end: float) -> Figures:
-    """The figures of the time from `begin` to `end` (seconds), sampled every second."""
+    """Return the figures for the time from `begin` to `end` (seconds), sampled every second."""
     hours = (end - begin) / 3600.0
     graph = world.graph
     roots = {

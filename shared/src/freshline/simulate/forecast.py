@@ -1,4 +1,4 @@
-"""What policies would cost over some hours, and whether they would hold."""
+"""A simulation of some hours of a graph, and the figures that come of it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ class Forecast:
     shortest: Mapping[str, float]
     """The smallest policy that each target could hold, in seconds."""
     infeasible: frozenset[str]
+    """Targets whose policy is shorter than that."""
 
 
 def forecast(scenario: Scenario, hours: float) -> Forecast:
-    """Simulate `scenario` for `hours`, after a warm-up of twice the longest policy, or an hour."""
+    """Simulate `hours` of `scenario`, after a warm-up of twice the longest policy or an hour."""
     policies = [asset.policy for asset in scenario.graph.assets.values() if asset.policy]
     warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
     end = warm_up + hours * 3600.0

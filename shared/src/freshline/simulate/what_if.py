@@ -1,4 +1,4 @@
-"""Changes the policies of a graph, to ask what would be if one were two minutes."""
+"""What if a policy were two minutes? The graph with other policies, to simulate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freshline.model import Graph
 from freshline.policy import MaxLag
 from freshline.words import similar
 
-__all__ = ["changed"]
+__all__ = ["with_policies"]
 
 _QUESTION = re.compile(
     r"^(?:(?P<location>[^:=]+):)?(?P<key>[^:=]+)=(?P<lag>none|(?P<number>\d+(?:\.\d+)?)(?P<unit>[smh]))$"
@@ -19,8 +19,10 @@ _QUESTION = re.compile(
 _MINUTES = {"s": 1 / 60, "m": 1.0, "h": 60.0}
 
 
-def changed(graph: Graph, questions: Iterable[str]) -> Graph:
-    """Return `graph` with the policies of `questions`, each `LOCATION:KEY=2m` (s, m, h or none).
+def with_policies(graph: Graph, questions: Iterable[str]) -> Graph:
+    """Return `graph` with the policies that `questions` ask for.
+
+    Each is `LOCATION:KEY=2m`: a number with s, m or h, or `none`.
 
     Raises `WhatIfError` for a question that cannot be read or names no asset of the location.
     """

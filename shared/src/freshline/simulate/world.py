@@ -1,4 +1,4 @@
-"""A workspace on a virtual clock: runs take seeded durations, fail, and leave a history.
+"""A workspace on a virtual clock: runs take random durations, may fail, and leave a history.
 
 The scheduler under test sees what a real one sees, a `Snapshot`, and nothing else. Time is
 virtual, in epoch seconds from 0; a simulated day takes seconds.
@@ -47,12 +47,16 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Lognormal: the mean in seconds, and sigma of its logarithm (0: always the same)."""
+    """A lognormal distribution: its mean in seconds, and the sigma of its logarithm.
+
+    With a sigma of 0 the duration is always the same.
+    """
 
     mean: float
     sigma: float = 0.0
 
     def sample(self, random: Random) -> float:
+        """Return a random duration in seconds."""
         if self.sigma == 0.0:
             return self.mean
         return self.mean * exp(self.sigma * random.gauss(0.0, 1.0) - self.sigma**2 / 2)
@@ -60,7 +64,7 @@ class Duration:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A location's server is down: no ticks; runs in flight end as they would have."""
+    """A location's server is down: it does not tick. Runs in progress end as usual."""
 
     location: str
     begin: float
@@ -69,7 +73,7 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Every run of an asset that ends in this time fails."""
+    """Every run of `asset` that ends between `begin` and `end` fails."""
 
     asset: str
     begin: float
@@ -78,17 +82,19 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
+    """What happens to a workspace; every time is in seconds after the beginning."""
+
     graph: Graph
     durations: Mapping[str, Duration]
-    """Execution of each asset; an execution set takes what its slowest asset takes."""
+    """How long each asset executes; an execution set takes what its slowest asset takes."""
     launch: Duration = Duration(0.0)
     """From the request of a run until its first step starts."""
-    phases: Mapping[str, float] = field(default_factory=dict)
-    """When each location's first tick comes, in seconds; 0 by default."""
+    first_ticks: Mapping[str, float] = field(default_factory=dict)
+    """When each location ticks for the first time; 0 by default."""
     outages: tuple[Outage, ...] = ()
     faults: tuple[Fault, ...] = ()
     failure_rate: float = 0.0
-    """Share of all executions that fail at random."""
+    """The share of all executions that fail at random."""
     by_hand: tuple[tuple[float, str], ...] = ()
     """Runs that somebody starts: when, and of which asset."""
     deployments: tuple[tuple[float, Graph], ...] = ()
@@ -110,21 +116,23 @@ class Run:
     ended: dict[str, float] = field(default_factory=dict)
     failed: dict[str, float] = field(default_factory=dict)
     data_times: dict[str, float | None] = field(default_factory=dict)
-    """Of what it delivered."""
+    """The data time of each asset that it makes; None: unknown."""
     improved: dict[str, bool] = field(default_factory=dict)
-    """Whether what it delivered is newer than what was there."""
+    """Whether the data of each asset that it delivered is newer than before."""
 
 
 class Scheduler(Protocol):
+    """Decides for one location at a time what to run."""
+
     def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
-        """What `location` requests at `world.now`: one tuple of keys a run."""
+        """Return what `location` requests at `world.now`: a tuple of keys for each run."""
 
 
 class ByPlan:
-    """freshline itself, as the sensor of each location uses it."""
+    """Requests what freshline's planner says, as the sensor of each location does."""
 
     def __init__(self) -> None:
-        # Of one time and state, all locations make the same plan: it is worked out once.
+        # All locations make the same plan at the same time and in the same state: make it once.
         self._planned: tuple[float, int] | None = None
         self._runs: dict[str, list[tuple[str, ...]]] = {}
 
@@ -148,7 +156,7 @@ class ByPlan:
 
 
 def simulate(scenario: Scenario, until: float, scheduler: Scheduler | None = None) -> World:
-    """The world of `scenario` at `until` (seconds after the beginning)."""
+    """Return the world of `scenario` at `until` (seconds after the beginning)."""
     world = World(scenario, scheduler or ByPlan())
     world.advance(until)
     return world
@@ -165,14 +173,14 @@ class World:
         self.lineage = lineage_of(scenario.graph)
         self.now = 0.0
         self.changes = 0
-        """Counts what has changed in `states`."""
+        """Goes up with every change of a state or of the graph."""
         self.states: dict[str, AssetState] = {}
         self.seen: dict[str, float] = {}
         self.runs: list[Run] = []
         self.versions: dict[str, list[tuple[float, float | None]]] = {}
-        """For each asset: when a version appeared, and its data time."""
+        """For each asset: when each version appeared, and its data time."""
         self.overlaps: list[tuple[float, str]] = []
-        """Assets that were started while already running; stays empty."""
+        """When an asset was started while it was running, and which; it should stay empty."""
         self._scheduler = scheduler
         self._random = Random(scenario.seed)  # noqa: S311  # nothing secret
         self._events: list[tuple[float, int, int, Callable[[], None]]] = []
@@ -180,7 +188,7 @@ class World:
         self._version_ids = count(1)
         self._executing: dict[str, int] = {}
         for location in sorted({asset.location for asset in self.graph.assets.values()}):
-            self._at(scenario.phases.get(location, 0.0), partial(self._tick, location), rank=1)
+            self._at(scenario.first_ticks.get(location, 0.0), partial(self._tick, location), rank=1)
         for time, key in scenario.by_hand:
             self._at(time, partial(self._start_by_hand, key))
         for time, graph in scenario.deployments:
@@ -188,6 +196,7 @@ class World:
 
     @property
     def graph(self) -> Graph:
+        """Return the graph that is deployed now."""
         return self.lineage.graph
 
     def snapshot(self) -> Snapshot:
@@ -199,15 +208,17 @@ class World:
         return plan(self.lineage, self.snapshot(), self.now)
 
     def advance(self, until: float) -> None:
-        """Let everything happen that happens before `until`."""
+        """Let everything happen that is due before `until`."""
         while self._events and self._events[0][0] < until:
-            self.now, _, _, happen = heapq.heappop(self._events)
-            happen()
+            self.now, _, _, action = heapq.heappop(self._events)
+            action()
         self.now = until
 
-    def _at(self, time: float, happen: Callable[[], None], rank: int = 0) -> None:
-        """At the same time, runs end first (rank 0), then sensors tick (rank 1)."""
-        heapq.heappush(self._events, (time, rank, next(self._order), happen))
+    def _at(self, time: float, action: Callable[[], None], rank: int = 0) -> None:
+        """Call `action` at `time`. At the same time, deployments come first (rank -1), then what
+        runs do (rank 0), then ticks (rank 1).
+        """
+        heapq.heappush(self._events, (time, rank, next(self._order), action))
 
     # --- locations ------------------------------------------------------------------------
 
@@ -278,14 +289,14 @@ class World:
                 self._start(run, together)
 
     def _start(self, run: Run, together: tuple[str, ...]) -> None:
-        ready: dict[str, float | None] = {}
+        ready_at: dict[str, float | None] = {}
         for key in together:
             if self._executing.get(key):
                 self.overlaps.append((self.now, key))
             self._executing[key] = self._executing.get(key, 0) + 1
             inputs = self._read_inputs(key)
             data_time = data_time_of(_data_time(version) for version in inputs)
-            ready[key] = max((version.at for version in inputs if version), default=None)
+            ready_at[key] = max((version.at for version in inputs if version), default=None)
             run.started[key] = self.now
             run.data_times[key] = data_time if inputs else self.now
             self._update(
@@ -293,7 +304,7 @@ class World:
             )
         slowest = max((self.scenario.durations[key] for key in together), key=lambda one: one.mean)
         seconds = slowest.sample(self._random)
-        self._at(self.now + seconds, partial(self._end, run, together, ready))
+        self._at(self.now + seconds, partial(self._end, run, together, ready_at))
 
     def _read_inputs(self, key: str) -> list[Version | None]:
         """Return the version of each input that is read now; None: the input has none."""
@@ -311,7 +322,9 @@ class World:
                 versions.append(self.states.get(dep, NEVER_RUN).version)
         return versions
 
-    def _end(self, run: Run, together: tuple[str, ...], ready: Mapping[str, float | None]) -> None:
+    def _end(
+        self, run: Run, together: tuple[str, ...], ready_at: Mapping[str, float | None]
+    ) -> None:
         fails = self._random.random() < self.scenario.failure_rate or any(
             fault.asset in together and fault.begin <= self.now < fault.end
             for fault in self.scenario.faults
@@ -321,7 +334,7 @@ class World:
             if fails:
                 self._fail(run, key)
             else:
-                self._materialize(run, key, ready[key])
+                self._materialize(run, key, ready_at[key])
         self._start_ready(run)
 
     def _fail(self, run: Run, key: str) -> None:
@@ -336,14 +349,14 @@ class World:
             error="simulated failure",
         )
 
-    def _materialize(self, run: Run, key: str, ready: float | None) -> None:
+    def _materialize(self, run: Run, key: str, ready_at: float | None) -> None:
         run.ended[key] = self.now
         state = self.states[key]
         data_time = run.data_times[key]
         before = state.version.data_time if state.version else None
         run.improved[key] = data_time is not None and (before is None or data_time > before)
         phases: dict[Phase, float] = measure(
-            ready_at=ready,
+            ready_at=ready_at,
             requested_at=run.requested_at,
             launched_at=run.launched_at,
             started_at=run.started[key],
