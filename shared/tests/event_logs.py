@@ -30,13 +30,13 @@ __all__ = [
 
 
 def graph(*, outside: tuple[str, ...] = (), **deps: tuple[str, ...]) -> Graph:
-    """A graph of one location: `graph(root=(), mart=("root",))`."""
+    """Return a graph of one location: `graph(root=(), mart=("root",))`."""
     assets = {key: Asset(key, "here", needs) for key, needs in deps.items()}
     return Graph(assets, ticks={"here": 5.0}, outside=frozenset(outside))
 
 
 class Reader:
-    """A history that has followed the log, held against one that sees it for the first time."""
+    """Reads with a history that follows the log, and compares that with what a new one reads."""
 
     def __init__(self, instance: dg.DagsterInstance, graph: Graph) -> None:
         self.instance = instance
@@ -45,11 +45,11 @@ class Reader:
         self.read()
 
     def read(self, now: float | None = None) -> Snapshot:
-        moment = time.time() if now is None else now
-        followed = self.history.read(self.graph, moment)
-        first_sight = History(self.instance).read(self.graph, moment)
+        at = time.time() if now is None else now
+        followed = self.history.read(self.graph, at)
+        first_read = History(self.instance).read(self.graph, at)
 
-        assert _without_durations(first_sight) == _without_durations(followed)
+        assert _without_durations(first_read) == _without_durations(followed)
         return followed
 
     def __getitem__(self, key: str) -> AssetState:
@@ -62,12 +62,12 @@ class Reader:
 
 
 def _without_durations(snapshot: Snapshot) -> dict[str, AssetState]:
-    """Moments fade in the order of learning, which a first sight cannot know."""
+    """Leave out durations: older runs weigh less, and a new history reads runs in another order."""
     return {key: replace(state, durations=Durations()) for key, state in snapshot.assets.items()}
 
 
 def plain(key: str, *deps: str, body: Callable[[], Any] | None = None) -> dg.AssetsDefinition:
-    """An asset that runs `body`."""
+    """Return an asset that runs `body`."""
 
     @dg.asset(name=key, deps=list(deps))
     def made() -> Any:
@@ -77,7 +77,7 @@ def plain(key: str, *deps: str, body: Callable[[], Any] | None = None) -> dg.Ass
 
 
 def synced(key: str, at: datetime) -> dg.AssetsDefinition:
-    """A root whose sync began to read at `at`."""
+    """Return a root whose sync began to read at `at`."""
     return plain(key, body=lambda: dg.MaterializeResult(metadata=data_time_metadata(at)))
 
 
@@ -90,7 +90,7 @@ def broken(key: str, *deps: str) -> dg.AssetsDefinition:
 
 
 def of_ops(key: str, body: Callable[[], Any] | None = None) -> dg.AssetsDefinition:
-    """A root made by a graph of two ops: `extract`, which runs `body`, and then `load`."""
+    """Return a root made by a graph of two ops: `extract`, which runs `body`, then `load`."""
 
     @dg.op
     def extract() -> Any:
@@ -108,14 +108,14 @@ def of_ops(key: str, body: Callable[[], Any] | None = None) -> dg.AssetsDefiniti
 
 
 def run(instance: dg.DagsterInstance, *assets: Any, **options: Any) -> dg.ExecuteInProcessResult:
-    """A real run, failed or not."""
+    """Run the assets for real; return the result, failed or not."""
     return dg.materialize(list(assets), instance=instance, raise_on_error=False, **options)
 
 
 def queue(
     instance: dg.DagsterInstance, *assets: dg.AssetsDefinition, **options: Any
 ) -> dg.DagsterRun:
-    """A run that has been created and not begun."""
+    """Create a run and do not start it."""
     job = dg.Definitions(assets=list(assets)).resolve_implicit_global_asset_job_def()
     options.setdefault("asset_selection", {asset.key for asset in assets})
     return instance.create_run_for_job(job, **options)

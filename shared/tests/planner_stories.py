@@ -35,7 +35,7 @@ WORKSPACE = (
     Asset(CUMULATIVE, "analytics_marts", (SYNC,), MaxLag(5)),
     Asset(JOIN, "analytics_marts", (STARGAZER, CUMULATIVE), MaxLag(10)),
 )
-"""The graph of this repository: the sync takes 60 s, every model 15 s."""
+"""The graph of this repository. The sync takes 60 s, every model 15 s."""
 
 
 def graph_of(*assets: Asset, tick: float = TICK, outside: frozenset[str] = frozenset()) -> Graph:
@@ -47,13 +47,15 @@ def graph_of(*assets: Asset, tick: float = TICK, outside: frozenset[str] = froze
 
 
 def steady(seconds: float) -> Durations:
-    """Twenty runs, none of which took longer than another."""
+    """Return the durations of twenty runs that took the same time each."""
     nothing = Moments(20, 0.0, 0.0)
     return Durations(nothing, nothing, nothing, Moments(20, seconds, 0.0))
 
 
 @dataclass(frozen=True)
 class Story:
+    """What has happened to a graph until `now`, and what the plan says then."""
+
     graph: Graph
     now: float = NOON
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Story:
     seen: Mapping[str, float] = field(default_factory=dict)
     since: Mapping[str, float] = field(default_factory=dict)
     events: int = 0
+    """How many there were; the next version has the next number as its id."""
 
     # --- what happens ---------------------------------------------------------------------
 
@@ -69,11 +72,11 @@ class Story:
         return replace(self, now=self.now + seconds)
 
     def at(self, seconds: float) -> Story:
-        """`seconds` after noon."""
+        """Go to the time that is `seconds` after noon."""
         return replace(self, now=NOON + seconds)
 
     def made(self, *keys: str, data: float | None) -> Story:
-        """Materialized now, with the data time given in seconds after noon."""
+        """Materialize `keys` now. Their data time is `data` seconds after noon; None: unknown."""
         story = self
         for key in keys:
             story = story._with(
@@ -96,8 +99,8 @@ class Story:
     def launched(self, *keys: str, run: str = "run") -> Story:
         story = self
         for key in keys:
-            asked = self._state(key).pending or Pending(run, self.now)
-            story = story._with(key, pending=replace(asked, launched_at=self.now))
+            pending = self._state(key).pending or Pending(run, self.now)
+            story = story._with(key, pending=replace(pending, launched_at=self.now))
         return story
 
     def started(self, *keys: str, run: str = "run") -> Story:
@@ -118,7 +121,7 @@ class Story:
         )
 
     def last_heard(self, location: str, seconds: float) -> Story:
-        """`seconds` after noon is when `location` last spoke."""
+        """Let `location` be heard of for the last time at `seconds` after noon."""
         return replace(self, seen={**self.seen, location: NOON + seconds})
 
     def with_asset(self, asset: Asset) -> Story:
@@ -149,7 +152,7 @@ class Story:
         return {key for key, asset in self.plan.assets.items() if asset.request}
 
     def first_request(self, key: str, within: float) -> float | None:
-        """Seconds after noon of the first tick that requests `key`, if nothing else happens."""
+        """Return when `key` is first requested, in seconds after noon, if nothing else happens."""
         story = self
         while story.now <= self.now + within:
             if key in story.requested:
@@ -159,6 +162,6 @@ class Story:
 
 
 def workspace() -> Story:
-    """The workspace at noon: everything has just been made from a sync begun at noon."""
+    """Return the story of the workspace at noon: all was just made, from data of noon."""
     story = Story(graph_of(*WORKSPACE), seconds={SYNC: 60.0, USERS: 60.0})
     return story.made(SYNC, USERS, STARGAZER, CUMULATIVE, JOIN, data=0)

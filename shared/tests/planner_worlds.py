@@ -16,13 +16,13 @@ DAY = 24 * 60.0
 def random_scenario(
     seed: int, *, sigma: float = 0.0, spare: float = 1.25, troubles: bool = False
 ) -> Scenario:
-    """Up to nine assets in up to four locations, with up to four policies.
+    """Return up to nine assets in up to four locations, with up to four policies.
 
-    Every policy asks for at least `spare` times what its path could hold at best with the
-    longest of waits, and for a day at most.
+    Each policy is at least `spare` times the shortest lag that its path could hold if every wait
+    took a whole tick, and a day at most.
     """
     random = Random(seed)
-    size, places = random.randint(2, 9), random.randint(1, 4)
+    size, locations_count = random.randint(2, 9), random.randint(1, 4)
     launch = random.choice((0.0, 5.0))
     assets: dict[str, Asset] = {}
     seconds: dict[str, float] = {}
@@ -32,7 +32,7 @@ def random_scenario(
         key = f"asset_{number}"
         count = random.randint(0, min(number, 3))
         deps = tuple(f"asset_{other}" for other in sorted(random.sample(range(number), count)))
-        assets[key] = Asset(key, f"place_{random.randrange(places)}", deps)
+        assets[key] = Asset(key, f"place_{random.randrange(locations_count)}", deps)
         seconds[key] = float(random.choice((2, 5, 15, 40, 90)))
         stage = launch + seconds[key] + TICK
         path[key] = max([path[dep] + stage for dep in deps], default=seconds[key])
@@ -44,7 +44,7 @@ def random_scenario(
         policy = MaxLag(min(DAY, max(1.0, minutes)))
         assets[key] = Asset(asset.key, asset.location, asset.deps, policy)
     if troubles:
-        _join_in_one_step(Random(f"units {seed}"), assets)
+        _make_an_execution_set(Random(f"units {seed}"), assets)
     locations = sorted({asset.location for asset in assets.values()})
     return Scenario(
         graph=Graph(assets, dict.fromkeys(locations, TICK)),
@@ -58,8 +58,8 @@ def random_scenario(
     )
 
 
-def _join_in_one_step(random: Random, assets: dict[str, Asset]) -> None:
-    """Let two assets of one location, of which neither is made from the other, share a step."""
+def _make_an_execution_set(random: Random, assets: dict[str, Asset]) -> None:
+    """Put two assets of one location into an execution set; neither is made from the other."""
     made_from: dict[str, set[str]] = {}
     for key, asset in assets.items():
         made_from[key] = {*asset.deps, *(up for dep in asset.deps for up in made_from[dep])}

@@ -1,7 +1,7 @@
 """Versions and data times against real event logs: real runs, on Postgres and on SQLite.
 
-`Reader` reads every state twice, with a history that has followed the log and with one that
-sees it for the first time: both must say the same.
+`Reader` reads every state twice: with a history that has followed the log, and with a new one. Both
+must say the same.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LATER = NOON + timedelta(minutes=10)
 
 
 class TestRoot:
-    def test_data_is_as_old_as_the_beginning_of_the_sync(
+    def test_the_data_time_is_when_the_sync_began_to_read(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=()))
@@ -32,7 +32,7 @@ class TestRoot:
 
         assert NOON.timestamp() == reader.data_time("root")
 
-    def test_without_metadata_the_start_of_the_step_counts(
+    def test_the_data_time_is_the_start_of_the_step_without_metadata(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=()))
@@ -40,7 +40,9 @@ class TestRoot:
 
         assert step_started(instance, result.run_id, "root") == reader.data_time("root")
 
-    def test_metadata_as_text_needs_a_zone(self, memory: dg.DagsterInstance) -> None:
+    def test_a_data_time_as_text_counts_only_with_a_time_zone(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         reader = Reader(memory, graph(zoned=(), naive=()))
         for key, text in {"zoned": "2026-01-01T12:00:00Z", "naive": "2026-01-01T12:00:00"}.items():
             memory.report_runless_asset_event(
@@ -50,13 +52,15 @@ class TestRoot:
         assert NOON.timestamp() == reader.data_time("zoned")
         assert made_at(memory, "naive") == reader.data_time("naive")
 
-    def test_reported_outside_a_run_its_own_time_counts(self, instance: dg.DagsterInstance) -> None:
+    def test_the_data_time_is_the_time_of_the_event_when_reported_outside_a_run(
+        self, instance: dg.DagsterInstance
+    ) -> None:
         reader = Reader(instance, graph(root=()))
         instance.report_runless_asset_event(dg.AssetMaterialization("root"))
 
         assert made_at(instance, "root") == reader.data_time("root")
 
-    def test_a_host_ahead_of_ours_does_not_make_data_newer_than_now(
+    def test_a_version_is_no_newer_than_now_when_a_clock_is_ahead(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=()))
@@ -66,7 +70,9 @@ class TestRoot:
         assert version is not None
         assert (NOON.timestamp(), NOON.timestamp()) == (version.at, version.data_time)
 
-    def test_data_is_never_newer_than_the_version(self, memory: dg.DagsterInstance) -> None:
+    def test_the_data_time_is_never_later_than_the_version(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         reader = Reader(memory, graph(root=()))
         run(memory, synced("root", datetime.now(UTC) + timedelta(hours=1)))
 
@@ -74,7 +80,7 @@ class TestRoot:
 
 
 class TestConsumedVersions:
-    def test_data_time_is_that_of_the_version_consumed_not_of_the_newest(
+    def test_the_data_time_is_that_of_the_version_consumed_not_of_the_newest(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))
@@ -88,7 +94,7 @@ class TestConsumedVersions:
 
         assert LATER.timestamp() == reader.data_time("mart")
 
-    def test_the_oldest_input_decides(self, instance: dg.DagsterInstance) -> None:
+    def test_the_data_time_is_that_of_the_oldest_input(self, instance: dg.DagsterInstance) -> None:
         reader = Reader(instance, graph(old=(), new=(), mart=("old", "new")))
         run(instance, synced("old", NOON))
         run(instance, synced("new", LATER))
@@ -96,7 +102,7 @@ class TestConsumedVersions:
 
         assert NOON.timestamp() == reader.data_time("mart")
 
-    def test_it_is_followed_through_every_step_of_a_chain(
+    def test_the_data_time_is_followed_through_a_chain_of_assets(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=(), a=("root",), b=("a",), c=("b",)))
@@ -110,7 +116,7 @@ class TestConsumedVersions:
         assert LATER.timestamp() == reader.data_time("a")
         assert NOON.timestamp() == reader.data_time("c")
 
-    def test_and_within_one_step(self, instance: dg.DagsterInstance) -> None:
+    def test_the_data_time_is_followed_within_one_step(self, instance: dg.DagsterInstance) -> None:
         specs = [dg.AssetSpec("staging", deps=["root"]), dg.AssetSpec("mart", deps=["staging"])]
 
         @dg.multi_asset(specs=specs)
@@ -126,7 +132,7 @@ class TestConsumedVersions:
 
         assert LATER.timestamp() == reader.data_time("mart")
 
-    def test_a_chain_may_be_longer_than_the_stack_of_python(self) -> None:
+    def test_the_data_time_is_followed_through_a_chain_longer_than_pythons_stack(self) -> None:
         chain = {
             number: Materialized(
                 id=number,
@@ -144,7 +150,7 @@ class TestConsumedVersions:
 
         assert {4_999: 0.0} == Versions(log, Runs(log)).data_times([4_999])
 
-    def test_made_before_its_input_existed_it_is_unknown(
+    def test_the_data_time_is_unknown_when_an_input_had_no_version(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))
@@ -153,7 +159,7 @@ class TestConsumedVersions:
 
         assert reader.data_time("mart") is None
 
-    def test_made_before_it_depended_on_an_input_it_is_unknown(
+    def test_the_data_time_is_unknown_when_an_input_was_added_later(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=(), other=(), mart=("root",)))
@@ -165,7 +171,7 @@ class TestConsumedVersions:
 
         assert reader.data_time("mart") is None
 
-    def test_what_is_made_outside_the_workspace_is_no_input_to_wait_for(
+    def test_a_dependency_outside_the_workspace_does_not_count(
         self, memory: dg.DagsterInstance
     ) -> None:
         deps = {"root": (), "mart": ("root", "seed"), "lonely": ("seed",)}
@@ -176,7 +182,7 @@ class TestConsumedVersions:
         assert NOON.timestamp() == reader.data_time("mart")
         assert step_started(memory, result.run_id, "lonely") == reader.data_time("lonely")
 
-    def test_reported_by_hand_it_is_unknown_unless_it_says_itself(
+    def test_the_data_time_is_unknown_when_reported_by_hand_without_metadata(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=(), mart=("root",)))
@@ -193,7 +199,7 @@ class TestConsumedVersions:
 
 
 class TestGraphs:
-    def test_a_source_read_by_a_graph_is_as_new_as_the_start_of_its_first_op(
+    def test_the_data_time_of_a_graph_is_the_start_of_its_first_op(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(stars=()))
@@ -218,7 +224,9 @@ class TestWiped:
 
         assert reader["root"].version is None
 
-    def test_what_was_made_from_it_keeps_its_data_time(self, memory: dg.DagsterInstance) -> None:
+    def test_an_asset_keeps_its_data_time_when_its_input_is_wiped(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         history = History(memory)
         lineage = graph(root=(), mart=("root",))
         run(memory, synced("root", NOON), plain("mart", "root"))
@@ -227,7 +235,9 @@ class TestWiped:
 
         assert before == history.read(lineage, time.time()).assets["mart"]
 
-    def test_made_again_between_two_reads(self, instance: dg.DagsterInstance) -> None:
+    def test_an_asset_has_its_new_version_when_wiped_and_made_again(
+        self, instance: dg.DagsterInstance
+    ) -> None:
         reader = Reader(instance, graph(root=()))
         run(instance, synced("root", NOON))
         reader.read()
@@ -238,7 +248,7 @@ class TestWiped:
 
 
 class TestDeletedRun:
-    def test_the_version_stays_for_those_who_knew_it(self, instance: dg.DagsterInstance) -> None:
+    def test_a_version_stays_for_a_reader_who_knew_it(self, instance: dg.DagsterInstance) -> None:
         history = History(instance)
         lineage = graph(root=(), mart=("root",))
         result = run(instance, synced("root", NOON))
@@ -249,7 +259,7 @@ class TestDeletedRun:
 
         assert before.version == after.version
 
-    def test_a_reader_who_comes_later_does_not_know_the_data_time(
+    def test_the_data_time_is_unknown_to_a_reader_who_comes_later(
         self, instance: dg.DagsterInstance
     ) -> None:
         result = run(instance, plain("root"))
@@ -263,7 +273,7 @@ class TestDeletedRun:
 
 
 class TestFollowing:
-    def test_an_asset_that_enters_the_graph_later_has_its_past(
+    def test_an_asset_has_its_version_when_it_enters_the_graph_later(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=()))
@@ -273,12 +283,12 @@ class TestFollowing:
 
         assert NOON.timestamp() == reader.data_time("mart")
 
-    def test_an_asset_that_nobody_has_made_is_not_in_the_snapshot(
+    def test_an_asset_is_not_in_the_snapshot_before_its_first_run(
         self, memory: dg.DagsterInstance
     ) -> None:
         assert {} == Reader(memory, graph(root=())).read().assets
 
-    def test_versions_beyond_the_first_look_are_found(
+    def test_versions_older_than_the_first_read_are_found(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("freshline.history._FIRST_READ", 3)
@@ -293,7 +303,7 @@ class TestFollowing:
             for state in (states[key] for key in ("root", "other", "mart"))
         ]
 
-    def test_a_version_that_no_event_told_of_is_found_in_turn(
+    def test_a_version_is_found_later_when_its_event_was_missed(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         history = History(memory)
@@ -309,10 +319,10 @@ class TestFollowing:
         assert later.version is not None
 
 
-def test_a_version_committed_late_below_a_newer_one_is_not_missed(
+def test_a_version_is_not_missed_when_committed_after_one_with_a_higher_id(
     postgres: dg.DagsterInstance, postgres_server: object
 ) -> None:
-    """Postgres gives ids before it commits: the lower of two may become visible last."""
+    """Postgres assigns ids before it commits, so the lower of two may become visible last."""
     history = History(postgres)
     lineage = graph(root=(), late=())
     run(postgres, synced("root", NOON), synced("late", NOON))
@@ -349,7 +359,7 @@ def _engine(instance: dg.DagsterInstance) -> object:
 
 
 def _copy_of_newest_event(connection: object, key: str) -> int:
-    """What another process writes in a transaction that is slow to commit."""
+    """Write what another process does in a transaction that is slow to commit; return its id."""
     import sqlalchemy
 
     columns = "run_id, event, dagster_event_type, timestamp, step_key, asset_key, partition"

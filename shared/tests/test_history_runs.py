@@ -32,7 +32,7 @@ CLOSED = "ValueError: the source is closed"
 
 
 class Watched:
-    """Assets whose steps look at the snapshot while they run."""
+    """Assets whose steps read a snapshot while they run."""
 
     def __init__(self, instance: dg.DagsterInstance, graph: Graph) -> None:
         self.instance = instance
@@ -52,12 +52,12 @@ class Watched:
         return plain(key, *deps, body=body)
 
     def pending(self, step: str, key: str) -> Pending | None:
-        """What `key` waited for while `step` ran."""
+        """Return what was pending for `key` while `step` ran."""
         return self.seen[step].get(key, AssetState()).pending
 
 
 class TestPending:
-    def test_a_queued_root_will_be_as_new_as_its_request(
+    def test_a_queued_root_promises_the_time_of_its_request(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=()))
@@ -66,8 +66,10 @@ class TestPending:
 
         assert Pending(queued.run_id, created, None, created) == reader["root"].pending
 
-    def test_it_was_requested_when_it_was_planned(self, memory: dg.DagsterInstance) -> None:
-        """A tick takes a second or so until its run exists: part of the time that a path takes."""
+    def test_the_time_of_the_plan_counts_as_the_request_of_a_run(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        """A run is created a second or so after its plan; that time is part of the path's."""
         reader = Reader(memory, graph(root=()))
         planned = round(time.time() - 5, 3)
         queue(memory, plain("root"), tags={PLANNED_TAG: _isoformat(planned)})
@@ -79,9 +81,9 @@ class TestPending:
     @pytest.mark.parametrize(
         ("planned", "parent"),
         [("-3600", None), ("+30", None), ("yesterday", None), ("-5", "run-that-failed")],
-        ids=["an hour before", "in the future", "no moment at all", "the parent's tag"],
+        ids=["an hour before", "in the future", "no time at all", "the parent's tag"],
     )
-    def test_a_moment_that_cannot_be_that_of_the_plan_does_not_count(
+    def test_the_creation_of_a_run_counts_as_its_request_when_its_tag_cannot_be_right(
         self, memory: dg.DagsterInstance, planned: str, parent: str | None
     ) -> None:
         reader = Reader(memory, graph(root=()))
@@ -94,10 +96,10 @@ class TestPending:
         assert pending is not None
         assert created == pending.requested_at
 
-    def test_a_queued_run_without_assets_is_asked_about_once(
+    def test_a_queued_run_without_assets_is_read_once(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A thousand of them, a backfill of some job say, would be a thousand questions a tick."""
+        """A thousand of them, from a backfill for example, would be a thousand queries a tick."""
 
         @dg.job
         def chores() -> None: ...
@@ -118,7 +120,7 @@ class TestPending:
 
         assert 1 == len(asked)
 
-    def test_what_is_made_from_it_in_the_same_run_will_be_as_new(
+    def test_a_queued_mart_promises_what_its_root_in_the_same_run_does(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=(), mart=("root",)))
@@ -128,7 +130,7 @@ class TestPending:
         assert root is not None
         assert root == mart
 
-    def test_a_queued_mart_will_be_as_new_as_its_inputs_are_now(
+    def test_a_queued_mart_promises_the_data_time_of_its_inputs(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))
@@ -151,7 +153,7 @@ class TestPending:
         assert pending is not None
         assert (launched.timestamp, None) == (pending.launched_at, pending.started_at)
 
-    def test_nothing_is_known_of_a_mart_whose_input_has_no_version(
+    def test_a_queued_mart_promises_nothing_when_its_input_has_no_version(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=(), mart=("root",)))
@@ -161,7 +163,9 @@ class TestPending:
         assert pending is not None
         assert pending.data_time is None
 
-    def test_a_root_in_progress_is_as_new_as_its_start(self, instance: dg.DagsterInstance) -> None:
+    def test_a_root_in_progress_promises_the_start_of_its_step(
+        self, instance: dg.DagsterInstance
+    ) -> None:
         watched = Watched(instance, graph(root=()))
         result = run(instance, watched.asset("root"))
         started = step_started(instance, result.run_id, "root")
@@ -175,7 +179,7 @@ class TestPending:
         )
         assert watched.look()["root"].pending is None
 
-    def test_a_mart_in_progress_has_read_what_was_there_when_it_started(
+    def test_a_mart_in_progress_promises_the_data_time_of_its_inputs_at_its_start(
         self, memory: dg.DagsterInstance
     ) -> None:
         watched = Watched(memory, graph(root=(), mart=("root",)))
@@ -191,7 +195,7 @@ class TestPending:
         assert root is not None
         assert LATER.timestamp() == root.data_time
 
-    def test_what_a_run_has_delivered_is_not_pending_any_more(
+    def test_an_asset_is_not_pending_when_its_run_has_delivered_it(
         self, instance: dg.DagsterInstance
     ) -> None:
         watched = Watched(instance, graph(root=(), mart=("root",)))
@@ -201,14 +205,16 @@ class TestPending:
         assert watched.pending("mart", "root") is None
         assert watched.pending("mart", "mart") is not None
 
-    def test_the_rest_of_a_subset_is_not_pending(self, memory: dg.DagsterInstance) -> None:
+    def test_an_asset_is_not_pending_when_it_is_not_selected(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         reader = Reader(memory, graph(root=(), mart=("root",)))
         queue(memory, plain("root"), plain("mart", "root"), asset_selection={dg.AssetKey("mart")})
 
         assert reader["root"].pending is None
         assert reader["mart"].pending is not None
 
-    def test_a_job_without_a_selection_is_known_by_its_plan(
+    def test_an_asset_is_pending_when_it_is_in_the_plan_of_a_run_without_a_selection(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=(), mart=("root",)))
@@ -216,7 +222,9 @@ class TestPending:
 
         assert reader["mart"].pending is not None
 
-    def test_of_two_runs_the_one_with_newer_data_counts(self, memory: dg.DagsterInstance) -> None:
+    def test_the_run_with_the_newest_data_counts_when_there_are_two(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         reader = Reader(memory, graph(root=()))
         queue(memory, plain("root"))
         reader.read()
@@ -227,7 +235,7 @@ class TestPending:
         assert pending is not None
         assert newer.run_id == pending.run_id
 
-    def test_a_queued_run_that_is_deleted_delivers_nothing(
+    def test_an_asset_is_neither_pending_nor_failed_when_its_run_was_deleted(
         self, instance: dg.DagsterInstance
     ) -> None:
         history = History(instance)
@@ -240,7 +248,9 @@ class TestPending:
         assert before.pending is not None
         assert (None, 0) == (after.pending, after.failures)
 
-    def test_more_queued_runs_than_a_page_are_all_seen(self, memory: dg.DagsterInstance) -> None:
+    def test_all_queued_runs_are_read_when_there_are_more_than_a_page(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         keys = [f"a{number}" for number in range(40)]
         reader = Reader(memory, graph(**dict.fromkeys(keys, ())))
         for key in keys:
@@ -252,7 +262,9 @@ class TestPending:
 
 
 class TestFailures:
-    def test_they_are_counted_until_the_first_success(self, instance: dg.DagsterInstance) -> None:
+    def test_failures_are_counted_until_the_first_success(
+        self, instance: dg.DagsterInstance
+    ) -> None:
         reader = Reader(instance, graph(root=()))
         first = run(instance, broken("root"))
         second = run(instance, broken("root"))
@@ -267,7 +279,7 @@ class TestFailures:
 
         assert (0, None, None) == (state.failures, state.error, state.failing_since)
 
-    def test_what_waited_for_the_failed_step_is_not_itself_failing(
+    def test_an_asset_does_not_fail_when_a_step_upstream_of_it_does(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))
@@ -276,7 +288,9 @@ class TestFailures:
         assert 1 == reader["root"].failures
         assert (0, result.run_id) == (reader["mart"].failures, reader["mart"].last_run_id)
 
-    def test_what_the_run_made_before_it_failed_counts(self, memory: dg.DagsterInstance) -> None:
+    def test_an_asset_counts_as_made_when_its_run_failed_later(
+        self, memory: dg.DagsterInstance
+    ) -> None:
         reader = Reader(memory, graph(root=(), mart=("root",)))
         run(memory, synced("root", NOON), broken("mart", "root"))
 
@@ -293,7 +307,7 @@ class TestFailures:
 
         assert (None, 1, CLOSED) == (state.pending, state.failures, state.error)
 
-    def test_an_asset_made_by_a_graph_fails_with_any_of_its_ops(
+    def test_a_graph_asset_fails_when_any_of_its_ops_does(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(stars=()))
@@ -303,7 +317,9 @@ class TestFailures:
 
         assert (2, CLOSED, None) == (state.failures, state.error, state.pending)
 
-    def test_a_cancelled_run_counts(self, instance: dg.DagsterInstance) -> None:
+    def test_every_asset_fails_when_its_run_is_cancelled(
+        self, instance: dg.DagsterInstance
+    ) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))
         queued = queue(instance, plain("root"), plain("mart", "root"))
         instance.report_run_canceled(queued)
@@ -311,7 +327,7 @@ class TestFailures:
         assert (1, "the run was cancelled") == (reader["root"].failures, reader["root"].error)
         assert 1 == reader["mart"].failures
 
-    def test_a_run_that_could_not_be_launched_counts_for_all_its_assets(
+    def test_every_asset_fails_when_its_run_cannot_be_launched(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=(), mart=("root",)))
@@ -323,7 +339,7 @@ class TestFailures:
             (states[key].failures, states[key].error) for key in ("root", "mart")
         ]
 
-    def test_a_run_that_succeeds_and_makes_nothing_counts(
+    def test_an_asset_fails_when_its_run_succeeds_without_materializing_it(
         self, instance: dg.DagsterInstance
     ) -> None:
         @dg.asset(name="root", output_required=False)
@@ -339,7 +355,7 @@ class TestFailures:
             state.error,
         )
 
-    def test_an_older_failure_does_not_count_against_a_newer_success(
+    def test_a_failure_does_not_count_after_the_success_of_a_newer_run(
         self, memory: dg.DagsterInstance
     ) -> None:
         reader = Reader(memory, graph(root=()))
@@ -350,7 +366,7 @@ class TestFailures:
 
         assert 0 == reader["root"].failures
 
-    def test_clocks_of_hosts_do_not_decide_which_came_last(
+    def test_a_failure_counts_after_a_success_from_a_host_whose_clock_is_ahead(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         reader = Reader(memory, graph(root=()))
@@ -362,7 +378,7 @@ class TestFailures:
 
         assert 1 == reader["root"].failures
 
-    def test_failures_survive_a_restart_however_many_runs_came_after(
+    def test_failures_are_read_after_a_restart_when_many_runs_came_later(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("freshline.history.runs._FIRST_READ", 2)
@@ -373,7 +389,7 @@ class TestFailures:
 
         assert (1, CLOSED) == (state.failures, state.error)
 
-    def test_so_does_what_is_known_of_an_asset_that_is_seldom_made(
+    def test_durations_are_read_after_a_restart_when_many_runs_came_later(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("freshline.history.runs._FIRST_READ", 2)
@@ -387,7 +403,7 @@ class TestFailures:
 
 
 class TestRetries:
-    def test_a_promised_retry_is_pending_and_one_failure(
+    def test_an_asset_is_pending_with_one_failure_when_a_retry_is_promised(
         self, instance: dg.DagsterInstance
     ) -> None:
         reader = Reader(instance, graph(root=()))
@@ -398,7 +414,7 @@ class TestRetries:
         assert state.pending is not None
         assert failed.run_id == state.pending.run_id
 
-    def test_it_is_awaited_for_ten_minutes(self, memory: dg.DagsterInstance) -> None:
+    def test_a_promised_retry_is_pending_for_ten_minutes(self, memory: dg.DagsterInstance) -> None:
         history = History(memory)
         run(memory, broken("root"), tags={"dagster/will_retry": "true"})
         now = time.time()
@@ -409,7 +425,7 @@ class TestRetries:
 
         assert [True, True, False] == pending
 
-    def test_the_retry_is_not_a_second_failure(self, instance: dg.DagsterInstance) -> None:
+    def test_a_run_and_its_retry_are_one_failure(self, instance: dg.DagsterInstance) -> None:
         reader = Reader(instance, graph(root=()))
         failed = run(instance, broken("root"), tags={"dagster/will_retry": "true"})
         retry = queue(
@@ -430,7 +446,7 @@ class TestRetries:
 
 class TestStorageFailure:
     @pytest.mark.parametrize("broken_call", range(1, 8))
-    def test_the_next_read_makes_up_for_it(
+    def test_the_next_read_is_complete_after_the_storage_failed(
         self, memory: dg.DagsterInstance, broken_call: int
     ) -> None:
         lineage = graph(root=(), mart=("root",), bad=())
@@ -448,13 +464,13 @@ class TestStorageFailure:
         now = time.time()
 
         expected, actual = Reader(memory, lineage).read(now), history.read(lineage, now)
-        assert {key: _told(state) for key, state in expected.assets.items()} == {
-            key: _told(state) for key, state in actual.assets.items()
+        assert {key: _comparable(state) for key, state in expected.assets.items()} == {
+            key: _comparable(state) for key, state in actual.assets.items()
         }
 
 
 class TestCost:
-    def test_a_quiet_read_asks_the_same_few_questions_for_any_number_of_assets(
+    def test_a_quiet_read_takes_the_same_few_queries_for_any_number_of_assets(
         self, memory: dg.DagsterInstance
     ) -> None:
         asked = []
@@ -472,7 +488,7 @@ class TestCost:
 
 
 class Flaky:
-    """An instance whose storage fails once, at the given call; None: it only counts."""
+    """An instance that counts its calls; the storage fails at `broken_call`, if one is given."""
 
     def __init__(self, instance: dg.DagsterInstance, broken_call: int | None) -> None:
         self._instance = instance
@@ -493,7 +509,7 @@ class Flaky:
         return call
 
 
-def _told(state: AssetState) -> tuple[Any, ...]:
+def _comparable(state: AssetState) -> tuple[Any, ...]:
     return (state.version, state.pending, state.failures, state.error, state.last_run_id)
 
 
@@ -502,12 +518,12 @@ def _failed_at(instance: dg.DagsterInstance, run_id: str) -> float:
     return records.records[0].event_log_entry.timestamp
 
 
-def _isoformat(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+def _isoformat(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds")
 
 
 def _created_later(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """SQLite notes the creation of a run by the second; make the order of two visible."""
+    """Make `run` the later one: SQLite stores the creation of a run to the second only."""
     import sqlalchemy
 
     storage: Any = instance.run_storage

@@ -1,4 +1,4 @@
-"""`with_freshline` on definitions of many styles."""
+"""`with_freshline` on definitions of many styles, and its checks run by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def window(definitions: dg.Definitions, key: str) -> Any:
 
 
 class TestWithFreshline:
-    def test_it_adds_a_contract_a_sensor_and_checks(self) -> None:
+    def test_a_location_gets_a_contract_a_sensor_and_checks(self) -> None:
         definitions = with_freshline(dg.Definitions(assets=[mart, plain("other")]), location="here")
         repository = definitions.get_repository_def()
         sensor = repository.get_sensor_def("update_sensor")
@@ -48,7 +48,7 @@ class TestWithFreshline:
         assert dg.DefaultSensorStatus.RUNNING == sensor.default_status
         assert 5 == Contract.from_definitions(repository, "here").tick_seconds
 
-    def test_names_and_ticks_can_be_chosen(self) -> None:
+    def test_a_location_may_choose_the_sensors_name_and_tick(self) -> None:
         definitions = with_freshline(
             dg.Definitions(assets=[mart]), location="here", sensor_name="mine", tick_seconds=30
         )
@@ -57,14 +57,14 @@ class TestWithFreshline:
         assert repository.has_sensor_def("mine")
         assert 30 == Contract.from_definitions(repository, "here").tick_seconds
 
-    @pytest.mark.parametrize(("tick", "looks_at"), [(5, 5), (7, 5), (30, 30)])
-    def test_the_sensor_asks_for_less_than_its_tick(self, tick: int, looks_at: int) -> None:
-        """Dagster's daemon looks every 5 s, not to the millisecond."""
+    @pytest.mark.parametrize(("tick", "rounded"), [(5, 5), (7, 5), (30, 30)])
+    def test_the_sensors_interval_is_shorter_than_its_tick(self, tick: int, rounded: int) -> None:
+        """Dagster's daemon looks at sensors every 5 s, a few milliseconds more or less."""
         sensor = build_freshness_sensor(location="here", tick_seconds=tick)
         interval = sensor.minimum_interval_seconds
 
         assert interval is not None
-        assert looks_at - 5 < interval < looks_at - 0.5
+        assert rounded - 5 < interval < rounded - 0.5
 
     def test_ticks_below_5_seconds_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"tick_seconds=2 of location 'here' .* Use 5 or more"):
@@ -76,7 +76,7 @@ class TestWithFreshline:
         assert timedelta(minutes=5) == window(definitions, "mart")
         assert window(definitions, "other") is None
 
-    def test_a_freshness_policy_of_its_own_stays(self) -> None:
+    def test_an_assets_own_freshness_policy_stays(self) -> None:
         hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
 
         @dg.asset(metadata=max_lag(5), freshness_policy=hourly)
@@ -126,21 +126,21 @@ class TestWithFreshline:
         assert "warehouse" in (definitions.resources or {})
         assert dg.in_process_executor is definitions.executor
 
-    def test_it_takes_merged_definitions(self) -> None:
+    def test_merged_definitions_are_accepted(self) -> None:
         merged = dg.Definitions.merge(
             dg.Definitions(assets=[mart]), dg.Definitions(assets=[plain("other")])
         )
 
         assert timedelta(minutes=5) == window(with_freshline(merged, location="here"), "mart")
 
-    def test_it_takes_a_location_without_assets(self, memory: dg.DagsterInstance) -> None:
+    def test_a_location_without_assets_is_accepted(self, memory: dg.DagsterInstance) -> None:
         result = _tick(memory, with_freshline(dg.Definitions(), location="idle"))
 
         assert "no policy needs anything here" in (result.skip_message or "")
 
-    # Dagster deprecates `SourceAsset`; locations that have one are served all the same.
+    # Dagster deprecates `SourceAsset`, but locations may still have one.
     @pytest.mark.filterwarnings("ignore:.*SourceAsset")
-    def test_it_takes_external_assets_of_both_kinds(self) -> None:
+    def test_external_assets_of_both_kinds_are_accepted(self) -> None:
         definitions = with_freshline(
             dg.Definitions(assets=[mart, dg.SourceAsset("old_style"), dg.AssetSpec("new_style")]),
             location="here",
@@ -149,7 +149,7 @@ class TestWithFreshline:
         assert timedelta(minutes=5) == window(definitions, "mart")
         assert {"old_style", "new_style"} <= set(specs(definitions))
 
-    def test_partitioned_assets_beside_a_target_are_left_alone(
+    def test_partitioned_assets_beside_a_target_are_not_requested(
         self, memory: dg.DagsterInstance
     ) -> None:
         days = dg.DailyPartitionsDefinition("2026-01-01")
@@ -166,7 +166,7 @@ class TestWithFreshline:
 
         assert [[mart.key]] == [request.asset_selection for request in result.run_requests or ()]
 
-    def test_it_takes_models_of_one_subsettable_step(self) -> None:
+    def test_models_of_one_subsettable_step_are_accepted(self) -> None:
         @dg.multi_asset(
             specs=[
                 dg.AssetSpec("staging", skippable=True),

@@ -15,7 +15,7 @@ from planner_worlds import random_scenario
 
 SEEDS = st.integers(min_value=0, max_value=10**6)
 TROUBLES = st.integers(min_value=0, max_value=11)
-"""Few, so that one simulated world serves several properties."""
+"""Few seeds, so that several properties share one simulated world."""
 
 COMMON = settings(
     max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -32,7 +32,7 @@ def in_trouble(seed: int) -> World:
 @example(15)
 @example(33)
 @example(105)
-def test_the_bound_holds_whenever_it_is_feasible(seed: int) -> None:
+def test_every_policy_holds_when_it_is_feasible(seed: int) -> None:
     scenario = random_scenario(seed)
     slowest = max(asset.policy.minutes for asset in scenario.graph.assets.values() if asset.policy)
     warm_up = min(4 * 3600.0, max(3600.0, slowest * 60 * 6))
@@ -51,10 +51,10 @@ def test_no_asset_ever_overlaps_with_itself(seed: int) -> None:
 
 @COMMON
 @given(TROUBLES)
-def test_nothing_is_made_from_inputs_that_did_not_change(seed: int) -> None:
+def test_every_run_makes_newer_data(seed: int) -> None:
     world = in_trouble(seed)
     for run in world.runs:
-        improved: dict[str, bool] = {}  # by step: assets of one are made together
+        improved: dict[str, bool] = {}  # by execution set, which is made together
         for key, newer in run.improved.items():
             step = world.graph.assets[key].execution_set or key
             improved[step] = improved.get(step, False) or newer
@@ -64,7 +64,7 @@ def test_nothing_is_made_from_inputs_that_did_not_change(seed: int) -> None:
 
 @COMMON
 @given(TROUBLES)
-def test_the_backoff_holds(seed: int) -> None:
+def test_a_failed_asset_pauses_before_each_retry(seed: int) -> None:
     world = in_trouble(seed)
     failures: dict[str, list[float]] = {}
     for run in world.runs:
@@ -82,7 +82,7 @@ def test_the_backoff_holds(seed: int) -> None:
 
 @COMMON
 @given(TROUBLES)
-def test_the_same_inputs_give_the_same_plan(seed: int) -> None:
+def test_a_plan_does_not_depend_on_the_order_of_the_graph(seed: int) -> None:
     world = in_trouble(seed)
     shuffled = Graph(
         dict(reversed(world.graph.assets.items())), world.graph.ticks, world.graph.outside
@@ -96,7 +96,7 @@ def test_the_same_inputs_give_the_same_plan(seed: int) -> None:
 
 @COMMON
 @given(SEEDS, st.integers(0, 3))
-def test_a_location_that_cannot_be_reached_never_looks_fresh(seed: int, place: int) -> None:
+def test_every_target_of_a_silent_location_is_blocked(seed: int, place: int) -> None:
     scenario = random_scenario(seed, sigma=0.3)
     locations = sorted({asset.location for asset in scenario.graph.assets.values()})
     lost = locations[place % len(locations)]
@@ -119,7 +119,7 @@ def test_a_location_that_cannot_be_reached_never_looks_fresh(seed: int, place: i
 
 @COMMON
 @given(SEEDS)
-def test_everything_recovers_once_the_trouble_is_over(seed: int) -> None:
+def test_every_target_is_fresh_again_when_the_troubles_are_over(seed: int) -> None:
     calm = random_scenario(seed, spare=2.0)
     keys = sorted(calm.graph.assets)
     scenario = Scenario(
@@ -136,7 +136,7 @@ def test_everything_recovers_once_the_trouble_is_over(seed: int) -> None:
     assert {TargetStatus.FRESH} == {target.status for target in statuses}
 
 
-def test_jitter_costs_a_tenth_of_a_percent_at_most() -> None:
+def test_a_target_is_late_for_a_thousandth_of_the_time_at_most_when_durations_vary() -> None:
     graph = Graph(
         {
             "source": Asset("source", "one"),
@@ -154,7 +154,7 @@ def test_jitter_costs_a_tenth_of_a_percent_at_most() -> None:
 
 
 @pytest.mark.parametrize("tick", [5.0, 30.0])
-def test_steady_durations_cost_hardly_more_than_the_minimum(tick: float) -> None:
+def test_a_root_syncs_hardly_more_than_necessary_when_durations_are_steady(tick: float) -> None:
     graph = Graph(
         {
             "source": Asset("source", "one"),

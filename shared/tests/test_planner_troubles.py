@@ -1,4 +1,4 @@
-"""What the planner does when things fail, are silent, impossible or unknown."""
+"""What the planner does when an asset fails, or a location is silent, or a policy infeasible."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from planner_stories import (
 )
 
 
-class TestNoHammering:
+class TestRetries:
     def test_each_failure_doubles_the_pause_up_to_a_ceiling(self) -> None:
         story = workspace().at(220)
         for failures in range(1, 8):
@@ -34,19 +34,19 @@ class TestNoHammering:
             assert {SYNC, USERS} == story.after(pause).requested
             story = story.after(pause)
 
-    def test_one_success_resets_it(self) -> None:
+    def test_one_success_resets_the_pause(self) -> None:
         story = workspace().at(220).failed(SYNC).after(30).failed(SYNC).after(60)
         story = story.made(SYNC, USERS, CUMULATIVE, data=310).at(500).failed(SYNC)
 
         assert SYNC not in story.at(529).requested
         assert {SYNC, USERS} <= story.at(530).requested
 
-    def test_a_failure_stops_nothing_that_does_not_depend_on_it(self) -> None:
+    def test_a_failure_does_not_stop_assets_that_do_not_need_it(self) -> None:
         story = workspace().at(500).made(SYNC, USERS, data=440).failed(STARGAZER)
 
         assert {CUMULATIVE} == story.requested
 
-    def test_the_target_names_who_holds_it_up(self) -> None:
+    def test_a_blocked_target_names_the_failed_asset(self) -> None:
         story = workspace().at(500).failed(STARGAZER, "relation does not exist").at(700)
         target = story.plan.targets[JOIN]
 
@@ -60,13 +60,13 @@ class TestNoHammering:
         )
         assert "relation does not exist" in target.reason
 
-    def test_a_target_that_is_still_in_time_is_fresh_and_warns(self) -> None:
+    def test_a_target_in_time_is_fresh_and_names_the_failed_asset(self) -> None:
         target = workspace().at(500).failed(STARGAZER).plan.targets[JOIN]
 
         assert TargetStatus.FRESH is target.status
         assert STARGAZER in target.reason
 
-    def test_a_failing_model_does_not_pull_its_source_again_and_again(self) -> None:
+    def test_a_failing_model_needs_no_more_syncs(self) -> None:
         without_cumulative = [
             replace(asset, policy=None) if asset.key == CUMULATIVE else asset for asset in WORKSPACE
         ]
@@ -75,7 +75,7 @@ class TestNoHammering:
 
         assert {STARGAZER} == story.at(5000).requested
 
-    def test_not_even_while_it_is_tried_again(self) -> None:
+    def test_a_failing_model_needs_no_more_syncs_while_it_is_retried(self) -> None:
         story = workspace().at(280).made(SYNC, USERS, data=220).failed(CUMULATIVE)
         story = story.at(1000).queued(CUMULATIVE).at(1005)
         story = story.made(STARGAZER, data=220)
@@ -90,12 +90,12 @@ class TestOutages:
             story = story.last_heard(asset.location, 10_000)
         return story.last_heard(location, heard)
 
-    def test_the_others_go_on(self) -> None:
+    def test_other_locations_go_on_while_one_is_silent(self) -> None:
         story = self.silent("analytics_core", heard=0).at(220 + SILENT_AFTER)
 
         assert {SYNC, USERS} == story.requested
 
-    def test_a_location_that_is_not_heard_of_never_looks_fresh(self) -> None:
+    def test_a_target_is_blocked_when_a_location_upstream_is_silent(self) -> None:
         story = self.silent("analytics_core", heard=0)
         before = story.at(SILENT_AFTER).plan.targets
         after = story.at(SILENT_AFTER + 1).plan.targets
@@ -106,30 +106,30 @@ class TestOutages:
         assert "silent" == after[JOIN].blame.phase
         assert TargetStatus.FRESH is after[CUMULATIVE].status
 
-    def test_its_policies_pull_one_more_version_and_then_no_more(self) -> None:
+    def test_the_inputs_of_a_silent_location_are_made_once_more(self) -> None:
         story = self.silent("analytics_marts", heard=0).at(300)
         assert {SYNC, USERS} == story.requested
 
         story = story.at(360).made(SYNC, USERS, data=300)
-        # The core's model has a use once, too: then both versions wait for the marts.
+        # The core's model is made once, too: then a version of each waits for the marts.
         assert {STARGAZER} == story.requested
         story = story.at(375).made(STARGAZER, data=300)
         assert set() == story.at(50_000).requested
 
-    def test_when_it_is_back_there_is_one_run_an_asset(self) -> None:
+    def test_each_asset_runs_once_when_its_location_is_back(self) -> None:
         story = self.silent("analytics_marts", heard=0).at(360).made(SYNC, USERS, data=300)
         story = story.at(5000).last_heard("analytics_marts", 5000)
         for asset in WORKSPACE:
             story = story.last_heard(asset.location, 5000)
 
-        # What waits is too old by now: a new sync first, and one run of each model after it.
+        # The version that waits is too old by now: first a new sync, then one run of each model.
         assert {SYNC, USERS} == story.requested
         story = story.started(SYNC, USERS).after(TICK)
         assert set() == story.requested
         story = story.after(55).made(SYNC, USERS, data=5000)
         assert {CUMULATIVE, STARGAZER} == story.requested
 
-    def test_after_a_short_outage_the_version_that_waits_is_used(self) -> None:
+    def test_a_waiting_version_is_used_after_a_short_outage(self) -> None:
         story = self.silent("analytics_marts", heard=0).at(360).made(SYNC, USERS, data=300)
         story = story.at(400).last_heard("analytics_marts", 400)
 
@@ -144,7 +144,7 @@ class TestOutages:
 
 
 class TestWaitingAfterAnOutage:
-    """A target that is late has an older version before it and a newer one on its way."""
+    """A late target could use an older version now, or wait for a newer one that is on its way."""
 
     SOURCE = Asset("source", "ingestion")
     MODEL = Asset("model", "core", ("source",), MaxLag(5))
@@ -156,26 +156,26 @@ class TestWaitingAfterAnOutage:
         story = story.made("source", "model", "report", data=0)
         return story.at(4000).made("source", data=3940).after(20).made("model", data=3940)
 
-    def test_it_waits_for_what_is_as_near_as_a_run_is_long(self) -> None:
+    def test_a_late_target_waits_for_an_input_that_comes_within_a_run(self) -> None:
         story = self.late().at(4300).made("source", data=4230).after(5).started("model")
 
         assert "report" not in story.after(5).requested
 
-    def test_what_came_more_recently_than_the_next_is_away_is_used(self) -> None:
-        # Eleven seconds ago by this host's clock, which need not be that of the one before.
+    def test_a_late_target_uses_an_input_that_has_just_come(self) -> None:
+        # It came eleven seconds ago by this host's clock; the clock of the next host may differ.
         story = self.late().at(4300).made("source", "model", data=4230)
         story = story.made("source", data=4290).started("model").after(11)
 
         assert "report" in story.requested
 
-    def test_it_does_not_wait_for_what_waits_for_a_run_that_hangs(self) -> None:
+    def test_a_late_target_does_not_wait_when_a_run_upstream_hangs(self) -> None:
         story = self.late().at(4100).started("source")
 
         assert "report" in story.at(4700).requested
 
 
-class TestOneStepForSeveralAssets:
-    """Two assets of one step, each with an input of its own, and one of them with a cron."""
+class TestExecutionSets:
+    """Two assets of one execution set. Each has an input of its own, and one has a cron."""
 
     def story(self) -> Story:
         story = Story(
@@ -188,17 +188,17 @@ class TestOneStepForSeveralAssets:
         )
         return story.made("x", data=0)
 
-    def test_they_wait_for_the_first_version_of_every_input(self) -> None:
+    def test_an_execution_set_waits_for_the_first_version_of_every_input(self) -> None:
         story = self.story().started("y").after(5)
 
         assert set() == story.requested
         assert "made with b, which lacks an input" == story.plan.assets["a"].reason
         assert {"a", "b"} == story.made("y", data=0).requested
 
-    def test_an_input_that_failed_at_first_is_tried_again(self) -> None:
+    def test_an_input_that_failed_before_its_first_version_is_retried(self) -> None:
         assert {"y"} == self.story().failed("y").after(30).requested
 
-    def test_they_go_into_one_run_even_when_they_cannot_wait_for_others(self) -> None:
+    def test_an_execution_set_goes_into_a_run_of_its_own_when_it_cannot_wait(self) -> None:
         one = Asset("a", "ingestion", ("x",), MaxLag(5), execution_set="step")
         two = Asset("b", "ingestion", ("x",), execution_set="step")
         story = Story(graph_of(Asset("x", "ingestion"), one, two), seconds={"x": 60.0})
@@ -210,23 +210,23 @@ class TestOneStepForSeveralAssets:
         assert plans["a"].run == plans["b"].run != ""
 
 
-class TestImpossiblePolicies:
-    def impossible(self) -> Story:
-        tight = [
+class TestInfeasiblePolicies:
+    def infeasible(self) -> Story:
+        assets = [
             replace(asset, policy=MaxLag(1)) if asset.key == CUMULATIVE else asset
             for asset in WORKSPACE
         ]
-        return replace(workspace(), graph=graph_of(*tight))
+        return replace(workspace(), graph=graph_of(*assets))
 
-    def test_it_is_said_with_the_figures(self) -> None:
-        target = self.impossible().plan.targets[CUMULATIVE]
+    def test_an_infeasible_target_says_what_its_path_can_hold(self) -> None:
+        target = self.infeasible().plan.targets[CUMULATIVE]
 
         # 75 s of path, 65 s between two syncs (60 s and a tick), 2 s of margin.
         assert TargetStatus.INFEASIBLE is target.status
         assert 142.0 == target.shortest
         assert "at most 1 min asked, but its path can hold 2 min 22 s at best" == target.reason
 
-    def test_a_cron_needs_no_room_for_the_run_before(self) -> None:
+    def test_the_shortest_lag_of_a_cron_does_not_include_the_run_before(self) -> None:
         hourly = [
             replace(asset, policy=MaxLag(1.5, cron="0 * * * *"))
             if asset.key == CUMULATIVE
@@ -235,31 +235,31 @@ class TestImpossiblePolicies:
         ]
         target = replace(workspace(), graph=graph_of(*hourly)).plan.targets[CUMULATIVE]
 
-        # 75 s of path and 2 s of margin; 142 s for a policy that holds at every moment.
+        # 75 s of path and 2 s of margin; without the cron it is 142 s.
         assert 77.0 == target.shortest
         assert TargetStatus.INFEASIBLE is not target.status
 
-    def test_it_is_not_said_before_everything_was_measured(self) -> None:
-        story = self.impossible()
+    def test_a_target_is_not_infeasible_while_an_asset_was_not_measured(self) -> None:
+        story = self.infeasible()
         unmeasured = replace(story.states[SYNC], durations=AssetState().durations)
         story = replace(story, states={**story.states, SYNC: unmeasured, USERS: unmeasured})
 
         assert TargetStatus.INFEASIBLE is not story.plan.targets[CUMULATIVE].status
 
-    def test_its_assets_run_back_to_back_at_most(self) -> None:
-        story = self.impossible()
+    def test_an_infeasible_policy_makes_an_input_again_only_when_it_was_used(self) -> None:
+        story = self.infeasible()
         assert {SYNC, USERS} == story.requested
         story = story.at(60).made(SYNC, USERS, data=0)
         story = story.at(65).queued(SYNC).at(125).made(SYNC, USERS, data=65)
         assert CUMULATIVE in story.requested
 
-        # One version waits already; another one would have no use yet.
+        # One version waits already; another one could not be used yet.
         assert {SYNC, USERS}.isdisjoint(story.requested)
-        # As soon as that one is taken, it has.
+        # It can as soon as the one that waits is in use.
         assert {SYNC, USERS} <= story.queued(CUMULATIVE).requested
 
-    def test_the_policies_beside_it_are_held(self) -> None:
-        target = self.impossible().plan.targets[JOIN]
+    def test_other_targets_stay_fresh_beside_an_infeasible_one(self) -> None:
+        target = self.infeasible().plan.targets[JOIN]
 
         assert TargetStatus.FRESH is target.status
 
@@ -269,30 +269,30 @@ class TestUnknown:
         mart = Asset("mart", "marts", ("nowhere", "source"), MaxLag(5))
         return Story(graph_of(Asset("source", "ingestion"), mart)).made("source", data=0)
 
-    def test_nothing_is_requested_on_a_guess(self) -> None:
+    def test_nothing_is_requested_for_a_target_with_an_unknown_dependency(self) -> None:
         story = self.orphan()
 
         assert set() == story.requested
         assert TargetStatus.BLOCKED is story.plan.targets["mart"].status
 
-    def test_it_runs_as_soon_as_its_source_has_spoken(self) -> None:
+    def test_an_asset_starts_when_its_dependency_has_entered_the_graph(self) -> None:
         story = self.orphan().with_asset(Asset("nowhere", "elsewhere")).made("nowhere", data=0)
 
         assert "mart" in story.requested
 
-    def test_after_a_grace_it_is_called_dangling(self) -> None:
+    def test_an_unknown_dependency_is_called_dangling_after_five_minutes(self) -> None:
         story = replace(self.orphan(), since={"marts": NOON})
 
         assert "dangling unless it is explained by 12:05:00" in story.plan.targets["mart"].reason
         assert story.at(301).plan.targets["mart"].reason.endswith(": dangling")
 
-    def test_what_is_declared_to_be_outside_is_not_waited_for(self) -> None:
+    def test_an_asset_does_not_wait_for_a_dependency_outside_the_workspace(self) -> None:
         mart = Asset("mart", "marts", ("vendor/table",), MaxLag(5))
         story = Story(graph_of(mart, outside=frozenset({"vendor/table"})))
 
         assert {"mart"} == story.requested
 
-    def test_an_unknown_data_time_is_never_fresh(self) -> None:
+    def test_a_target_is_late_when_its_data_time_is_unknown(self) -> None:
         story = workspace().at(10).made(CUMULATIVE, data=None)
         target = story.plan.targets[CUMULATIVE]
 
@@ -300,7 +300,7 @@ class TestUnknown:
         assert target.lag is None
         assert "unknown" in target.reason
 
-    def test_nor_is_it_a_reason_to_run_again_and_again(self) -> None:
+    def test_an_asset_of_unknown_data_time_starts_only_for_new_inputs(self) -> None:
         story = workspace().at(10).made(CUMULATIVE, data=None)
         assert CUMULATIVE not in story.at(200).requested
 
@@ -308,7 +308,7 @@ class TestUnknown:
         assert CUMULATIVE in story.requested
         assert CUMULATIVE not in story.made(CUMULATIVE, data=None).at(290).requested
 
-    def test_a_circle_is_reported_and_left_alone(self) -> None:
+    def test_assets_on_a_cycle_are_reported_and_not_requested(self) -> None:
         story = Story(
             graph_of(Asset("egg", "one", ("hen",)), Asset("hen", "two", ("egg",), MaxLag(5)))
         )
@@ -316,8 +316,10 @@ class TestUnknown:
         assert set() == story.requested
         assert "in the end, on itself" in story.plan.targets["hen"].reason
 
-    @pytest.mark.parametrize("kin", [("egg", "hen"), ("egg", "nest"), ("nest", "bed")])
-    def test_a_run_within_a_circle_stops_nobody_elses_plan(self, kin: tuple[str, str]) -> None:
+    @pytest.mark.parametrize("pair", [("egg", "hen"), ("egg", "nest"), ("nest", "bed")])
+    def test_a_run_on_a_cycle_does_not_change_the_rest_of_the_plan(
+        self, pair: tuple[str, str]
+    ) -> None:
         story = Story(
             graph_of(
                 Asset("egg", "one", ("hen",)),
@@ -329,10 +331,10 @@ class TestUnknown:
             )
         )
 
-        assert {"source", "mart"} == story.queued(*kin).requested
-        assert {"source", "mart"} == story.started(*kin).requested
+        assert {"source", "mart"} == story.queued(*pair).requested
+        assert {"source", "mart"} == story.started(*pair).requested
 
-    def test_a_partitioned_asset_is_somebody_elses_business(self) -> None:
+    def test_a_partitioned_asset_is_never_requested(self) -> None:
         story = Story(
             graph_of(
                 Asset("source", "ingestion"),
@@ -345,7 +347,7 @@ class TestUnknown:
         assert TargetStatus.BLOCKED is story.at(5000).plan.targets["mart"].status
         assert {"mart"} == story.at(5000).made("daily", data=4900).requested
 
-    def test_a_clock_that_is_ahead_breaks_nothing(self) -> None:
+    def test_the_lag_is_zero_when_the_data_time_is_in_the_future(self) -> None:
         story = workspace().made(SYNC, USERS, CUMULATIVE, data=30)
 
         assert 0.0 == story.plan.targets[CUMULATIVE].lag

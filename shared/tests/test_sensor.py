@@ -1,5 +1,4 @@
-"""Ticks of sensors against one instance. What Dagster's daemon does with a tick's result,
-`Workspace` does here."""
+"""Ticks of sensors on one instance. `Workspace` does with a tick what Dagster's daemon does."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ MORNING = 1_800_000_000.0
 
 
 class Workspace:
-    """Locations that share an instance and a clock, and the daemon's part of a tick."""
+    """Locations that share an instance and a clock, with what the daemon does in a tick."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self.instance = instance
@@ -31,7 +30,7 @@ class Workspace:
         self._definitions: dict[str, dg.Definitions] = {}
 
     def load(self, location: str, *assets: Any, **options: Any) -> None:
-        """Load or reload a location: a new process, with nothing remembered."""
+        """Load or reload a location, as a new process that remembers nothing."""
         definitions = with_freshline(
             dg.Definitions(assets=list(assets), **options), location=location
         )
@@ -39,7 +38,7 @@ class Workspace:
         self.locations[location] = definitions.get_repository_def()
 
     def tick(self, location: str) -> dg.SensorResult:
-        """Evaluate the location's sensor and record what it says, but start no run."""
+        """Evaluate the location's sensor and record its events; start no run."""
         result = self.evaluate(location)
         self.record(location, result)
         return result
@@ -62,7 +61,7 @@ class Workspace:
         self.cursors[location] = result.cursor
 
     def run(self, location: str, result: dg.SensorResult) -> None:
-        """Run what a tick requested, once a run key."""
+        """Run what a tick requested, once for each run key."""
         for request in result.run_requests or ():
             if request.run_key in self.run_keys:
                 continue
@@ -78,7 +77,7 @@ class Workspace:
         return self._definitions[location].resolve_implicit_global_asset_job_def()
 
     def requested(self, location: str) -> list[str]:
-        """Tick, run what is due, and tell what that was."""
+        """Tick, run what is requested, and return that."""
         result = self.tick(location)
         self.run(location, result)
         return [
@@ -104,7 +103,7 @@ def mart(minutes: float = 5) -> dg.AssetsDefinition:
     return made
 
 
-def verdicts(result: dg.SensorResult) -> list[tuple[str, bool]]:
+def check_results(result: dg.SensorResult) -> list[tuple[str, bool]]:
     return [
         (event.check_name, event.passed)
         for event in result.asset_events
@@ -112,8 +111,8 @@ def verdicts(result: dg.SensorResult) -> list[tuple[str, bool]]:
     ]
 
 
-def told(result: dg.SensorResult) -> list[str]:
-    """What a tick says about the location's contract."""
+def publications(result: dg.SensorResult) -> list[str]:
+    """Return "contract" or "heartbeat" for each publication of a tick."""
     made = [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
     return ["contract" if "freshline/contract" in one.metadata else "heartbeat" for one in made]
 
@@ -127,7 +126,7 @@ def published(result: dg.SensorResult) -> list[str]:
 
 
 class TestAcrossLocations:
-    def test_a_policy_pulls_another_locations_source_and_then_its_own_asset(
+    def test_a_policy_requests_another_locations_source_and_then_its_own_asset(
         self, workspace: Workspace
     ) -> None:
         workspace.load("sources", root())
@@ -147,14 +146,16 @@ class TestAcrossLocations:
             ("marts", []),
         ] == requested
 
-    def test_an_unknown_dependency_is_not_taken_for_a_source(self, workspace: Workspace) -> None:
+    def test_an_asset_is_not_requested_while_its_dependency_is_unknown(
+        self, workspace: Workspace
+    ) -> None:
         workspace.load("marts", mart())
         result = workspace.tick("marts")
 
         assert [] == list(result.run_requests or ())
         assert result.skip_reason is not None
 
-    def test_the_run_says_why_it_exists(self, workspace: Workspace) -> None:
+    def test_a_request_says_in_its_tags_why_it_exists(self, workspace: Workspace) -> None:
         workspace.load("sources", root())
         workspace.load("marts", mart())
         for location in ("sources", "marts"):
@@ -167,7 +168,9 @@ class TestAcrossLocations:
         assert time.time() - 60 < planned <= time.time()
         assert "there is no version of it yet" == request.tags["freshline/reason"]
 
-    def test_an_idle_tick_says_what_is_next_and_when(self, workspace: Workspace) -> None:
+    def test_an_idle_tick_names_the_next_asset_and_when_it_starts(
+        self, workspace: Workspace
+    ) -> None:
         workspace.load("sources", root())
         workspace.load("marts", mart())
         for location in ("sources", "marts") * 2:
@@ -180,7 +183,9 @@ class TestAcrossLocations:
 
 
 class TestNothingTwice:
-    def test_the_same_state_asks_with_the_same_key(self, workspace: Workspace) -> None:
+    def test_a_request_has_the_same_run_key_while_the_state_is_the_same(
+        self, workspace: Workspace
+    ) -> None:
         workspace.load("all", root(), mart())
         first = workspace.tick("all")
         again = workspace.tick("all")
@@ -189,7 +194,7 @@ class TestNothingTwice:
 
         assert 1 == len({_only_key(result) for result in (first, again, reloaded)})
 
-    def test_a_run_under_way_is_not_asked_for_again(self, workspace: Workspace) -> None:
+    def test_an_asset_is_not_requested_while_its_run_is_queued(self, workspace: Workspace) -> None:
         workspace.load("all", root(), mart())
         (request,) = workspace.tick("all").run_requests or ()
         _create(workspace, "all", request)
@@ -197,7 +202,7 @@ class TestNothingTwice:
         assert [] == list(workspace.tick("all").run_requests or ())
 
     @pytest.mark.parametrize("fate", ["deleted", "failed"])
-    def test_a_run_that_came_to_nothing_is_asked_for_with_another_key(
+    def test_a_request_has_another_run_key_when_its_run_failed_or_was_deleted(
         self, workspace: Workspace, fate: str
     ) -> None:
         workspace.load("all", root(), mart())
@@ -213,7 +218,9 @@ class TestNothingTwice:
         assert later
         assert request.run_key not in later
 
-    def test_a_wiped_asset_is_asked_for_with_another_key(self, workspace: Workspace) -> None:
+    def test_a_request_has_another_run_key_when_its_asset_was_wiped(
+        self, workspace: Workspace
+    ) -> None:
         workspace.load("all", root(), mart())
         for _ in range(3):
             workspace.requested("all")
@@ -223,7 +230,7 @@ class TestNothingTwice:
 
         assert request.run_key not in before
 
-    def test_nothing_is_written_on_ticks_where_nothing_changed(self, workspace: Workspace) -> None:
+    def test_a_tick_writes_nothing_when_nothing_changed(self, workspace: Workspace) -> None:
         workspace.load("all", root(), mart())
         for _ in range(4):
             workspace.requested("all")
@@ -234,7 +241,7 @@ class TestNothingTwice:
 
 
 class TestContract:
-    def test_it_is_published_when_it_has_changed(self, workspace: Workspace) -> None:
+    def test_a_contract_is_published_when_it_has_changed(self, workspace: Workspace) -> None:
         workspace.load("all", root())
         first, second = workspace.tick("all"), workspace.tick("all")
         workspace.load("all", root())
@@ -247,45 +254,51 @@ class TestContract:
             published(result) for result in (first, second, reloaded, changed)
         ]
 
-    def test_at_every_heartbeat_it_is_said_that_it_has_not(
+    def test_a_heartbeat_is_published_while_the_contract_is_the_same(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workspace.load("all", root())
-        heard = []
+        published_at_ticks = []
         for halves in range(5):
             now = MORNING + halves * HEARTBEAT / 2
             monkeypatch.setattr("time.time", lambda now=now: now)
-            heard.append(told(workspace.tick("all")))
+            published_at_ticks.append(publications(workspace.tick("all")))
 
-        assert [["contract"], [], ["heartbeat"], [], ["heartbeat"]] == heard
+        assert [["contract"], [], ["heartbeat"], [], ["heartbeat"]] == published_at_ticks
 
-    def test_it_is_published_again_once_a_day(
+    def test_a_contract_is_published_again_once_a_day(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workspace.load("all", root())
-        heard = []
+        published_at_ticks = []
         for seconds in (0, 60, 86_399, 86_400, 86_460):
             monkeypatch.setattr("time.time", lambda now=MORNING + seconds: now)
-            heard.append(told(workspace.tick("all")))
+            published_at_ticks.append(publications(workspace.tick("all")))
 
-        assert [["contract"], ["heartbeat"], ["heartbeat"], ["contract"], ["heartbeat"]] == heard
+        assert [
+            ["contract"],
+            ["heartbeat"],
+            ["heartbeat"],
+            ["contract"],
+            ["heartbeat"],
+        ] == published_at_ticks
 
-    def test_a_clock_that_is_behind_the_daemons_delays_no_sign_of_life(
+    def test_a_heartbeat_is_not_delayed_when_the_clock_is_behind_the_daemons(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workspace.load("all", root())
-        heard = []
+        published_at_ticks = []
         for seconds in (0, HEARTBEAT, 2 * HEARTBEAT):
             monkeypatch.setattr("time.time", lambda now=MORNING + seconds: now)
             result = workspace.evaluate("all")
             monkeypatch.setattr("time.time", lambda now=MORNING + seconds: now + 600)
             workspace.record("all", result)
-            heard.append(told(result))
+            published_at_ticks.append(publications(result))
 
-        assert [["contract"], ["heartbeat"], ["heartbeat"]] == heard
+        assert [["contract"], ["heartbeat"], ["heartbeat"]] == published_at_ticks
 
     @pytest.mark.parametrize("damage", ["not JSON", '{"schema_version": 1, "location": 7}'])
-    def test_one_that_cannot_be_read_is_named_and_left_out(
+    def test_a_contract_is_named_and_left_out_when_it_cannot_be_read(
         self, workspace: Workspace, damage: str
     ) -> None:
         workspace.load("all", root(), mart())
@@ -301,7 +314,7 @@ class TestContract:
         assert result.skip_reason is not None
         assert "going on without broken_team" in str(result.skip_reason.skip_message)
 
-    def test_one_of_a_newer_schema_still_counts(self, workspace: Workspace) -> None:
+    def test_a_contract_counts_when_its_schema_is_newer(self, workspace: Workspace) -> None:
         newer = {
             "schema_version": 99,
             "location": "future",
@@ -317,26 +330,28 @@ class TestContract:
         assert ["mart"] == workspace.requested("marts")
 
 
-class TestVerdicts:
-    def test_a_targets_state_is_recorded_when_it_changes(self, workspace: Workspace) -> None:
+class TestLagCheck:
+    def test_a_targets_status_is_recorded_when_it_changes(self, workspace: Workspace) -> None:
         workspace.load("all", root(), mart())
-        told = []
+        recorded = []
         for _ in range(5):
             result = workspace.tick("all")
             workspace.run("all", result)
-            told += verdicts(result)
+            recorded += check_results(result)
 
-        assert [("maximum_lag", False), ("maximum_lag", True)] == told
+        assert [("maximum_lag", False), ("maximum_lag", True)] == recorded
 
-    def test_a_restart_does_not_repeat_it(self, workspace: Workspace) -> None:
+    def test_a_targets_status_is_not_recorded_again_after_a_restart(
+        self, workspace: Workspace
+    ) -> None:
         workspace.load("all", root(), mart())
         for _ in range(3):
             workspace.requested("all")
         workspace.load("all", root(), mart())
 
-        assert [] == verdicts(workspace.tick("all"))
+        assert [] == check_results(workspace.tick("all"))
 
-    def test_it_shows_as_the_latest_result_of_the_check(self, workspace: Workspace) -> None:
+    def test_a_targets_status_is_the_latest_result_of_its_check(self, workspace: Workspace) -> None:
         workspace.load("all", root(), mart())
         workspace.tick("all")
         key = dg.AssetCheckKey(dg.AssetKey("mart"), "maximum_lag")
@@ -349,7 +364,9 @@ class TestVerdicts:
         assert "late" == evaluation.metadata["freshline/status"].value
         assert "all" == evaluation.metadata["freshline/held_up_location"].value
 
-    def test_a_failing_source_of_another_location_is_named(self, workspace: Workspace) -> None:
+    def test_a_blocked_target_names_the_failing_source_of_another_location(
+        self, workspace: Workspace
+    ) -> None:
         workspace.load("sources", broken("root"))
         workspace.load("marts", mart())
         for location in ("sources", "marts", "sources"):
@@ -361,7 +378,7 @@ class TestVerdicts:
         assert "sources" == event.metadata["freshline/held_up_location"].value
         assert "the source is closed" in str(event.metadata["freshline/held_up_by"].value)
 
-    def test_a_cursor_set_by_hand_does_no_harm(self, workspace: Workspace) -> None:
+    def test_a_tick_replaces_a_cursor_that_was_set_by_hand(self, workspace: Workspace) -> None:
         workspace.load("all", root(), mart())
         for cursor in ("rubbish", "[]", '{"targets": 3}'):
             workspace.cursors["all"] = cursor
@@ -371,7 +388,7 @@ class TestVerdicts:
 
 
 class TestChecks:
-    def test_a_run_takes_the_checks_of_its_assets_along_but_not_ours(
+    def test_a_request_includes_the_checks_of_its_assets_but_not_freshlines(
         self, workspace: Workspace
     ) -> None:
         @dg.asset_check(asset="root")
@@ -395,7 +412,7 @@ class TestChecks:
         assert {"has_rows", "of_another_asset"} == checks
 
     @pytest.mark.parametrize(("made", "count"), [(True, 0), (False, 2)])
-    def test_checks_that_only_run_together_run_with_all_their_assets(
+    def test_checks_that_run_only_together_are_requested_with_all_their_assets(
         self, workspace: Workspace, made: bool, count: int
     ) -> None:
         @dg.multi_asset_check(
@@ -420,11 +437,11 @@ class TestChecks:
     ) -> None:
         monkeypatch.setattr("freshline.sensor._SETTLING", 0.0)
         workspace.load("marts", mart())
-        alone = verdicts(workspace.tick("marts"))
-        quiet = verdicts(workspace.tick("marts"))
+        alone = check_results(workspace.tick("marts"))
+        quiet = check_results(workspace.tick("marts"))
         workspace.load("sources", root())
         workspace.tick("sources")
-        together = [it for it in verdicts(workspace.tick("marts")) if it[0] != "maximum_lag"]
+        together = [it for it in check_results(workspace.tick("marts")) if it[0] != "maximum_lag"]
 
         assert [("imports_satisfied", False), ("policies_feasible", True)] == alone
         assert [] == quiet
@@ -440,7 +457,7 @@ class TestChecks:
         workspace.load("all", feared, mart())
 
         def feasible(result: dg.SensorResult) -> list[bool]:
-            return [passed for name, passed in verdicts(result) if name == "policies_feasible"]
+            return [passed for name, passed in check_results(result) if name == "policies_feasible"]
 
         first = workspace.tick("all")
         estimated = [feasible(first), feasible(workspace.tick("all"))]
@@ -452,7 +469,7 @@ class TestChecks:
 
 
 class TestStorageFailure:
-    def test_a_tick_fails_with_the_storages_error_and_the_next_makes_up_for_it(
+    def test_a_tick_raises_the_storages_error_and_the_next_one_requests_everything(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workspace.load("all", root(), mart())
@@ -474,7 +491,7 @@ def _only_key(result: dg.SensorResult) -> str | None:
 
 
 def _create(workspace: Workspace, location: str, request: dg.RunRequest) -> dg.DagsterRun:
-    """The run that the daemon creates for a request."""
+    """Create the run that the daemon creates for a request."""
     job = workspace._definitions[location].resolve_implicit_global_asset_job_def()
     return workspace.instance.create_run_for_job(
         job, asset_selection=set(request.asset_selection or ()), tags=request.tags
@@ -482,7 +499,7 @@ def _create(workspace: Workspace, location: str, request: dg.RunRequest) -> dg.D
 
 
 def _keys_over_an_hour(workspace: Workspace, location: str) -> set[str | None]:
-    """Keys of all requests within an hour: a failed run is not repeated at once."""
+    """Return the run keys of an hour's requests: a failed run is not repeated at once."""
     import time
 
     real, keys = time.time, set[str | None]()

@@ -28,7 +28,7 @@ HOUR = 3600.0
 
 
 def graph_of(minutes: float = 5, *, slower: float | None = None) -> Graph:
-    """A source in one location (60 s), a mart in another (15 s), and perhaps a slower one."""
+    """Return a source in one location, a mart in another, and perhaps a report with more lag."""
     assets = {
         "source": Asset("source", "ingestion"),
         "mart": Asset("mart", "marts", ("source",), MaxLag(minutes)),
@@ -50,19 +50,19 @@ def starts(world: World, key: str, begin: float = 0.0, end: float = float("inf")
 
 
 class TestWorld:
-    def test_a_run_carries_the_data_time_of_what_it_read(self) -> None:
+    def test_a_version_has_the_data_time_of_what_its_run_read(self) -> None:
         world = simulate(Scenario(graph_of(), SECONDS), until=100.0)
 
         assert [(60.0, 0.0)] == world.versions["source"]
         assert [(75.0, 0.0)] == world.versions["mart"]
 
-    def test_the_same_seed_tells_the_same_story(self) -> None:
+    def test_the_same_seed_gives_the_same_versions(self) -> None:
         durations = {key: Duration(one.mean, 0.3) for key, one in SECONDS.items()}
         scenario = Scenario(graph_of(), durations, failure_rate=0.1, seed=7)
 
         assert simulate(scenario, HOUR).versions == simulate(scenario, HOUR).versions
 
-    def test_a_mean_is_kept_however_much_durations_vary(self) -> None:
+    def test_durations_keep_their_mean_when_they_vary(self) -> None:
         durations = {key: Duration(one.mean, 0.5) for key, one in SECONDS.items()}
         world = simulate(Scenario(graph_of(), durations), 24 * HOUR)
         took = [
@@ -73,7 +73,7 @@ class TestWorld:
 
         assert 60.0 == pytest.approx(sum(took) / len(took), rel=0.06)
 
-    def test_what_fails_is_counted_and_forgotten_after_a_success(self) -> None:
+    def test_failures_are_counted_until_the_first_success(self) -> None:
         scenario = Scenario(graph_of(), SECONDS, faults=(Fault("mart", 0.0, 300.0),))
 
         failing = simulate(scenario, 200.0).states["mart"]
@@ -84,7 +84,7 @@ class TestWorld:
 
 
 class TestStories:
-    def test_a_reload_of_one_location_changes_the_cadence_of_another(self) -> None:
+    def test_a_source_syncs_more_often_when_another_location_lowers_its_maximum_lag(self) -> None:
         # From 10 minutes to 4 at half past: the source, which is not touched, speeds up.
         scenario = Scenario(graph_of(10), SECONDS, deployments=((1.5 * HOUR, graph_of(4)),))
         world = simulate(scenario, 4 * HOUR)
@@ -96,22 +96,22 @@ class TestStories:
         assert 22.5 == pytest.approx(fast.root_syncs, abs=0.5)
         assert 0.0 == fast.targets["mart"].share
 
-    def test_a_location_that_comes_back_catches_up_with_one_run_an_asset(self) -> None:
+    def test_each_asset_runs_once_when_a_location_is_back(self) -> None:
         outage = Outage("marts", HOUR, 2 * HOUR)
         world = simulate(Scenario(graph_of(), SECONDS, outages=(outage,)), 3 * HOUR)
 
-        # While it is gone the source is synced as usual until silence is noticed, and then once.
+        # While it is gone, the source is synced as usual until the silence is noticed, then once.
         assert 2 >= len(starts(world, "source", HOUR, 2 * HOUR))
-        # Back again: a sync, then the mart, both once, and the old rhythm. The source's
-        # location ticked just before the marts were heard of.
+        # When it is back: one sync and one run of the mart, then as before. The sync starts a tick
+        # later because the source's location ticked just before the marts were heard of.
         back = 2 * HOUR
         assert [back + 5] == starts(world, "source", back, back + 150)
         assert 1 == len(starts(world, "mart", back, back + 150))
         assert 0.0 == figures(world, back + 300, 3 * HOUR).targets["mart"].share
 
     @pytest.mark.parametrize("seed", range(12))
-    def test_nothing_runs_twice_in_a_row_when_a_location_is_back(self, seed: int) -> None:
-        # What waits for it is not useless yet, and what is newer is already on its way.
+    def test_no_asset_runs_twice_in_a_row_when_a_location_is_back(self, seed: int) -> None:
+        # One version waits that is still of use, and a newer one is already on its way.
         graph = Graph(
             {
                 "source": Asset("source", "ingestion"),
@@ -139,7 +139,7 @@ class TestStories:
             assert tries[0] < end + 60.0
 
     def test_a_target_is_in_time_whichever_of_its_inputs_comes_last(self) -> None:
-        # Mostly the slow one, which waits 10 s for the mart's tick; the quick one waits 20 s.
+        # Mostly `slow` comes last and waits 10 s for the mart's tick; `quick` waits 20 s.
         graph = Graph(
             {
                 "slow": Asset("slow", "ingestion", (), MaxLag(75 / 60)),
@@ -153,7 +153,7 @@ class TestStories:
 
         assert 0.0 == figures(world, HOUR, 3 * HOUR).targets["mart"].share
 
-    def test_the_others_are_served_while_one_is_down(self) -> None:
+    def test_other_targets_are_in_time_while_one_location_is_down(self) -> None:
         outage = Outage("reports", HOUR, 2 * HOUR)
         scenario = Scenario(graph_of(slower=10), SECONDS, outages=(outage,))
         world = simulate(scenario, 3 * HOUR)
@@ -161,7 +161,7 @@ class TestStories:
         assert 0.0 == figures(world, HOUR, 2 * HOUR).targets["mart"].share
         assert [] == starts(world, "report", HOUR, 2 * HOUR)
 
-    def test_a_failing_mart_is_tried_ever_less_often(self) -> None:
+    def test_a_failing_mart_is_retried_less_and_less_often(self) -> None:
         fault = Fault("mart", HOUR, 3 * HOUR)
         world = simulate(Scenario(graph_of(), SECONDS, faults=(fault,)), 3 * HOUR)
 
@@ -170,10 +170,10 @@ class TestStories:
 
         assert sorted(pauses) == pauses
         assert len(tries) < 15
-        # One version waits for it; no more are made for nothing.
+        # One version of the source waits for it; no more are made in vain.
         assert 2 >= len(starts(world, "source", HOUR, 3 * HOUR))
 
-    def test_a_policy_that_cannot_be_held_fills_no_queue(self) -> None:
+    def test_an_infeasible_policy_does_not_fill_the_queue(self) -> None:
         world = simulate(Scenario(graph_of(1), SECONDS), 3 * HOUR)
 
         assert [] == world.overlaps
@@ -202,7 +202,7 @@ class TestFigures:
         assert (99 + 399) / 1000 == found.share
         assert 700.0 == found.longest
 
-    def test_with_a_cron_only_its_ticks_count(self) -> None:
+    def test_only_ticks_count_when_a_policy_has_a_cron(self) -> None:
         graph = graph_of()
         hourly = Asset("mart", "marts", ("source",), MaxLag(5, cron="0 * * * *"))
         graph = Graph({**graph.assets, "mart": hourly}, graph.ticks)
@@ -214,7 +214,7 @@ class TestFigures:
         # Ticks at 0 (no version yet), 3600 (100 s old) and 7200 (3700 s old).
         assert 2 / 3 == found.share
 
-    def test_what_is_made_together_is_one_sync(self) -> None:
+    def test_an_execution_set_counts_as_one_sync(self) -> None:
         assets = {
             "table": Asset("table", "one", execution_set="sync"),
             "view": Asset("view", "one", ("table",), MaxLag(5), execution_set="sync"),
@@ -240,10 +240,10 @@ class TestWhatIf:
     @pytest.mark.parametrize(
         ("question", "minutes"), [("mart=90s", 1.5), ("marts:mart=1.5h", 90.0)]
     )
-    def test_units(self, question: str, minutes: float) -> None:
+    def test_a_question_may_be_in_seconds_or_hours(self, question: str, minutes: float) -> None:
         assert MaxLag(minutes) == with_policies(graph_of(), [question]).assets["mart"].policy
 
-    def test_none_takes_it_away(self) -> None:
+    def test_a_question_of_none_removes_the_policy(self) -> None:
         assert with_policies(graph_of(), ["marts:mart=none"]).assets["mart"].policy is None
 
     @pytest.mark.parametrize(
@@ -256,7 +256,9 @@ class TestWhatIf:
             ("marts:mart=0m", "above zero"),
         ],
     )
-    def test_a_question_that_cannot_be_asked(self, question: str, said: str) -> None:
+    def test_a_question_is_refused_when_it_cannot_be_answered(
+        self, question: str, said: str
+    ) -> None:
         with pytest.raises(WhatIfError, match=said.replace("?", r"\?")):
             with_policies(graph_of(), [question])
 
@@ -288,7 +290,7 @@ class TestCommand:
         result = CliRunner().invoke(app, ["simulate", "--committed", "--hours", "2", *arguments])
         return result.exit_code, result.output
 
-    def test_it_shows_the_cost_and_what_holds(self) -> None:
+    def test_the_command_shows_the_cost_and_what_holds(self) -> None:
         status, shown = self.run()
 
         assert 0 == status
@@ -296,7 +298,7 @@ class TestCommand:
         assert "mart/join" in shown
         assert "yes" in shown
 
-    def test_it_compares_before_and_after(self) -> None:
+    def test_the_command_compares_before_and_after(self) -> None:
         status, shown = self.run("--what-if", "marts:mart/join=20s")
 
         assert 0 == status
@@ -304,14 +306,14 @@ class TestCommand:
         assert "after" in shown
         assert "impossible" in shown
 
-    def test_it_takes_durations_from_a_file(self) -> None:
+    def test_the_command_takes_durations_from_a_file(self) -> None:
         Path("seconds.json").write_text(json.dumps({"raw/stars": 900}))
         status, shown = self.run("--durations", "seconds.json")
 
         assert 0 == status
         assert "impossible" in shown
 
-    def test_a_bad_question_is_one_line_and_status_2(self) -> None:
+    def test_the_command_ends_with_status_2_when_a_question_is_wrong(self) -> None:
         status, shown = self.run("--what-if", "marts:mart/jion=2m")
 
         assert 2 == status

@@ -1,4 +1,4 @@
-"""Stamps on what real runs materialize, held against what the history says."""
+"""Stamps on what real runs materialize, compared with what the history says."""
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
@@ -18,7 +18,7 @@ LATER = NOON + timedelta(minutes=10)
 
 
 def stamp(instance: dg.DagsterInstance, key: str) -> tuple[float | None, float | None]:
-    """The data time and the lag that the newest materialization carries."""
+    """Return the data time and the lag that the newest materialization carries."""
     event = instance.get_latest_materialization_event(dg.AssetKey(key))
     assert event is not None
     assert event.asset_materialization is not None
@@ -32,7 +32,7 @@ def mart(context: dg.AssetExecutionContext) -> None:
 
 
 class TestDataTimeMetadata:
-    def test_it_is_a_moment_in_utc(self) -> None:
+    def test_the_data_time_is_in_utc(self) -> None:
         elsewhere = NOON.astimezone(timezone(timedelta(hours=5)))
         metadata = data_time_metadata(elsewhere)["freshline/data_time"]
 
@@ -58,7 +58,7 @@ class TestLagMetadata:
         assert lag is not None
         assert before <= began.timestamp() + lag <= after
 
-    def test_a_version_that_arrives_meanwhile_does_not_count(
+    def test_a_version_does_not_count_when_it_arrives_during_the_step(
         self, instance: dg.DagsterInstance
     ) -> None:
         @dg.asset(name="mart", deps=["root"])
@@ -75,11 +75,11 @@ class TestLagMetadata:
         )
 
     @pytest.mark.parametrize("before", ["nothing", "a report by hand"])
-    def test_what_is_not_known_is_not_stamped(
+    def test_an_asset_is_not_stamped_when_its_data_time_is_unknown(
         self, memory: dg.DagsterInstance, before: str
     ) -> None:
         if before == "a report by hand":
-            # Of an asset that has inputs: nobody knows what it was made from.
+            # The root has an input of its own, and nobody knows which version was read.
             _publish(memory, root=["elsewhere"])
             memory.report_runless_asset_event(dg.AssetMaterialization("root"))
         run(memory, mart)
@@ -164,7 +164,7 @@ class TestStampLag:
         assert event.asset_materialization is not None
         assert 3 == event.asset_materialization.metadata["rows"].value
 
-    def test_a_root_is_left_to_say_itself(self, memory: dg.DagsterInstance) -> None:
+    def test_a_root_keeps_the_data_time_that_it_states(self, memory: dg.DagsterInstance) -> None:
         @dg.asset(name="root")
         def source(context: dg.AssetExecutionContext) -> Iterator[Any]:
             yield from stamp_lag(context, [dg.MaterializeResult(metadata=data_time_metadata(NOON))])
@@ -173,7 +173,7 @@ class TestStampLag:
 
         assert (NOON.timestamp(), None) == stamp(memory, "root")
 
-    def test_other_events_pass(self, memory: dg.DagsterInstance) -> None:
+    def test_other_events_pass_unchanged(self, memory: dg.DagsterInstance) -> None:
         passed = []
 
         @dg.asset(name="mart", deps=["root"])
@@ -189,8 +189,7 @@ class TestStampLag:
 
 
 def _publish(instance: dg.DagsterInstance, **deps: list[str]) -> None:
-    """The contract of a location that makes these, and reads `seed` and `elsewhere` from
-    outside the workspace as far as `seed` is concerned."""
+    """Publish the contract of a location that makes these. `seed` is outside the workspace."""
     contract = Contract.from_document(
         {
             "schema_version": 1,
