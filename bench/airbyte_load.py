@@ -5,8 +5,8 @@
 Postgres, one after the other. PyAirbyte gets a virtual environment of its own in a temporary
 folder (some 600 MB), deleted afterwards; ``--pyairbyte FOLDER`` takes one made before.
 
-Memory is the highest sum of resident memory over a process and its descendants, looked at four
-times a second; the connector, the same on both sides, is left out of one of the two columns.
+Memory is the highest sum of resident memory of a process and its descendants, sampled four times a
+second. The connector is the same on both sides; one of the two columns leaves it out.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def load_embedded(folder: Path, postgres: PostgresServer, config: dict[str, Any]) -> Load:
-    """One sync of the embedded Airbyte, from the request to the end of the job."""
+    """Measure one sync of the embedded Airbyte, from the request to the end of the job."""
     at = postgres.address
     url = f"postgresql://{at.user}:{at.password}@{at.host}:{at.port}/{at.database}"
     with (
@@ -155,7 +155,7 @@ def load_embedded(folder: Path, postgres: PostgresServer, config: dict[str, Any]
 def load_pyairbyte(
     python: Path, folder: Path, postgres: PostgresServer, config: dict[str, Any]
 ) -> Load:
-    """One read of PyAirbyte into its Postgres cache, from start to end of the program."""
+    """Measure one read of PyAirbyte into its Postgres cache, from start to end of the program."""
     connector = load_registry().find("source", type="github")
     if connector is None:
         raise SystemExit("there is no GitHub connector")
@@ -231,7 +231,7 @@ class Peak:
 
 @contextlib.contextmanager
 def served(name: str, **options: Any) -> Iterator[dict[str, Any]]:
-    """One server of the stack; what it announces about itself, and its process id."""
+    """Run one server of the stack; yield what it announces about itself, and its process id."""
     words = [str(DEVSTACK), "serve", name, "--with-parent"]
     for option, value in options.items():
         words += [f"--{option.replace('_', '-')}", str(value)]
@@ -247,7 +247,7 @@ def served(name: str, **options: Any) -> Iterator[dict[str, Any]]:
 
 
 def install_pyairbyte(folder: Path) -> Path:
-    """A virtual environment with PyAirbyte in this folder."""
+    """Make a virtual environment with PyAirbyte in `folder`, and return that."""
     uv = shutil.which("uv") or str(ROOT / ".venv" / "bin" / "uv")
     subprocess.run([uv, "venv", "--quiet", str(folder)], check=True)
     python = str(folder / "bin" / "python")
@@ -256,15 +256,15 @@ def install_pyairbyte(folder: Path) -> Path:
 
 
 def write_stars(file: Path, number: int) -> None:
-    """A repository's stars, in no order, several to a second."""
+    """Write a repository's stars in random order, several in the same second."""
     rng = random.Random(20_260_630)
     start = datetime(2020, 1, 1, tzinfo=UTC)
     people = rng.sample(range(1, number + 1), number)
     with file.open("w") as out:
         out.write("repository,user_id,login,starred_at\n")
         for person in people:
-            moment = start + timedelta(seconds=rng.randrange(number // 2 + 1))
-            out.write(f"{REPOSITORY},{person},user{person},{moment:%Y-%m-%dT%H:%M:%SZ}\n")
+            starred_at = start + timedelta(seconds=rng.randrange(number // 2 + 1))
+            out.write(f"{REPOSITORY},{person},user{person},{starred_at:%Y-%m-%dT%H:%M:%SZ}\n")
 
 
 def count(postgres: PostgresServer, table: str) -> int:

@@ -1,9 +1,9 @@
 """What freshness costs, and whether it holds: freshline next to cron and Dagster's conditions.
 
-Simulated days on a virtual clock, one hour of warm-up first, lag sampled every second. Exits
-with status 1 when freshline misses a figure that it owes. Run it with
+Simulated days on a virtual clock after an hour of warm-up; lag is sampled every second. Exits
+with status 1 when freshline misses a figure that it must keep. Run it with
 
-    .venv/bin/python bench/freshness.py            # some minutes; --hours 4 --seeds 1: a look
+    .venv/bin/python bench/freshness.py            # some minutes; shorter: --hours 4 --seeds 1
     .venv/bin/python bench/freshness.py --write    # and puts the tables into bench/README.md
 """
 
@@ -30,10 +30,14 @@ BEGIN, END = "<!-- freshness: begin -->", "<!-- freshness: end -->"
 
 @dataclass(frozen=True)
 class Result:
+    """What one scheduler reached on one graph."""
+
     late: dict[str, float]
-    """Share of the time, by target; mean over the seeds."""
+    """The share of time in which each target was late, as the mean over the seeds."""
     syncs: float
+    """Root syncs an hour."""
     made: float
+    """Materializations an hour."""
 
 
 def measure(
@@ -43,6 +47,7 @@ def measure(
     scheduler: Callable[[], Scheduler] = ByPlan,
     **settings: Unpack[Settings],
 ) -> Result:
+    """Simulate `hours` of `bench` once for each seed; return the means."""
     end = WARM_UP + hours * 3600.0
     found = []
     for seed in range(seeds):
@@ -58,18 +63,23 @@ def measure(
 
 
 class Report:
+    """The lines of the tables, printed as they come, and the figures that were missed."""
+
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.missed: list[str] = []
 
-    def say(self, line: str) -> None:
+    def add(self, line: str) -> None:
         self.lines.append(line)
         print(line, flush=True)
 
     def row(
         self, name: str, result: Result, owed: tuple[float, float, float, float] | None
     ) -> None:
-        """`owed`: shares of the two targets, syncs and materializations an hour."""
+        """Add a row. `owed` are the limits that `result` must keep.
+
+        They are: the share of time that each target is late, syncs and materializations an hour.
+        """
         five, ten = result.late["mart/mart_gh_cumulative"], result.late["mart/mart_gh_join"]
         got = (five, ten, result.syncs, result.made)
         kept = owed is None or all(a <= b + 1e-9 for a, b in zip(got, owed, strict=True))
@@ -81,13 +91,13 @@ class Report:
             else f"<= {owed[0]:.1%}, {owed[1]:.0%}, {owed[2]:g}, {owed[3]:g}: "
             + ("kept" if kept else "**missed**")
         )
-        self.say(
+        self.add(
             f"| {name} | {five:.3%} | {ten:.3%} | {result.syncs:.2f} | {result.made:.1f} "
             f"| {wanted} |"
         )
 
 
-def the_table(report: Report, hours: float, seeds: int) -> None:
+def report_workspace(report: Report, hours: float, seeds: int) -> None:
     def nominal(
         scheduler: Callable[[], Scheduler] = ByPlan, **settings: Unpack[Settings]
     ) -> Result:
@@ -99,12 +109,12 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
         settings["sigma"] = 0.3
         return measure(WORKSPACE, hours, seeds, scheduler, **settings)
 
-    report.say(
+    report.add(
         "| durations, scheduler | 5-minute target late | 10-minute target late "
         "| root syncs/h | materializations/h | owed |"
     )
-    report.say("| --- | ---: | ---: | ---: | ---: | --- |")
-    report.say(
+    report.add("| --- | ---: | ---: | ---: | ---: | --- |")
+    report.add(
         "| nominal, Dagster 1.1.9's reconciliation sensor, 30-minute schedule (measured elsewhere) "
         "| 41.7% | 26.7% | 10.0 | 46 | |"
     )
@@ -116,7 +126,7 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
     report.row("nominal, one cron job */5", nominal(partial(CronJob, 5)), None)
     report.row("nominal, one cron job */3", nominal(partial(CronJob, 3)), None)
     syncs, made = WORKSPACE.bound()
-    report.say(
+    report.add(
         f"| nominal, **theoretical minimum for zero violations** | 0 | 0 | {syncs:.2f} "
         f"| {made:.1f} | |"
     )
@@ -145,13 +155,13 @@ def the_table(report: Report, hours: float, seeds: int) -> None:
         )
 
 
-def the_others(report: Report, hours: float, seeds: int) -> None:
-    report.say("")
-    report.say(
+def report_other_graphs(report: Report, hours: float, seeds: int) -> None:
+    report.add("")
+    report.add(
         "| graph and policy | durations | worst target late | root syncs/h | bound "
         "| materializations/h | bound |"
     )
-    report.say("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    report.add("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
     kinds: tuple[tuple[str, Settings, float], ...] = (
         ("nominal", {}, 0.0),
         ("lognormal 0.3", {"sigma": 0.3}, 0.002),
@@ -165,14 +175,14 @@ def the_others(report: Report, hours: float, seeds: int) -> None:
             if worst > limit:
                 report.missed.append(f"{name}, {kind}")
             bounds = (f"{syncs:.2f}", f"{made:.1f}") if kind == "nominal" else ("", "")
-            report.say(
+            report.add(
                 f"| {name} | {kind} | {worst:.3%} | {result.syncs:.2f} | {bounds[0]} "
                 f"| {result.made:.1f} | {bounds[1]} |"
             )
 
 
 def write(lines: Iterable[str]) -> None:
-    """Put the tables into the README's own section; the rest of it stays as it is."""
+    """Write the tables into their section of the README."""
     text = README.read_text() if README.exists() else "# Measurements\n"
     section = "\n".join((BEGIN, *lines, END))
     if BEGIN in text:
@@ -191,16 +201,16 @@ def main() -> int:
     options = parser.parse_args()
     begin = time.process_time()
     report = Report()
-    report.say(
+    report.add(
         f"{options.hours:g} simulated hours after one hour of warm-up. Jittered rows are the mean "
         f"of {options.seeds} seeds (one for the fan-out); their durations have the nominal mean."
     )
-    report.say("")
-    the_table(report, options.hours, options.seeds)
-    the_others(report, options.hours, options.seeds)
-    report.say("")
-    verdict = f"missed: {'; '.join(report.missed)}" if report.missed else "Every figure is kept."
-    report.say(f"{verdict} ({time.process_time() - begin:.0f} s of CPU)")
+    report.add("")
+    report_workspace(report, options.hours, options.seeds)
+    report_other_graphs(report, options.hours, options.seeds)
+    report.add("")
+    outcome = f"missed: {'; '.join(report.missed)}" if report.missed else "Every figure is kept."
+    report.add(f"{outcome} ({time.process_time() - begin:.0f} s of CPU)")
     if options.write:
         write(report.lines)
     return 1 if report.missed else 0

@@ -1,4 +1,4 @@
-"""The graphs that `freshness.py` measures, and what no schedule can beat on them."""
+"""The graphs that `freshness.py` measures, and the fewest runs that each of them needs."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Scenario
 
-PHASES = (0.0, 1.7, 3.2, 0.9, 4.1, 2.4)
-"""Sensors of different locations do not tick at the same moment."""
+FIRST_TICKS = (0.0, 1.7, 3.2, 0.9, 4.1, 2.4)
+"""In seconds: sensors of different locations do not tick at the same time."""
 
 
 class Settings(TypedDict, total=False):
-    """What a scenario has otherwise than by default; `Bench.scenario` knows the defaults."""
+    """Settings of a scenario that differ from the defaults of `Bench.scenario`."""
 
     tick: float
     sigma: float
@@ -25,6 +25,8 @@ class Settings(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Bench:
+    """A graph, and the seconds that each asset takes."""
+
     assets: tuple[Asset, ...]
     seconds: dict[str, float]
 
@@ -37,12 +39,13 @@ class Bench:
         one_location: bool = False,
         seed: int = 0,
     ) -> Scenario:
+        """Return the scenario of this graph with the given settings (seconds)."""
         assets = {
             asset.key: replace(asset, location="all") if one_location else asset
             for asset in self.assets
         }
         locations = sorted({asset.location for asset in assets.values()})
-        staggered = dict(zip(locations, PHASES * len(locations), strict=False))
+        staggered = dict(zip(locations, FIRST_TICKS * len(locations), strict=False))
         return Scenario(
             graph=Graph(assets, dict.fromkeys(locations, tick)),
             durations={key: Duration(value, sigma) for key, value in self.seconds.items()},
@@ -52,23 +55,23 @@ class Bench:
         )
 
     def bound(self) -> tuple[float, float]:
-        """Root syncs and materializations an hour that no schedule without violations beats.
+        """Return the fewest root syncs and materializations an hour without a late target.
 
-        Between two syncs of a root there can be at most the maximum lag less the path of its
-        tightest target; a slower target can skip whole syncs, but no part of one.
+        Two syncs of a root are at most as far apart as its tightest target allows: the maximum lag
+        less the path. A slower target may skip whole syncs, but not a part of one.
         """
         graph = {asset.key: asset for asset in self.assets}
         paths: dict[tuple[str, str], float] = {}  # (root, asset): the longest way, in seconds
         for asset in self.assets:
-            outer = [
+            inputs = [
                 dep
                 for dep in asset.deps
                 if graph[dep].execution_set != asset.execution_set or not asset.execution_set
             ]
-            if not outer:
+            if not inputs:
                 paths[asset.execution_set or asset.key, asset.key] = self.seconds[asset.key]
             for (root, key), path in list(paths.items()):
-                if key in outer:
+                if key in inputs:
                     longest = paths.get((root, asset.key), 0.0)
                     paths[root, asset.key] = max(longest, path + self.seconds[asset.key])
         room = {

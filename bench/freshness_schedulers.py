@@ -8,7 +8,7 @@ from freshline.simulate import World
 
 
 class CronJob:
-    """The whole graph as one job, every so many minutes."""
+    """Runs the whole graph as one job every `minutes`."""
 
     def __init__(self, minutes: float) -> None:
         self._seconds = minutes * 60.0
@@ -20,8 +20,11 @@ class CronJob:
 
 
 class OnCronAndEager:
-    """Roots `on_cron`, the rest `eager`: when an input is newer, or requested in the same tick
-    by the same location, and none of them is missing or in progress."""
+    """Requests roots by Dagster's `on_cron` every `minutes`, and all other assets by `eager`.
+
+    `eager` requests an asset when an input is newer, or is requested in the same tick by the same
+    location, and no input is missing or in progress.
+    """
 
     def __init__(self, minutes: float) -> None:
         self._seconds = minutes * 60.0
@@ -36,25 +39,23 @@ class OnCronAndEager:
 
     def _wanted(self, world: World, key: str, requested: Iterable[str]) -> bool:
         asset = world.graph.assets[key]
-        outer = [
+        inputs = [
             dep
             for dep in asset.deps
             if world.graph.assets[dep].execution_set != asset.execution_set
         ]
         if not asset.execution_set:
-            outer = list(asset.deps)
-        if not outer:
+            inputs = list(asset.deps)
+        if not inputs:
             return world.now % self._seconds < 1e-6
-        states = [world.states.get(dep) for dep in outer]
-        mine = world.states.get(key)
-        if any(state is None or state.version is None for state in states) or (
-            mine and mine.pending
-        ):
+        states = [world.states.get(dep) for dep in inputs]
+        own = world.states.get(key)
+        if any(state is None or state.version is None for state in states) or (own and own.pending):
             return False
         if any(s and s.pending and s.pending.requested_at < world.now for s in states):
             return False
         newest = max(state.version.id for state in states if state and state.version)
-        if newest > self._handled.get(key, 0) or set(outer) & set(requested):
+        if newest > self._handled.get(key, 0) or set(inputs) & set(requested):
             self._handled[key] = newest
             return True
         return False

@@ -1,7 +1,7 @@
-"""Change one rule of the planner at a time, and see whether a story notices.
+"""Take one rule of the planner away at a time, and see whether a story fails.
 
-Each mutation is put into a copy of freshline, against which the stories run. Exits with
-status 1 when one survives. Run it with `.venv/bin/python bench/planner_mutations.py`.
+Each mutation is made in a copy of freshline, and the stories run against that. Exits with
+status 1 when a mutation survives. Run it with `.venv/bin/python bench/planner_mutations.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ STORIES = tuple(
 
 
 class Mutation(NamedTuple):
+    """A rule, and the text in a file of the planner that has to change to take it away."""
+
     rule: str
     file: str
     old: str
@@ -36,7 +38,7 @@ MUTATIONS = (
         "if self.now > latest:\n                return _Vote",
     ),
     Mutation(
-        "nothing runs on inputs that would not improve it",
+        "an asset does not run on inputs that are no newer",
         "decisions.py",
         "return oldest > (own.data_time or 0.0)",
         "return oldest >= (own.data_time or 0.0)",
@@ -48,37 +50,37 @@ MUTATIONS = (
         "return None",
     ),
     Mutation(
-        "nothing is requested that is already in the making",
+        "an asset is not requested while a run makes it",
         "decisions.py",
         "if first.pending:\n            for key",
         "if False:\n            for key",
     ),
     Mutation(
-        "a failed asset is left alone for a while",
+        "a failed asset pauses before it is tried again",
         "decisions.py",
         "if leader is not None and lacking is None and retry_at <= self.now:",
         "if leader is not None and lacking is None:",
     ),
     Mutation(
-        "work that nobody can use is not asked for again",
+        "an input is not made again for a consumer that cannot run",
         "claims.py",
         "if facts.assets[consumer].hold:\n            return []",
         "if facts.assets[consumer].hold:\n            return passed_on",
     ),
     Mutation(
-        "what an outage leaves behind is not worth a run of its own",
+        "after an outage, there is no run on inputs that are too old",
         "decisions.py",
         "return self._superseded_at(key, {})",
         "return None",
     ),
     Mutation(
-        "after an outage, what is on its way is waited for",
+        "after an outage, a late target waits for inputs on their way",
         "decisions.py",
         "soon = arrival <= end + busy + asset.tick",
         "soon = False",
     ),
     Mutation(
-        "an unknown dependency stops what is downstream of it",
+        "an unknown dependency blocks everything downstream of it",
         "lineage.py",
         "len(feeders[keys]), _unexplained(graph, keys))",
         'len(feeders[keys]), "")',
@@ -96,7 +98,7 @@ MUTATIONS = (
         "if True:",
     ),
     Mutation(
-        "a location that is silent does not look fresh",
+        "a target is not fresh behind a silent location",
         "report.py",
         "if hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):",
         "if hold and late:",
@@ -105,7 +107,7 @@ MUTATIONS = (
 
 
 def caught_by(mutation: Mutation) -> str | None:
-    """The first story that fails, or None when the mutation survives."""
+    """Return the first story that fails; None: the mutation survives."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "freshline")
         shutil.copytree(ROOT / "shared/src/freshline", copy)

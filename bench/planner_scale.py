@@ -1,6 +1,6 @@
 """CPU and memory of one plan for 100, 1,000 and 10,000 assets in 1, 10 and 100 locations.
 
-Synthetic and without a database: what the planner alone costs a tick, from snapshot to plan.
+Random graphs, without a database: what the planner alone costs in a tick, from snapshot to plan.
 Run it with `.venv/bin/python bench/planner_scale.py`.
 """
 
@@ -21,9 +21,12 @@ LAYERS = 10
 
 
 def graph_of(assets: int, locations: int, random: Random) -> Graph:
-    """Ten layers; every asset reads three of the twenty nearest in the layer before its own.
-    One in five has a policy, of a minute to a day, some at the ticks of a cron. Locations own
-    vertical slices, so that lineages cross their boundaries."""
+    """Return a graph of ten layers, in which an asset reads three of the layer before its own.
+
+    The three are among the twenty nearest. One asset in five has a policy, of five minutes to a
+    day, and some of these have a cron. A location owns a slice through all layers, so that paths
+    cross locations.
+    """
     width = assets // LAYERS
     made: dict[str, Asset] = {}
     for number in range(assets):
@@ -45,6 +48,7 @@ def graph_of(assets: int, locations: int, random: Random) -> Graph:
 
 
 def snapshot_of(graph: Graph, random: Random) -> Snapshot:
+    """Return a snapshot in which every asset was made, and one in twenty is queued."""
     states: dict[str, AssetState] = {}
     for number, key in enumerate(graph.assets):
         took = Moments(100, random.uniform(1, 30), random.uniform(0, 30))

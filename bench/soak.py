@@ -6,9 +6,9 @@ the three code locations) on data of its own in ``.local/soak``, lets it run, an
 section "Does it hold?" of ``docs/freshness.md``; with ``--write`` it puts that in place, and the
 picture.
 
-Two measures of lag, from two sources: the event log (the age of the data of each mart's current
-version, at every moment) and the warehouse's rows (every five seconds: how long has the oldest
-star that the mart lacks been given?). Fails when either of them exceeds a policy.
+Lag is measured from two sources: from the event log, as the age of the data of each mart's current
+version at all times; and from the warehouse's rows every five seconds, as the age of the oldest
+star that the mart lacks. Fails when either of them exceeds a policy.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ COUNTS = {
     "mart/mart_gh_cumulative": "select sum(stars) from mart.mart_gh_cumulative",
     "mart/mart_gh_join": "select sum(stars) from mart.mart_gh_join",
 }
-WARM_UP = 300.0  # seconds after every asset exists: the first durations are being learnt
-PATIENCE = 420.0  # seconds for the first pass
-EVERY = 5.0
+WARM_UP = 300.0  # seconds after every asset exists, in which the first durations are learnt
+FIRST_PASS_TIMEOUT = 420.0  # seconds in which every asset must be made once
+SAMPLE_EVERY = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Sample:
-    """How many stars a mart held at a moment."""
+    """How many stars a mart held at a time."""
 
     at: float
     stars: int
@@ -72,7 +72,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Soak:
-    """What was seen between two moments (epoch seconds)."""
+    """What was seen between `begin` and `end` (epoch seconds)."""
 
     begin: float
     end: float
@@ -83,19 +83,19 @@ class Soak:
     runs: int
     failed: int
     busy: float
-    """Share of all cores' time that was spent."""
+    """The share of time in which the cores were busy."""
 
     @property
     def hours(self) -> float:
         return (self.end - self.begin) / 3600
 
     def rate(self, *keys: str) -> float:
-        """Materializations an hour."""
-        moments = [made.at for key in keys for made in self.made[key]]
-        return sum(self.begin <= at < self.end for at in moments) / self.hours
+        """Return the materializations of `keys` an hour."""
+        times = [made.at for key in keys for made in self.made[key]]
+        return sum(self.begin <= at < self.end for at in times) / self.hours
 
     def spans(self, key: str) -> list[tuple[float, float, float]]:
-        """From when until when each version was the current one, and its data time."""
+        """Return from when until when each version was the current one, and its data time."""
         ends = [*(made.at for made in self.made[key][1:]), self.end]
         return [
             (max(made.at, self.begin), end, made.data_time)
@@ -104,7 +104,7 @@ class Soak:
         ]
 
     def late(self, key: str, maximum: float) -> float:
-        """Share of the time in which the lag was above `maximum` seconds."""
+        """Return the share of time in which the lag was above `maximum` seconds."""
         seconds = sum(
             max(0.0, until - max(since, data_time + maximum))
             for since, until, data_time in self.spans(key)
@@ -112,7 +112,7 @@ class Soak:
         return seconds / (self.end - self.begin)
 
     def missing(self, key: str) -> list[tuple[float, float]]:
-        """At each sample: how long ago the oldest star that the mart lacked had been given."""
+        """Return, for each sample, its time and the age of the oldest star that the mart lacked."""
         return [
             (sample.at, max(0.0, sample.at - self.starred[sample.stars]))
             if sample.stars < len(self.starred)
@@ -167,10 +167,10 @@ def soak(seconds: float, *, write: bool) -> int:
 
 
 def await_first_pass(instance: dg.DagsterInstance, dagster: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + FIRST_PASS_TIMEOUT
     while not all(materializations(instance, key) for key in ASSETS):
         if time.monotonic() > deadline:
-            sys.exit(f"soak: no first pass within {PATIENCE:.0f} s; see {log_of(STATE)}")
+            sys.exit(f"soak: no first pass within {FIRST_PASS_TIMEOUT:.0f} s; see {log_of(STATE)}")
         wait(1.0, dagster)
 
 
@@ -190,12 +190,12 @@ def take_samples(end: float, dagster: subprocess.Popen[bytes]) -> dict[str, list
                 at = time.time()
                 row = warehouse.execute(query).fetchone()
                 samples[key].append(Sample(at, int(row[0]) if row else 0))
-            wait(EVERY, dagster)
+            wait(SAMPLE_EVERY, dagster)
     return samples
 
 
 def materializations(instance: dg.DagsterInstance, key: str) -> list[Made]:
-    """Oldest first. Only roots and marts say how old their data is."""
+    """Return the materializations of `key`, oldest first; without a data time, it is NaN."""
     records = instance.fetch_materializations(dg.AssetKey(key.split("/")), limit=10_000).records
     found = []
     for record in reversed(records):
@@ -213,7 +213,7 @@ def runs(
 
 
 def stars() -> list[float]:
-    """When each star was given, as the source itself lists them."""
+    """Return when each star was given, oldest first, as the source lists them."""
     url = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}/stargazers"
     headers = {
         "Accept": "application/vnd.github.star+json",
@@ -243,7 +243,7 @@ def busy_share(before: list[int], after: list[int]) -> float:
     return 1 - idle / sum(spent[:8])
 
 
-# --- telling ------------------------------------------------------------------------------
+# --- the report ---------------------------------------------------------------------------
 
 
 def section(found: Soak) -> str:

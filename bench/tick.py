@@ -8,8 +8,8 @@ one failing, some runs queued and in progress), then measures, in a process of i
 - a quiet tick: nothing has happened since the last one;
 - a busy tick: since the last one, a run in every tenth location has made all its assets.
 
-CPU is the process's own, Postgres not counted; memory is what the process gained over its
-imports, at its highest.
+CPU is that of the process, without Postgres. Memory is the most that the process had, less what it
+had after its imports.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def report(assets: int, locations: int, database: Any) -> None:
 
 
 def measure(database: Any, assets: int, locations: int) -> list[tuple[str, float, float, float]]:
-    """Rows of the table: name of the tick, CPU and wall seconds, megabytes gained."""
+    """Return rows of the table: name of the tick, CPU and wall seconds, megabytes gained."""
     from freshline.sensor.outlook import Observer
 
     rows = []
@@ -86,7 +86,7 @@ def measure(database: Any, assets: int, locations: int) -> list[tuple[str, float
     observer = Observer()
 
     def tick() -> tuple[float, float]:
-        # Like a code server's: an instance of its own for every tick.
+        # An instance of its own for every tick, as in a code server.
         cpu, wall = time.process_time(), time.monotonic()
         with instance_on(database) as instance:
             observer.look(instance, time.time())
@@ -128,8 +128,11 @@ def instance_on(database: Any) -> Iterator[Any]:
 
 
 def members(assets: int, locations: int, location: int) -> tuple[str, list[tuple[str, list[str]]]]:
-    """A location, and its assets with their dependencies: chains of `DEPTH`, every second of
-    which begins at the end of one in the location before it."""
+    """Return the name of a location, and its assets with their dependencies.
+
+    The assets are chains of `DEPTH`. Every second chain begins at the end of one in the location
+    before.
+    """
     name = f"team_{location:03}"
     made = []
     for number in range(assets // locations):
@@ -190,7 +193,7 @@ def fill(instance: Any, assets: int, locations: int) -> None:
 
 
 def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
-    """One run that makes all of a location's assets, with the events that a worker writes."""
+    """Write a run that makes all of a location's assets, with the events that a worker writes."""
     from dagster import AssetKey, AssetMaterialization, DagsterEventType, MetadataValue
     from dagster._core.execution.plan.objects import StepSuccessData
 
@@ -227,7 +230,7 @@ def newest_ids(instance: Any, keys: set[str]) -> dict[str, int]:
 
 
 def create_run(instance: Any, keys: list[str]) -> Any:
-    """A run as the daemon creates it: with its plan in the event log."""
+    """Create a run as the daemon does, with its plan in the event log."""
     from dagster import AssetKey, DagsterEventType, DagsterRun, DagsterRunStatus
     from dagster._core.events import AssetMaterializationPlannedData
     from dagster._core.utils import make_new_run_id
@@ -254,13 +257,15 @@ def create_run(instance: Any, keys: list[str]) -> Any:
 
 
 class Log:
-    """Writes a run's events as its worker would, many in one transaction: nothing public
-    does, and a hundred thousand real steps would take a day."""
+    """Writes a run's events as its worker does, but many in one transaction.
+
+    No public function does that, and a hundred thousand real steps would take a day.
+    """
 
     def __init__(self, instance: Any, run: Any) -> None:
         self._instance = instance
         self._storage = instance.event_log_storage
-        # A fresh database is up to date; asking costs a connection an event.
+        # A fresh database is up to date. To ask would cost a connection for each event.
         self._storage.has_secondary_index = lambda _: True
         self._run = run
 
