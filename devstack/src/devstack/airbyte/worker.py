@@ -37,7 +37,7 @@ _ENVIRONMENT = (
 def main() -> None:
     """Carry out the order on standard input and report the outcome."""
     # JSON may have integers of any length.
-    getattr(sys, "set_int_max_str_digits", lambda _: None)(0)
+    sys.set_int_max_str_digits(0)
     order = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_die_with_server, daemon=True).start()
     try:
