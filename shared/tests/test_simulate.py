@@ -247,7 +247,7 @@ class TestWhatIf:
         assert with_policies(graph_of(), ["marts:mart=none"]).assets["mart"].policy is None
 
     @pytest.mark.parametrize(
-        ("question", "said"),
+        ("question", "message"),
         [
             ("mart", "write LOCATION:KEY=2m"),
             ("marts:mart=2", "write LOCATION:KEY=2m"),
@@ -257,9 +257,9 @@ class TestWhatIf:
         ],
     )
     def test_a_question_is_refused_when_it_cannot_be_answered(
-        self, question: str, said: str
+        self, question: str, message: str
     ) -> None:
-        with pytest.raises(WhatIfError, match=said.replace("?", r"\?")):
+        with pytest.raises(WhatIfError, match=message.replace("?", r"\?")):
             with_policies(graph_of(), [question])
 
 

@@ -80,6 +80,7 @@ class _Stamp:
         return History(self._context.instance)
 
     def key_of(self, result: Any) -> AssetKey | None:
+        """Return the asset that `result` materializes; None: it is another event."""
         key: AssetKey | None = None
         if isinstance(result, Output):
             key = self._context.asset_key_for_output(result.output_name)
@@ -90,6 +91,7 @@ class _Stamp:
         return key
 
     def metadata(self, key: AssetKey) -> dict[str, Any]:
+        """Return the stamp of the asset `key`; empty if its data time is unknown."""
         data_time = self._data_time(key)
         self._made[key] = data_time
         if data_time is None:

@@ -60,6 +60,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
+        """Return whether it has succeeded, failed or been cancelled."""
         return self.status in FINISHED
 
     def to_make(self) -> dict[str, str]:

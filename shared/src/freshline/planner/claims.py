@@ -109,7 +109,7 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
 def _claims_on_input(
     facts: Facts, claims: tuple[Claim, ...], passed_on: list[Claim], name: str, consumer: str
 ) -> list[Claim]:
-    """Return those of `passed_on`, the claims that `consumer` passes on, that its input `name` has.
+    """Return which claims `consumer` passes on to its input `name`: all of `passed_on` or fewer.
 
     One unused version of the input is enough. While the consumer cannot run (its location is
     silent, or something fails), the input is not made again. Where a policy cannot be held, it is

@@ -85,8 +85,8 @@ def build_freshness_sensor(
         minimum_interval_seconds=whole_intervals * _DAEMON_INTERVAL - _INTERVAL_SLACK,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            f"Publishes what {location} makes and needs, and requests its assets at the last "
-            "moment that keeps every maximum lag, its own and other locations'."
+            f"Publishes what {location} makes and needs, and requests its assets as late "
+            "as every maximum lag allows, its own and other locations'."
         ),
     )
     def update_sensor(context: SensorEvaluationContext) -> SensorResult:
@@ -107,6 +107,7 @@ class _Reported:
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> _Reported:
+        """Read what `cursor` keeps; nothing, if it is empty or cannot be read."""
         try:
             known = json.loads(cursor or "{}")
             return cls(dict(known.get("targets", {})), str(known.get("contracts", "")))
@@ -114,6 +115,7 @@ class _Reported:
             return cls()  # the cursor was set by hand: report everything again
 
     def to_cursor(self) -> str:
+        """Return the cursor that keeps this."""
         return json.dumps(asdict(self), sort_keys=True)
 
 
@@ -131,6 +133,7 @@ class _Ticker:
         )
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
+        """Return what this location requests and reports now."""
         now = time.time()
         reported = _Reported.from_cursor(context.cursor)
         repository = context.repository_def
