@@ -12,22 +12,22 @@ Where to read on, by the question that you have:
     keys             which key does a table have?
     policy           what can a maximum lag say, and where does an asset carry it?
     model            what does the planner work on, in which units, and what does None mean?
-    planner/         what has to run now, what waits, for which target, and why?
-    history/         what does the event log say: runs, versions, their data times, durations?
+    planner/         what starts now, what waits, for which target, and why?
+    history/         what does the event log say: runs, versions and their data times, durations?
     simulate/        what would these policies cost, and would they hold?
     contract/        what does a location make and need, and how do the others learn of it?
-    stamp            how does a materialization get its data time and its lag?
+    stamp            what does a step write on what it makes: data time and lag?
     airbyte          what are the assets of an Airbyte stream?
     dbt/             what are the assets of a dbt project, how are they built, what do they read?
     compare/         what differs between two contracts, and does it break a reader?
     workspace/       which locations are there, and what does each one's own code say?
-    check/           does what all locations make and need fit together? (the gate)
+    check/           does all that locations make and need fit together? (the gate and its rules)
     impact/          whom does a change reach?
-    sensor/          what does a location do at each tick?
+    sensor/          what does a location do at each tick: plan, request, report?
     location         what does `with_freshline` add to a location?
     cli/             how does somebody ask all that from a terminal?
 
-Imports run from the bottom of this list to its top, never the other way: see pyproject.toml.
+A module imports only from those above it in this list: see pyproject.toml.
 """
 
 import lazy_loader

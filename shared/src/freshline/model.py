@@ -1,4 +1,4 @@
-"""The values that flow through freshline: graph, snapshot, plan; and the rule of data times.
+"""The values that flow through freshline (graph, snapshot, plan), and how data times follow.
 
 Pure data: nothing here knows Dagster, a clock or a database. Every point in time is UTC
 in epoch seconds, every duration is in seconds. An asset is named by its user string,

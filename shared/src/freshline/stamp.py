@@ -1,4 +1,4 @@
-"""Stamps: the data time and the lag that a materialization carries, for Dagster's own plots.
+"""Write the data time and the lag of a materialization into its metadata, while its step runs.
 
 A root states when its sync began to read (`data_time_metadata`). The data time of any other asset
 follows from the exact versions that it read (`stamp_lag`, `lag_metadata`): those that Dagster

@@ -1,4 +1,4 @@
-"""What the gate judges, and what it says: the types of its rules."""
+"""The types that every rule of the gate uses: the workspace that it judges, and its findings."""
 
 from __future__ import annotations
 

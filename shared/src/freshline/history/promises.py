@@ -1,4 +1,4 @@
-"""Promises: what queued and running runs will deliver, and how new its data will be at least."""
+"""Which versions the queued and running runs will deliver, and the data time of each at least."""
 
 from __future__ import annotations
 

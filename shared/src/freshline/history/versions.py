@@ -1,4 +1,4 @@
-"""Versions: every asset's current materialization, and the data time of any.
+"""Which version of an asset is current, and which data time each version has.
 
 The data time of a version never changes, so it is worked out once and remembered, within a
 bound. It follows the exact versions consumed (`dagster/input_event_pointer/...`), across

@@ -1,4 +1,4 @@
-"""The planner: what to request now, when the rest is next due, for which target, and why.
+"""The planner decides what to request now, when the rest is next due, for which target, and why.
 
 A pure function of the lineage (what the contracts say), a snapshot (what the event log says)
 and the time. The same three give the same plan, whichever location works it out.
@@ -20,7 +20,7 @@ What happens when something cannot run:
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
 `claims` (what targets ask of the assets upstream), `decisions` (what starts now), `report` (what
 people read). `moments` sums up measured durations, `deadlines` applies policies to data times, and
-`shortest` works out the shortest maximum lag that a path could hold.
+`shortest_lag` works out the shortest maximum lag that a path could hold.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from freshline.planner.report import (
     plan_id,
     target_plans,
 )
-from freshline.planner.shortest import ShortestLag, shortest_lags
+from freshline.planner.shortest_lag import ShortestLag, shortest_lags
 
 __all__ = [
     "DANGLING_AFTER",

@@ -1,4 +1,4 @@
-"""Until when data of a given age is good enough for a policy."""
+"""When does a version of a given data time become too old for a policy?"""
 
 from __future__ import annotations
 

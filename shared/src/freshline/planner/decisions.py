@@ -1,4 +1,4 @@
-"""Which assets start now, and what each of the others waits for.
+"""Decide which assets start now, and what each of the others waits for.
 
 One pass, inputs first. So for every input it is known whether it is requested now, when its next
 version is expected, and which data time that version will have.

@@ -1,4 +1,4 @@
-"""What the graph alone says: who feeds whom, in which order, and what cannot be explained.
+"""What follows from the graph alone: the order of its assets, and which can never be requested.
 
 A `Lineage` is worked out once for each graph and kept as long as no contract changes, so that a
 tick without a change costs nothing here.

@@ -1,4 +1,4 @@
-"""What runs took: measured by phase, remembered as running moments.
+"""How long the phases of runs took: count, mean and variance, brought up to date run by run.
 
 Shared by `history` (from the event log) and `simulate` (from the virtual clock), so that the
 planner sees the same figures in both.

@@ -1,6 +1,6 @@
-"""What decides that a run starts now: the sensor, which plans once a tick in every location.
+"""The sensor of a code location: at each tick it asks the planner what to run, and requests that.
 
-Every location's sensor computes the same plan and requests its own part of it. It reads what
+Every location's sensor computes the same plan, and requests its own part of it. It reads what
 it needs from the shared instance (`outlook`) and returns what Dagster is to write: run
 requests (`requests`), the location's contract, the results of the asset checks (`lag_check`,
 `contract_checks`), and a message for people (`message`). The cursor keeps what was reported.

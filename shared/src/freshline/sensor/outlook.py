@@ -1,4 +1,4 @@
-"""The outlook: contracts, history and plan at one time, read from the shared instance."""
+"""What a sensor knows at a tick: the contracts, the snapshot and the plan that follows."""
 
 from __future__ import annotations
 

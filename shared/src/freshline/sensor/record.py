@@ -1,4 +1,4 @@
-"""The result of an asset check as the event that records it outside any run."""
+"""Turn the result of an asset check into the event by which a sensor records it."""
 
 from __future__ import annotations
 

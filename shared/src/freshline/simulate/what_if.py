@@ -1,4 +1,4 @@
-"""What if a policy were two minutes? The graph with other policies, to simulate."""
+"""Change the policies of a graph, to simulate what would follow: `--what-if mart/orders=2m`."""
 
 from __future__ import annotations
 

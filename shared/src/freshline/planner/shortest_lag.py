@@ -1,4 +1,4 @@
-"""The shortest maximum lag that the path to each target could hold, under given durations."""
+"""The shortest maximum lag that the path to each target could hold, given durations."""
 
 from __future__ import annotations
 
