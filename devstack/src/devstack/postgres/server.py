@@ -249,7 +249,7 @@ class PostgresServer:
         fixed = self._port != 0
         for attempt in range(5):
             port = claim_port(self._port, purpose="postgres")
-            size = self._log.stat().st_size
+            size = self._log.stat().st_size if self._log.exists() else 0
             self._process = self._launch(port)
             if self._await_ready(self._process, port):
                 self._port = port
