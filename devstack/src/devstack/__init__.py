@@ -10,12 +10,12 @@ Where to read on, by the question that you have:
     airbyte/        what does the embedded Airbyte answer, and how does it sync?
     http_server     how is an HTTP application served on loopback?
     serving         how does a server say that it is ready, and when does it stop?
-    ports           which loopback port is free, and what is said about one that is not?
+    ports           which loopback port is free, and what does the user read if one is taken?
     processes       which processes has a process started, and how are they ended?
     files           how is a file with a secret written?
     kernel          what does Linux do for us when a parent process dies?
     errors          what can go wrong, and what is it called?
 
 Imports run from the top of this list to its end. Of the four folders, `stack` alone imports from
-others: from `postgres` and `github`. `tests/test_layout.py` holds it.
+others: from `postgres` and `github`. `tests/test_layout.py` checks this.
 """

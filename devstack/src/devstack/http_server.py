@@ -1,4 +1,4 @@
-"""Serve an ASGI application on loopback until told to stop."""
+"""Serve an ASGI application on loopback until a stop is asked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from devstack.ports import LOOPBACK
 from devstack.serving import StopSignal
 
 START_SECONDS = 30.0
-# What a request may still take, once the server stops, before its connection is cut.
+# Seconds that an open request may still take when the server stops. Then its connection is closed.
 DRAIN_SECONDS = 3
 
 
@@ -43,7 +43,7 @@ def serve_http(
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
     )
-    # In a thread uvicorn handles no signals; `stop` does.
+    # In a thread uvicorn handles no signals: `stop` handles them.
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

@@ -1,7 +1,7 @@
 """Two calls of the Linux kernel that Python has no function for.
 
-On other systems they do nothing. Nothing depends on them as long as every process gets the time to
-stop its children; they help when one is killed.
+On other systems they do nothing. They are needed only when a process is killed: otherwise every
+process has the time to stop its children.
 """
 
 from __future__ import annotations

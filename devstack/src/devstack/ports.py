@@ -12,8 +12,8 @@ LOOPBACK = "127.0.0.1"
 def listening_socket(port: int, *, purpose: str) -> socket.socket:
     """Return a socket bound to a loopback port; `port` 0 takes any free one.
 
-    Raises `DevstackError` when the port is taken; it names the setting that chooses another one,
-    `DEVSTACK_<PURPOSE>_PORT`.
+    Raises `DevstackError` when the port is taken. The message names the setting that chooses
+    another port, `DEVSTACK_<PURPOSE>_PORT`.
     """
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -32,7 +32,7 @@ def listening_socket(port: int, *, purpose: str) -> socket.socket:
 
 
 def busy_port_message(port: int, *, purpose: str) -> str:
-    """Return what to tell the user about a port that another program uses."""
+    """Return the message for the user about a port that another program uses."""
     return (
         f"{purpose}: port {port} on {LOOPBACK} is in use by another program. Stop that program, or "
         f"choose another port with DEVSTACK_{purpose.upper()}_PORT in .env (or --port)."

@@ -1,4 +1,4 @@
-"""Processes that we may not be the parent of: which they are, whether they run, how to end them."""
+"""Find, check and end processes, also those that are not children of this process."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from collections.abc import Iterable
 import psutil
 
 _POLL_SECONDS = 0.02
-# What a killed process may need until the kernel has cleared it away.
+# Seconds in which the kernel removes a killed process.
 _KILL_SECONDS = 10.0
 
 
 def is_running(process: psutil.Process) -> bool:
     """Return whether a process runs.
 
-    One that has ended does not, even if its parent has not noticed yet: that may be process 1 of
-    a container, which notices after seconds or never.
+    A process that has ended does not run, even if its parent has not reaped it yet. The parent may
+    be process 1 of a container, which reaps after seconds or never.
     """
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -26,7 +26,7 @@ def is_running(process: psutil.Process) -> bool:
 
 
 def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """Wait until processes have ended; return those that still run after so many seconds."""
+    """Wait at most `seconds` until processes have ended; return those that still run then."""
     deadline = time.monotonic() + seconds
     alive = [process for process in processes if is_running(process)]
     while alive and time.monotonic() < deadline:
@@ -64,7 +64,7 @@ def end_all(processes: Iterable[psutil.Process], *, grace_seconds: float) -> Non
 def _signal(processes: Iterable[psutil.Process], number: int) -> None:
     for process in processes:
         try:
-            # psutil checks that the id has not gone to another process.
+            # psutil checks first that the process id does not belong to another process now.
             process.send_signal(number)
         except psutil.Error:
             continue

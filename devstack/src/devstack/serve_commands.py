@@ -12,7 +12,7 @@ import typer
 
 from devstack.errors import DevstackError
 
-# Each command imports what it needs: `devstack status` is not to load a web server.
+# Each command imports what it needs, so that `devstack status` does not load a web server.
 
 serve = typer.Typer(help="One server in the foreground.", no_args_is_help=True)
 

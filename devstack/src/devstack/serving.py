@@ -14,7 +14,7 @@ from typing import Any
 
 
 class StopSignal:
-    """Comes with SIGTERM or SIGINT; with `with_parent` also when standard input closes.
+    """A request to stop: SIGTERM, SIGINT or, with `with_parent`, the end of standard input.
 
     The kernel closes the pipe to our standard input when the parent ends, also when it is killed.
     """
@@ -36,7 +36,7 @@ class StopSignal:
             self._writer.send(b"\0")
 
     def watch(self, wait_for_end: Callable[[], object]) -> None:
-        """Stop also when `wait_for_end` returns, as it does when what is served ends by itself."""
+        """Call `wait_for_end` in a thread. When it returns, the server has ended: stop."""
 
         def end() -> None:
             wait_for_end()
@@ -59,5 +59,5 @@ def announce(facts: Mapping[str, Any]) -> None:
     try:
         print(json.dumps(facts), flush=True)
     except BrokenPipeError:
-        # Nobody reads standard output any more; what is printed later must not fail either.
+        # Nobody reads standard output any more. Later prints must not fail either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,9 +7,9 @@ Where to read on, by the question that you have:
     actors          what can be done to sources and destinations?
     connections     what can be done to connections?
     internal_api    what does the internal API answer, `/api/v1`?
-    timeline        what does somebody see who follows a link to a job?
+    timeline        what does a link to a job show?
     models          what do requests and answers look like?
-    pages           how does a list go on?
+    pages           how is a long list split into pages?
     errors          how is a request refused?
     auth            who may call?
     catalog         which streams of a connection are synced, and how?
@@ -19,10 +19,10 @@ Where to read on, by the question that you have:
     store           where are sources, destinations, connections and jobs kept?
     jobs            how is a sync started, watched and cancelled?
     worker          what does the process of one sync do?
-    protocol        how does a connector talk?
+    protocol        how is a connector run, and how are its messages read?
     leash           how does a connector die with its worker?
     destination     how do rows and state get into the database, in one transaction?
-    tables          with which SQL?
+    tables          with which SQL are tables made and filled?
     columns         which column does a field get, and what becomes of its values?
     faults          how does a test make the server or a sync fail?
 
@@ -31,9 +31,9 @@ destination is created or changed, and answers 422 with the path of the field th
 specification itself is not part of Airbyte's public API: it is in
 `connectors/<connector>/spec.json`, written by `devstack.airbyte.describe`.
 
-Who calls decides which endpoints there are: `ingestion`, dagster-airbyte, Airbyte's SDK, and people
-who follow a link to a job. These endpoints understand all of Airbyte's parameters, whoever sends
-them: with a filter that is ignored the answer would hold the wrong objects.
+There are only the endpoints that these callers use: `ingestion`, dagster-airbyte, Airbyte's SDK,
+and people who follow a link to a job. Each endpoint understands all of Airbyte's parameters: if a
+filter were ignored, the answer would hold the wrong objects.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ def serve(
     internal_api: bool = True,
     connectors: Path | None = None,
 ) -> None:
-    """Serve in the foreground until told to stop; `with_parent`: until standard input closes.
+    """Serve in the foreground until SIGTERM or SIGINT.
+
+    `with_parent` stops the server also when standard input closes.
 
     Sources, destinations, connections and jobs are kept in the database, credentials and logs in
     the folder `data`, which is made if it is missing. `port` is on loopback; 0 takes a free one.
     `internal_api` answers `/api/v1` as well, which newer Airbytes do not. `connectors` is a file of
-    further connectors, like `connectors.json`. With `faults`, `/faults` is answered, by which tests
-    make requests and syncs fail. Raises `DevstackError` when the port is taken, the
-    database cannot be reached or a file cannot be read.
+    further connectors, like `connectors.json`. `faults` answers `/faults`, with which tests make
+    requests and syncs fail. Raises `DevstackError` when the port is taken, the database cannot be
+    reached or a file cannot be read.
     """
     # Imported late: the worker of each sync imports this package, and needs no web server.
     from devstack.airbyte.server import run

@@ -1,5 +1,5 @@
 # ruff: noqa: N803, A001, A002 - parameters have the names of Airbyte's API
-"""Sources and destinations: the same five operations on both."""
+"""Sources and destinations, which have the same operations."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def actor_router(kind: Kind, store: Store, registry: Registry, runner: JobRunner
 
 
 class _Actors:
-    """What the routes of one kind do, sources or destinations."""
+    """The operations on one kind of actor: on sources or on destinations."""
 
     def __init__(self, kind: Kind, store: Store, registry: Registry, runner: JobRunner) -> None:
         self._kind = kind

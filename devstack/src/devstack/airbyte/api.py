@@ -81,7 +81,7 @@ def create_app(
 
 
 class TokenRequest(BaseModel):
-    """As clients send it: JSON without `grant_type`, or a form with it."""
+    """A request for a token. Clients send JSON without `grant_type`, or a form with it."""
 
     client_id: str
     client_secret: str

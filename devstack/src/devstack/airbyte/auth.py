@@ -1,6 +1,6 @@
 """Who may call: whoever has the application's id and secret, or a token made from them.
 
-Tokens are signed, not stored, so that one from before a restart is still good, as with Airbyte.
+Tokens are signed, not stored, so that a token is still good after a restart, as with Airbyte.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastapi import Request
 from devstack.airbyte.errors import unauthorized
 from devstack.files import write_private
 
-# As long as Airbyte's own.
+# How long a token is good: as long as Airbyte's own.
 TOKEN_SECONDS = 900
 
 
@@ -84,8 +84,8 @@ class Gate:
             signature.encode(errors="replace"), self._signature(issued).encode()
         ):
             return False
-        moment = float(issued.rpartition(".")[0])
-        return moment > self._valid_from and time.time() < moment + TOKEN_SECONDS
+        issued_at = float(issued.rpartition(".")[0])
+        return issued_at > self._valid_from and time.time() < issued_at + TOKEN_SECONDS
 
     def _signature(self, text: str) -> str:
         key = self._credentials.signing_key.encode()

@@ -30,8 +30,8 @@ Setting = dict[str, Any]
 def settings_of(source: Connector, wanted: list[StreamConfiguration] | None) -> list[Setting]:
     """Return the settings to store: the wanted ones, with defaults filled in.
 
-    Without wanted ones every stream is a full refresh, as with Airbyte. Raises `Problem` 422 with
-    the stream and what is wrong with it.
+    If `wanted` is None, they are a full refresh of every stream, as with Airbyte. Raises `Problem`
+    422, which names the stream and what is wrong with it.
     """
     if wanted is None:
         wanted = [StreamConfiguration(name=name) for name in source.streams]
@@ -120,7 +120,7 @@ def _modes_of(stream: Mapping[str, Any]) -> list[SyncMode]:
 
 
 def properties_of(source: Connector) -> list[StreamProperties]:
-    """Return what `GET /streams` says of each stream of a source."""
+    """Return what `GET /streams` answers for each stream of a source."""
     return [
         StreamProperties(
             streamName=name,
@@ -135,18 +135,18 @@ def properties_of(source: Connector) -> list[StreamProperties]:
     ]
 
 
-def ordered_streams(
+def streams_to_sync(
     source: Connector, connection: Mapping[str, Any], default_schema: str
 ) -> list[dict[str, Any]]:
     """Return the streams that a sync reads, each with the schema and table of its rows."""
-    orders = []
+    streams = []
     for setting in connection["streams"]:
         stream = source.streams.get(setting["name"])
         if stream is None:
             continue
         reads, writes = SYNC_MODES[setting["syncMode"]]
         selected = setting.get("selectedFields")
-        orders.append(
+        streams.append(
             {
                 "stream": stream,
                 "sync_mode": reads,
@@ -158,7 +158,7 @@ def ordered_streams(
                 "table": connection["prefix"] + setting["name"],
             }
         )
-    return orders
+    return streams
 
 
 def _schema_of(connection: Mapping[str, Any], namespace: str | None, default: str) -> str:
@@ -172,7 +172,10 @@ def _schema_of(connection: Mapping[str, Any], namespace: str | None, default: st
 
 
 def internal_catalog(source: Connector, settings: list[Setting]) -> dict[str, Any]:
-    """Return a connection's catalog as the internal API has it: its own streams alone."""
+    """Return the catalog of a connection in the form of the internal API.
+
+    It has the streams of the connection alone, not all of the source.
+    """
     streams = []
     for setting in settings:
         stream = source.streams.get(setting["name"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-# Postgres keeps so many bytes of an identifier, and cuts off the rest silently.
+# The bytes of an identifier that Postgres keeps. It cuts off the rest silently.
 _IDENTIFIER_BYTES = 63
 _INT8 = range(-(2**63), 2**63)
 
@@ -57,7 +57,10 @@ def columns_of(json_schema: Mapping[str, Any], fields: Iterable[str] | None = No
 
 
 def column_name(field: str, taken: Iterable[str] = ()) -> str:
-    """Return a field's name, or one made from it where that one cannot be a column's."""
+    """Return the column name of a field: its own name or, if no column can have it, a new one.
+
+    No column can have a name in `taken`.
+    """
     name = field.replace("\0", "")
     if (
         name
@@ -189,7 +192,7 @@ def _timestamp(value: Any) -> str:
 
 
 def _date_time(value: Any) -> dt.datetime:
-    """Return any ISO 8601 time, in capital or small letters, with or without blanks around it."""
+    """Read any ISO 8601 time, in capital or small letters, with or without blanks around it."""
     if not isinstance(value, str):
         raise UnfitError
     try:
@@ -251,5 +254,8 @@ _SQL_NAMES = {
 
 
 def converter_of(type_name: str) -> Callable[[Any], Cell] | None:
-    """Return what converts to a Postgres type, given by the name that `format_type` has for it."""
+    """Return the converter to a Postgres type; None if there is none.
+
+    `type_name` is the name that Postgres' `format_type` gives the type.
+    """
     return _CONVERTERS.get(_SQL_NAMES.get(type_name, type_name))

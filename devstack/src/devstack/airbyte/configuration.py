@@ -19,7 +19,7 @@ from devstack.airbyte.protocol import MASK
 def check(specification: Mapping[str, Any], configuration: Mapping[str, Any]) -> None:
     """Raise `Problem` 422 for a configuration that the connector would not accept.
 
-    It names each wrong field and the rule that it breaks, but not the value.
+    The problem names each wrong field and the rule that it breaks, but not the value.
     """
     errors = sorted(Draft7Validator(specification).iter_errors(configuration), key=str)
     if errors:
@@ -49,7 +49,7 @@ def secrets_of(specification: Mapping[str, Any], configuration: Any) -> list[str
 
 
 def unmasked(new: Any, old: Any) -> Any:
-    """Return the new configuration with the old one's secrets for its masks.
+    """Return the new configuration with each mask replaced by the old configuration's secret.
 
     Raises `Problem` 422 for a mask where no secret was stored.
     """
@@ -89,7 +89,7 @@ def without_nulls(value: Any) -> Any:
 
 
 def _differing(original: Any, hidden: Any) -> Iterator[str]:
-    """Return the values of the original where `hidden` has a mask."""
+    """Yield the values of the original where `hidden` has a mask."""
     if hidden == MASK:
         yield original if isinstance(original, str) else str(original)
     elif isinstance(hidden, Mapping):
@@ -107,7 +107,7 @@ def _masked_by_all(schemas: list[Mapping[str, Any]], value: Any) -> Any:
 
 
 def _property_schemas(schema: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
-    """Return all schemas of each property, of every branch: a secret in one is always a secret."""
+    """Return all schemas of each property, from every branch: a secret in one is one in all."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for branch in _branches(schema):
         for name, one in branch.get("properties", {}).items():

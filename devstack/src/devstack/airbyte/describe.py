@@ -1,9 +1,9 @@
-"""Write the GitHub source's `spec.json` and `catalog.json`. To be run when its version changes:
+"""Write the GitHub source's `spec.json` and `catalog.json`. Run it when its version changes:
 
 `python -m devstack.airbyte.describe`
 
-To list its streams the source asks GitHub for a repository. A server on loopback answers for
-GitHub, so that nothing leaves the machine.
+To list its streams the source asks GitHub for a repository. A server on loopback answers in
+GitHub's place, so that nothing leaves the machine.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Writes rows into Postgres: staged with COPY, merged, and committed together with the state.
 
-The state is in the destination's own database, in the schema `airbyte_internal`: only there can one
-transaction write it and the rows that it stands for. A row of the table `lease` names the job that
-may write for a connection. Every transaction checks it under a lock, so that a worker that a crash
-left behind commits nothing once the next one has begun.
+The state is in the destination's own database, in the schema `airbyte_internal`, so that one
+transaction can write it together with the rows that it stands for. A row of the table `lease` names
+the job that may write for a connection. Every transaction checks it under a lock. So a worker that
+has outlived a crash of the server commits nothing after the next worker has begun.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import psycopg
 from devstack.airbyte.columns import cells
 from devstack.airbyte.tables import StreamTable
 
-# So many rows, or bytes of them, are held in memory before they are sent to the database.
+# With this many rows in memory, or bytes of rows, they are sent to the database.
 _BATCH_ROWS = 2_000
 _BATCH_BYTES = 4_000_000
 
@@ -50,9 +50,9 @@ class SupersededError(Exception):
 
 
 class Destination:
-    """The database, as one sync writes to it. Not thread-safe.
+    """The database to which one sync writes. Not thread-safe.
 
-    Raises psycopg's errors when the database fails; what was not committed is lost then.
+    Raises psycopg's errors when the database fails; rows that were not committed are lost then.
     """
 
     def __init__(self, configuration: Mapping[str, Any], connection_id: str, job_id: int) -> None:
@@ -100,7 +100,7 @@ class Destination:
                 if is_new or table.whole:
                     forgotten.append(table.stream)
             if forgotten:
-                # A state that all streams share cannot lose one of them: it is deleted.
+                # A state that all streams share cannot forget one of them, so it is deleted.
                 cursor.execute(
                     "delete from airbyte_internal.state where connection_id = %s"
                     " and (stream = any(%s) or stream = '')",

@@ -1,4 +1,4 @@
-"""Refused requests: each is answered with a problem document, one JSON object, as by Airbyte."""
+"""Problem documents: the JSON objects that answer refused requests, as with Airbyte."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Problem(Exception):  # noqa: N818 - Airbyte's own word
-    """A request is refused. `status` is the answer's, `document` what the client is told."""
+    """A refused request. `status` is the HTTP status of the answer, `document` its body."""
 
     def __init__(self, status: int, title: str, detail: str, **data: Any) -> None:
         super().__init__(detail)
@@ -80,7 +80,7 @@ def problem_responses() -> dict[int | str, dict[str, Any]]:
 
 
 def install_handlers(app: FastAPI) -> None:
-    """Answer everything that can go wrong in a request with a problem document."""
+    """Make the application answer every error in a request with a problem document."""
 
     @app.exception_handler(Problem)
     def refused(_: Request, problem: Problem) -> JSONResponse:

@@ -1,18 +1,16 @@
-"""Failures on demand, for the tests of Airbyte's clients: off unless the server is started so.
+"""Faults on demand, for the tests of Airbyte's clients. The server has them only with `--faults`.
 
-``POST /faults`` with ``{"kind": ..., "times": 1, "path": "regular expression", ...}`` arms one,
-``GET /faults`` lists what is armed, ``DELETE /faults`` disarms all. Kinds:
+`POST /faults` with `{"kind": ..., "times": 1, "path": "regular expression", ...}` arms a fault,
+`GET /faults` lists the armed faults, `DELETE /faults` disarms all. Kinds:
 
-================  ==============================================================================
-``slow``          answers after ``seconds``
-``error``         answers ``status`` (500) with a problem document
-``html``          answers ``status`` (502) with a proxy's HTML page
-``drop``          breaks the connection off; with ``after`` true, once the request was carried out
-``rate_limit``    answers 429 with ``Retry-After: seconds``
-``expired``       every token issued so far is refused
-``job_failed``    the next sync fails after ``after_records`` records
-``worker_killed`` the worker of the next sync is killed after ``after_records`` records
-================  ==============================================================================
+    slow            the answer comes after `seconds`
+    error           the answer is `status` (500) with a problem document
+    html            the answer is `status` (502) with a proxy's HTML page
+    drop            the answer breaks off; if `after` is true, the request is carried out before
+    rate_limit      the answer is 429 with `Retry-After: seconds`
+    expired         every token issued so far is refused
+    job_failed      the next sync fails after `after_records` records
+    worker_killed   the worker of the next sync is killed after `after_records` records
 """
 
 from __future__ import annotations
@@ -42,7 +40,7 @@ def _pattern(text: str) -> str:
 
 
 class Fault(BaseModel):
-    """One armed failure; it disarms itself after ``times`` requests or jobs."""
+    """One armed fault; it disarms itself after `times` requests or jobs."""
 
     kind: Literal[
         "slow", "error", "html", "drop", "rate_limit", "expired", "job_failed", "worker_killed"
@@ -61,7 +59,7 @@ class Faults(BaseModel):
 
 
 class Switchboard:
-    """Which failures are armed. Thread-safe."""
+    """The faults that are armed. Thread-safe."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -84,12 +82,12 @@ class Switchboard:
             return [fault.model_copy() for fault in self._armed]
 
     def job_fault(self) -> dict[str, Any]:
-        """What is to happen to the job that starts now; empty for nothing."""
+        """Return the fault for the job that starts now, and count it down; empty if none is."""
         fault = self._take(lambda one: one.kind in _JOB_KINDS)
         return {"kind": fault.kind, "after_records": fault.after_records} if fault else {}
 
     def request_fault(self, method: str, path: str) -> Fault | None:
-        """What is to happen to this request."""
+        """Return the fault for this request, and count it down; None if none is armed."""
         return self._take(
             lambda one: (
                 one.kind not in _JOB_KINDS
@@ -109,7 +107,7 @@ class Switchboard:
         return None
 
     def router(self) -> APIRouter:
-        """The endpoint ``/faults``."""
+        """Return the routes of `/faults`."""
         router = APIRouter(tags=["faults"])
 
         @router.get("/faults", response_model=Faults)
@@ -131,7 +129,7 @@ class Switchboard:
 
 
 class FaultMiddleware:
-    """Makes armed failures happen to requests."""
+    """Answers requests with the faults that are armed for them."""
 
     def __init__(self, app: ASGIApp, switchboard: Switchboard) -> None:
         self._app = app
@@ -172,7 +170,7 @@ async def _nowhere(_: Message) -> None:
 
 
 async def _break_off(send: Send) -> None:
-    """Promise a body and end without it: the server then closes the connection in mid-answer."""
+    """Send the beginning of a body and end, so that the server closes the connection."""
     headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": b"{", "more_body": True})

@@ -1,9 +1,9 @@
 # ruff: noqa: N815 - fields have the names of Airbyte's API
 """The part of Airbyte's internal API, `/api/v1`, that clients call.
 
-dagster-airbyte asks it for a connection's catalog, ingestion why a job failed: for that the public
-API has no field. Airbyte 1.7 and later do not answer here. With `--no-internal-api` this server
-does not either.
+dagster-airbyte reads a connection's catalog here, and ingestion reads why a job failed, because the
+public API has no field for that. Airbyte 1.7 and later do not answer here. With `--no-internal-api`
+this server does not either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from devstack.airbyte.registry import Registry
 from devstack.airbyte.store import Store, StoredJob
 
 _NAMESPACE_DEFINITIONS = {"custom_format": "customformat"}
-# What the internal API calls otherwise than the public one.
+# Statuses that have another name in the internal API than in the public one.
 _ATTEMPT_STATUS = {"cancelled": "failed"}
 
 

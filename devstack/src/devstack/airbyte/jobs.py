@@ -1,7 +1,7 @@
 """Starts, watches and cancels syncs. A job has one worker process and one thread that watches it.
 
-The worker and its connector are one process group, so that one signal ends both. To kill them is
-always safe: what is committed stays, what is not is read again.
+The worker and its connector are one process group, so that one signal ends both. It is always safe
+to kill them: rows that are committed stay, and all others are read again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from devstack.airbyte.registry import Connector, Kind, Registry
 from devstack.airbyte.store import Actor, Store, StoredConnection, StoredJob
 
 _log = logging.getLogger(__name__)
-# How often a job's outcome is written again while the database cannot be reached.
+# Seconds between two tries to write a job's outcome, while the database cannot be reached.
 _RETRY_SECONDS = 0.5
 _LOGS_KEPT = 100
 _LOG_LINES_SHOWN = 1000
@@ -68,7 +68,7 @@ class JobRunner:
         if connection.settings["status"] != "active":
             raise conflict("The connection is not active.")
         order = self._order(connection)
-        # Under the lock, so that whoever cancels the job finds its sync, started or not.
+        # Under the lock, so that `cancel` finds the job's sync, whether it has started or not.
         with self._lock:
             job = self._store.add_job(connection.id, connection.workspace_id, "sync")
             if job is None:
@@ -121,7 +121,7 @@ class JobRunner:
         try:
             self._store.fail_running("The Airbyte server was stopped while this job was running.")
         except psycopg.Error:
-            # The database cannot be reached; the server does it when it starts again.
+            # The database cannot be reached. The server fails these jobs when it starts again.
             _log.warning("could not mark the running jobs as failed")
 
     def _kill(self, job_id: int) -> None:
@@ -177,7 +177,7 @@ class JobRunner:
             "source": source.configuration,
             "secrets": secrets_of(source_connector.specification, source.configuration),
             "destination": destination.configuration,
-            "streams": catalog.ordered_streams(
+            "streams": catalog.streams_to_sync(
                 source_connector, connection.settings, destination.configuration["schema"]
             ),
             "fault": self._switchboard.job_fault(),
@@ -250,7 +250,8 @@ class _Sync:
 
     def finish(self) -> int:
         """Wait for the worker to end, end what it has left behind, and return its exit code."""
-        # Not reaped yet: until it is, no other process can get its id, which is the group's.
+        # Wait without reaping: until the worker is reaped, no other process can get its id, which
+        # is also the id of its process group.
         if hasattr(os, "waitid"):
             os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:

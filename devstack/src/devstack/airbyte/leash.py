@@ -1,4 +1,4 @@
-"""Runs a program that is killed when its parent ends, also when the parent is killed.
+"""Run a program that is killed when its parent ends, also when the parent is killed.
 
 `leash.py PROGRAM ARGUMENT...` asks the kernel for that and then becomes the program. It is a script
 that imports little, because it runs before every connector. On other systems than Linux the program

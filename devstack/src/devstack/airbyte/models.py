@@ -13,7 +13,7 @@ from uuid import UUID
 from fastapi import Query
 from pydantic import BaseModel, Field, StrictStr
 
-# Postgres cannot store NUL. No name is nearly as long.
+# Without NUL, which Postgres cannot store. No name is nearly as long as the limit.
 Name = Annotated[StrictStr, Field(min_length=1, max_length=1000, pattern=r"^[^\x00]*$")]
 Text = Annotated[StrictStr, Field(max_length=10_000, pattern=r"^[^\x00]*$")]
 Limit = Annotated[int, Query(ge=1, le=100)]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MASK = "**********"
-# How much of its standard error is shown when a connector ends without a reason.
+# How much of a connector's standard error is shown when it ends without a reason.
 _STDERR_TAIL_BYTES = 2000
 
 
@@ -41,8 +41,8 @@ class ConnectorError(Exception):
 class Reading:
     """One `read` of a connector: what it gets, and the RECORD and STATE messages that it writes.
 
-    Its LOG messages go to standard error. The reason of a failure is raised as `ConnectorError`
-    once it has ended.
+    The connector's LOG messages go to standard error. If it fails, `messages` raises
+    `ConnectorError` with the reason after it has ended.
     """
 
     command: list[str]
@@ -50,9 +50,10 @@ class Reading:
     catalog: dict[str, Any]
     state: list[dict[str, Any]]
     environment: dict[str, str]
-    # Neither the log nor a failure repeats these, even if the connector says them.
+    # Masked in the log and in failures, even if the connector writes them.
     secrets: list[str] = field(default_factory=list)
-    # As in Airbyte: a source may have to wait an hour for a rate limit.
+    # A connector that writes nothing for so long is killed. As long as in Airbyte: a source may
+    # have to wait an hour for a rate limit.
     heartbeat_seconds: float = 5400
     _failures: list[Failure] = field(default_factory=list)
     _incomplete: list[Failure] = field(default_factory=list)
@@ -94,7 +95,7 @@ class Reading:
                 raise ConnectorError(Failure(_ending(code), internal_message=tail))
 
     def _start(self, folder: Path, errors: Any) -> subprocess.Popen[bytes]:
-        """Start the connector. It gets secrets in files, so `folder` is for its owner alone."""
+        """Start the connector. Files in `folder` hold secrets: only its owner may enter it."""
         arguments = ["read"]
         for option, document in (
             ("config", self.configuration),

@@ -29,8 +29,8 @@ class Connector(BaseModel):
 
     `type` is what a configuration has as `sourceType` or `destinationType`.
     A source's `command` speaks the Airbyte protocol; the destination is built in and has none.
-    `dockerRepository` and `dockerImageTag` say of which connector, in which version, the files
-    `spec` and `catalog` are.
+    The files `spec` and `catalog` describe the connector `dockerRepository` in the version
+    `dockerImageTag`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
@@ -93,7 +93,7 @@ class Registry:
 def load_registry(extra: Path | None = None) -> Registry:
     """Return the built-in connectors and those of another file like `connectors.json`.
 
-    Raises `DevstackError` when the file is none.
+    Raises `DevstackError` when a file cannot be read or is not a list of connectors.
     """
     connectors = _read(_BUILT_IN, CONNECTORS)
     if extra is not None:

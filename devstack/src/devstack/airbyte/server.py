@@ -31,15 +31,15 @@ def run(
     internal_api: bool,
     connectors: Path | None,
 ) -> None:
-    """Serve until told to stop, as `devstack.airbyte.serve` says."""
+    """Serve in the foreground, as `devstack.airbyte.serve` describes."""
     stop = StopSignal(with_parent=with_parent)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     logging.getLogger("psycopg.pool").setLevel("ERROR")
     registry = load_registry(connectors)
     data.mkdir(parents=True, exist_ok=True)
     os.umask(0o077)
-    # Before the database is opened, which fails the jobs in it: if another server has the port,
-    # these jobs are its own.
+    # Take the port before opening the database, because that fails all running jobs. If another
+    # server has the port, those jobs are its own and must go on.
     listener = listening_socket(port, purpose="airbyte")
     store = Store(database_url)
     try:

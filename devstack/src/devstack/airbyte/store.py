@@ -1,5 +1,5 @@
 # ruff: noqa: S608, A002 - only column lists of this file go into the SQL by format; ids are ids
-"""What the server remembers, in a schema of its own in Postgres.
+"""The server's records, in a schema of its own in Postgres.
 
 Each source or destination (an "actor"), each connection and each job is a row. Configurations hold
 their secrets, because connectors need them. The database asks for a password, and the server shows
@@ -83,7 +83,7 @@ class Actor:
 
 @dataclass(frozen=True)
 class StoredConnection:
-    """A connection. `settings` has all of it but the ids."""
+    """A connection. `settings` has everything except the ids and the time of creation."""
 
     id: UUID
     workspace_id: UUID
@@ -95,7 +95,7 @@ class StoredConnection:
 
 @dataclass(frozen=True)
 class StoredJob:
-    """A job. `failure` says why, once it has failed."""
+    """A job. `failure` is the reason if it has failed, else None."""
 
     id: int
     connection_id: UUID
@@ -122,7 +122,7 @@ _JOB = "id, connection_id, workspace_id, type, status, created_at, updated_at, r
 
 
 class Store:
-    """Reads and writes. Thread-safe; goes on working when the database has been restarted."""
+    """Reads and writes the records. Thread-safe; works again after the database was restarted."""
 
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
@@ -273,7 +273,11 @@ class Store:
     def jobs(
         self, conditions: Sequence[tuple[str, Any]], order: str, limit: int, offset: int
     ) -> list[StoredJob]:
-        """Return the jobs that meet all conditions: SQL texts of ours with one `%s`, and values."""
+        """Return the jobs that meet all conditions.
+
+        A condition is an SQL text with one `%s`, and the value for it. The texts and `order` go
+        into the statement as they are.
+        """
         where = " and ".join(text for text, _ in conditions) or "true"
         values = [value for _, value in conditions]
         return self._all(

@@ -1,7 +1,7 @@
 """The SQL that makes a stream's table, adds columns to it, and fills it from its staging table.
 
-A table is never dropped, renamed or truncated: there are views of it, and its readers see the rows
-before a commit or those after it, nothing else.
+A table is never dropped, renamed or truncated. So views of it keep working, and readers see either
+the rows before a commit or the rows after it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class StreamTable:
 
     @classmethod
     def of(cls, order: dict[str, Any], number: int) -> StreamTable:
-        """Return the table of a configured stream, which has its `schema` and `table`."""
+        """Return the table of one stream of a sync's order. `number` names its staging table."""
         columns = tuple(columns_of(order["stream"]["json_schema"], order.get("selected_fields")))
         by_field = {column.field: column.name for column in columns}
         mode = order["destination_sync_mode"]
@@ -89,7 +89,8 @@ class StreamTable:
                         self.target, _declarations({name: kind})
                     )
                 )
-        table = replace(self, columns=tuple(_as_it_is(one, existing) for one in self.columns))
+        columns = tuple(_with_stored_type(one, existing) for one in self.columns)
+        table = replace(self, columns=columns)
         if self.dedup:
             table.make_unique(cursor)
         table.make_staging(cursor)
@@ -102,7 +103,7 @@ class StreamTable:
         )
 
     def merge(self, cursor: psycopg.Cursor[Any]) -> None:
-        """Move all staged rows into the table as the stream's mode says; part of a transaction."""
+        """Move all staged rows into the table as the stream's mode says. The caller commits."""
         if self.overwrite:
             cursor.execute(sql.SQL("delete from {}").format(self.target))
         cursor.execute(self._insert())
@@ -115,8 +116,8 @@ class StreamTable:
             return sql.SQL("insert into {} ({}) select {} from pg_temp.{} order by _row").format(
                 self.target, names, names, staging
             )
-        # Of the staged rows of a key the one with the highest cursor counts, of equal ones the last
-        # that was read. It replaces a stored row whose cursor is not higher.
+        # If several staged rows have one key, the row with the highest cursor counts; among equal
+        # cursors, the row that was read last. It replaces a stored row whose cursor is not higher.
         by_cursor = (
             sql.SQL("{} desc nulls last, ").format(sql.Identifier(self.cursor))
             if self.cursor
@@ -159,9 +160,10 @@ class StreamTable:
         return dict(cursor.fetchall())
 
     def make_unique(self, cursor: psycopg.Cursor[Any]) -> None:
-        """Make a unique index over the primary key; drop one over an earlier key.
+        """Make a unique index over the primary key; drop an index over an earlier key.
 
-        Rows from before the stream was deduplicated are deduplicated first.
+        If the table has several rows of one key, only the one with the highest cursor stays; among
+        equal cursors, the newest.
         """
         text = repr((self.schema, self.name, self.key)).encode(errors="replace")
         wanted = _KEY_PREFIX + hashlib.sha256(text).hexdigest()[:16]
@@ -203,8 +205,8 @@ class StreamTable:
         )
 
 
-def _as_it_is(column: Column, existing: dict[str, str]) -> Column:
-    """Return the column with the type that it was made with; the stream's may have changed."""
+def _with_stored_type(column: Column, existing: dict[str, str]) -> Column:
+    """Return the column with its type in the table; the stream's type may have changed since."""
     convert = converter_of(existing.get(column.name, ""))
     return replace(column, convert=convert) if convert else column
 

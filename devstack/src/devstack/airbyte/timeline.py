@@ -1,5 +1,5 @@
 # ruff: noqa: N803 - parameters have the names of Airbyte's API
-"""A page that says how a job went, where Airbyte's own UI has its page of the job.
+"""A page that shows a job, at the address of the job's page in Airbyte's own UI.
 
 Links to jobs are made for Airbyte's UI and opened in a browser, which has no token. So the page
 asks for none and shows no secret: status, times, rows, bytes, and the message of a failure, in
@@ -63,6 +63,6 @@ def _page(job: StoredJob, log: str) -> str:
 
 
 def _seconds(job: StoredJob, *, running: bool) -> int:
-    """Return how long the job took, or has been running."""
+    """Return the seconds that the job took or, if it is running, has been running."""
     end = dt.datetime.now(dt.UTC) if running else job.updated_at
     return max(0, int((end - job.created_at).total_seconds()))

@@ -23,10 +23,10 @@ import psycopg
 from devstack.airbyte.destination import Destination, SupersededError
 from devstack.airbyte.protocol import ConnectorError, Failure, Reading
 
-# At least so long after a commit comes the next: some connectors checkpoint after every page, and
-# each commit is a transaction. A checkpoint that is skipped is covered by a later one.
+# The shortest time between two commits: some connectors checkpoint after every page, and each
+# commit is a transaction. A checkpoint that is skipped is covered by a later one.
 _COMMIT_SECONDS = 0.2
-# What a connector gets of this process' environment: no secrets of ours.
+# The variables that a connector gets from this process' environment. None is a secret of ours.
 _ENVIRONMENT = (
     *("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *("REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
@@ -43,7 +43,7 @@ def main() -> None:
     try:
         run(order)
         _report({"outcome": "succeeded"})
-    # Whatever it is, the server is told: it becomes the job's failure.
+    # Any error is reported to the server and becomes the job's failure.
     except Exception as error:  # noqa: BLE001
         _report({"outcome": "failed", "failure": dataclasses.asdict(_failure_of(error))})
     # Do not wait for the thread that waits for the server.
@@ -127,7 +127,7 @@ class _Fault:
 
 
 def _configured(order: dict[str, Any], job_id: int) -> dict[str, Any]:
-    """Return a stream as the connector is to read it."""
+    """Return a stream for the connector's catalog, in the form of Airbyte's protocol."""
     overwrites = order["destination_sync_mode"].startswith("overwrite")
     return {
         "stream": order["stream"],
@@ -152,7 +152,7 @@ def _stream_of(state: dict[str, Any]) -> str:
 
 
 def connector_environment() -> dict[str, str]:
-    """Return a connector's environment: a part of ours, and that it must not send telemetry."""
+    """Return a connector's environment: some variables of ours, and one that forbids telemetry."""
     kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     return {**kept, "DO_NOT_TRACK": "1"}
 

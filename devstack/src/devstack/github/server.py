@@ -1,12 +1,12 @@
 """A stand-in for the three GitHub endpoints that reading stargazers takes.
 
 `GET /rate_limit`, `GET /repos/{owner}/{repo}` and `GET /repos/{owner}/{repo}/stargazers`,
-as api.github.com answers them: paging by `Link` (30 a page unless told, 100 at most, oldest star
-first, links by the repository's number), two media types (with and without `starred_at`), token
-or bearer credentials, `X-RateLimit-*`, `ETag` and 304 (free of charge), 401/403/404/415/422 in
-GitHub's words.
+as api.github.com answers them: pages linked by `Link` (30 stars by default, 100 at most, the oldest
+first; the links name the repository by its number), two media types (with and without
+`starred_at`), token or bearer credentials, `X-RateLimit-*`, `ETag` and 304 (not counted as a
+request), and 401, 403, 404, 415 and 422 with GitHub's messages.
 
-Two things differ on purpose. For each there is an option that makes it as on GitHub:
+Two things differ on purpose. An option for each makes it as on GitHub:
 
 - GitHub serves the first 400 pages of a list and answers 422 to page 401. So nobody sees more than
   40,000 stargazers, and the connector, which follows `Link`, stops there without an error: most of
@@ -86,7 +86,7 @@ class GitHub:
     """The stand-in: its stars, its one token, its quotas, its answers.
 
     `repository` exists even if `stars` has no star of it. `rate_limit` is in requests an hour with
-    the token. `page_cap` is the last page of a list that is served. `clock` returns seconds since
+    the token. Pages after `page_cap` are refused; None serves all. `clock` returns seconds since
     1970, UTC.
     """
 

@@ -17,7 +17,7 @@ _API = "https://api.github.com"
 
 
 def repository_number(name: str) -> int:
-    """Return a number for a repository, always the same one."""
+    """Return the id of a repository, which depends on its name alone."""
     return zlib.crc32(name.lower().encode()) + 1
 
 
@@ -62,7 +62,7 @@ def _account(number: int, login: str, kind: str) -> dict[str, Any]:
 
 
 def repository_body(name: str, stars: Sequence[Star]) -> dict[str, Any]:
-    """Return the repository, whose stars these are."""
+    """Return the repository `name` with these stars, the oldest first."""
     owner, _, short = name.partition("/")
     url = f"{_API}/repos/{name}"
     number = repository_number(name)

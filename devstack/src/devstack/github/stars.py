@@ -43,19 +43,22 @@ class Stars(Protocol):
         """Return the full names of its repositories, the one with the most stars first."""
 
     def of(self, repository: str, now: float) -> Sequence[Star]:
-        """Return the stars until `now` (seconds since 1970), oldest first. Do not change them."""
+        """Return the stars until `now` (seconds since 1970, UTC), oldest first.
+
+        The caller must not change the sequence.
+        """
 
 
 class StarFile:
     """Stars from a CSV file with the header `repository,user_id,login,starred_at`.
 
-    Rows may be in any order. A person has one star of a repository, as on GitHub: of several rows
-    the latest counts (the person had taken the star back and gave it again), and of several with
-    the same time the last in the file. A star of the future appears when its time has come.
+    Rows may be in any order. A person has one star of a repository, as on GitHub. If there are
+    several rows for it, the latest counts (the person took the star back and gave it again); if
+    these have the same time, the last one in the file. A star of the future appears at its time.
 
-    The file is read again when it has changed. If it is bad then, its last good content is served,
-    and standard error says what is wrong. Raises `DevstackError` when the file cannot be read or,
-    with the line, when a row is bad.
+    The file is read again when it has changed. If the new content is bad, the last good content is
+    served, and standard error says what is wrong. The first reading raises `DevstackError` when the
+    file cannot be read or a row is bad; the message names the line.
     """
 
     def __init__(self, path: Path) -> None:
@@ -176,8 +179,8 @@ def _seconds(text: str) -> int:
 class StreamSettings:
     """What a stream depends on: equal settings give equal stars, on any machine, at any time.
 
-    `epoch` is in seconds since 1970, UTC. Before it are eight months with `history` stars, one
-    month without any; after it new stars arrive, on average `per_minute`, without end.
+    `epoch` is in seconds since 1970, UTC. Some eight months before it have `history` stars; one of
+    these months is empty. After it new stars arrive without end, on average `per_minute`.
     """
 
     repository: str
@@ -192,7 +195,7 @@ class StarStream:
 
     MONTHS_BACK = 8
     EMPTY_MONTH = 3
-    # After one star in so many comes another in the same second, as in real lists.
+    # One star in so many is followed by another in the same second, as in real lists.
     SAME_SECOND_EVERY = 12
 
     def __init__(self, settings: StreamSettings) -> None:
@@ -234,7 +237,7 @@ class StarStream:
         time = float(self._settings.epoch)
         while True:
             time += self._random.expovariate(self._settings.per_minute / 60)
-            # After the epoch: the history ends there.
+            # The next second, so always after the epoch, where the history ends.
             second = int(time) + 1
             yield self._star(second)
             if self._random.randrange(self.SAME_SECOND_EVERY) == 0:

@@ -1,9 +1,9 @@
 """The operating system's user that Postgres runs as.
 
-Postgres refuses to run as root. Started by root, it therefore runs as an unprivileged user, who
-also owns its files. That user must reach the binaries and the data. Below a home directory that
-others may not enter it cannot; then Postgres runs in a user namespace, in which root's own files
-look like an ordinary user's, if the kernel allows that.
+Postgres refuses to run as root. If root starts it, it therefore runs as an unprivileged user, who
+also owns its files. That user must reach the binaries and the data, but cannot enter another
+user's closed home directory. If they are in one, Postgres runs in a user namespace, provided that
+the kernel allows it: there, root's own files look like an ordinary user's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 
 @dataclass(frozen=True)
 class Account:
-    """Runs a command as another user, or behind a prefix, or as the user that we are."""
+    """How a command is run: as another user, behind a command prefix, or as the current user."""
 
     user: int | None = None
     group: int | None = None
@@ -71,9 +71,9 @@ class Account:
 
 
 def choose_account(program: Path, home: Path, cluster: Path) -> Account:
-    """Return the account that can run `program`, Postgres, over a cluster in the folder `home`.
+    """Return the account that can run the Postgres binary `program` in the folder `home`.
 
-    A cluster that exists keeps its owner. Raises `DevstackError` when no account can do it.
+    If `cluster` exists, it keeps its owner. Raises `DevstackError` when no account can do it.
     """
     if os.geteuid() != 0:
         _refuse_foreign_owner(cluster if cluster.exists() else home)

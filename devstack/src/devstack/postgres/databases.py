@@ -15,7 +15,7 @@ def ensure_database(superuser: str, *, database: str, user: str, password: str) 
     if _can_enter(own):
         return
     with psycopg.connect(superuser, autocommit=True) as connection:
-        # Hashed here, because Postgres logs a statement that fails, password and all.
+        # The password is hashed here, because Postgres logs each statement that fails, in full.
         hashed = connection.pgconn.encrypt_password(
             password.encode(), user.encode(), b"scram-sha-256"
         ).decode()
@@ -38,7 +38,7 @@ def ensure_database(superuser: str, *, database: str, user: str, password: str) 
 
 
 def has_table(superuser: str, database: str, table: str) -> bool:
-    """Return whether a database has a table, given with its schema."""
+    """Return whether a database has a table, named with its schema: `airbyte.connection`."""
     with psycopg.connect(superuser, dbname=database) as connection:
         found = connection.execute("select to_regclass(%s) is not null", [table]).fetchone()
     return bool(found and found[0])

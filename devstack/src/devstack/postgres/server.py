@@ -4,8 +4,12 @@ It listens on loopback and asks for passwords; it has no Unix socket. The wheel'
 are not used: their server has a Unix socket only and no passwords, and they change the permissions
 of parent directories.
 
-The data directory holds `cluster/`, which is Postgres' own, `password`, the superuser's, which its
-owner alone may read, `postgres.log`, and `lock`, which is held while the server runs.
+The data directory holds:
+
+- `cluster/`, the files of Postgres itself,
+- `password`, the superuser's password, which only its owner may read,
+- `postgres.log`,
+- `lock`, which is locked while the server runs.
 """
 
 from __future__ import annotations
@@ -39,8 +43,8 @@ STOP_SECONDS = 30.0
 # A fresh cluster takes about 40 MB and its first log segments 16 MB each.
 NEEDED_BYTES = 120 * 1024 * 1024
 
-# Little memory, because a laptop runs much else. Many connections, because each process of Dagster
-# (daemon, webserver, code servers, runs) has several.
+# Little memory, because a laptop runs many other programs. Many connections, because each process
+# of Dagster (daemon, webserver, code servers, runs) has several.
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -118,7 +122,7 @@ class PostgresServer:
         return Address(LOOPBACK, self._port, SUPERUSER, self._password, "postgres")
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Wait for Postgres to end. Return its exit code; None if it runs after `seconds`."""
+        """Wait for Postgres to end. Return its exit code; None if it still runs after `seconds`."""
         if self._process is None:
             return 0
         try:
@@ -152,7 +156,7 @@ class PostgresServer:
         self._postgres, self._initdb = binaries / "postgres", binaries / "initdb"
         try:
             self._home.mkdir(parents=True, exist_ok=True)
-            # Postgres may run as another user, who has to pass through; others see no names in it.
+            # Postgres may run as another user, who must enter. Nobody else may list the folder.
             self._home.chmod(0o711)
             self._lock = _locked(self._home)
             self._account = choose_account(self._postgres, self._home, self._cluster)
@@ -183,7 +187,7 @@ class PostgresServer:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _create_cluster(self) -> None:
-        """Make the cluster elsewhere and move it here, so that half of one is never here."""
+        """Make the cluster in a temporary folder and move it: `cluster/` is never incomplete."""
         free = shutil.disk_usage(self._home).free
         if free < NEEDED_BYTES:
             raise DevstackError(
@@ -203,7 +207,7 @@ class PostgresServer:
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
             "--encoding=UTF8",
-            # Not the machine's locale: text is to sort the same on every machine.
+            # Not the machine's locale: text must sort the same on every machine.
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--locale=C",
@@ -228,8 +232,8 @@ class PostgresServer:
     def _clear_stale_lock_file(self) -> None:
         """Remove the `postmaster.pid` of a killed server; stop that server if it still runs.
 
-        Postgres removes the file itself, unless another program has the process id by now. After
-        a reboot, or in a container, that is likely.
+        Postgres removes the file itself, unless another program now has the process id in it. That
+        is likely after a reboot or in a container.
         """
         path = self._cluster / "postmaster.pid"
         try:
@@ -257,7 +261,7 @@ class PostgresServer:
             written = _text_from(self._log, size)
             if "Address already in use" not in written:
                 break
-            # Somebody took the free port that was found: look for another, up to five times.
+            # Another program took the free port that was found. Find another, up to five times.
             if fixed or attempt == 4:
                 raise DevstackError(busy_port_message(port, purpose="postgres"))
         raise self._failure("did not start")
@@ -274,14 +278,14 @@ class PostgresServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in the terminal is to reach us alone; we then stop Postgres.
+                # Ctrl-C in the terminal must reach this process alone, which then stops Postgres.
                 start_new_session=True,
                 preexec_fn=lambda: die_with_parent(signal.SIGINT),
                 **self._account.popen_options(),
             )
 
     def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
-        """Wait until Postgres takes a connection. Return false when it ended instead."""
+        """Wait until Postgres accepts a connection. Return false if it ends instead."""
         address = Address(LOOPBACK, port, SUPERUSER, self._password, "postgres")
         deadline = time.monotonic() + START_SECONDS
         reason = ""
@@ -339,7 +343,10 @@ def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
 
 
 def _stop_postmaster(process: psutil.Process, *, immediate: bool) -> None:
-    """Stop a server: in order, then at once, then by force. The signals are Postgres' own modes."""
+    """Stop a server with Postgres' fast shutdown, then its immediate shutdown, then SIGKILL.
+
+    `immediate` leaves out the fast shutdown.
+    """
     modes = [(signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
     for number, seconds in modes[1:] if immediate else modes:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -1,12 +1,12 @@
 """The settings in `.env`: made at the first start, readable by the owner alone, never printed.
 
-Passwords and tokens are made once and kept. Where the stack's own servers are (hosts, ports, URLs,
-the repository that is served) is *derived* from the `DEVSTACK_*` settings and written at each
-start. But a derived setting that is not what the stack wrote last has been changed by the user: it
-names a server of theirs, so it stays as it is, and the stack does not start that server.
+Passwords and tokens are made once and kept. The settings that name the stack's own servers (hosts,
+ports, URLs, the repository that is served) are *derived* from the `DEVSTACK_*` settings and written
+at each start. If a derived setting differs from what the stack wrote last, the user has changed it:
+it names a server of the user's own. Then it stays as it is, and the stack does not start its own.
 
-The real environment has precedence over the file, here and in every command of the workspace. One
-thing is different: `dagster dev` gives precedence to the file. So settings belong into the file.
+The real environment has precedence over the file, here and in every command of the workspace except
+`dagster dev`, which gives precedence to the file. So write settings into the file.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class Environment:
     def prepare(self) -> None:
         """Make `.env`, or add what it lacks, and bring derived addresses up to date.
 
-        Raises `DevstackError` when a port is none or a file cannot be read or written.
+        Raises `DevstackError` when a port is not valid or a file cannot be read or written.
         """
         values = self._read()
         additions = {name: value for name, value in FIXED.items() if not self._has(values, name)}
-        # An Airbyte of the user's own has clients of its own, or users with passwords.
+        # An Airbyte of the user's own needs none: it has its own clients, or users with passwords.
         external = self.is_external("airbyte")
         additions |= {
             name: secrets.token_urlsafe(24)
@@ -100,8 +100,8 @@ class Environment:
     def is_external(self, service: str) -> bool:
         """Return whether the settings name a server of the user's own for this service.
 
-        They do not before they exist. For Postgres they do only if neither database, nor that of
-        the embedded Airbyte, is on the stack's server.
+        False before the settings exist. For Postgres, true only if the stack's server would have no
+        database: neither one of the two in the settings nor that of the embedded Airbyte.
         """
         if service == "postgres":
             databases = (self.is_external_database(one) for one in ("DAGSTER_PG", "WAREHOUSE"))
@@ -122,7 +122,7 @@ class Environment:
         return {name: value for name, value in {**self._read(), **self._real}.items() if value}
 
     def port(self, service: str) -> int:
-        """Return the port of the stack's own server. Raises `DevstackError` if it is none."""
+        """Return the port of the stack's own server. Raises `DevstackError` if it is not valid."""
         name = f"DEVSTACK_{service.upper()}_PORT"
         text = self.settings().get(name, str(DEFAULT_PORTS[service]))
         if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
@@ -130,7 +130,7 @@ class Environment:
         return int(text)
 
     def stars_file(self) -> Path | None:
-        """Return the file that `DEVSTACK_STARS` names, relative to the checkout, or None."""
+        """Return the file in `DEVSTACK_STARS`, relative to the checkout; None if it is not set."""
         text = self.settings().get("DEVSTACK_STARS")
         return self._root / Path(text).expanduser() if text else None
 
@@ -156,7 +156,7 @@ class Environment:
                 line = f"{name}={value}"
                 places = [at for at, old in enumerate(lines) if _name_in(old) == name]
                 if name in current and places:
-                    # Of several lines the last one counts.
+                    # If several lines set the name, the last one counts.
                     lines[places[-1]] = line
                 else:
                     lines.append(line)

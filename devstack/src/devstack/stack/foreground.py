@@ -1,4 +1,4 @@
-"""Run a command with the stack around it; nothing runs on when it has ended."""
+"""Run a command while the stack runs, and stop everything when the command has ended."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from devstack.kernel import adopt_orphans, die_with_parent
 from devstack.processes import descendants, end_all
 from devstack.stack.stack import Stack
 
-# What a command may take to stop once it is asked to: Dagster first brings its runs to an end.
+# Seconds that a command may take to stop after a signal: Dagster first ends its runs.
 GRACE_SECONDS = 40.0
-# What processes may take that have not stopped by then, or that the command left behind.
+# Seconds that processes may take if they have not stopped by then or were left by the command.
 STUBBORN_SECONDS = 5.0
-# How often services are checked, and orphans that have ended are reaped.
+# Seconds between two checks of the services. Orphans that have ended are reaped as often.
 WATCH_SECONDS = 2.0
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -34,14 +34,14 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
     """Start the services that do not run, run the command, stop the services that were started.
 
-    The command has the settings of `.env` in its environment. A signal that asks us to stop goes
-    to the command first, and the stack stops after it; a second one stops both at once. `stack` is
-    a tied one: its services end with this process, also when it is killed.
+    The command has the settings of `.env` in its environment. A signal to stop is passed on to the
+    command, and the stack stops after it; a second signal stops both at once. `stack` must be tied:
+    its services end when this process ends, also when it is killed.
 
     Returns the command's exit code, or 128 plus the number of the signal that ended it. Raises
     `DevstackError` when the stack or the command does not start, or when a service ends.
     """
-    # Before anything starts: whoever mistyped the name hears of it at once.
+    # Find the program before anything starts, so that a mistyped name fails at once.
     program = _find(command[0], stack.environment.settings())
     adopt_orphans()
     requests = _StopRequests()
@@ -54,9 +54,9 @@ def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
 
 
 def _find(name: str, settings: Mapping[str, str]) -> str:
-    """Return the program of this name on PATH; a name with a slash in it is the program.
+    """Return the path of a program on PATH; return a name that has a slash as it is.
 
-    Raises `DevstackError` when no folder on PATH has it. The system's own search would say
+    Raises `DevstackError` when no folder on PATH has it. The system's own search would fail with
     "Permission denied" if the user may not search one of these folders.
     """
     if os.sep in name:
@@ -68,7 +68,7 @@ def _find(name: str, settings: Mapping[str, str]) -> str:
 
 
 class _StopRequests:
-    """The signals that ask us to stop. Until `collect` they end us at once."""
+    """The signals to stop. Until `collect` is called, each ends this process at once."""
 
     def __init__(self) -> None:
         self._reader, self._writer = socket.socketpair()
@@ -89,7 +89,7 @@ class _StopRequests:
             self._writer.send(b"\0")
 
     def wait(self, seconds: float) -> list[int]:
-        """Wait for signals, at most so many seconds, and return those that have come."""
+        """Wait at most `seconds` for signals and return those that have come."""
         if not select.select([self._reader], [], [], seconds)[0]:
             return []
         return [number for number in self._reader.recv(4096) if number in _STOPPING]
@@ -182,7 +182,7 @@ class _Run:
         return [process for process in descendants(os.getpid()) if process.pid not in services]
 
     def _reap_orphans(self) -> None:
-        """Reap adopted processes that have ended: we are their parent now."""
+        """Reap adopted processes that have ended: this process is their parent now."""
         own = {self._process.pid, *self._stack.keeper.pids()}
         for process in psutil.Process().children():
             try:

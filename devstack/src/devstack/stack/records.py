@@ -1,4 +1,4 @@
-"""Background processes, as files remember them from one command to the next.
+"""Records of background processes, kept in files from one command to the next.
 
 A process id is not enough to recognize a process: ids are used again. So a record also holds when
 the process started, and a process is ours only if both agree.
@@ -23,13 +23,13 @@ from devstack.processes import is_running
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a process that was started."""
+    """A process that was started."""
 
     pid: int
     started: str
-    """When, as `start_of` says it; good for comparing only."""
+    """When it started, as `start_of` returns it. The text can only be compared."""
     fingerprint: str
-    """Of the command and settings that it was started with."""
+    """The `Service.fingerprint` that it was started with."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What it announced, without secrets."""
 
@@ -43,9 +43,9 @@ class Record:
 
 
 def start_of(pid: int) -> str:
-    """Return when a process started, as a text; an empty one if there is no such process.
+    """Return when a process started, as a text; an empty text if there is no such process.
 
-    On Linux it counts ticks since the boot, so that setting the clock does not change it.
+    On Linux the text counts ticks since the boot, so that setting the clock does not change it.
     """
     try:
         if sys.platform != "linux":
@@ -66,7 +66,7 @@ def read_record(path: Path) -> Record | None:
 
 
 def write_record(path: Path, record: Record) -> None:
-    """Write a record, and the folder that it is in."""
+    """Write a record; make its folder if it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_private(path, json.dumps(asdict(record)) + "\n")
 
@@ -86,7 +86,7 @@ def spawn(
             stdin=subprocess.PIPE if tied else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            # Signals and the end of the terminal are not to reach it.
+            # Signals of the terminal, and its end, must not reach the program.
             start_new_session=True,
             cwd=os.sep,
         )

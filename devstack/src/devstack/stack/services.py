@@ -36,11 +36,11 @@ class Service:
     healthy: Callable[[Mapping[str, Any]], bool]
     """Whether it answers, given what it announced."""
     secrets: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables for it alone. Any user sees command lines."""
+    """Environment variables for it alone. They are not in `command`, which any user can see."""
 
     @property
     def fingerprint(self) -> str:
-        """Differs if the service has to be started anew: with another command or other secrets."""
+        """A hash of command and secrets. If it changes, the service must be started again."""
         text = json.dumps([self.command, sorted(self.secrets.items())])
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -121,7 +121,7 @@ class Keeper:
         return process is not None
 
     def ended(self) -> list[str]:
-        """Return the names of those that this keeper started and that have ended by themselves."""
+        """Return the services that this keeper started and that have ended by themselves."""
         return [name for name, child in self._children.items() if child.poll() is not None]
 
     def log_tail(self, name: str, lines: int = 15) -> str:
@@ -152,7 +152,7 @@ class Keeper:
             if not service.healthy(shown):
                 raise DevstackError(f"{service.name} does not answer.\n{_end(log, size)}")
         except BaseException:
-            # Also when interrupted: a service that did not get ready does not stay.
+            # Also after an interrupt: a service that did not become ready must not stay.
             self.stop(service.name)
             raise
 
@@ -189,7 +189,7 @@ def _end(log: Path, offset: int) -> str:
 
 
 def _rotate(log: Path) -> None:
-    """Begin a new log once this one is big, and keep one old one: disks are not to fill up."""
+    """Rename a big log, so that a new one begins. Keep one old log, so that no disk fills up."""
     if log.exists() and log.stat().st_size > BIGGEST_LOG:
         log.replace(log.with_suffix(".log.1"))
 

@@ -46,8 +46,8 @@ class Row:
 class Stack:
     """Postgres, the GitHub stand-in and the embedded Airbyte of the checkout `root`.
 
-    `say` is told what happens, a line at a time, without secrets. The services of a `tied` stack
-    end when this process ends, also when it is killed.
+    `say` is called with a line of text, without secrets, for each thing that happens. The services
+    of a `tied` stack end when this process ends, also when it is killed.
     """
 
     def __init__(self, root: Path, say: Say, *, tied: bool = False) -> None:
@@ -59,9 +59,10 @@ class Stack:
     # -- commands -----------------------------------------------------------------------------
 
     def up(self) -> list[str]:
-        """Start every service that does not run, and return the names of those.
+        """Start every service that does not run, and return their names.
 
-        Raises `DevstackError` when one does not start; those started by this call are stopped.
+        Raises `DevstackError` when one does not start. The services that this call has started are
+        stopped then.
         """
         started: list[str] = []
         with self._locked():
@@ -81,7 +82,7 @@ class Stack:
         return started
 
     def down(self) -> None:
-        """Stop everything that runs, in the opposite order."""
+        """Stop everything that runs, in the reverse of the starting order."""
         with self._locked():
             self._stop_all()
 
@@ -94,7 +95,7 @@ class Stack:
             self._say(f"deleted the data in {self._local}")
 
     def status(self) -> list[Row]:
-        """Return how each service is."""
+        """Return the state of each service, in starting order."""
         rows = []
         for name, make in self._makers().items():
             if self.environment.is_external(name):
@@ -117,7 +118,7 @@ class Stack:
     # -- services -----------------------------------------------------------------------------
 
     def _makers(self) -> dict[str, Callable[[], Service]]:
-        """Return what describes each service, in starting order: later ones need earlier ones."""
+        """Return, by name, a function that describes each service; they need those before them."""
         return {
             "postgres": self._postgres,
             "github": self._github,
@@ -214,7 +215,7 @@ class Stack:
     def _create_airbyte_database(self) -> None:
         """Make a database for the embedded Airbyte's records, which hold secrets in clear text.
 
-        They are not for the warehouse, which other teams read and which may be the user's own.
+        They must not be in the warehouse: other teams read it, and it may be the user's own.
         """
         from devstack.postgres.databases import ensure_database, has_table
 
@@ -222,8 +223,8 @@ class Stack:
         if not password:
             warehouse = self.environment.settings()["WAREHOUSE_DATABASE"]
             ours = not self.environment.is_external_database("WAREHOUSE")
-            # An older version kept them in the warehouse; there they stay. In a new database the
-            # connections would be new ones, which read every table from its beginning.
+            # An older version kept them in the warehouse, and they stay there. In a new database
+            # the connections would be new, and would read every stream from its beginning.
             if ours and has_table(self._superuser(), warehouse, "airbyte.connection"):
                 return
             password = secrets.token_urlsafe(24)
@@ -262,7 +263,7 @@ class Stack:
         return Address(LOOPBACK, port, AIRBYTE_NAME, password, AIRBYTE_NAME).conninfo
 
     def _airbyte_database_password(self) -> str:
-        """Return the password of its own database; an empty text if it has none."""
+        """Return the password of the embedded Airbyte's own database; empty if it has none."""
         try:
             return self._airbyte_database_password_file().read_text()
         except OSError:
@@ -282,7 +283,10 @@ class Stack:
         return Address(LOOPBACK, port, SUPERUSER, password, "postgres").conninfo
 
     def _epoch(self) -> int:
-        """Return when this checkout's live stream began: kept, so that its past never changes."""
+        """Return when this checkout's live stream began, in seconds since 1970, UTC.
+
+        The time is kept in a file, so that the stars of the past never change.
+        """
         path = self._local / "github" / "epoch"
         try:
             return int(path.read_text())
@@ -321,7 +325,7 @@ class Stack:
         """Let one command at a time work on the checkout."""
         try:
             self._local.mkdir(parents=True, exist_ok=True)
-            # Postgres may run as another user, who has to pass through; others see no names in it.
+            # Postgres may run as another user, who must enter. Nobody else may list the folder.
             self._local.chmod(0o711)
             lock = (self._local / "lock").open("a")
         except OSError as error:
