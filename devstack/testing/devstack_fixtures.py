@@ -35,7 +35,7 @@ STOP_SECONDS = 60.0
 
 
 class Program:
-    """A running `devstack serve ...`. What it announced, `facts`, are attributes too: `.url`."""
+    """A running `devstack serve ...`. Each of the `facts` that it announced is an attribute."""
 
     def __init__(self, process: subprocess.Popen[bytes], facts: dict[str, Any], log: Path) -> None:
         self._process = process
@@ -62,7 +62,7 @@ class Program:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs."""
+        """The exit code; None while it runs."""
         return self._process.poll()
 
     def close_stdin(self) -> None:
@@ -71,7 +71,7 @@ class Program:
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """Let it stop, with all that it has started. Safe to call twice."""
+        """Stop it and everything that it has started. Safe to call twice."""
         if self.is_running():
             self._process.terminate()
         self._reap()
@@ -110,7 +110,7 @@ class Database:
         return f"postgresql://{self.user}:{password}@{self.host}:{self.port}/{self.name}"
 
     def environ(self, prefix: str) -> dict[str, str]:
-        """Return environment variables for it: of "WAREHOUSE", `WAREHOUSE_HOST` and so on."""
+        """Return its environment variables: for the prefix "WAREHOUSE", `WAREHOUSE_HOST` etc."""
         return {
             f"{prefix}_HOST": self.host,
             f"{prefix}_PORT": str(self.port),
@@ -158,7 +158,7 @@ class Launcher:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="devstack-"))
-        # Postgres may run as another user, who has to pass through.
+        # Postgres may run as another user, who must enter.
         self._folder.chmod(0o711)
         self._programs: list[Program] = []
 
@@ -187,7 +187,7 @@ class Launcher:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                # Ctrl-C is to reach pytest alone, which stops the servers after the tests.
+                # Ctrl-C must reach pytest alone, which stops the servers after the tests.
                 start_new_session=True,
             )
         program = kind(process, {}, log)
@@ -273,7 +273,7 @@ def _psql() -> Path:
 
 
 def _first_line(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """Return the line that a server prints once it is ready; none if it ended or took too long."""
+    """Return the line that a server prints when it is ready; empty if it ended or is too slow."""
     assert process.stdout is not None
     line = b""
     while not line.endswith(b"\n"):
