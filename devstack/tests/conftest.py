@@ -17,7 +17,7 @@ NEEDED_BYTES = 2 * 2**30
 
 @pytest.fixture
 def quick_folder() -> Iterator[Path]:
-    """A folder that other users may enter: in memory, where syncing is free, if there is room."""
+    """A folder that other users may enter. It is in memory, where syncing is free, if it fits."""
     roomy = MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > NEEDED_BYTES
     folder = Path(tempfile.mkdtemp(prefix="devstack-", dir=MEMORY if roomy else None))
     folder.chmod(0o711)
@@ -27,10 +27,10 @@ def quick_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def as_user() -> list[str]:
-    """The start of a command line that runs the rest as an ordinary user.
+    """The words to put before a command so that it runs as an ordinary user.
 
-    For root in a user namespace, since the interpreter may be below root's home, which no other
-    user enters.
+    If the tests run as root, it runs in a user namespace: the interpreter may be below root's home,
+    which no other user may enter.
     """
     if os.geteuid() != 0:
         return []

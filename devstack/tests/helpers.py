@@ -18,7 +18,7 @@ DEVSTACK = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "devstack"
 
 
 def until(condition: Callable[[], T], *, seconds: float = 90.0) -> T:
-    """Wait until the condition is true and return it; fail when it is not within the time."""
+    """Wait until `condition` returns something true, and return that; fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         value = condition()
@@ -63,7 +63,7 @@ class ReservedPort:
         self._socket.close()
 
 
-def mentioning(text: str) -> list[list[str]]:
+def command_lines_with(text: str) -> list[list[str]]:
     """Return the command lines of running processes that contain a text, such as a directory."""
     found = []
     for process in psutil.process_iter(["cmdline", "status"]):

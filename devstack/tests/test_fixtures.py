@@ -50,7 +50,7 @@ class TestDatabase:
 
 
 class TestLauncher:
-    """What becomes of servers when the tests that use them end."""
+    """The servers of a test session, when the session ends."""
 
     TEST = (
         "def test_it(postgres_server):\n"
@@ -59,7 +59,7 @@ class TestLauncher:
     )
 
     def begin(self, folder: Path) -> tuple[subprocess.Popen[str], int]:
-        """Pytest in the middle of a test that has a server; and the server's process id."""
+        """Start pytest with a test that waits; return it and the process id of its server."""
         (folder / "test_it.py").write_text(self.TEST)
         command = [sys.executable, "-m", "pytest", "-q", "-s", "-p", "devstack_fixtures"]
         process = subprocess.Popen(

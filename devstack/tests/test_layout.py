@@ -1,4 +1,4 @@
-"""Which way imports run."""
+"""The direction of imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALLOWED = {
 
 
 def imports_of(file: Path) -> set[str]:
-    """The folders and top-level modules of devstack that a file imports from."""
+    """Return the folders and top-level modules of devstack that a file imports from."""
     found = set()
     for node in ast.walk(ast.parse(file.read_text())):
         names = []
@@ -32,12 +32,12 @@ def imports_of(file: Path) -> set[str]:
 
 
 def test_imports_run_one_way() -> None:
-    uphill = {}
+    forbidden = {}
     for name, allowed in ALLOWED.items():
         path = PACKAGE / name
         files = path.rglob("*.py") if path.is_dir() else [path.with_suffix(".py")]
         for file in files:
             if wrong := imports_of(file) - allowed - {name}:
-                uphill[str(file.relative_to(PACKAGE))] = wrong
+                forbidden[str(file.relative_to(PACKAGE))] = wrong
 
-    assert uphill == {}
+    assert forbidden == {}

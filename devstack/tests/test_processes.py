@@ -1,4 +1,4 @@
-"""Ending processes of which we are not the parent."""
+"""Ending processes that are not children of this process."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import time
 import psutil
 from devstack.processes import end_tree
 
-# Starts a child, says its number, and never notices that it ends.
-CARELESS = """
+# A parent that starts a child, prints its process id, and never reaps it.
+PARENT = """
 import subprocess, time
 print(subprocess.Popen(["sleep", "600"]).pid, flush=True)
 time.sleep(600)
 """
 
 
-def test_ended_process_is_not_waited_for_when_its_parent_does_not_notice() -> None:
-    with subprocess.Popen([sys.executable, "-c", CARELESS], stdout=subprocess.PIPE) as parent:
+def test_end_tree_does_not_wait_until_the_parent_reaps_the_process() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
         child = psutil.Process(int(parent.stdout.readline()))
         began = time.monotonic()

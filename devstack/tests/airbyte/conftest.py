@@ -39,6 +39,6 @@ def airbyte(server: Any) -> Iterator[Airbyte]:
 
 @pytest.fixture
 def warehouse(database: Any) -> Iterator[psycopg.Connection[Any]]:
-    """A connection to a fresh database, where rows land."""
+    """A connection to the test's new database, in which rows land."""
     with psycopg.connect(database.dsn, autocommit=True) as db:
         yield db

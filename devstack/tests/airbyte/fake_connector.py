@@ -3,7 +3,8 @@
 - The stream `events` (primary key `id`, cursor `updated_at`) has `rows` rows, three in each second.
   Every read repeats the second that it goes on from, as GitHub's source does.
 - The stream `log` has as many rows and no key; its state is the number of rows that were read.
-- The stream `odd` has the records in `odd`, a text of JSON: a configuration could not store them.
+- The stream `odd` has the records in `odd`, which is a text of JSON, because the records have
+  values that a configuration cannot store.
 
 After every `page` rows come a state and a pause of `pause` seconds. After `fail_after` rows the
 source fails as `ending` says: with an error trace that says `message`, without a reason, with a
@@ -45,7 +46,7 @@ class Source:
         if "stderr" in self.config:
             print(self.config["stderr"], file=sys.stderr)
         print("a stray line of some library")
-        say("LOG", {"level": "WARN", "message": self.config.get("log", "reading")})
+        write_message("LOG", {"level": "WARN", "message": self.config.get("log", "reading")})
         for configured in self.catalog["streams"]:
             name = configured["stream"]["name"]
             getattr(self, f"read_{name}")(configured["sync_mode"] == "incremental")
@@ -79,12 +80,12 @@ class Source:
     def send(self, stream: str, data: dict) -> None:
         if self.sent == self.config.get("fail_after", -1):
             self.end()
-        say("RECORD", {"stream": stream, "data": data, "emitted_at": 1700000000000})
+        write_message("RECORD", {"stream": stream, "data": data, "emitted_at": 1700000000000})
         self.sent += 1
 
     def checkpoint(self, stream: str, state: dict) -> None:
         descriptor = {"stream_descriptor": {"name": stream}, "stream_state": state}
-        say("STATE", {"type": "STREAM", "stream": descriptor})
+        write_message("STATE", {"type": "STREAM", "stream": descriptor})
         sys.stdout.flush()
         time.sleep(self.config.get("pause", 0))
 
@@ -96,12 +97,14 @@ class Source:
                 "internal_message": "403 from /stars",
                 "failure_type": "config_error",
             }
-            say("TRACE", {"type": "ERROR", "emitted_at": 1.5, "error": error})
+            write_message("TRACE", {"type": "ERROR", "emitted_at": 1.5, "error": error})
         elif ending == "damaged":
             print('{"type": "RECORD", "record": {"stream": "events", "da')
         elif ending == "incomplete":
             status = {"stream_descriptor": {"name": "events"}, "status": "INCOMPLETE"}
-            say("TRACE", {"type": "STREAM_STATUS", "emitted_at": 1.5, "stream_status": status})
+            write_message(
+                "TRACE", {"type": "STREAM_STATUS", "emitted_at": 1.5, "stream_status": status}
+            )
             sys.exit(0)
         elif ending == "killed":
             sys.stdout.flush()
@@ -112,7 +115,7 @@ class Source:
         sys.exit(1)
 
 
-def say(kind: str, content: dict) -> None:
+def write_message(kind: str, content: dict) -> None:
     print(json.dumps({"type": kind, kind.lower(): content}))
 
 

@@ -1,4 +1,4 @@
-"""What tests of the embedded Airbyte need: a client, the fake connector, the real one's stars."""
+"""Helpers of the embedded Airbyte's tests: a client, the fake connector, stars for the real one."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def register_fake(folder: Path, streams: list[dict[str, Any]] | None = None) -> 
 
 
 def write_stars(file: Path, count: int, seed: int = 7) -> list[tuple[int, str]]:
-    """Write stars, unsorted, many in a second; return user id and time of each, by user id."""
+    """Write stars, unsorted, some in the same second; return user id and time of each, by id."""
     rng = random.Random(seed)
     start = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
     stars = [

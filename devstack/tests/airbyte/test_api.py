@@ -40,14 +40,14 @@ class TestCredentials:
         return httpx.post(f"{server.url}/api/public/v1/applications/token", **how)
 
     def test_token_is_issued_for_json_without_grant_type(self, server: Any) -> None:
-        """As dagster-airbyte asks."""
+        """dagster-airbyte asks so."""
         body = {"client_id": server.client_id, "client_secret": server.client_secret}
         answer = self.token(server, json=body).json()
 
         assert ("Bearer", 900) == (answer["token_type"], answer["expires_in"])
 
     def test_token_is_issued_for_a_form_with_grant_type(self, server: Any) -> None:
-        """As Airbyte's SDK asks."""
+        """Airbyte's SDK asks so."""
         body = {
             "client_id": server.client_id,
             "client_secret": server.client_secret,
@@ -180,7 +180,7 @@ class TestConfiguration:
         assert "'pw'" not in answer.text
 
     def test_patch_keeps_what_it_does_not_name(self, airbyte: Airbyte) -> None:
-        """Also within objects; a mask keeps the secret."""
+        """This holds within objects too, and a mask keeps the secret."""
         auth = {"kind": "login", "user": "me", "password": "hunter2"}
         id = airbyte.new_source(rows=1, token="old", auth=auth)
         change = {"configuration": {"rows": 2, "auth": {"user": "you", "password": MASK}}}
@@ -236,7 +236,7 @@ class TestPaging:
     def test_following_next_gives_all_entries(
         self, airbyte: Airbyte, forty_five: list[str]
     ) -> None:
-        """As dagster-airbyte does it: the query of `next` replaces that of the first request."""
+        """The query of `next` replaces that of the first request, as in dagster-airbyte."""
         params: dict[str, Any] = {"limit": 10, "workspaceIds": airbyte.workspace}
         found: list[str] = []
         while True:
@@ -357,7 +357,7 @@ class TestConnections:
             ),
         ],
     )
-    def test_streams_that_cannot_be_synced_so_are_refused(
+    def test_stream_settings_that_cannot_work_are_refused(
         self, airbyte: Airbyte, wired: Any, stream: dict[str, Any], message: str
     ) -> None:
         body = {
@@ -396,8 +396,10 @@ class TestConnections:
 
         assert 404 == airbyte.get(f"connections/{id}").status_code
 
-    def test_include_deleted_finds_nothing_deleted(self, airbyte: Airbyte, wired: Any) -> None:
-        """`includeDeleted` is understood, and finds nothing more."""
+    def test_include_deleted_lists_nothing_that_was_deleted(
+        self, airbyte: Airbyte, wired: Any
+    ) -> None:
+        """`includeDeleted` is accepted and changes nothing."""
         deleted = {airbyte.new_connection(*wired, DEDUP), *wired}
         airbyte.delete(f"sources/{wired[0]}")
         airbyte.delete(f"destinations/{wired[1]}")
@@ -475,7 +477,7 @@ class TestInternalApi:
         )
 
     def test_internal_api_can_be_switched_off(self, airbyte_server: Any, control: Any) -> None:
-        """As Airbyte 1.7 and later do; nothing else changes."""
+        """Airbyte 1.7 and later have none. Nothing else changes."""
         program = airbyte_server(database_url=control.dsn, no_internal_api=True)
         try:
             with Airbyte(program) as client:

@@ -1,4 +1,4 @@
-"""JSON schema to columns, and values to cells: nothing fails, nothing is lost in silence."""
+"""Columns from a JSON schema and cells from values: nothing fails, every change is recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 
 def one_cell(schema: dict[str, Any], value: Any) -> tuple[Any, list[str]]:
-    """The cell for one value, and what was done to it."""
+    """Return the cell for one value, and the changes that were made to the value."""
     columns = columns_of({"properties": {"field": schema}})
     (cell,), changes = cells(columns, {"field": value})
     return cell, [change["change"] for change in changes]

@@ -1,8 +1,8 @@
-"""Whatever the request, no answer is a 5xx, and every answer is JSON as a description says.
+"""No answer to any request is a 5xx, and every answer is JSON that conforms to a description.
 
 There are two descriptions: the server's own, with the internal API, and that of Airbyte's public
-API in `airbyte_public_api.yaml`, which ingestion's tests hold the requests of its client to. Good
-and bad requests are sent, each also with the ids of what exists.
+API in `airbyte_public_api.yaml`, with which ingestion's tests check the requests of its client.
+Good and bad requests are sent, each also with the ids of existing objects.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ many = hypothesis.settings(
 
 
 class Described:
-    """A running server, and what exists on it."""
+    """A running server, and the ids of the objects on it."""
 
     def __init__(self, airbyte: Airbyte) -> None:
         self.airbyte = airbyte
@@ -99,7 +99,7 @@ class Described:
             "client_secret": airbyte.server.client_secret,
         }
 
-    def hold(self, operation: Any, mode: GenerationMode, prefix: str) -> None:
+    def check_operation(self, operation: Any, mode: GenerationMode, prefix: str) -> None:
         """Send many requests to an operation and check the answers."""
         try:
             strategy = operation.as_strategy(generation_mode=mode)
@@ -115,7 +115,7 @@ class Described:
             assert mode == GenerationMode.NEGATIVE
 
     def _check(self, case: Any, prefix: str) -> None:
-        """Send the request as generated, then with ids of what exists."""
+        """Send the request as generated, then with the ids of existing objects."""
         self._send(case, prefix)
         if case.method == "DELETE":
             return
@@ -172,14 +172,14 @@ def operations(description: dict[str, Any]) -> list[Any]:
 
 
 def own_description() -> dict[str, Any]:
-    """Return the server's own description, for which no server has to run."""
+    """Return the server's own description. No server has to run for it."""
     gate = Gate(Credentials("", "", ""))
     parts: Any = None
     return create_app(parts, Registry([]), gate, parts, Switchboard(gate)).openapi()
 
 
 def airbytes_description() -> dict[str, Any]:
-    """Return Airbyte's description, with the configurations that are known here."""
+    """Return Airbyte's description with the configurations of the connectors here."""
     description: dict[str, Any] = yaml.safe_load(DESCRIPTION.read_text())
     for name, configuration in CONFIGURATIONS.items():
         properties = description["components"]["schemas"][name]["properties"]
@@ -193,7 +193,7 @@ def airbytes_description() -> dict[str, Any]:
 def test_answers_conform_to_the_servers_own_description(
     described: Described, operation: Any, mode: GenerationMode
 ) -> None:
-    described.hold(operation, mode, "")
+    described.check_operation(operation, mode, "")
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
@@ -201,4 +201,4 @@ def test_answers_conform_to_the_servers_own_description(
 def test_answers_conform_to_airbytes_description(
     described: Described, operation: Any, mode: GenerationMode
 ) -> None:
-    described.hold(operation, mode, PREFIX)
+    described.check_operation(operation, mode, PREFIX)

@@ -1,4 +1,4 @@
-"""The switchboard of failures: each kind happens as often as armed, and then no more."""
+"""Faults on demand: each kind happens as often as it was armed, and then no more."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def statuses(airbyte: Airbyte, path: str, count: int) -> list[int]:
 
 
 class TestRequests:
-    def test_error_as_often_as_armed_and_there_alone(self, airbyte: Airbyte) -> None:
+    def test_error_happens_as_often_as_armed_and_only_on_its_path(self, airbyte: Airbyte) -> None:
         arm(airbyte, kind="error", status=503, times=2, path="/sources$", method="get")
         elsewhere = statuses(airbyte, "connections", 1)
 
         assert [503, 503, 200] == statuses(airbyte, "sources", 3)
         assert [200] == elsewhere
 
-    def test_html_of_a_proxy(self, airbyte: Airbyte) -> None:
+    def test_html_answers_with_the_page_of_a_proxy(self, airbyte: Airbyte) -> None:
         arm(airbyte, kind="html", path="sources")
         answer = airbyte.get("sources")
 
         assert 502 == answer.status_code
         assert answer.headers["content-type"].startswith("text/html")
 
-    def test_rate_limit(self, airbyte: Airbyte) -> None:
+    def test_rate_limit_answers_429_with_retry_after(self, airbyte: Airbyte) -> None:
         arm(airbyte, kind="rate_limit", seconds=7, path="sources")
         answer = airbyte.get("sources")
 
         assert (429, "7") == (answer.status_code, answer.headers["Retry-After"])
         assert "too-many-requests" == answer.json()["title"]
 
-    def test_dropped_before_it_was_carried_out(self, airbyte: Airbyte) -> None:
+    def test_drop_prevents_the_request(self, airbyte: Airbyte) -> None:
         count = len(airbyte.ask("GET", "sources?limit=100")["data"])
         arm(airbyte, kind="drop", method="post")
         with pytest.raises(httpx.TransportError):
@@ -50,8 +50,8 @@ class TestRequests:
 
         assert count == len(airbyte.ask("GET", "sources?limit=100")["data"])
 
-    def test_dropped_after_it_was_carried_out(self, airbyte: Airbyte) -> None:
-        """The case that makes blind repetition of a POST wrong."""
+    def test_drop_with_after_carries_out_the_request(self, airbyte: Airbyte) -> None:
+        """Because of this case a client must not simply repeat a POST."""
         count = len(airbyte.ask("GET", "sources?limit=100")["data"])
         arm(airbyte, kind="drop", method="post", after=True)
         with pytest.raises(httpx.TransportError):
@@ -59,7 +59,7 @@ class TestRequests:
 
         assert count + 1 == len(airbyte.ask("GET", "sources?limit=100")["data"])
 
-    def test_slow(self, airbyte: Airbyte) -> None:
+    def test_slow_delays_the_answer(self, airbyte: Airbyte) -> None:
         airbyte.ask("GET", "sources")
         arm(airbyte, kind="slow", seconds=0.3)
         began = time.monotonic()
@@ -68,7 +68,7 @@ class TestRequests:
         assert 200 == answer.status_code
         assert time.monotonic() - began >= 0.3
 
-    def test_expired_token(self, airbyte: Airbyte) -> None:
+    def test_expired_refuses_tokens_issued_before(self, airbyte: Airbyte) -> None:
         airbyte.ask("GET", "sources")
         arm(airbyte, kind="expired")
         refused = airbyte.get("sources").status_code
@@ -76,7 +76,7 @@ class TestRequests:
 
         assert (401, 200) == (refused, airbyte.get("sources").status_code)
 
-    def test_list_and_disarm(self, airbyte: Airbyte) -> None:
+    def test_armed_faults_are_listed_and_disarmed(self, airbyte: Airbyte) -> None:
         arm(airbyte, kind="error", times=3, path="jobs")
         url = f"{airbyte.server.url}/faults"
         armed = httpx.get(url).json()["data"]
@@ -88,7 +88,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         "fault", [{"kind": "nosuch"}, {"kind": "slow", "times": 0}, {"kind": "error", "path": "("}]
     )
-    def test_nonsense_is_refused(self, airbyte: Airbyte, fault: dict[str, Any]) -> None:
+    def test_invalid_fault_is_refused(self, airbyte: Airbyte, fault: dict[str, Any]) -> None:
         assert 422 == httpx.post(f"{airbyte.server.url}/faults", json=fault).status_code
 
 
@@ -100,7 +100,7 @@ class TestJobs:
             ("worker_killed", "The worker was killed by signal 9."),
         ],
     )
-    def test_the_next_sync_breaks_and_the_one_after_completes(
+    def test_next_sync_fails_and_the_sync_after_it_completes(
         self, airbyte: Airbyte, database: Any, warehouse: Any, kind: str, message: str
     ) -> None:
         source = airbyte.new_source(rows=100, page=30)

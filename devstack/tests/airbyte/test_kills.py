@@ -1,5 +1,5 @@
 # ruff: noqa: A001 - an id is an id
-"""Syncs killed with SIGKILL at random times: no row is lost, none is there twice.
+"""Syncs killed with SIGKILL at random times: no row is lost, and no row is there twice.
 
 The source grows before every sync. After each kill the rows are compared with the state, which must
 not be ahead of them; after a last sync without a kill the tables must be equal to the source. The
@@ -32,8 +32,8 @@ STREAMS = [
     {"name": "events", "syncMode": "incremental_deduped_history"},
     {"name": "log", "syncMode": "incremental_append"},
 ]
-# New rows before each sync, rows in a page, seconds after each page. Reading takes some 0.6 s, in
-# which a kill meets rows that are staged, rows that are committed and rows still to come.
+# New rows before each sync, rows in a page, seconds of pause after each page. Reading takes some
+# 0.6 s. At a kill in that time some rows are staged, some committed and some not yet read.
 GROWTH, PAGE, PAUSE = 60, 10, 0.05
 
 
@@ -122,7 +122,7 @@ def start(stack: Stack, connection: str) -> int:
 
 
 def ended(stack: Stack, job: int) -> str:
-    """Return the job's last status, however long the database cannot be reached."""
+    """Return the job's last status; wait while the database cannot be reached."""
 
     def look() -> str:
         answer = stack.airbyte.get(f"jobs/{job}")
@@ -155,7 +155,7 @@ def check_state(db: psycopg.Connection[Any], when: str) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_kills_at_random_times_lose_no_row_and_double_none(stack: Stack, seed: int) -> None:
+def test_kills_at_random_times_lose_and_duplicate_no_row(stack: Stack, seed: int) -> None:
     """28 kills: of the connector, the worker, the server and Postgres."""
     rng = random.Random(seed)
     source = stack.airbyte.new_source(rows=0, page=PAGE, pause=PAUSE)
@@ -192,10 +192,10 @@ def test_kills_at_random_times_lose_no_row_and_double_none(stack: Stack, seed: i
     assert sorted(f"line {number}" for number in range(rows)) == sorted(one for (one,) in lines)
 
 
-def test_kills_of_a_real_sync_lose_no_star_and_double_none(
+def test_kills_of_a_real_sync_lose_and_duplicate_no_star(
     stack: Stack, github_server: Any, tmp_path: Path
 ) -> None:
-    """Once for each victim, between the start of the connector, some 4 s, and its end."""
+    """One kill of each victim, within 5 s. The connector takes some 4 s to start."""
     rng = random.Random(3)
     stars = write_stars(tmp_path / "stars.csv", 1500)
     github = github_server(stars=tmp_path / "stars.csv")

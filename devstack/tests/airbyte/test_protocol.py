@@ -1,4 +1,4 @@
-"""Reading a connector's output: what it says around its records, and how it can end."""
+"""Reading a connector's output: what it writes besides its records, and how it can end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from devstack.airbyte.protocol import ConnectorError, Reading
 
 
 def reading(script: str, **more: Any) -> Reading:
-    """A read of a connector that is a few lines of Python."""
+    """Return a read of a connector that is a few lines of Python."""
     return Reading(
         command=[sys.executable, "-c", script],
         configuration={"token": "hunter2"},
@@ -39,7 +39,7 @@ class TestMessages:
         )
 
     def test_configuration_file_is_for_its_owner_alone_and_is_deleted(self) -> None:
-        """And gone afterwards: the file's mode, read by the connector itself, and its path."""
+        """The connector itself reports its folder's mode, the file's path and the file's text."""
         script = (
             "import json, os, stat, sys; path = sys.argv[3];"
             "mode = stat.S_IMODE(os.stat(os.path.dirname(path)).st_mode);"

@@ -37,14 +37,14 @@ class TestDescription:
 
         assert f"airbyte-source-github=={connector.dockerImageTag}" in wanted.split()
 
-    def test_specification_is_what_the_connector_says(self) -> None:
+    def test_specification_is_the_one_that_the_connector_prints(self) -> None:
         """The specification on disk is the one that `describe` would write."""
         connector = load_registry().find("source", type="github")
         done = subprocess.run(
             [*connector.command_line(), "spec"], stdout=subprocess.PIPE, text=True, check=True
         )
-        said = [json.loads(line) for line in done.stdout.splitlines()]
-        (spec,) = [message["spec"] for message in said if message["type"] == "SPEC"]
+        messages = [json.loads(line) for line in done.stdout.splitlines()]
+        (spec,) = [message["spec"] for message in messages if message["type"] == "SPEC"]
 
         assert connector.specification == spec["connectionSpecification"]
 
@@ -91,10 +91,10 @@ socket.getaddrinfo = watched(socket.getaddrinfo, lambda host, port, *_: (host, p
             },
         )
         kinds = [kind for kind, _, _ in reading.messages()]
-        called = set((tmp_path / "connections").read_text().splitlines())
+        addresses = set((tmp_path / "connections").read_text().splitlines())
 
         assert 250 == kinds.count("RECORD")
-        assert {str(("127.0.0.1", urlsplit(github.url).port))} == called
+        assert {str(("127.0.0.1", urlsplit(github.url).port))} == addresses
 
 
 class TestSync:

@@ -1,4 +1,4 @@
-"""What is there after a restart: all that clients have made, and the jobs that have run."""
+"""Restarts of the server: everything that clients have made is still there, and so are the jobs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TestRestart:
     def test_jobs_connections_and_tokens_survive_a_restart(
         self, running: Any, database: Any
     ) -> None:
-        """A job that was running has failed, with the reason; its rows so far are there."""
+        """A job that was running has failed, with the reason; it keeps its number of rows."""
         airbyte = running.airbyte
         source = airbyte.new_source(rows=1000, page=10, pause=0.2, token="hunter2")
         destination = airbyte.new_destination(database.dsn)
@@ -89,9 +89,9 @@ class TestRestart:
     def test_secrets_are_not_logged(self, running: Any, database: Any) -> None:
         """Neither by the server nor in a job's log, not even when the job fails."""
         airbyte = running.airbyte
-        said = "the token is hunter2"
+        leak = "the token is hunter2"
         source = airbyte.new_source(
-            rows=9, fail_after=5, ending="exit", token="hunter2", stderr=said, log=said
+            rows=9, fail_after=5, ending="exit", token="hunter2", stderr=leak, log=leak
         )
         destination = airbyte.new_destination(database.dsn)
         job = airbyte.sync(airbyte.new_connection(source, destination, DEDUP))
@@ -113,7 +113,7 @@ class TestLeftovers:
     def test_a_configuration_does_not_outlive_its_sync(
         self, running: Any, database: Any, how: str
     ) -> None:
-        """A connector reads it from a file, secrets in clear."""
+        """A connector reads it from a file, in which secrets are in clear text."""
         airbyte, data = running.airbyte, running._options["data"]
         source = airbyte.new_source(rows=1000, page=10, pause=0.2, token="hunter2")
         connection = airbyte.new_connection(source, airbyte.new_destination(database.dsn), DEDUP)
@@ -159,7 +159,7 @@ class TestNewVersion:
     ) -> None:
         """Rows that are not read again have null in it.
 
-        Rows 3 to 5 are read again: they are of the second that the sync goes on from.
+        Rows 3 to 5 are read: the second sync begins again with the last second of the first.
         """
         airbyte = running.airbyte
         source = airbyte.new_source(rows=5)

@@ -184,10 +184,10 @@ class TestNames:
 
 
 class TestOddValues:
-    def test_odd_values_land_changed_and_the_row_says_so(
+    def test_odd_values_are_changed_to_fit_and_the_row_records_each_change(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
-        """No value fails the sync. The row says what was changed in it."""
+        """No value makes the sync fail."""
         odd = [
             {
                 "id": "seven",
@@ -225,10 +225,10 @@ class TestOddValues:
             ("user", "TRUNCATED"),
         ] == [(one["field"], one["change"]) for one in meta["changes"]]
 
-    def test_column_keeps_its_type_when_the_field_changes_its_own(
+    def test_column_keeps_its_type_when_the_field_gets_another(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
-        """A column keeps the type it was made with."""
+        """A column keeps the type with which it was made."""
         warehouse.execute(
             "create table odd (id text, _airbyte_raw_id text, _airbyte_extracted_at timestamptz,"
             " _airbyte_meta jsonb, _airbyte_generation_id bigint)"
@@ -304,7 +304,7 @@ class TestState:
     def test_superseded_worker_commits_nothing(
         self, airbyte: Airbyte, database: Any, warehouse: Any
     ) -> None:
-        """Such as one that a crashed server left behind: it has lost the lease."""
+        """A crashed server can leave such a worker behind: another job has taken its lease."""
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=300, page=10, pause=0.05)
         job = airbyte.start(wiring.connection)
         until(lambda: airbyte.ask("GET", f"jobs/{job}")["rowsSynced"])
@@ -361,7 +361,7 @@ class TestFailures:
     def test_killed_worker_fails_its_job_and_the_next_sync_completes(
         self, airbyte: Airbyte, server: Any, database: Any, warehouse: Any
     ) -> None:
-        """What it has committed stays, and the next sync completes."""
+        """Rows that it has committed stay."""
         wiring = Wiring(airbyte, database.dsn, DEDUP, rows=300, page=10, pause=0.05)
         job = airbyte.start(wiring.connection)
         until(lambda: airbyte.ask("GET", f"jobs/{job}")["rowsSynced"])

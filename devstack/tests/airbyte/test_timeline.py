@@ -14,7 +14,7 @@ DEDUP = {"name": "events", "syncMode": "incremental_deduped_history"}
 
 
 class Clicked:
-    """A connection of the fake source, whose jobs a browser opens without a token."""
+    """A connection of the fake source. `open` gets the page of a job without a token."""
 
     def __init__(self, airbyte: Airbyte, dsn: str, **source: Any) -> None:
         self.airbyte = airbyte

@@ -25,8 +25,8 @@ NOW = 1_600_000_000
 TOKEN = "good"
 
 
-class Given:
-    """So many stars, one in each second until `NOW`."""
+class FixedStars:
+    """A source of `count` stars, one in each second before `NOW`."""
 
     def __init__(self, count: int) -> None:
         self._stars = [
@@ -51,7 +51,7 @@ class Clock:
 
 
 def client(count: int = 3, *, token: str | None = TOKEN, **options: Any) -> httpx.Client:
-    stand_in = GitHub(Given(count), token=TOKEN, **{"clock": Clock(), **options})
+    stand_in = GitHub(FixedStars(count), token=TOKEN, **{"clock": Clock(), **options})
     headers = {} if token is None else {"Authorization": f"token {token}"}
     return browse(stand_in, headers)
 
@@ -66,7 +66,7 @@ def ids(answer: httpx.Response) -> list[int]:
 
 
 def links(answer: httpx.Response) -> dict[str, int]:
-    """The pages that the Link header names."""
+    """Return the pages that the `Link` header names, by relation."""
     found = re.findall(r'<[^>]*[?&]page=(\d+)[^>]*>; rel="(\w+)"', answer.headers.get("link", ""))
     return {name: int(page) for page, name in found}
 
@@ -265,7 +265,7 @@ class TestAuthentication:
 
 
 class TestNotFound:
-    """What does not exist."""
+    """Requests for what does not exist."""
 
     @pytest.mark.parametrize(
         "path",
@@ -303,7 +303,7 @@ class TestRepository:
         assert body["owner"]["login"] == "octo"
 
     def test_repository_without_stars_exists_when_it_is_named(self) -> None:
-        class Empty(Given):
+        class Empty(FixedStars):
             def repositories(self) -> Sequence[str]:
                 return []
 
@@ -490,7 +490,7 @@ class TestProgram:
             f"Host: {url.host}\r\nAuthorization: token {program.token}\r\n\r\n"
         )
         with socket.create_connection((url.host, url.port)) as client:
-            # More answers than the kernel holds for a reader: the last ones stay under way.
+            # More answers than the kernel buffers: the server cannot finish sending them.
             client.sendall(request.encode() * 200)
             client.recv(1)
             program.stop()

@@ -246,7 +246,7 @@ class TestStarStream:
 
         assert list(other.of("octo/live", EPOCH + 3600)) != self.stars(EPOCH + 3600)
 
-    def test_later_there_are_more_stars_and_the_earlier_ones_stay(self) -> None:
+    def test_stars_are_added_with_time_and_earlier_ones_stay(self) -> None:
         stream = StarStream(self.SETTINGS)
         earlier = list(stream.of("octo/live", EPOCH + 60))
         later = list(stream.of("octo/live", EPOCH + 3600))
@@ -262,7 +262,7 @@ class TestStarStream:
         assert list(stream.of("octo/live", EPOCH + 60)) == earlier
 
     def test_rate_is_about_the_one_that_was_set(self) -> None:
-        """Three a minute and one in twelve with company: 195 an hour on average."""
+        """Three a minute, of which one in twelve is followed by another: 195 an hour on average."""
         live = len(self.stars(EPOCH + 10 * 3600)) - len(self.stars(EPOCH))
 
         assert 1_750 < live < 2_150
@@ -279,7 +279,7 @@ class TestStarStream:
             *("2026-01", "2026-02", "2026-03"),
         ]
 
-    def test_stream_is_sorted_has_ties_and_has_nobody_twice(self) -> None:
+    def test_stream_is_sorted_with_ties_and_has_each_person_once(self) -> None:
         stars = self.stars(EPOCH + 3600)
         live = [star.starred_at for star in stars if star.starred_at > EPOCH]
 

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from devstack.processes import wait_for_end
 from devstack_fixtures import Launcher, PostgresServer
-from helpers import DEVSTACK, mentioning, until
+from helpers import DEVSTACK, command_lines_with, until
 
 Serve = Callable[..., PostgresServer]
 
@@ -32,7 +32,7 @@ def template(devstack_launcher: Launcher) -> Path:
 
 @pytest.fixture
 def new_home(quick_folder: Path) -> Path:
-    """Where no data is yet; not below pytest's own directory, which is closed to other users."""
+    """The path of a new data directory, outside pytest's own, which other users cannot enter."""
     return quick_folder / "data" / "postgres"
 
 
@@ -46,7 +46,7 @@ def home(new_home: Path, template: Path) -> Path:
 
 @pytest.fixture
 def serve(devstack_launcher: Launcher, quick_folder: Path) -> Iterator[Serve]:
-    """Starts servers, which stop before the folder that their data are in is deleted."""
+    """Starts servers. They stop before the folder with their data is deleted."""
     started: list[PostgresServer] = []
 
     def start(**options: object) -> PostgresServer:
@@ -67,14 +67,14 @@ def folder(devstack_launcher: Launcher) -> Path:
 
 @pytest.fixture(scope="module")
 def server(devstack_launcher: Launcher, folder: Path) -> Iterator[PostgresServer]:
-    """A server that started where there was nothing."""
+    """A server that has made its data directory itself."""
     server = devstack_launcher.serve("postgres", kind=PostgresServer, data=folder)
     yield server
     server.stop()
 
 
 def failure(serve: Serve, **options: object) -> str:
-    """What a server that must not start says."""
+    """Start a server that must not start, and return its message."""
     with pytest.raises(pytest.fail.Exception) as caught:
         serve(**options)
     return str(caught.value)
@@ -86,7 +86,7 @@ def postmaster(home: Path) -> psutil.Process:
 
 
 class TestServing:
-    """A server that starts where there was nothing."""
+    """A server that has made its data directory itself."""
 
     def test_announces_an_address_that_works(self, server: PostgresServer) -> None:
         with psycopg.connect(
@@ -136,7 +136,7 @@ class TestServing:
 
 
 class TestStopping:
-    """The end of a server, and what the next one finds."""
+    """The end of a server, and the start of the next one over the same data."""
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
     def test_a_signal_stops_it_and_its_children(
@@ -147,7 +147,7 @@ class TestStopping:
         server.stop()
 
         assert server.exit_code == 0
-        assert mentioning(str(home)) == []
+        assert command_lines_with(str(home)) == []
 
     def test_data_and_password_survive_a_restart(self, serve: Serve, home: Path) -> None:
         first = serve(data=home)
@@ -169,7 +169,7 @@ class TestStopping:
         server.close_stdin()
 
         until(lambda: not server.is_running())
-        assert mentioning(str(home)) == []
+        assert command_lines_with(str(home)) == []
 
     def test_starts_with_its_data_after_everything_was_killed(
         self, serve: Serve, home: Path
@@ -224,18 +224,18 @@ class TestStopping:
 
 
 class TestTrouble:
-    """What stands in the way of starting: repaired, or one clear message."""
+    """Obstacles to a start: each is removed or gives one clear message."""
 
     def test_busy_port_is_named_with_its_setting(self, serve: Serve, home: Path) -> None:
         with socket.socket() as busy:
             busy.bind(("127.0.0.1", 0))
             busy.listen()
             port = busy.getsockname()[1]
-            said = failure(serve, data=home, port=port)
+            message = failure(serve, data=home, port=port)
 
-        assert f"port {port} on 127.0.0.1 is in use" in said
-        assert "DEVSTACK_POSTGRES_PORT" in said
-        assert "Traceback" not in said
+        assert f"port {port} on 127.0.0.1 is in use" in message
+        assert "DEVSTACK_POSTGRES_PORT" in message
+        assert "Traceback" not in message
 
     def test_second_server_over_the_same_data_is_refused(self, serve: Serve, home: Path) -> None:
         serve(data=home)
@@ -243,7 +243,7 @@ class TestTrouble:
         assert "in use: another server runs on this data" in failure(serve, data=home)
 
     def test_half_made_cluster_is_removed(self, serve: Serve, home: Path) -> None:
-        """`initdb` was interrupted: its work lies aside and is thrown away."""
+        """An interrupted `initdb` leaves such a folder."""
         (home / "cluster.new-abc" / "cluster").mkdir(parents=True)
         (home / "cluster.new-abc" / "cluster" / "PG_VERSION").write_text("18\n")
         server = serve(data=home)
@@ -251,7 +251,7 @@ class TestTrouble:
         assert server.execute("select 1") == "1\n"
         assert list(home.glob("cluster.new-*")) == []
 
-    def test_broken_cluster_shows_what_postgres_says(self, serve: Serve, home: Path) -> None:
+    def test_broken_cluster_shows_the_message_of_postgres(self, serve: Serve, home: Path) -> None:
         (home / "cluster" / "global" / "pg_control").unlink()
 
         assert "could not find the database system" in failure(serve, data=home)
@@ -288,7 +288,7 @@ class TestTrouble:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount and to switch users")
 class TestAsRoot:
-    """What only root can set up."""
+    """Tests that only root can run."""
 
     @pytest.fixture
     def small_disk(self, new_home: Path) -> Iterator[Path]:
@@ -302,7 +302,7 @@ class TestAsRoot:
         yield home
         subprocess.run(["umount", home], check=True)
 
-    def test_full_disk_is_said_before_anything_is_made(
+    def test_full_disk_is_reported_before_anything_is_made(
         self, serve: Serve, small_disk: Path
     ) -> None:
         with (small_disk / "ballast").open("wb") as file:
@@ -310,7 +310,7 @@ class TestAsRoot:
 
         assert f"The disk of {small_disk} is full" in failure(serve, data=small_disk)
 
-    def test_disk_that_filled_up_since_is_said(self, serve: Serve, small_disk: Path) -> None:
+    def test_disk_that_filled_up_later_is_reported(self, serve: Serve, small_disk: Path) -> None:
         serve(data=small_disk).stop()
         free = shutil.disk_usage(small_disk).free
         (small_disk / "ballast").write_bytes(b"\0" * free)
@@ -320,7 +320,7 @@ class TestAsRoot:
     def test_starts_below_a_directory_that_others_may_not_enter(
         self, serve: Serve, new_home: Path
     ) -> None:
-        """As below a home directory that only its owner enters."""
+        """Such as a home directory that only its owner may enter."""
         new_home.parent.mkdir(mode=0o700)
         server = serve(data=new_home)
 
@@ -351,7 +351,7 @@ class TestAsRoot:
 
         assert row == (1,)
         assert process.returncode == 0
-        assert mentioning(str(new_home)) == []
+        assert command_lines_with(str(new_home)) == []
 
     def test_ordinary_user_may_not_use_the_data_of_another(
         self, as_user: list[str], home: Path

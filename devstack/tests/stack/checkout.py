@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import psycopg
 from dotenv import dotenv_values
-from helpers import DEVSTACK, ReservedPort, mentioning
+from helpers import DEVSTACK, ReservedPort, command_lines_with
 
 
 class Checkout:
@@ -107,4 +107,4 @@ class Checkout:
         self.run("down", code=None)
         for port in self._reserved.values():
             port.release()
-        assert mentioning(str(self.root)) == []
+        assert command_lines_with(str(self.root)) == []

@@ -1,4 +1,4 @@
-"""`devstack run -- COMMAND`: everything up around a command, and nothing left behind."""
+"""`devstack run -- COMMAND`: the stack runs while the command runs, and then nothing does."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import psutil
 import pytest
 from checkout import Checkout
 from devstack.processes import wait_for_end
-from helpers import mentioning, until
+from helpers import command_lines_with, until
 
 
 class Running:
-    """`sh -c SCRIPT` under `devstack run`. The script says `READY` once the test may go on."""
+    """`sh -c SCRIPT` under `devstack run`. `READY` in the script lets the test go on."""
 
     def __init__(self, checkout: Checkout, script: str) -> None:
         ready = checkout.root / "ready"
@@ -38,11 +38,11 @@ class TestRun:
     def test_command_has_the_settings_and_its_exit_code_is_returned(
         self, checkout: Checkout
     ) -> None:
-        said = checkout.run("run", "--", "sh", "-c", "echo at $WAREHOUSE_PORT; exit 3", code=3)
+        output = checkout.run("run", "--", "sh", "-c", "echo at $WAREHOUSE_PORT; exit 3", code=3)
 
-        assert f"at {checkout.ports['postgres']}\n" in said
+        assert f"at {checkout.ports['postgres']}\n" in output
         assert checkout.listening() == []
-        assert mentioning(str(checkout.root)) == []
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_stack_that_was_up_stays_up(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -51,9 +51,9 @@ class TestRun:
         assert checkout.states()["postgres"] == "running"
 
     def test_command_that_does_not_exist_is_refused(self, checkout: Checkout) -> None:
-        said = checkout.run("run", "--", "no-such-command", code=1)
+        output = checkout.run("run", "--", "no-such-command", code=1)
 
-        assert "no-such-command: No such file or directory" in said
+        assert "no-such-command: No such file or directory" in output
         assert checkout.listening() == []
 
     def test_command_that_does_not_exist_is_refused_when_path_has_a_closed_folder(
@@ -63,9 +63,9 @@ class TestRun:
         closed.mkdir(mode=0)
         checkout.prefix = as_user
         checkout.variables["PATH"] = f"{closed}{os.pathsep}{os.environ['PATH']}"
-        said = checkout.run("run", "--", "no-such-command", code=1)
+        output = checkout.run("run", "--", "no-such-command", code=1)
 
-        assert "no-such-command: No such file or directory" in said
+        assert "no-such-command: No such file or directory" in output
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_signal_stops_the_command_first_then_the_stack(
@@ -86,10 +86,10 @@ class TestRun:
         assert running.end() == 7
         assert "reached" in running.output
         assert checkout.listening() == []
-        assert mentioning(str(checkout.root)) == []
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_orphans_of_the_command_are_stopped(self, checkout: Checkout) -> None:
-        """Also those in a session of their own that have lost their parent."""
+        """Also an orphan in a session of its own."""
         orphan = checkout.root / "orphan"
         orphan.symlink_to("/bin/sleep")
         running = Running(
@@ -98,7 +98,7 @@ class TestRun:
         code = running.end()
 
         assert code == 0
-        assert mentioning(str(checkout.root)) == []
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_command_that_ignores_signals_is_killed_at_the_second_one(
         self, checkout: Checkout
@@ -108,7 +108,7 @@ class TestRun:
         running.process.send_signal(signal.SIGTERM)
 
         assert running.end() == 128 + signal.SIGKILL
-        assert mentioning(str(checkout.root)) == []
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_everything_ends_when_devstack_itself_is_killed(self, checkout: Checkout) -> None:
         running = Running(checkout, f"READY; exec sleep 600 # {checkout.root}")
@@ -117,7 +117,7 @@ class TestRun:
         running.process.communicate()
 
         assert wait_for_end(services, 60) == []
-        until(lambda: mentioning(str(checkout.root)) == [])
+        until(lambda: command_lines_with(str(checkout.root)) == [])
         assert checkout.listening() == []
 
     def test_interrupt_while_it_starts_leaves_nothing(self, checkout: Checkout) -> None:
@@ -127,7 +127,7 @@ class TestRun:
         process.communicate(timeout=120)
 
         assert process.returncode == 130
-        assert mentioning(str(checkout.root)) == []
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_command_is_stopped_with_the_reason_when_a_service_ends(
         self, checkout: Checkout

@@ -16,7 +16,7 @@ from checkout import Checkout
 from devstack.airbyte.store import Store
 from devstack.processes import wait_for_end
 from devstack_fixtures import Database
-from helpers import mentioning
+from helpers import command_lines_with
 
 STARS = "repository,user_id,login,starred_at\n"
 
@@ -33,7 +33,7 @@ class TestUp:
     """`devstack up`."""
 
     def test_databases_and_github_answer_and_no_secret_is_printed(self, checkout: Checkout) -> None:
-        said = checkout.run("up")
+        output = checkout.run("up")
         values = checkout.settings()
         secrets = {
             name: value
@@ -50,25 +50,26 @@ class TestUp:
         assert (
             checkout.get(f"/repos/{values['GITHUB_REPOSITORY']}").json()["stargazers_count"] >= 3000
         )
-        # No client is made up for an Airbyte that is not the stack's own.
+        # No client is made for an Airbyte that is not the stack's own.
         assert set(secrets) == {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"}
-        assert [name for name, secret in secrets.items() if secret in said + checkout.logs()] == []
+        shown = output + checkout.logs()
+        assert [name for name, secret in secrets.items() if secret in shown] == []
 
     def test_changes_nothing_when_everything_runs(self, checkout: Checkout) -> None:
         checkout.run("up")
         before = {name: checkout.pid(name) for name in ("postgres", "github")}
-        said = checkout.run("up")
+        output = checkout.run("up")
 
         assert {name: checkout.pid(name) for name in before} == before
-        assert said.count("already running") == 2
+        assert output.count("already running") == 2
 
     def test_two_commands_at_once_start_one_stack(self, checkout: Checkout) -> None:
         both = [checkout.start("up") for _ in range(2)]
-        said = [process.communicate(timeout=180)[0] for process in both]
+        outputs = [process.communicate(timeout=180)[0] for process in both]
 
-        assert [process.returncode for process in both] == [0, 0], said
-        assert "".join(said).count("postgres: started") == 1
-        assert "".join(said).count("postgres: already running") == 1
+        assert [process.returncode for process in both] == [0, 0], outputs
+        assert "".join(outputs).count("postgres: started") == 1
+        assert "".join(outputs).count("postgres: already running") == 1
 
     def test_starts_killed_services_again_with_their_data(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -123,24 +124,24 @@ class TestUp:
         if name == "airbyte":
             del checkout.variables["AIRBYTE_URL"]
         checkout.variables[f"DEVSTACK_{name.upper()}_PORT"] = str(other.ports[name])
-        said = checkout.run("up", code=1)
+        output = checkout.run("up", code=1)
         still = other.states()
         other.clean()
 
-        assert f"{name}: port {other.ports[name]} on 127.0.0.1 is in use" in said
-        assert f"DEVSTACK_{name.upper()}_PORT" in said
-        assert "Traceback" not in said
-        assert mentioning(str(checkout.root / ".local")) == []
+        assert f"{name}: port {other.ports[name]} on 127.0.0.1 is in use" in output
+        assert f"DEVSTACK_{name.upper()}_PORT" in output
+        assert "Traceback" not in output
+        assert command_lines_with(str(checkout.root / ".local")) == []
         assert still["postgres"] == still["github"] == "running"
 
     def test_service_that_does_not_start_shows_the_end_of_its_log(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.run("down")
         (checkout.root / ".local/postgres/cluster/global/pg_control").unlink()
-        said = checkout.run("up", code=1)
+        output = checkout.run("up", code=1)
 
-        assert "could not find the database system" in said
-        assert str(checkout.root / ".local/log/postgres.log") in said
+        assert "could not find the database system" in output
+        assert str(checkout.root / ".local/log/postgres.log") in output
 
     def test_two_checkouts_run_side_by_side(self, checkout: Checkout) -> None:
         other = Checkout(checkout.root.parent / f"{checkout.root.name}-other")
@@ -156,33 +157,33 @@ class TestUp:
 
 
 class TestWithAirbyte:
-    """All three together."""
+    """All three services together."""
 
-    def test_accepts_the_client_of_the_settings_even_when_that_is_a_new_one(
+    def test_airbyte_accepts_the_client_of_the_settings_also_after_it_changed(
         self, quick_folder: Path
     ) -> None:
         checkout = Checkout(quick_folder, airbyte=True)
         try:
-            said = checkout.run("up")
-            first = self.answer(checkout)
+            output = checkout.run("up")
+            first = self.token_status(checkout)
             secrets = [checkout.settings()["AIRBYTE_CLIENT_SECRET"]]
             (checkout.root / ".env").unlink()
-            said += checkout.run("up")
-            second = self.answer(checkout)
+            output += checkout.run("up")
+            second = self.token_status(checkout)
             secrets.append(checkout.settings()["AIRBYTE_CLIENT_SECRET"])
             states = checkout.states()
-            said += checkout.logs()
+            output += checkout.logs()
         finally:
             checkout.clean()
 
         assert (first, second) == (200, 200)
         assert secrets[0] != secrets[1]
-        assert [secret for secret in secrets if secret in said] == []
+        assert [secret for secret in secrets if secret in output] == []
         assert states == {"postgres": "running", "github": "running", "airbyte": "running"}
         assert checkout.listening() == []
 
-    def test_keeps_its_records_in_a_database_of_its_own(self, complete: Checkout) -> None:
-        """They hold secrets, and whoever builds models reads the warehouse."""
+    def test_airbyte_keeps_its_records_in_a_database_of_its_own(self, complete: Checkout) -> None:
+        """The records hold secrets, and everybody who builds models can read the warehouse."""
         complete.run("up")
         superuser = psycopg.conninfo.make_conninfo(
             host="127.0.0.1",
@@ -199,7 +200,7 @@ class TestWithAirbyte:
         assert oct(password.stat().st_mode & 0o777) == "0o600"
         assert password.read_text() not in complete.logs()
 
-    def test_keeps_its_records_out_of_databases_of_the_users_own(
+    def test_airbyte_keeps_its_records_out_of_databases_of_the_users_own(
         self, complete: Checkout, database: Database
     ) -> None:
         complete.variables |= database.environ("WAREHOUSE") | database.environ("DAGSTER_PG")
@@ -207,12 +208,14 @@ class TestWithAirbyte:
         with psycopg.connect(database.dsn) as connection:
             found = connection.execute("select to_regclass('airbyte.workspace')").fetchone()
 
-        assert self.answer(complete) == 200
+        assert self.token_status(complete) == 200
         assert found == (None,)
         assert complete.states()["postgres"] == "running"
 
-    def test_keeps_using_records_that_are_in_the_stacks_warehouse(self, complete: Checkout) -> None:
-        """As a stack has them whose first start was an older version's."""
+    def test_airbyte_keeps_using_records_that_are_in_the_stacks_warehouse(
+        self, complete: Checkout
+    ) -> None:
+        """An older version of the stack has put them there."""
         complete.variables["AIRBYTE_URL"] = "http://airbyte.invalid"
         complete.run("up")
         values = complete.settings()
@@ -237,7 +240,7 @@ class TestWithAirbyte:
 
         assert after["workspaceId"] == str(before.id)
 
-    def answer(self, checkout: Checkout) -> int:
+    def token_status(self, checkout: Checkout) -> int:
         values = checkout.settings()
         client = {
             "client_id": values["AIRBYTE_CLIENT_ID"],
@@ -266,18 +269,18 @@ class TestStars:
     def test_bad_file_is_refused_before_anything_starts(self, checkout: Checkout) -> None:
         (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,yesterday\n")
         checkout.variables["DEVSTACK_STARS"] = "my.csv"
-        said = checkout.run("up", code=1)
+        output = checkout.run("up", code=1)
 
-        assert "my.csv, line 2: starred_at 'yesterday' is not a time" in said
+        assert "my.csv, line 2: starred_at 'yesterday' is not a time" in output
         assert not (checkout.root / ".env").exists()
 
     def test_repository_that_the_file_does_not_have_is_refused(self, checkout: Checkout) -> None:
         (checkout.root / "my.csv").write_text(STARS + "octo/mine,1,ann,2020-01-01T00:00:00Z\n")
         checkout.variables |= {"DEVSTACK_STARS": "my.csv", "GITHUB_REPOSITORY": "octo/yours"}
-        said = checkout.run("up", code=1)
+        output = checkout.run("up", code=1)
 
-        assert "GITHUB_REPOSITORY is octo/yours" in said
-        assert "it has octo/mine" in said
+        assert "GITHUB_REPOSITORY is octo/yours" in output
+        assert "it has octo/mine" in output
 
     def test_live_stream_has_the_same_stars_after_down_and_up(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -300,12 +303,12 @@ class TestDown:
 
         assert up == ["postgres", "github"]
         assert checkout.listening() == []
-        assert mentioning(str(checkout.root)) == []
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_says_so_when_nothing_was_running(self, checkout: Checkout) -> None:
         assert "nothing was running" in checkout.run("down")
 
-    def test_spares_another_program_that_has_a_recorded_process_id(
+    def test_does_not_stop_another_program_that_now_has_a_recorded_process_id(
         self, checkout: Checkout
     ) -> None:
         checkout.run("up")
@@ -367,7 +370,7 @@ class TestReset:
 
     def test_asks_first(self, checkout: Checkout) -> None:
         checkout.run("up")
-        said = checkout.run("reset", code=1)
+        output = checkout.run("reset", code=1)
 
-        assert "Delete all data" in said
+        assert "Delete all data" in output
         assert checkout.query("select 1") == 1
