@@ -1,4 +1,4 @@
-"""Committed contracts: stale, missing, or of a newer schema; and locations that do not load."""
+"""Rules for committed contracts (stale, missing, newer schema) and for code that does not load."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from freshline.contract.document import SCHEMA_VERSION, Contract, Import
 __all__ = ["check_committed", "check_loading", "check_schema", "differences"]
 
 _SHOWN = 12
-"""More differences than this are counted, not listed."""
+"""At most this many differences are listed; the others are counted."""
 
 
 def check_loading(workspace: Workspace) -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def check_schema(workspace: Workspace) -> Iterator[Finding]:
 
 
 def differences(committed: Contract, current: Contract) -> list[str]:
-    """Return a line for each field that differs, but for versions of Dagster and of the code."""
+    """Return a line for each difference, except versions of Dagster, the code and the schema."""
     found = [f"`{change.key}`: {change.text}" for change in changes(committed, current)]
     before = {needed.key: needed for needed in committed.imports}
     after = {needed.key: needed for needed in current.imports}
@@ -113,7 +113,7 @@ def _import_differences(before: Import, after: Import) -> Iterator[str]:
 
 
 def _missing_file(location: Location, contract: Contract) -> Iterator[Finding]:
-    """Find a missing file. A location that does not use freshline needs none."""
+    """Find a missing contract file. A location that does not use freshline needs none."""
     path = location.contract_file
     if contract.published_as and path and not path.exists():
         yield Finding(

@@ -1,4 +1,4 @@
-"""The types that every rule of the gate uses: the workspace that it judges, and its findings."""
+"""The types of the gate: the workspace that its rules judge, and the findings that they return."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Finding", "Location", "Rule", "Severity", "Workspace", "shown"]
 
 
 class Severity(StrEnum):
-    """How bad a finding is. The values are what JSON output says."""
+    """How bad a finding is. JSON output has these values."""
 
     ERROR = "finding"
-    """The gate stays shut."""
+    """Fails the gate."""
     NOTE = "note"
-    """Worth reading; the gate opens."""
+    """Worth reading, but does not fail the gate."""
 
 
 class Rule(StrEnum):
-    """What the gate looks for. The values are what its output says."""
+    """A kind of defect that the gate looks for. Output has these values."""
 
     DOES_NOT_LOAD = "does-not-load"
     UNKNOWN_IMPORT = "unknown-import"
@@ -51,10 +51,10 @@ class Finding:
     key: str | None = None
     details: tuple[str, ...] = ()
     file: str | None = None
-    """Where to look, relative to the current directory if it is below it."""
+    """The file to look at, relative to the current directory if it is inside that."""
     severity: Severity = Severity.ERROR
     concerns: tuple[str, ...] = ()
-    """Every location that has a part in it, where several have."""
+    """The locations that have a part in the finding, if several have; else empty."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class Location:
     contract: Contract | None = None
     """What it makes and needs; None: not known."""
     error: str | None = None
-    """Why its code could not be loaded; `contract` is then the committed one, if there is one."""
+    """Why its code or file could not be read. `contract` is then the committed one, or None."""
     traceback: tuple[str, ...] = ()
     committed: Contract | None = None
-    """The contract in its committed file, where the code was loaded too."""
+    """The committed contract, if the gate loads code too; None: it does not, or there is none."""
     folder: Path | None = None
     contract_file: Path | None = None
     source: Path | None = None
@@ -90,7 +90,7 @@ class Workspace:
 
     locations: Sequence[Location]
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """Execution times in seconds by key, which count before those in the contracts."""
+    """Execution times in seconds by key. They replace those in the contracts."""
 
     @cached_property
     def contracts(self) -> list[Contract]:
@@ -133,7 +133,7 @@ class Workspace:
 
 
 def shown(path: Path) -> str:
-    """Return the path as people type it: relative to the current directory if it is below it."""
+    """Return the path as people type it: relative if it is inside the current directory."""
     try:
         return path.resolve().relative_to(Path.cwd()).as_posix()
     except ValueError:

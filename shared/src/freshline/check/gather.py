@@ -19,8 +19,8 @@ def gather(
 ) -> list[Location]:
     """Return every location of the workspace file, or `only` those, with its contract.
 
-    With `from_code` each location is loaded in its own Python, within `seconds`; without, the
-    committed contracts count. Raises `WorkspaceError` and `UnknownNameError`.
+    With `from_code`, each location is loaded in its own Python, within `seconds`; without it, only
+    the committed contracts are read. Raises `WorkspaceError` and `UnknownNameError`.
     """
     entries = read_workspace(workspace, only)
     return _from_code(entries, seconds) if from_code else [_from_file(it) for it in entries]
@@ -28,7 +28,7 @@ def gather(
 
 def _from_code(entries: Sequence[Entry], seconds: float) -> list[Location]:
     """Load the locations, each in its own Python, and read their committed contracts as well."""
-    # Imported here because committed files need nothing that starts processes.
+    # Imported here because only this starts processes; reading committed files does not.
     from freshline.workspace.runner import inspect_entries
 
     locations = []
@@ -69,7 +69,7 @@ def _from_file(entry: Entry) -> Location:
 
 
 def _read_committed(entry: Entry) -> tuple[Contract | None, str | None]:
-    """Return the committed contract of a location, and what is wrong with its file, if anything."""
+    """Return the committed contract, or else the problem with its file; both None: no file."""
     path = entry.contract_file
     if path is None or not path.exists():
         return None, None

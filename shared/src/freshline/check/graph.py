@@ -1,4 +1,4 @@
-"""What only all locations together show: a key that is made twice, a cycle of dependencies."""
+"""Rules for the graph of all locations: keys that are made twice, cycles of dependencies."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_makers(workspace: Workspace) -> Iterator[Finding]:
 
 
 def check_cycles(workspace: Workspace) -> Iterator[Finding]:
-    """Find assets that wait for each other: one finding a group of them, with a shortest cycle."""
+    """Find assets that depend on each other: one finding for each group, with a shortest cycle."""
     deps: dict[str, list[str]] = {key: [] for key in sorted(workspace.makers)}
     for contract in workspace.contracts:
         for export in contract.exports:
@@ -98,7 +98,7 @@ def _cyclic_components(deps: Mapping[str, Sequence[str]]) -> list[set[str]]:
 
 
 def _shortest_cycle(component: set[str], deps: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a shortest way from the first key of `component` back to it, both ends included."""
+    """Return a shortest path from the first key of `component` back to it, with both ends."""
     start = min(component)
     before: dict[str, str] = {}
     waiting = deque([start])

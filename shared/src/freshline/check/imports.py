@@ -1,4 +1,4 @@
-"""What a location needs from others: the asset, its columns, their types."""
+"""Rules for what a location needs from others: the asset, its columns, their types."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_imports(workspace: Workspace) -> Iterator[Finding]:
 def _unknown_import(
     workspace: Workspace, location: Location, contract: Contract, needed: Import
 ) -> Finding:
-    """Return the finding for an import that nobody exports; a note, if that may be all right."""
+    """Return the finding for an import that nobody exports: a note if it may exist all the same."""
     message = f"`{location.name}` needs `{needed.key}` for {quoted(needed.used_by)}; "
     file = location.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
     candidates = _candidates(workspace, location, needed.key)
@@ -91,8 +91,8 @@ def _former_maker(workspace: Workspace, key: str) -> str | None:
 def _candidates(workspace: Workspace, location: Location, key: str) -> dict[str, str]:
     """Return the keys that may be suggested instead of `key`, with the location of each.
 
-    Of a location's own keys only those that it may have misspelled are suggested: it knows what
-    else it makes.
+    One of the location's own keys is suggested only if `key` may be a misspelling of it: the
+    location knows its other keys.
     """
     return {
         other: maker.name
@@ -133,7 +133,7 @@ def _check_columns(
     location: Location, needed: Import, maker: Location, export: Export
 ) -> Iterator[Finding]:
     if export.columns is None:
-        return  # without declared columns none can be missing
+        return  # no declared columns: nothing to compare with
     by_name = {column.name.lower(): column for column in export.columns}
     for used in needed.columns:
         column = by_name.get(used.name.lower())
@@ -149,7 +149,7 @@ def _missing_column(
     users = quoted(used.used_by or needed.used_by)
     had = maker.committed and maker.committed.by_key.get(export.key)
     gone = had and any(column.name == used.name for column in had.columns or ())
-    # A column that the reader uses already, or of a type that does not fit, is not meant.
+    # Do not suggest a column that the reader already uses, or one whose type does not fit.
     known = {column.name for column in needed.columns}
     close = similar(
         used.name,

@@ -1,4 +1,4 @@
-"""Keys that break the convention, and locations that go by two names."""
+"""Rules for keys that break the convention, and for locations that have two names."""
 
 from __future__ import annotations
 
