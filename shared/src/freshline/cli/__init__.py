@@ -1,7 +1,7 @@
-"""``freshline``: the command line. How does somebody ask freshline from a terminal?
+"""``freshline``: the command line.
 
-Each command has a file here; what it asks lives elsewhere. Nothing outside of this package knows
-typer or prints.
+The commands read arguments and print results; the packages that they call compute the results.
+Only this package imports typer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["app"]
 
 
 class _Commands(TyperGroup):
-    """Ends with status 2 and one line when a command cannot run; status 1 means findings."""
+    """Commands that end with one line and status 2 when they cannot run; 1 means findings."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -37,7 +37,7 @@ class _Commands(TyperGroup):
 
 
 class _App(typer.Typer):
-    """Ends with status 2 and a traceback when a command breaks."""
+    """A command line that ends with a traceback and status 2 when a command breaks."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         try:

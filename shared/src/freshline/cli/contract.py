@@ -103,7 +103,7 @@ def retire_command(
 
 
 def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
-    """Ask the code of `locations`, or of all of the workspace."""
+    """Load `locations`, or all locations of the workspace, and return what their code defines."""
     from freshline.workspace.runner import inspect_entries
 
     return inspect_entries(read_workspace(workspace, locations or ()), seconds=seconds)

@@ -1,4 +1,4 @@
-"""``freshline impact``: whom a change reaches, before it is made or before it is merged."""
+"""``freshline impact``: which assets a change reaches, before it is made or merged."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def open_instance() -> Iterator[DagsterInstance]:
         instance = DagsterInstance.from_config(str(folder))
         instance.get_asset_keys(limit=1)
     except Exception as error:
-        # A storage may raise errors of any library. One line says more than its traceback.
+        # A storage may raise any error of its libraries. One line is clearer than a traceback.
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise InstanceError(f"the instance of {folder} does not answer: {first[0]}") from error
     with instance:
@@ -44,7 +44,7 @@ def open_instance() -> Iterator[DagsterInstance]:
 
 
 def measured_durations(graph: Graph) -> Mapping[str, Durations]:
-    """Read what the recent runs of each asset of `graph` took, by key. Raises `InstanceError`."""
+    """Read the durations of each asset's recent runs, by key. Raises `InstanceError`."""
     from freshline.history import History
 
     with open_instance() as instance:

@@ -1,4 +1,4 @@
-"""How findings, tables and contracts are printed: for people, as JSON, for GitHub."""
+"""Prints findings, tables and contracts: for people, as JSON, or for GitHub."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
 ]
 
 _PLAIN_WIDTH: Final = 120
-"""Characters in a line where no terminal says how wide it is: in a log, in a file."""
+"""Characters in a line of a log or file, where no terminal sets the width."""
 
 
 def console() -> Console:
-    """Return where to print for people: with colours on a terminal, plain elsewhere."""
+    """Return the console to print on for people: in colour on a terminal, plain elsewhere."""
     from rich.console import Console
 
     page = Console(highlight=False, soft_wrap=False)
@@ -175,15 +175,15 @@ def _escaped(text: str) -> str:
 
 
 def _with_bold_names(text: str, style: str = "") -> str:
-    """Make names in backticks bold. The backticks stay, for whoever copies the text."""
+    """Return the text with names in backticks bold. Backticks stay, so that copies have them."""
     return re.sub(r"`[^`]*`", rf"[bold {style}]\g<0>[/]", _escaped(text))
 
 
 def _github_data(text: str) -> str:
-    """Escape the text of a workflow command."""
+    """Return text escaped for the message of a workflow command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _github_property(text: str) -> str:
-    """Escape a property of a workflow command."""
+    """Return text escaped for a property of a workflow command."""
     return _github_data(text).replace(":", "%3A").replace(",", "%2C")

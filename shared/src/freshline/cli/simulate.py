@@ -60,7 +60,7 @@ def simulate_command(
     from freshline.contract.graph import graph_of
 
     locations = gather(workspace, from_code=not committed)
-    _name_left_out(locations)
+    _print_left_out(locations)
     contracts = Workspace(locations).contracts
     graph = graph_of(contracts)
     after = with_policies(graph, what_if or ())
@@ -85,15 +85,15 @@ def simulate_command(
     _print_forecasts(before, with_change, hours)
 
 
-def _name_left_out(locations: list[Location]) -> None:
-    """Name, on standard error, the locations that the simulation goes on without."""
+def _print_left_out(locations: list[Location]) -> None:
+    """Print to standard error which locations the simulation leaves out, and why."""
     for location in locations:
         if location.error and location.contract is None:
             typer.echo(f"freshline: left out {location.name}: {location.error}", err=True)
 
 
 def _execution(measured: Durations | None, seconds: float, sigma: float) -> Duration:
-    """Return how long an asset takes to make: as measured, else `seconds`, varied by `sigma`."""
+    """Return the execution time of an asset: as measured, else `seconds`, varied by `sigma`."""
     execution = measured.execution if measured else None
     if execution is None or execution.mean <= 0:
         return Duration(seconds, sigma)
@@ -101,7 +101,7 @@ def _execution(measured: Durations | None, seconds: float, sigma: float) -> Dura
 
 
 def _mean_launch(measured: Iterable[Durations], default: float) -> float:
-    """Return the mean seconds from request to first step, over all assets that were measured."""
+    """Return the mean seconds from request to first step of the assets that were measured."""
     launches = [
         durations.queue.mean + durations.start.mean
         for durations in measured

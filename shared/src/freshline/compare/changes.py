@@ -24,13 +24,13 @@ class Change:
     breaking: bool
     """Whether something that readers may rely on no longer holds."""
     column: str | None = None
-    """The column, where it is about one, by its name before the change."""
+    """The column that changed, by its name before the change; None: no column changed."""
 
 
 def changes(before: Contract, after: Contract) -> list[Change]:
-    """Return how what a location makes has changed, by key; breaking changes of a key first.
+    """Return the changes of a location's assets, sorted by key; breaking changes of a key first.
 
-    A key or column that is gone counts as renamed if one of the same shape is new.
+    A key or column that is gone counts as renamed if a similar one is new.
     """
     gone = [export for export in before.exports if export.key not in after.by_key]
     new = [export for export in after.exports if export.key not in before.by_key]
@@ -94,7 +94,7 @@ def _policy_changes(key: str, before: MaxLag | None, after: MaxLag | None) -> It
 
 
 def _still_holds(before: MaxLag, after: MaxLag | None) -> bool:
-    """Whether `after` keeps what `before` promised."""
+    """Return whether `after` keeps what `before` promised."""
     if after is None or after.minutes > before.minutes:
         return False
     # A lag that holds at all times also holds at the ticks of any cron.
@@ -126,7 +126,7 @@ def _columns_changes(before: Export, after: Export) -> Iterator[Change]:
 
 
 def _is_renamed(gone: Column, new: Column) -> bool:
-    """Whether `new` is probably `gone` under another name."""
+    """Return whether `new` is probably `gone` under another name."""
     if gone.description and gone.description == new.description:
         return True
     return gone.type == new.type and same_but_for_spelling(gone.name, new.name)
@@ -135,11 +135,11 @@ def _is_renamed(gone: Column, new: Column) -> bool:
 def _column_changes(export: Export, before: Column, after: Column) -> Iterator[Change]:
     name = before.name
     if before.type != after.type:
-        same = accepts(before.type, after.type, export.kinds) and (
+        compatible = accepts(before.type, after.type, export.kinds) and (
             after.type is not None or before.type is None
         )
         text = f"column `{name}`: {before.type or 'no type'} -> {after.type or 'no type'}"
-        yield Change(export.key, text, breaking=not same, column=name)
+        yield Change(export.key, text, breaking=not compatible, column=name)
     if after.nullable and not before.nullable:
         yield Change(export.key, f"column `{name}` may be null now", breaking=True, column=name)
     elif before.nullable and not after.nullable:

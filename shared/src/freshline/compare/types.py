@@ -1,4 +1,4 @@
-"""Whether the type that a producer gives a column is one that its readers can use."""
+"""Compares the type that a producer gives a column with the type that its readers expect."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _DEFAULT_DIALECT: Final = "postgres"
 
 
 def accepts(expected: str | None, actual: str | None, kinds: Collection[str] = ()) -> bool:
-    """Whether values of type `actual` are what a reader that declares `expected` relies on.
+    """Return whether a reader that expects type `expected` can use values of type `actual`.
 
-    Types are compared as the warehouse means them (``text`` is ``varchar``, ``int8`` is
-    ``bigint``). Without a length or precision, `expected` accepts any; with one, no larger.
-    `kinds` are the producing asset's: one that names a warehouse selects its SQL dialect. What
-    cannot be compared (an unknown or missing type) is accepted: the gate does not guess.
+    Two names of one type are the same type (``text`` and ``varchar``, ``int8`` and ``bigint``).
+    If `expected` has a length or precision, `actual` must have one that is not larger. `kinds` are
+    those of the producing asset: a kind that is the name of a SQL dialect selects that dialect. An
+    unknown or missing type is accepted: the gate does not guess.
     """
     if expected is None or actual is None or _normalized(expected) == _normalized(actual):
         return True
@@ -47,7 +47,7 @@ def _same_type(wanted: Any, given: Any) -> bool:
 
 
 def _fits(wanted: Any, given: Any) -> bool:
-    """Whether every value of `given` has room in the length or precision of `wanted`."""
+    """Return whether every value of `given` fits the length or precision of `wanted`."""
     limits, sizes = _sizes(wanted), _sizes(given)
     if not limits:
         return True
@@ -59,14 +59,14 @@ def _fits(wanted: Any, given: Any) -> bool:
 
 def _sizes(type_: Any) -> list[int]:
     sizes = [part.name for part in type_.expressions if part.key == "datatypeparam"]
-    # "max" and the fractions of a second of timestamps limit nothing that readers rely on.
+    # Readers do not rely on a length of "max", or on the precision of a timestamp.
     limited = type_.this in type_.TEXT_TYPES or type_.this in type_.NUMERIC_TYPES
     return [int(size) for size in sizes] if limited and all(map(str.isdigit, sizes)) else []
 
 
 @lru_cache(maxsize=4096)
 def _parsed(name: str, dialect: str) -> Any:
-    # Imported late: most gates meet no two spellings of one type, and it takes half a second.
+    # Imported here because it takes half a second, and most gates never compare two type names.
     from sqlglot import exp
     from sqlglot.errors import SqlglotError
 
