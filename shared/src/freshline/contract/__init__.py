@@ -1,4 +1,4 @@
-"""What does a code location make and need, and how do the other locations learn of it?
+"""What does a code location make and need, and how do other locations read it?
 
 `describe` reads it from Dagster definitions, `document` is the contract as a value and as a file,
 `publication` sends it through the shared instance, `graph` joins all contracts to one lineage.

@@ -35,10 +35,10 @@ class Node(NamedTuple):
 
     path: tuple[str, ...]
     made: bool
-    """Whether the location makes it; if not, it has an external definition of it."""
+    """True: the location makes the asset. False: it has an external definition of the asset."""
     deps: tuple[str, ...] = ()
     execution_set: str = ""
-    """Assets with the same one, if it is not empty, are always made together."""
+    """Assets with the same name here are always made together; "": the asset has no such set."""
     group: str | None = None
     owners: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return the contract document of `location`, from its `RepositoryDefinition` objects.
 
-    With the location's `folder`, files that define assets are named, relative to it.
+    If `folder` is given, each asset has the file that defines it, relative to that folder.
     """
     import dagster
 
@@ -99,7 +99,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
 def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
     for key, assets_def in repository.assets_defs_by_key.items():
         spec = assets_def.get_asset_spec(key)
-        # Nothing public says whether Dagster can make an asset; the flag has been there since 1.5.
+        # Dagster has no public property for this; `is_materializable` is there since 1.5.
         made = assets_def.is_materializable
         yield Node(
             path=tuple(key.path),
@@ -119,7 +119,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
 
 
 def _execution_set(assets_def: Any) -> str:
-    """Return the name of the computation whose assets cannot be made alone; else an empty text."""
+    """Return the name of the computation if its assets are always made together, else ""."""
     shared = len(assets_def.keys) > 1 and not assets_def.can_subset
     return str(assets_def.node_def.name) if shared else ""
 
@@ -152,7 +152,7 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
             for read in reads:
                 used.setdefault(dep, {}).setdefault(read, set()).add(key)
     for key, node in external.items():
-        # Columns that a location declares on an external definition count for all its readers.
+        # The columns of an external definition count as used by every asset that reads it.
         for column in _columns(node) or []:
             declared = column["name"], column["type"] or ""
             used.setdefault(key, {}).setdefault(declared, set()).update(users.get(key, ()))
@@ -197,9 +197,9 @@ def _outside(node: Node) -> list[str]:
 
 
 def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the dbt sources that a model reads, as in the manifest, each with its asset key.
+    """Yield the asset key and the manifest entry of each dbt source that a model reads.
 
-    For projects that use Dagster's own translator: freshline's writes metadata of its own.
+    Only projects with Dagster's own translator need this: freshline's writes `USES` and `OUTSIDE`.
     """
     manifest = getattr(node.metadata.get("dagster_dbt/manifest"), "manifest", None) or {}
     translator = node.metadata.get("dagster_dbt/dagster_dbt_translator")
@@ -212,7 +212,7 @@ def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def _columns(node: Node) -> list[dict[str, Any]] | None:
-    """Return the columns in the order of the table; None: not declared."""
+    """Return the columns in the order of the table; None: the asset declares no columns."""
     schema = _unwrapped(node.metadata.get(COLUMN_SCHEMA))
     if schema is None:
         return None
@@ -228,7 +228,7 @@ def _columns(node: Node) -> list[dict[str, Any]] | None:
 
 
 def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
-    """Return the file that defines an asset, relative to `folder`; None: outside, or not known."""
+    """Return the file that defines an asset, relative to `folder`; None: not inside, or unknown."""
     references = spec.metadata.get(CODE_REFERENCES)
     if references is None:
         references = _code_references(spec.key, assets_def)
@@ -237,7 +237,7 @@ def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
         if path is None:
             continue
         relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
-        # Installed code is named by its package's version, not by a path of this machine.
+        # Installed code has another path on each machine.
         if os.pardir not in relative.parts and "site-packages" not in relative.parts:
             return relative.as_posix()
     return None
@@ -251,7 +251,7 @@ def _code_references(key: Any, assets_def: Any) -> Any:
             warnings.simplefilter("ignore")  # the function is marked beta
             (found,) = with_source_code_references([assets_def])
     except (OSError, TypeError):
-        # An asset that is made at run time has no source file. Messages go without.
+        # An asset that is defined at run time has no source file; messages then name no file.
         return None
     if not isinstance(found, AssetsDefinition):
         return None

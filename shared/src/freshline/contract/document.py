@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _WIDTH = 100
-"""Characters in a line of the file. A value that fits stays on one line."""
+"""The width of the file in characters. A value that fits stays on one line."""
 
 
 def _read_policy(value: object) -> object:
@@ -66,7 +66,7 @@ Policy = Annotated[
 
 
 class _Value(BaseModel):
-    # A field that is not known here comes from a newer freshline, and is left out.
+    # Unknown fields come from a newer freshline; they are left out.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
@@ -195,7 +195,7 @@ class Contract(_Value):
         return cls.from_document(document)
 
     def to_json(self) -> str:
-        """Return the text of its file: sorted, the same on every machine, one fact a line."""
+        """Return the text of the contract's file: sorted, the same on every machine."""
         return _layout(self.to_document(), 0) + "\n"
 
     def to_document(self) -> dict[str, Any]:
@@ -205,7 +205,7 @@ class Contract(_Value):
 
     @property
     def newer(self) -> bool:
-        """Whether a newer freshline wrote it. What that one has added is not read."""
+        """Whether a newer freshline wrote it. The fields that are new there are not read."""
         return self.schema_version > SCHEMA_VERSION
 
     @cached_property
@@ -223,7 +223,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, location: object, document: object) -> str:
-    """Say in one line whose contract it is, which field is wrong, and how."""
+    """Return one line that says whose contract it is, which field is wrong, and how."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     value = document
@@ -241,7 +241,7 @@ def _explain(error: ValidationError, location: object, document: object) -> str:
 
 
 def _layout(value: Any, indent: int) -> str:
-    """Return JSON that reads well in a diff: what fits and holds no objects is on one line."""
+    """Return JSON for readable diffs: a value that fits and holds no objects is on one line."""
     flat = json.dumps(value, ensure_ascii=False)
     if indent and len(flat) + indent <= _WIDTH and not _holds_objects(value):
         return flat

@@ -11,7 +11,7 @@ __all__ = ["graph_of"]
 
 
 def graph_of(contracts: Iterable[Contract] | Mapping[str, Contract]) -> Graph:
-    """Return every asset of every contract in one graph, the same in whichever location.
+    """Return one graph of all assets of all contracts. Every location builds the same graph.
 
     A key that two locations make belongs to the first of them by name, so that it is never
     requested twice; the gate reports it.

@@ -1,8 +1,8 @@
-"""How contracts travel: as materializations of an asset that each location defines.
+"""Publishes contracts as materializations of an asset that each location defines.
 
 A location publishes its contract when it has changed, and once a day, because old events may be
 deleted. Once a minute it sends a heartbeat: an event that refers to the one with the content. If
-each of them held the whole contract, the log of a large workspace would grow by gigabytes a day.
+each heartbeat held the contract, the log of a large workspace would grow by gigabytes a day.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PublishedContract:
     published_at: float
     """When the location last published or sent a heartbeat: UTC, epoch seconds."""
     digest: str
-    """The same content has the same digest."""
+    """Contracts with the same content have the same digest."""
     content_id: int = 0
     """The event that holds the content, by its id in the event log."""
     content_at: float = 0.0
@@ -67,14 +67,14 @@ class PublishedContract:
 
 
 def contract_asset_key(location: str) -> AssetKey:
-    """Return the key of the asset that `location` publishes its contract as."""
+    """Return the key of the contract asset of `location`."""
     from dagster import AssetKey
 
     return AssetKey([*CONTRACT_PREFIX, location])
 
 
 def contract_spec(location: str, tick_seconds: float) -> AssetSpec:
-    """Return the spec of that asset, for a location that plans every `tick_seconds`."""
+    """Return the spec of the contract asset of `location`, which plans every `tick_seconds`."""
     from dagster import AssetSpec
 
     return AssetSpec(
@@ -89,7 +89,7 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
     """Return the event that publishes `contract`."""
     from dagster import AssetMaterialization, MetadataValue
 
-    # One string, not nested JSON: reading an event back walks every nested value.
+    # One string, not nested JSON: to read an event, Dagster visits every nested value.
     text = json.dumps(contract.to_document(), ensure_ascii=False, separators=(",", ":"))
     return AssetMaterialization(
         contract_asset_key(contract.location),
@@ -105,7 +105,7 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
 
 
 def heartbeat(last: PublishedContract) -> AssetMaterialization:
-    """Return the event that says that a location is there and that nothing has changed."""
+    """Return the event of a location that is running and whose contract has not changed."""
     from dagster import AssetMaterialization, MetadataValue
 
     return AssetMaterialization(
@@ -138,16 +138,16 @@ def digest(contract: Contract) -> str:
 
 @dataclass
 class ContractReader:
-    """Reads what has been published, again and again, and parses each content once."""
+    """A reader of published contracts that parses each content only once."""
 
     problems: dict[str, str] = field(default_factory=dict)
-    """Of the last read: locations whose contract could not be read, and why."""
+    """Why a contract could not be read, by location; set by each `read`."""
     retired: set[str] = field(default_factory=set)
-    """Of the last read: locations that are retired."""
+    """The locations that are retired; set by each `read`."""
     _parsed: dict[tuple[str, str], Contract] = field(default_factory=dict, repr=False)
 
     def read(self, instance: DagsterInstance) -> dict[str, PublishedContract]:
-        """Return the contracts by location, by name.
+        """Return the last published contract of each location, sorted by location.
 
         A contract that cannot be read is left out and named in `problems`.
         """
@@ -225,5 +225,5 @@ class _LastEvent:
 
 
 def read_contracts(instance: DagsterInstance) -> Mapping[str, PublishedContract]:
-    """Read what every location has last published, by location."""
+    """Read the last published contract of each location, sorted by location."""
     return ContractReader().read(instance)
