@@ -1,4 +1,4 @@
-"""How a location builds its dbt project: from a manifest made beforehand, one dbt process a run.
+"""Builds a dbt project: with a manifest made at set-up, and one dbt process for each run.
 
 The asset function is one line, ``yield from build_dbt(context, dbt)``. Needs dagster-dbt and dbt,
 which freshline itself does not require.
@@ -37,9 +37,9 @@ _PARSED: Final = "partial_parse.msgpack"
 
 
 def dbt_manifest(project: DbtProject) -> Path:
-    """Return the file of the project's manifest, as `freshline.dbt.prepare` left it.
+    """Return the file of the manifest that `freshline.dbt.prepare` made. This never runs dbt.
 
-    Never runs dbt. Warns when the project has changed since. Raises `ManifestMissingError`.
+    Logs a warning if the project has changed since. Raises `ManifestMissingError`.
     """
     command = f"{sys.executable} -m freshline.dbt.prepare {project.project_dir}"
     if not project.manifest_path.exists():
@@ -57,14 +57,14 @@ def dbt_manifest(project: DbtProject) -> Path:
 
 
 class FreshlineDbtResource(DbtCliResource):
-    """dbt as installed in this Python environment, even if PATH names another."""
+    """The dbt that is installed in this Python environment, even if PATH has another one."""
 
     def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
         fields.setdefault("dbt_executable", _own_dbt())
         super().__init__(project_dir, **fields)
 
-    # Overrides a private attribute: the public one runs `dbt --version`, which takes 3 s of CPU a
-    # run and asks the package index for newer releases.
+    # Overrides a private property of dagster-dbt that runs `dbt --version`: that takes 3 s of CPU
+    # for each run and asks the package index for newer releases.
     @cached_property
     def _cli_version(self) -> Version:
         return Version(version("dbt-core"))
@@ -74,7 +74,7 @@ def build_dbt(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterato
     """Build and test what the run selects, and yield Dagster's events of it.
 
     Materializations carry row counts, columns, column lineage, and freshline's data time and lag.
-    What dbt writes on the way (a megabyte a run) is deleted, but for the newest failures.
+    The files that dbt writes (a megabyte a run) are deleted, except those of the last failures.
     """
     runs = Path(dbt.project_dir, "target", "runs")
     target = runs / context.run.run_id
@@ -116,8 +116,8 @@ def _keep_parsed(target: Path) -> None:
 
 
 def _delete_old(runs: Path) -> None:
-    """Delete the folders of old runs: all but the newest that failed or are still going on."""
-    with suppress(OSError):  # another run may be tidying as well
+    """Delete the folders of old runs, except the newest ones. Successful runs leave no folder."""
+    with suppress(OSError):  # another run may delete them at the same time
         newest = sorted(runs.glob("*"), key=lambda folder: folder.stat().st_mtime, reverse=True)
         for folder in newest[_KEPT_RUNS:]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,8 +3,8 @@
     python -m freshline.dbt.prepare FOLDER...
 
 Run it at set-up, when an image is built, and after a change to the project: loading a location
-never runs dbt. It needs no database, and takes a tenth of a second when nothing has changed, else
-seven. It imports nothing heavy until dbt is needed.
+never runs dbt. It needs no database. It takes a tenth of a second if nothing has changed, else
+seven seconds: dbt is only imported when it is needed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import yaml
 
 __all__ = ["changed", "prepare_dbt"]
 
-# What dbt makes in a project, and Python beside it.
+# Files and folders that dbt and Python write into a project. They are not part of its digest.
 _MADE: Final = frozenset({"target", "logs", "dbt_packages", "package-lock.yml", "__pycache__"})
 
 
@@ -55,7 +55,7 @@ def _prepare(project: Path) -> bool:
 
 
 def changed(project: Path) -> bool:
-    """Whether a project has changed since it was prepared here; False if it never was."""
+    """Return whether a project has changed since it was prepared; False if it never was."""
     project = project.resolve()
     stamp = _stamp(project)
     return stamp.exists() and stamp.read_text() != _digest(project)
@@ -75,7 +75,7 @@ def _dbt(project: Path, command: str) -> bool:
 
 
 def _digest(project: Path) -> str:
-    """Return a digest of all that a manifest depends on: files, local packages, dbt, the folder."""
+    """Return a digest of what a manifest depends on: files, local packages, dbt, the folder."""
     digest = hashlib.sha256()
     for value in (version("dbt-core"), str(project)):
         digest.update(value.encode() + b"\0")

@@ -1,10 +1,10 @@
 """The dbt sources for what another location makes, as ``freshline sources`` writes them.
 
-In a file that exists, names, types, descriptions and policies are set to what the producer says.
-What the team has added (tests, tags, meta, other sources, comments, the order) stays, and so does
-a column with such additions that the producer no longer has. A table with ``meta: {freshline:
-{columns: listed}}`` keeps to the columns that its team has listed: the gate takes these for the
-columns that the team reads.
+In a file that exists, names, types, descriptions and policies are set to those of the producer.
+The team's own additions stay: tests, tags, meta, other sources, comments, the order. A column that
+the producer no longer has stays if the team has added something to it. A table with ``meta:
+{freshline: {columns: listed}}`` gets no new columns: the gate counts the columns in its list as
+those that the team reads.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LOADED_AT: Final = ("loaded_at_field", "loaded_at_query")
 
 
 def merge_sources(text: str, contract: Contract, only: Sequence[str] | None = None) -> str:
-    """Return the dbt file `text` with what the location of `contract` makes brought up to date.
+    """Return the text of a dbt file, `text`, with the tables of `contract` brought up to date.
 
-    `only` names the keys to write; by default the tables that the file has already, or all if it
-    has none of them. Raises `SourcesError`.
+    `only` names the keys to write. By default these are the tables that the file already has; if
+    it has none, all tables of the contract. Raises `SourcesError`.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -162,9 +162,9 @@ def _policy_fields(policy: MaxLag) -> Mapping[str, Any]:
 
 
 def _update_meta(table: Any, fields: Mapping[str, Any]) -> None:
-    """Set the policy in `meta: {freshline: ...}`, in whichever place the table has its meta."""
-    beside = "meta" in table and "meta" not in (table.get("config") or {})
-    path = ["meta", DBT_META] if beside else ["config", "meta", DBT_META]
+    """Set the policy in `meta: {freshline: ...}`, where the table has it: directly or in config."""
+    directly = "meta" in table and "meta" not in (table.get("config") or {})
+    path = ["meta", DBT_META] if directly else ["config", "meta", DBT_META]
     own = _value_at(table, path, make=bool(fields))
     if not isinstance(own, dict):
         return
@@ -179,7 +179,7 @@ def _update_meta(table: Any, fields: Mapping[str, Any]) -> None:
 
 
 def _value_at(entry: Any, path: Sequence[str], *, make: bool) -> Any:
-    """Return the value at `path` in `entry`; with `make`, put a mapping where there is none."""
+    """Return the value at `path` in `entry`. If there is none: with `make` add {}, else None."""
     for name in path:
         if entry.get(name) is None:
             if not make:

@@ -1,7 +1,7 @@
-"""Makes assets of dbt resources by freshline's conventions: keys, policies, columns, owners.
+"""Makes dbt resources into assets by freshline's conventions: keys, policies, columns, owners.
 
-``@dbt_assets(..., dagster_dbt_translator=FreshlineDbtTranslator())``; how they are built is in
-`freshline.dbt.build`. Needs dagster-dbt, which freshline itself does not require.
+Use it as ``@dbt_assets(..., dagster_dbt_translator=FreshlineDbtTranslator())``; to build the
+assets, see `freshline.dbt.build`. Needs dagster-dbt, which freshline itself does not require.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from freshline.policy import MaxLag, max_lag_metadata
 
 __all__ = ["FreshlineDbtTranslator"]
 
-# Finds such a schema in the SQL of a model. For YAML, the manifest keeps the source of
-# dbt_project.yml only.
+# Finds a schema that depends on the target, in the SQL of a model. Of the YAML files, the manifest
+# keeps the templates of dbt_project.yml only.
 _SCHEMA_BY_TARGET: Final = re.compile(
     r"\{\{\s*config\([^}]*\bschema\s*=[^,)]*\b(target|env_var|var)\b"
 )
 
 
 class FreshlineDbtTranslator(DagsterDbtTranslator):
-    """Makes of each dbt model, seed or snapshot an asset by freshline's conventions.
+    """Makes each dbt model, seed or snapshot into an asset by freshline's conventions.
 
     Raises `KeyConventionError` for names that no key can be made of and `PolicyError` for
-    policies that cannot be kept, both naming the file.
+    policies that cannot be kept; both name the file.
     """
 
     def __init__(self, settings: DagsterDbtTranslatorSettings | None = None) -> None:
@@ -55,8 +55,8 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetSpec:
-        """Return the spec of one dbt resource. Of a source only the key and metadata are used."""
-        # Kept, as in the base class: everything downstream asks for the spec again.
+        """Return the spec of a dbt resource. For a source, only the key and metadata are used."""
+        # Cached, as in the base class: each spec is asked for many times.
         memo = (id(manifest), unique_id)
         if memo not in self._specs:
             spec = super().get_asset_spec(manifest, unique_id, project)
@@ -72,7 +72,7 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
                     **_get_uses_metadata(spec, sources),
                     **_get_outside_metadata(spec, sources),
                     **_get_file_metadata(props, project),
-                    **_get_expectation_metadata(props),
+                    **_get_expected_seconds_metadata(props),
                 }
             )
         return self._specs[memo]
@@ -137,7 +137,7 @@ def _get_asset_key(props: Mapping[str, Any]) -> dg.AssetKey:
 def _get_layer(props: Mapping[str, Any]) -> str:
     """Return the logical schema, which is the same in every target."""
     config = props["config"]
-    # Snapshots of older projects name their schema otherwise.
+    # In older projects, the schema of a snapshot is called target_schema.
     layer = config.get("schema") or config.get("target_schema")
     if not layer:
         raise KeyConventionError(
@@ -171,7 +171,7 @@ def _meta(props: Mapping[str, Any]) -> Mapping[str, Any]:
 def _get_file_metadata(props: Mapping[str, Any], project: DbtProject | None) -> dict[str, Any]:
     if project is None:
         return {}
-    # The project is a folder of the location's.
+    # The project is a folder inside the location's folder.
     return {FILE: f"{project.project_dir.name}/{_file(props)}"}
 
 
@@ -200,7 +200,7 @@ def _get_policy_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_policies_without_asset(manifest: Mapping[str, Any]) -> None:
-    """Raise `PolicyError` for a policy on what is not built: it would have no effect."""
+    """Raise `PolicyError` for a policy on a resource that is not built: it has no effect."""
     for props in (*manifest["sources"].values(), *manifest["nodes"].values()):
         ephemeral = props.get("config", {}).get("materialized") == "ephemeral"
         if not _get_written_policies(props):
@@ -250,7 +250,7 @@ def _get_constraints(column: Mapping[str, Any]) -> dg.TableColumnConstraints:
 def _get_uses_metadata(
     spec: dg.AssetSpec, sources: Mapping[dg.AssetKey, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Say which columns of other assets are read: those that the dbt sources declare."""
+    """Return the columns that are read of other assets: those that the dbt sources declare."""
     uses = {
         dep.asset_key.to_user_string(): [
             {"name": column["name"], "type": column.get("data_type") or ""}
@@ -265,7 +265,7 @@ def _get_uses_metadata(
 def _get_outside_metadata(
     spec: dg.AssetSpec, sources: Mapping[dg.AssetKey, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Say which sources are made outside: those with ``meta: {freshline: {outside: true}}``."""
+    """Return the sources made outside: those with ``meta: {freshline: {outside: true}}``."""
     outside = [
         dep.asset_key.to_user_string()
         for dep in spec.deps
@@ -274,7 +274,7 @@ def _get_outside_metadata(
     return {OUTSIDE: outside} if outside else {}
 
 
-def _get_expectation_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
+def _get_expected_seconds_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
     seconds = _own_meta(props).get("expected_seconds")
     return {} if seconds is None else {EXPECTED_SECONDS: seconds}
 
@@ -287,8 +287,8 @@ def _own_meta(props: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _get_description(props: Mapping[str, Any]) -> str | None:
-    # dagster-dbt adds the SQL. Then the contract would change with every edit of a model, and
-    # the SQL can be seen elsewhere.
+    # Without the SQL that dagster-dbt adds: with it, every edit of a model would change the
+    # contract. The SQL can be seen elsewhere.
     return props.get("description") or None
 
 
