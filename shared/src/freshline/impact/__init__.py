@@ -1,6 +1,7 @@
-"""Whom does a change reach, in any location?
+"""Which assets, in any location, does a change reach?
 
-`consumers` finds who depends on an asset or column; `since` what has changed since a git revision.
+`consumers` finds the assets that depend on an asset or column. `since` finds the changes since a
+git revision.
 """
 
 from freshline.impact.consumers import Consumer, consumers

@@ -1,4 +1,4 @@
-"""Which assets depend on an asset or on one of its columns, in any location."""
+"""Finds the assets, in any location, that depend on an asset or on one of its columns."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Consumer:
     owners: tuple[str, ...]
     policy: MaxLag | None
     how: str
-    """"reads it", "may read it" (it does not say which columns it reads), "depends on it", or
-    through which asset the change reaches it."""
+    """How the change reaches it: "reads it", "may read it" (it declares no columns that it reads),
+    "depends on it", or "through" another asset."""
     direct: bool
 
 
 def consumers(contracts: Iterable[Contract], key: str, column: str | None = None) -> list[Consumer]:
     """Return all assets downstream of `key`: the nearest first, then by location and key.
 
-    With `column`, only assets that read the column, or do not say which columns they read, and
-    all that is downstream of these.
+    With `column`, only assets that read the column, assets that declare no columns that they read,
+    and all assets downstream of these.
     """
     given = list(contracts)
     readers = _readers(given)

@@ -1,7 +1,7 @@
-"""What has changed in the contracts since a git revision, and whom that reaches.
+"""Compares contracts with those of a git revision, and finds the assets that changes reach.
 
-A location that the workspace named at the revision and no longer names counts too, and so does one
-whose contract is gone: of what it made, all that nobody makes now counts as removed.
+This includes locations that have left the workspace since, or whose contract is gone. An asset
+that such a location made, and that no location makes now, counts as removed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["Reached", "reached_since"]
 
 @dataclass(frozen=True)
 class Reached:
-    """A change of a location's contract, and whom it reaches."""
+    """A change of a location's contract, and the assets that it reaches."""
 
     location: str
     change: Change
@@ -58,7 +58,7 @@ def _compared(
     named = _names_at(revision, workspace)
     present = {location.name for location in locations}
     home = workspace.resolve().parent
-    # A location that was renamed still has its file, and is compared by it.
+    # The file of a renamed location stays; the location is compared by that file.
     taken = {it.contract_file.resolve() for it in locations if it.contract_file}
     for location in (*locations, *(Location(name) for name in named if name not in present)):
         file = location.contract_file
@@ -70,11 +70,11 @@ def _compared(
         if location.contract:
             yield location.name, before, location.contract
         elif file is None or not file.exists():  # a file that cannot be read is not gone
-            yield location.name, before, _left_over(before, locations)
+            yield location.name, before, _still_made(before, locations)
 
 
-def _left_over(before: Contract, locations: Sequence[Location]) -> Contract:
-    """Return the contract `before` of a location that is gone, with what others make of it now."""
+def _still_made(before: Contract, locations: Sequence[Location]) -> Contract:
+    """Return the contract `before` with only those of its assets that other locations make now."""
     made = {
         export.key: export
         for location in locations
@@ -98,8 +98,8 @@ def _names_at(revision: str, workspace: Path) -> list[str]:
         try:
             return [entry.name for entry in read_workspace(copy)]
         except WorkspaceError as error:
-            told = str(error).replace(str(copy), f"{workspace} at {revision}")
-            raise WorkspaceError(told) from None
+            message = str(error).replace(str(copy), f"{workspace} at {revision}")
+            raise WorkspaceError(message) from None
 
 
 def _contract_at(revision: str, path: Path) -> Contract | None:
@@ -112,7 +112,7 @@ def _contract_of(name: str, revision: str, home: Path, taken: set[Path]) -> Cont
     """Read the contract of the location `name` at `revision`, from the file nearest to `home`.
 
     None: there was none, or the file is in `taken`. The file is found by the location's name in
-    it: the workspace file names folders, and these may be gone.
+    its text, because the location's folder may be gone.
     """
     line = f'"location": {json.dumps(name, ensure_ascii=False)}'
     files = (":(top,glob)**/contract.json", ":(top,glob)**/contract.*.json")

@@ -1,7 +1,7 @@
-"""Which code locations does a workspace have, and what does each one's own Python say of it?
+"""Which code locations does a workspace have, and what does the code of each define?
 
-`file` reads workspace.yaml. `runner` starts `child` in the Python of every location, and reads
-what it wrote; what a code server runs is asked by `server`.
+`file` reads workspace.yaml. `runner` runs `child` in the Python of every location and reads its
+results. `server` asks code servers.
 """
 
 from freshline.workspace.file import Entry, read_workspace

@@ -51,13 +51,13 @@ def _run_task(describe: Any, task: dict[str, Any]) -> bool:
         try:
             _load(describe, task)
         finally:
-            # Ends at once, so that no exit handler and no thread of the location runs on.
+            # End at once: no exit handler and no thread of the location may go on.
             os._exit(0)
     deadline = time.monotonic() + task["seconds"]
     while True:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            _kill(pid)  # what it has started and left running
+            _kill(pid)  # processes that it left running
             if not Path(task["result"]).exists():
                 _write(task["result"], {"error": f"its Python ended {_ending(status)}"})
             return True
@@ -71,7 +71,7 @@ def _run_task(describe: Any, task: dict[str, Any]) -> bool:
 
 
 def _load(describe: Any, task: dict[str, Any]) -> None:
-    os.setsid()  # a group of its own, to end all that the location's code starts
+    os.setsid()  # a process group of its own, to end all processes of the location
     _silence(task["log"])
     outcome: dict[str, Any]
     try:
@@ -84,7 +84,7 @@ def _load(describe: Any, task: dict[str, Any]) -> None:
 
 
 def _inspect(describe: Any, task: dict[str, Any]) -> Any:
-    # As a code server loads a workspace entry. Dagster has no public function for it.
+    # Load the entry as a code server does. Dagster has no public function for it.
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
     from dagster._grpc.server import LoadedRepositories
 
@@ -108,7 +108,7 @@ def _inspect_server(_: Any, task: dict[str, Any]) -> Any:
 
 
 def _traceback_of(error: BaseException) -> dict[str, list[str]]:
-    """Return the lines of a traceback that say most: innermost cause, the location's own frames."""
+    """Return the last lines of the innermost cause's traceback, with the location's own frames."""
     while error.__cause__ is not None:
         error = error.__cause__
     frames = [
@@ -130,9 +130,9 @@ def _ending(status: int) -> str:
 
 
 def _describe_module(names: str, describe: str) -> Any:
-    """Load the `describe` of the gate with the `names` that it needs.
+    """Load the gate's own `describe`, after the `names` that it imports.
 
-    `names` is forgotten afterwards, because a location may have another version of freshline.
+    `names` is unloaded afterwards: the location may have another version of freshline.
     """
     _load_file("freshline.names", names)
     module = _load_file("freshline_describe", describe)
@@ -171,7 +171,7 @@ def _kill(group: int) -> None:
 
 
 if __name__ == "__main__":
-    # Python puts this file's folder first on the path, where its neighbours could hide modules
+    # Python puts this file's folder first on the path. The other files in it could hide modules
     # of the locations.
     here = Path(__file__).resolve().parent
     sys.path[:] = [path for path in sys.path if Path(path).resolve() != here]

@@ -31,7 +31,7 @@ class Entry:
     kind: str
     """`python_module`, `python_file`, `python_package`, `autoload_defs_module`, `grpc_server`."""
     target: str
-    """The module, package or absolute file; of a server: what to call it in messages."""
+    """The module, package or absolute file; for a server, its name in messages."""
     start: Path
     """The folder that relative paths of the entry are resolved from."""
     folder: Path | None
@@ -48,11 +48,11 @@ class Entry:
 
 
 def read_workspace(path: Path, only: Collection[str] = ()) -> list[Entry]:
-    """Read the code locations that the workspace file at `path` names, or `only` these.
+    """Read the code locations in the workspace file at `path`; with `only`, those of these names.
 
-    Raises `WorkspaceError`, and `UnknownNameError` for one of `only` that is not in the file.
-    Like Dagster, this resolves relative paths from the current directory; or from the folder of
-    the file, if the executable is there instead.
+    Relative paths start at the current directory, as in Dagster, or at the folder of the file if
+    only that has the executable. Raises `WorkspaceError`, and `UnknownNameError` for a name in
+    `only` that the file does not have.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -90,7 +90,7 @@ def _entry(item: object, path: Path, number: int) -> Entry:
 
 
 def _resolved(value: object, where: str, name: str) -> Any:
-    """Return the value, from the environment if the file says ``{env: NAME}``."""
+    """Return the value; for ``{env: NAME}``, read it from the environment."""
     if not isinstance(value, Mapping) or set(value) != {"env"}:
         return value
     variable = str(value["env"])
@@ -135,7 +135,7 @@ def _loaded(kind: str, values: Mapping[str, Any], path: Path, where: str) -> Ent
     target, directory = str(values[field]), values.get("working_directory")
     name = Path(target).name if kind == "python_file" else target
     if kind == "python_file":
-        # Files and their working directories are relative to the workspace file, modules' are not.
+        # Relative to the workspace file. The working directory of a module is not.
         target = str(home / target)
         directory = str(home / directory) if directory else str(home)
     attribute = values.get("attribute")
@@ -160,7 +160,7 @@ def _folder(
     start: Path,
     home: Path,
 ) -> Path | None:
-    """Return the folder of the location's project, from its file, working directory or Python."""
+    """Return the location's own folder, found by its file, working directory or Python."""
     if kind == "python_file":
         file = Path(target)
         projects = [

@@ -31,7 +31,7 @@ _START_UP: Final = 60.0
 """Seconds that a Python may take to import Dagster, on top of its locations' own."""
 
 _BATCH: Final = 8
-"""How many locations of one Python a process takes, before starting a second one pays."""
+"""The number of locations of one Python above which a second process is started."""
 
 _FIELDS: Final = {
     "python_module": "module_name",
@@ -44,7 +44,7 @@ _FIELDS: Final = {
 
 @dataclass(frozen=True)
 class Inspected:
-    """The contract of a location as its code says it, or why there is none."""
+    """The contract that a location's code defines, or the reason why there is none."""
 
     entry: Entry
     contract: Contract | None = None
@@ -119,7 +119,7 @@ def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, A
 
 
 def _run(command: list[str], start: Path, log: Path, seconds: float) -> str | None:
-    """Run `command` for `seconds` and its start-up at most. Return what went wrong, or None."""
+    """Run `command` for at most `seconds` plus start-up. Return what went wrong; None: nothing."""
     with log.open("wb") as output:
         try:
             # The child stops when its standard input closes, so that it never outlives us.

@@ -64,6 +64,6 @@ def nodes_of(snaps: Iterable[Any]) -> list[Node]:
 
 
 def _execution_set(snap: Any) -> str:
-    """Return the name of the computation whose assets cannot be made alone; else an empty text."""
+    """Return the name of the computation if its assets are always made together, else ""."""
     alone = snap.execution_set_identifier is None
     return "" if alone else str(snap.node_definition_name or snap.op_name or "")
