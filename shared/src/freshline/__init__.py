@@ -1,31 +1,31 @@
 """One lineage over many Dagster code locations: keys, contracts, freshness across boundaries.
 
-All that a code location needs is importable from here, each name documented where it is defined;
-`__init__.pyi` lists them. They are loaded on first use: the command line and the planner start
-without Dagster, and a location without dbt needs none.
+A code location imports all that it needs from here. `__init__.pyi` lists the names; each one is
+documented where it is defined. A name is loaded on first use, so that the command line and the
+planner start without Dagster, and a location without a dbt project does not need dbt.
 
-Where to read on, by the question that you have:
+Which module answers which question:
 
     names            what are the keys, tags and metadata called that freshline puts into Dagster?
-    errors           what can go wrong, and what is it called?
-    words            how do messages put durations, times and names?
+    errors           what can go wrong, and which error is raised then?
+    words            how do messages write durations, times and names?
     keys             which key does a table have?
-    policy           what can a maximum lag say, and where does an asset carry it?
+    policy           what can a policy ask for, and where does an asset carry it?
     model            what does the planner work on, in which units, and what does None mean?
     planner/         what starts now, what waits, for which target, and why?
     history/         what does the event log say: runs, versions and their data times, durations?
     simulate/        what would these policies cost, and would they hold?
-    contract/        what does a location make and need, and how do the others learn of it?
+    contract/        what does a location make and need, and how do other locations read it?
     stamp            what does a step write on what it makes: data time and lag?
     airbyte          what are the assets of an Airbyte stream?
     dbt/             what are the assets of a dbt project, how are they built, what do they read?
     compare/         what differs between two contracts, and does it break a reader?
-    workspace/       which locations are there, and what does each one's own code say?
-    check/           does all that locations make and need fit together? (the gate and its rules)
-    impact/          whom does a change reach?
+    workspace/       which locations are there, and what does the code of each define?
+    check/           do the contracts of all locations fit together? (the gate and its rules)
+    impact/          which assets does a change reach?
     sensor/          what does a location do at each tick: plan, request, report?
     location         what does `with_freshline` add to a location?
-    cli/             how does somebody ask all that from a terminal?
+    cli/             how are these questions asked from a terminal?
 
 A module imports only from those above it in this list: see pyproject.toml.
 """

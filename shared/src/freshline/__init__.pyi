@@ -1,4 +1,5 @@
-# What `freshline` offers: the only list of it. `__init__.py` loads from it, type checkers read it.
+# The only list of the names that `freshline` offers: `__init__.py` loads them from it, and type
+# checkers read it.
 from .airbyte import nested_columns as nested_columns
 from .airbyte import stream_columns as stream_columns
 from .airbyte import stream_key as stream_key

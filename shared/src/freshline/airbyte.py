@@ -1,4 +1,4 @@
-"""Keys, columns and specs of the assets that Airbyte's streams land in.
+"""Keys, columns and specs of the tables that Airbyte loads streams into.
 
 The name and JSON schema of a stream are enough: nothing here asks an Airbyte server or imports
 `dagster_airbyte`. Columns have the types that Airbyte's typed destinations give them in Postgres.
@@ -17,14 +17,14 @@ from freshline.names import COLUMN_SCHEMA, TABLE_NAME
 
 __all__ = ["column_type", "nested_columns", "stream_columns", "stream_key", "stream_spec"]
 
-_LANDED: Final = (
+_AIRBYTE_COLUMNS: Final = (
     ("_airbyte_raw_id", "text", False, "Identifies the row as it was read."),
     ("_airbyte_extracted_at", "timestamptz", False, "When the row was read, UTC."),
     ("_airbyte_meta", "jsonb", False, "What Airbyte changed in the row on its way."),
     ("_airbyte_generation_id", "bigint", True, "Counts the refreshes of the stream."),
 )
-"""The columns that Airbyte's typed destinations put before the stream's own: name, type, whether
-nullable, description."""
+"""The first columns of every table that a typed destination of Airbyte makes: name, type, nullable,
+description."""
 
 _SCALARS: Final = {"string": "text", "integer": "bigint", "number": "numeric", "boolean": "boolean"}
 _TIMES: Final = {
@@ -39,7 +39,7 @@ _TIMES: Final = {
 
 
 def stream_key(namespace: str, stream: str, *, prefix: str = "", where: str = "") -> dg.AssetKey:
-    """Return the key of the table that a stream lands in: ``[namespace, prefix + stream]``.
+    """Return the key of the table of a stream: ``[namespace, prefix + stream]``.
 
     `where` names what declares the stream and in which file, for the message of the
     `KeyConventionError` that a name outside the convention raises.
@@ -50,7 +50,7 @@ def stream_key(namespace: str, stream: str, *, prefix: str = "", where: str = ""
 def stream_columns(
     json_schema: Mapping[str, Any], fields: Iterable[str] = ()
 ) -> tuple[dg.TableColumn, ...]:
-    """Return the columns of a stream's table: Airbyte's own, then `fields`, by default all.
+    """Return the columns of a stream's table: Airbyte's own, then `fields` (empty: all fields).
 
     Raises `StreamError` for a field that the schema does not have.
     """
@@ -60,13 +60,13 @@ def stream_columns(
         raise StreamError(
             f"no field {missing[0]!r} in the stream's schema, which has {', '.join(properties)}"
         )
-    landed = (
+    own = (
         dg.TableColumn(
             name, kind, description=text, constraints=dg.TableColumnConstraints(nullable=nullable)
         )
-        for name, kind, nullable, text in _LANDED
+        for name, kind, nullable, text in _AIRBYTE_COLUMNS
     )
-    return (*landed, *(_column(name, properties[name]) for name in wanted))
+    return (*own, *(_column(name, properties[name]) for name in wanted))
 
 
 def nested_columns(
@@ -74,7 +74,7 @@ def nested_columns(
 ) -> tuple[dg.TableColumn, ...]:
     """Return the columns of a view over an object column: those in `keep`, then its properties.
 
-    Raises `StreamError` if `column` is no object, or a name would be there twice.
+    Raises `StreamError` if `column` is no object, or if two columns would have the same name.
     """
     properties = _properties(json_schema)
     nested = _properties(properties.get(column, {}))
@@ -123,7 +123,7 @@ def stream_spec(
 
 
 def column_type(schema: Mapping[str, Any]) -> str:
-    """Return the Postgres type that a field of this JSON schema lands as."""
+    """Return the Postgres type of a column whose field has this JSON schema."""
     kinds = schema.get("type", ())
     names = {kinds} if isinstance(kinds, str) else set(kinds)
     names.discard("null")

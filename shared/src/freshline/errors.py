@@ -44,11 +44,11 @@ __all__ = [
 
 
 class FreshlineError(Exception):
-    """The root: whatever freshline itself has to complain of."""
+    """The root of all errors that freshline raises on purpose."""
 
 
 class InputError(FreshlineError, ValueError):
-    """Something that was written down cannot be used as it is."""
+    """An input that cannot be used, such as a name, a policy, a file or an argument."""
 
 
 class KeyConventionError(InputError):
@@ -68,7 +68,7 @@ class StreamError(InputError):
 
 
 class ContractError(InputError):
-    """A contract that cannot be read; says whose it is and which field is wrong."""
+    """A contract that cannot be read; names the location and the field."""
 
 
 class WorkspaceError(InputError):
@@ -84,7 +84,7 @@ class DurationsError(InputError):
 
 
 class WhatIfError(InputError):
-    """A question to the simulation that cannot be asked; says how it should read."""
+    """A ``--what-if`` that cannot be simulated; says how to write it."""
 
 
 class SourcesError(InputError):
@@ -92,15 +92,15 @@ class SourcesError(InputError):
 
 
 class CommandError(InputError):
-    """A command that leaves open what to do, or asks for nothing."""
+    """A command whose arguments do not say what to do, or leave nothing to do."""
 
 
 class InstanceError(FreshlineError):
-    """There is no Dagster instance to work on, or it does not answer; says where it was sought."""
+    """A Dagster instance that is missing or does not answer; names the place."""
 
 
 class GitError(FreshlineError):
-    """Git does not know the revision, or this is not a checkout."""
+    """A revision that git does not know, or a folder that is no checkout."""
 
 
 class ManifestMissingError(FreshlineError, FileNotFoundError):

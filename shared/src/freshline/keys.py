@@ -32,7 +32,7 @@ def asset_key(layer: str, table: str, *, where: str = "") -> AssetKey:
         if problem:
             place = f"{where}: " if where else ""
             raise KeyConventionError(f"{place}the {part} {name!r} {problem}")
-    # Imported here because Dagster takes two seconds to load, and the gate may not need it.
+    # Imported here because Dagster takes two seconds to load, and not every gate needs it.
     from dagster import AssetKey
 
     return AssetKey([layer, table])

@@ -36,8 +36,8 @@ def with_freshline(
 ) -> Definitions:
     """Return `definitions` with the contract of `location`, its sensor and a check for each policy.
 
-    The sensor plans every `tick_seconds`. Raises `PolicyError` for a policy that cannot be kept,
-    also on a partitioned asset, and `TickError` for `tick_seconds` below 5.
+    The sensor plans every `tick_seconds`. Raises `PolicyError` for a policy that cannot be kept
+    or is on a partitioned asset, and `TickError` for `tick_seconds` below 5.
     """
     policies = {
         spec.key: policy
@@ -62,7 +62,7 @@ def with_freshline(
 def _with_native_policies(
     definitions: Definitions, policies: dict[AssetKey, MaxLag]
 ) -> Definitions:
-    """Add Dagster's own freshness policies, which the UI shows."""
+    """Return `definitions` with Dagster's own freshness policies, which the UI shows."""
 
     def with_native_policy(spec: AssetSpec) -> AssetSpec:
         policy = policies.get(spec.key)
@@ -79,9 +79,9 @@ def _with_native_policies(
 
 
 def _maximum_lag_check(target: AssetKey) -> AssetChecksDefinition:
-    """Return the check that the sensor records a target's state for.
+    """Return the asset check of a target. The sensor records its results.
 
-    When somebody runs the check, it reads the instance itself.
+    A run of the check itself reads the instance and plans once.
     """
 
     @asset_check(

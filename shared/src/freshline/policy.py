@@ -25,8 +25,8 @@ from freshline.words import similar
 
 __all__ = ["MaxLag", "max_lag", "max_lag_metadata", "policy_of"]
 
-# The names that people may write: first those of Dagster's first freshness policies, as older dbt
-# projects have them, then those of `MaxLag`.
+# The names that people may write, each with the field of `MaxLag`. The first three are those of
+# Dagster's first freshness policies, which older dbt projects use.
 _FIELDS: Final = {
     "maximum_lag_minutes": "minutes",
     "cron_schedule": "cron",
@@ -37,12 +37,12 @@ _FIELDS: Final = {
 }
 _EXAMPLE: Final = '{"maximum_lag_minutes": 5}'
 _TEN_YEARS: Final = 5_260_000
-"""In minutes. A deadline further away may be beyond the dates that Python has."""
+"""In minutes. Python may have no date for a deadline that is further away."""
 
 
 @dataclass(frozen=True, slots=True)
 class MaxLag:
-    """The lag stays at or below `minutes`: at all times, or at the ticks of `cron` if there is one.
+    """The promise that the lag is at most `minutes`: at all times, or with `cron` at its ticks.
 
     `cron` is read in `timezone`, an IANA name, by default UTC. Raises `PolicyError` for values
     that cannot be kept.
@@ -59,7 +59,7 @@ class MaxLag:
 
     @classmethod
     def parse(cls, mapping: object, where: str) -> MaxLag:
-        """Read the policy that somebody wrote as `mapping`, in a dbt model's ``meta`` for one.
+        """Read the policy that is written as `mapping`, for example in the ``meta`` of a dbt model.
 
         `where` names the asset and the file, for messages. Raises `PolicyError`.
         """
@@ -127,8 +127,7 @@ def max_lag_metadata(policy: MaxLag) -> dict[str, Any]:
 def policy_of(spec: Any) -> MaxLag | None:
     """Read the policy that an `AssetSpec` carries; None: it carries none.
 
-    A location reads its own policies here. Raises `PolicyError` for one that cannot be kept, also
-    on a partitioned asset.
+    Raises `PolicyError` for a policy that cannot be kept or is on a partitioned asset.
     """
     entry = spec.metadata.get(MAX_LAG)
     if entry is None:

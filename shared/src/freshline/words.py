@@ -11,10 +11,10 @@ from typing import Final
 __all__ = ["clock", "quoted", "same_but_for_spelling", "similar", "span"]
 
 _SHOWN: Final = 5
-"""Longer lists are cut, and say how many more there are."""
+"""At most this many names of a list are written; the others are counted."""
 
 _CLOSE: Final = 0.65
-"""Names that are less alike (`difflib`'s ratio) are not suggested."""
+"""The lowest similarity (`difflib`'s ratio) at which a name is suggested."""
 
 
 def clock(time: float) -> str:
@@ -50,7 +50,7 @@ def quoted(names: Iterable[str]) -> str:
 def similar(name: str, names: Collection[str]) -> str | None:
     """Return the name that was probably meant; None: no name is close enough.
 
-    It is spelled nearly alike, or is the same table in another layer.
+    That is a name with nearly the same spelling, or the same table in another layer.
     """
     spelled = [other for other in names if same_but_for_spelling(name, other)]
     if spelled:
@@ -64,7 +64,7 @@ def similar(name: str, names: Collection[str]) -> str | None:
 
 
 def same_but_for_spelling(one: str, other: str) -> bool:
-    """Whether two names differ in case, separators, a plural or one letter, and in no digit."""
+    """Return whether two names differ, but only in case, separators, plurals or one letter."""
     if one == other:
         return False
     if _plain(one) == _plain(other):
@@ -74,7 +74,7 @@ def same_but_for_spelling(one: str, other: str) -> bool:
         for kind, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
         if kind != "equal"
     ]
-    # One letter added, missing or changed, but no digit: orders_2023 is not orders_2024.
+    # One letter may be added, missing or changed, but no digit: orders_2023 is not orders_2024.
     return (
         len(edits) == 1
         and len(one) >= 6

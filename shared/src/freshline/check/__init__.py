@@ -1,8 +1,8 @@
 """The gate: do the contracts of all locations fit together?
 
 Each module holds the rules of one subject. `finding.Rule` lists the rules, and `findings`, below,
-applies them all: a new one is added to both. `gather` reads what they judge. At run time, some of the
-rules are asset checks on the contract of each location: see `runtime`.
+applies them all: a new one is added to both. `gather` reads what they judge. At run time, some of
+the rules are asset checks on the contract of each location: see `runtime`.
 """
 
 from __future__ import annotations
