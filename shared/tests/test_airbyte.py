@@ -35,7 +35,7 @@ class TestStreamKey:
             "postgres", "stars", prefix="gh_"
         )
 
-    def test_a_name_outside_the_convention_says_where(self):
+    def test_a_name_outside_the_convention_is_refused_with_its_place(self):
         with pytest.raises(KeyConventionError, match=r"connection c in connections\.py.*'Stars'"):
             stream_key("postgres", "Stars", where="connection c in connections.py")
 
@@ -52,10 +52,10 @@ class TestStreamColumns:
             "user jsonb",
         ] == [f"{one.name} {one.type}" for one in stream_columns(SCHEMA)]
 
-    def test_selected_fields_alone(self):
+    def test_only_selected_fields_have_columns(self):
         assert ["at", "id"] == [one.name for one in stream_columns(SCHEMA, ["at", "id"])][4:]
 
-    def test_an_unknown_field_is_named(self):
+    def test_an_unknown_field_is_refused(self):
         with pytest.raises(ValueError, match=r"no field 'login' .* has id, at, user"):
             stream_columns(SCHEMA, ["login"])
 
@@ -73,7 +73,7 @@ class TestNestedColumns:
         with pytest.raises(ValueError, match="no properties for an object 'id'"):
             nested_columns(SCHEMA, "id")
 
-    def test_a_name_on_both_sides_is_refused(self):
+    def test_a_kept_column_with_the_name_of_a_property_is_refused(self):
         schema = {"properties": {**SCHEMA["properties"], "login": {"type": "string"}}}
 
         with pytest.raises(ValueError, match="'login' is both kept and a property"):
@@ -109,7 +109,7 @@ class TestColumnType:
             ({}, "jsonb"),
         ],
     )
-    def test_is_the_type_that_a_typed_destination_makes(self, schema, expected):
+    def test_is_the_type_in_a_typed_destination(self, schema, expected):
         assert expected == column_type(schema)
 
 
@@ -138,7 +138,7 @@ class TestStreamSpec:
         assert 1 == spec.metadata["more"]
 
 
-def test_needs_no_dagster_airbyte():
+def test_does_not_import_dagster_airbyte():
     program = "import sys, freshline.airbyte; print('dagster_airbyte' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 

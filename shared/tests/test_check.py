@@ -1,4 +1,4 @@
-"""The rules of the gate, on contracts written by hand: each with a defect, and without."""
+"""The rules of the gate, on contracts with a defect and on contracts without one."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_workspace_that_fits_together_has_no_findings() -> None:
 
 
 class TestUnknownImport:
-    def test_names_who_exports_something_like_it(self) -> None:
+    def test_names_the_location_that_exports_a_similar_key(self) -> None:
         finding = only(found(ingestion(), core(), marts(needs(key="mart/star"))))
 
         assert Rule.UNKNOWN_IMPORT is finding.rule
@@ -87,7 +87,7 @@ class TestUnknownImport:
             == finding.fix
         )
 
-    def test_says_when_no_key_is_like_it(self) -> None:
+    def test_says_that_no_key_is_similar(self) -> None:
         finding = only(found(ingestion(), core(), marts(needs(key="crm/people"))))
 
         assert (
@@ -100,7 +100,7 @@ class TestUnknownImport:
 
         assert "`core` exports `mart/stars`." in finding.message
 
-    def test_keys_of_its_own_are_not_suggested(self) -> None:
+    def test_own_keys_are_not_suggested(self) -> None:
         own = marts(needs(key="mart/stars")).model_copy(
             update={"exports": (Export(key="mart/starred"), Export(key="ml/stars"))}
         )
@@ -113,7 +113,7 @@ class TestUnknownImport:
         )
         assert "Did you mean" not in finding.fix
 
-    def test_keys_of_its_own_are_not_suggested_for_a_key_that_another_dropped(self) -> None:
+    def test_own_keys_are_not_suggested_when_another_location_dropped_the_key(self) -> None:
         gone = Location("core", core(Export(key="other/table")), committed=core())
         own = marts().model_copy(update={"exports": (Export(key="mart/starred"),)})
         results = found(gone, own)
@@ -121,7 +121,7 @@ class TestUnknownImport:
         (finding,) = [it for it in results if it.key == "mart/stars" and it.location == "marts"]
         assert "Ask the team of `core` to keep it, or stop depending on it." == finding.fix
 
-    def test_a_key_of_its_own_is_suggested_when_misspelled(self) -> None:
+    def test_a_misspelled_own_key_is_suggested(self) -> None:
         own = marts(needs(key="mart/joins"))
 
         assert (
@@ -181,7 +181,7 @@ class TestUnknownImport:
             "contract says, and no longer does." == finding.message
         )
 
-    def test_is_a_note_while_a_location_does_not_load(self) -> None:
+    def test_an_unknown_import_is_a_note_while_a_location_does_not_load(self) -> None:
         results = found(ingestion(), marts(), Location("core", error="it does not load"))
 
         assert [
@@ -203,7 +203,7 @@ class TestUnknownImport:
 
 
 class TestColumns:
-    def test_one_that_does_not_exist_is_an_error(self) -> None:
+    def test_a_column_that_does_not_exist_is_an_error(self) -> None:
         used = UsedColumn(name="country", type="text", used_by=("mart/join",))
 
         finding = only(found(ingestion(), core(), marts(needs(used))))
@@ -215,7 +215,7 @@ class TestColumns:
         )
         assert "`core` brings the column back, or `mart/join` stops using it first." == finding.fix
 
-    def test_one_that_is_gone_is_called_gone(self) -> None:
+    def test_a_column_that_is_gone_is_called_gone(self) -> None:
         now = core(Export(key="mart/stars", deps=("raw/stars",), columns=STARS[:1]))
         used = UsedColumn(name="user_login", used_by=("mart/join",))
         results = found(ingestion(), Location("core", now, committed=core()), marts(needs(used)))
@@ -223,14 +223,14 @@ class TestColumns:
         (finding,) = [it for it in results if it.rule is Rule.MISSING_COLUMN]
         assert "column `user_login` of `mart/stars` is gone in `core`" in finding.message
 
-    def test_one_that_was_renamed_is_suggested(self) -> None:
+    def test_the_new_name_of_a_renamed_column_is_suggested(self) -> None:
         used = UsedColumn(name="login", used_by=("mart/join",))
 
         assert (
             "Did you mean `user_login`?" == only(found(ingestion(), core(), marts(needs(used)))).fix
         )
 
-    def test_one_of_another_type_is_an_error(self) -> None:
+    def test_a_column_of_another_type_is_an_error(self) -> None:
         used = UsedColumn(name="starred_at", type="text", used_by=("mart/join",))
 
         finding = only(found(ingestion(), core(), marts(needs(used))))
@@ -384,7 +384,7 @@ def measured(**seconds: float) -> Mapping[str, Durations]:
 class TestPolicies:
     DURATIONS = measured(raw__stars=60, mart__stars=15, mart__join=15)
 
-    def test_one_that_cannot_be_held_says_where_the_time_goes(self) -> None:
+    def test_a_policy_that_cannot_hold_has_the_seconds_of_each_location(self) -> None:
         finding = only(found(ingestion(), core(), marts(policy=MaxLag(2)), measured=self.DURATIONS))
 
         assert Rule.POLICY is finding.rule
@@ -396,27 +396,27 @@ class TestPolicies:
             "`marts`." == finding.message
         )
 
-    def test_one_that_can_be_held_is_no_finding(self) -> None:
+    def test_a_policy_that_can_hold_is_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), marts(policy=MaxLag(3)), measured=self.DURATIONS)
 
-    def test_declared_durations_count_when_nothing_was_measured(self) -> None:
+    def test_declared_durations_are_used_when_none_were_measured(self) -> None:
         slow = ingestion(exports=(Export(key="raw/stars", expected_seconds=600),))
 
         assert [] == found(ingestion(), core(), marts(policy=MaxLag(10)))
         assert Rule.POLICY is only(found(slow, core(), marts(policy=MaxLag(10)))).rule
 
-    def test_measured_durations_count_before_declared_ones(self) -> None:
+    def test_measured_durations_replace_declared_ones(self) -> None:
         slow = ingestion(exports=(Export(key="raw/stars", expected_seconds=600),))
 
         assert [] == found(slow, core(), marts(policy=MaxLag(10)), measured=self.DURATIONS)
 
-    def test_given_durations_count_before_those_in_contracts(self) -> None:
+    def test_given_durations_replace_those_in_contracts(self) -> None:
         contracts = [ingestion(), core(), marts(policy=MaxLag(10))]
 
         assert [] == infeasible(contracts, {}, {"raw/stars": 60})
         assert ["mart/join"] == [miss.key for miss in infeasible(contracts, {}, {"raw/stars": 600})]
 
-    def test_twenty_seconds_over_three_locations_can_never_be_held(self) -> None:
+    def test_twenty_seconds_over_three_locations_can_never_hold(self) -> None:
         finding = only(found(ingestion(), core(), marts(policy=MaxLag(20 / 60))))
 
         assert "20 s asked, the path takes at the very least " in finding.message
@@ -424,20 +424,20 @@ class TestPolicies:
     def test_unknown_durations_are_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), marts(policy=MaxLag(1)))
 
-    def test_with_a_cron_the_run_before_does_not_count(self) -> None:
+    def test_a_policy_with_a_cron_does_not_count_the_run_before(self) -> None:
         durations = measured(raw__stars=60, mart__stars=15, mart__join=15)
         cron = MaxLag(2, "0 9 * * *")
 
         assert [] == found(ingestion(), core(), marts(policy=cron), measured=durations)
 
-    def test_one_on_a_partitioned_asset_is_an_error(self) -> None:
+    def test_a_policy_on_a_partitioned_asset_is_an_error(self) -> None:
         daily = Export(key="raw/daily", partitioned=True, policy=MaxLag(5))
         finding = only(found(Contract(location="a", exports=(daily,))))
 
         assert Rule.POLICY is finding.rule
         assert "asset raw/daily is partitioned and carries a maximum lag" in finding.message
 
-    def test_one_fed_by_a_partitioned_asset_is_a_note(self) -> None:
+    def test_a_policy_downstream_of_a_partitioned_asset_is_a_note(self) -> None:
         daily = Export(key="raw/stars", partitioned=True)
         finding = only(found(ingestion(exports=(daily,)), core(), marts(policy=MaxLag(10))))
 
@@ -448,12 +448,14 @@ class TestPolicies:
         ("seconds", "expected"),
         [(0.2, "1 s"), (20, "20 s"), (190, "3 min 10 s"), (3600, "1 h"), (7530, "2 h 5 min")],
     )
-    def test_durations_are_at_least_a_second(self, seconds: float, expected: str) -> None:
+    def test_a_duration_in_a_message_is_at_least_a_second(
+        self, seconds: float, expected: str
+    ) -> None:
         assert expected == spoken(seconds)
 
 
 class TestCommitted:
-    def test_a_stale_one_lists_the_fields_and_the_command(self, tmp_path: Path) -> None:
+    def test_a_stale_contract_has_the_fields_and_the_command(self, tmp_path: Path) -> None:
         committed = marts(needs(), policy=MaxLag(5))
         now = marts(needs(UsedColumn(name="user_id", type="bigint")), policy=MaxLag(10))
         stale = Location(
@@ -473,7 +475,7 @@ class TestCommitted:
         ) == finding.details
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
-    def test_one_that_is_missing_names_the_file_and_the_command(self, tmp_path: Path) -> None:
+    def test_a_missing_contract_has_the_file_and_the_command(self, tmp_path: Path) -> None:
         lost = Location(
             "marts", marts(published_as="marts"), contract_file=tmp_path / "contract.json"
         )
@@ -487,19 +489,19 @@ class TestCommitted:
         )
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
-    def test_a_location_without_freshline_needs_none(self, tmp_path: Path) -> None:
+    def test_a_location_without_freshline_needs_no_contract(self, tmp_path: Path) -> None:
         plain = Location("marts", marts(), contract_file=tmp_path / "contract.json")
 
         assert [] == found(ingestion(), core(), plain)
 
-    def test_a_location_without_a_folder_needs_none(self) -> None:
+    def test_a_location_without_a_folder_needs_no_contract(self) -> None:
         """A code server has no folder here."""
         assert [] == found(ingestion(), core(), Location("marts", marts(published_as="marts")))
 
-    def test_a_current_one_is_no_finding(self) -> None:
+    def test_a_current_contract_is_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), Location("marts", marts(), committed=marts()))
 
-    def test_another_dagster_alone_is_a_note(self) -> None:
+    def test_another_version_of_dagster_is_a_note(self) -> None:
         upgraded = Location(
             "marts",
             marts(dagster_version="1.13.27"),
@@ -513,7 +515,7 @@ class TestCommitted:
 
 
 class TestSchema:
-    def test_a_newer_one_says_what_is_checked(self) -> None:
+    def test_a_newer_schema_is_a_note_with_what_is_checked(self) -> None:
         finding = only(found(ingestion(), core(), marts(schema_version=2)))
 
         assert Rule.NEWER_SCHEMA is finding.rule
@@ -524,14 +526,16 @@ class TestSchema:
             == finding.message
         )
 
-    def test_known_fields_of_a_newer_one_are_checked(self) -> None:
+    def test_known_fields_of_a_newer_schema_are_checked(self) -> None:
         results = found(ingestion(), core(), marts(needs(key="mart/star"), schema_version=2))
 
         assert [Rule.UNKNOWN_IMPORT, Rule.NEWER_SCHEMA] == [finding.rule for finding in results]
 
 
 class TestKeys:
-    def test_a_key_against_the_convention_names_file_and_better_name(self, tmp_path: Path) -> None:
+    def test_a_key_outside_the_convention_has_the_file_and_a_better_name(
+        self, tmp_path: Path
+    ) -> None:
         contract = Contract(
             location="marts",
             published_as="marts",
@@ -560,7 +564,7 @@ class TestKeys:
 
 
 class TestAtRunTime:
-    def test_a_location_sees_the_imports_that_it_lacks(self) -> None:
+    def test_a_location_sees_its_own_unknown_imports(self) -> None:
         contracts = [ingestion(), core(), marts(needs(key="mart/star"))]
 
         assert [Rule.UNKNOWN_IMPORT] == [
@@ -582,7 +586,7 @@ class TestAtRunTime:
             for location in ("core", "legacy", "marts")
         ]
 
-    def test_a_location_sees_its_own_policies_alone(self) -> None:
+    def test_a_location_sees_only_its_own_policies(self) -> None:
         contracts = [ingestion(), core(), marts(policy=MaxLag(2))]
         durations = TestPolicies.DURATIONS
 

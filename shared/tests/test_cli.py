@@ -60,19 +60,19 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     entries = [entry(contract.location) for contract in (CORE, MARTS)]
     (tmp_path / "workspace.yaml").write_text(json.dumps({"load_from": entries}))
     for contract in (CORE, MARTS):
-        commit(tmp_path, contract)
+        write_contract(tmp_path, contract)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def entry(location: str) -> dict[str, dict[str, str]]:
-    """The location as the workspace file names it."""
+    """Return the entry of a location in the workspace file."""
     return {
         "python_file": {"relative_path": f"{location}/definitions.py", "location_name": location}
     }
 
 
-def commit(workspace: Path, contract: Contract) -> None:
+def write_contract(workspace: Path, contract: Contract) -> None:
     folder = workspace / contract.location
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "contract.json").write_text(contract.to_json())
@@ -100,7 +100,7 @@ class TestCheck:
         )
 
     def test_ends_with_1_when_there_are_findings(self, workspace: Path) -> None:
-        commit(workspace, without_login())
+        write_contract(workspace, without_login())
 
         result = run("check", "--committed")
 
@@ -109,7 +109,7 @@ class TestCheck:
         assert "1 finding (2 locations, 2 assets, 1 import)." in result.output
 
     def test_prints_findings_as_json(self, workspace: Path) -> None:
-        commit(workspace, without_login())
+        write_contract(workspace, without_login())
 
         document = json.loads(run("check", "--committed", "--json").output)
 
@@ -137,7 +137,7 @@ class TestCheck:
         } == document["locations"][0]
 
     def test_prints_annotations_for_github(self, workspace: Path) -> None:
-        commit(workspace, without_login())
+        write_contract(workspace, without_login())
 
         first, last = run("check", "--committed", "--github").output.splitlines()
 
@@ -176,7 +176,7 @@ class TestCheck:
 
         assert "core/contract.json is the contract of marts" in document["findings"][0]["message"]
 
-    def test_judges_policies_by_a_file_of_durations(self, workspace: Path) -> None:
+    def test_checks_policies_with_a_file_of_durations(self, workspace: Path) -> None:
         (workspace / "durations.json").write_text('{"mart/stars": 600}')
 
         result = run("check", "--committed", "--json", "--durations", "durations.json")
@@ -184,7 +184,7 @@ class TestCheck:
         assert ["policy"] == [it["rule"] for it in json.loads(result.output)["findings"]]
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             ("{", "durations.json is not JSON"),
             ("[]", "durations.json must be an object"),
@@ -193,17 +193,17 @@ class TestCheck:
         ],
     )
     def test_refuses_a_bad_file_of_durations(
-        self, workspace: Path, content: str, said: str
+        self, workspace: Path, content: str, message: str
     ) -> None:
         (workspace / "durations.json").write_text(content)
 
         result = run("check", "--committed", "--durations", "durations.json")
 
         assert 2 == result.exit_code
-        assert said in result.output
+        assert message in result.output
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             (None, "workspace.yaml: No such file or directory; name the workspace with -w."),
             ("load_from: [", "workspace.yaml is not YAML"),
@@ -224,7 +224,7 @@ class TestCheck:
         ],
     )
     def test_ends_with_2_when_the_workspace_is_bad(
-        self, workspace: Path, content: str | None, said: str
+        self, workspace: Path, content: str | None, message: str
     ) -> None:
         file = workspace / "workspace.yaml"
         if content is None:
@@ -235,10 +235,10 @@ class TestCheck:
         result = run("check", "--committed")
 
         assert 2 == result.exit_code
-        assert said in result.output
+        assert message in result.output
 
     def test_reads_committed_files_without_dagster(self) -> None:
-        """What makes the gate over committed files quick: seconds are Dagster's import."""
+        """Importing Dagster takes seconds: without it, the gate over committed files is quick."""
         code = (
             "import sys; from freshline.cli import app\n"
             "try: app(['check', '--committed'])\n"
@@ -282,18 +282,18 @@ def test_an_error_of_freshline_is_one_line_on_standard_error(
 
 
 @pytest.mark.parametrize(
-    ("home", "said"),
+    ("home", "message"),
     [("/no/such/folder", "DAGSTER_HOME is /no/such/folder"), ("", "there is no dagster.yaml here")],
 )
 def test_measured_durations_need_an_instance(
-    home: str, said: str, monkeypatch: pytest.MonkeyPatch
+    home: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAGSTER_HOME", home)
 
     result = run("check", "--committed", "--measured")
 
     assert 2 == result.exit_code
-    assert said in result.output
+    assert message in result.output
 
 
 class TestImpact:
@@ -302,28 +302,28 @@ class TestImpact:
 
         assert 0 == result.exit_code
         assert "`mart/stars`, column `login` reaches 1 asset in marts" in result.output
-        for told in ("mart/join", "team:marts", "at most 10 minutes behind", "reads it"):
-            assert told in result.output
+        for part in ("mart/join", "team:marts", "at most 10 minutes behind", "reads it"):
+            assert part in result.output
 
     def test_says_when_nothing_depends_on_an_asset(self) -> None:
         assert "Nothing depends on `mart/join`.\n" == run("impact", "mart/join").output
 
     @pytest.mark.parametrize(
-        ("asset", "said"),
+        ("asset", "message"),
         [
             ("mart/star", "no location makes or needs mart/star; did you mean mart/stars?"),
             ("mart/stars.logins", "mart/stars has no column logins; it has id, login."),
         ],
     )
-    def test_refuses_an_asset_or_column_that_is_not_there(self, asset: str, said: str) -> None:
+    def test_refuses_an_asset_or_column_that_is_not_there(self, asset: str, message: str) -> None:
         result = run("impact", asset)
 
         assert 2 == result.exit_code
-        assert said in result.output
+        assert message in result.output
 
     def test_since_finds_a_breaking_change(self, workspace: Path) -> None:
-        everything_in_git(workspace)
-        commit(workspace, without_login())
+        commit_everything(workspace)
+        write_contract(workspace, without_login())
 
         result = run("impact", "--since", "HEAD", "--json")
 
@@ -339,7 +339,7 @@ class TestImpact:
         ]
 
     def test_since_finds_nothing_when_nothing_has_changed(self, workspace: Path) -> None:
-        everything_in_git(workspace)
+        commit_everything(workspace)
 
         result = run("impact", "--since", "HEAD")
 
@@ -349,17 +349,17 @@ class TestImpact:
         )
 
     def test_since_counts_a_location_that_left_the_workspace(self, workspace: Path) -> None:
-        everything_in_git(workspace)
+        commit_everything(workspace)
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("marts")]}))
-        still_there = changes_since(1)
+        with_folder = changes_since(1)
         shutil.rmtree(workspace / "core")
-        gone = changes_since(1)
+        without_folder = changes_since(1)
 
-        assert [("core", "mart/stars", "removed", True, ["mart/join"])] == still_there
-        assert still_there == gone
+        assert [("core", "mart/stars", "removed", True, ["mart/join"])] == with_folder
+        assert with_folder == without_folder
 
     def test_since_counts_a_location_whose_contract_is_gone(self, workspace: Path) -> None:
-        everything_in_git(workspace)
+        commit_everything(workspace)
         (workspace / "core" / "contract.json").unlink()
         without_file = changes_since(1)
         (workspace / "core").rmdir()
@@ -369,7 +369,7 @@ class TestImpact:
         assert without_file == without_folder
 
     def test_since_prints_what_is_removed(self, workspace: Path) -> None:
-        everything_in_git(workspace)
+        commit_everything(workspace)
         (workspace / "core" / "contract.json").unlink()
 
         result = run("impact", "--since", "HEAD")
@@ -378,16 +378,16 @@ class TestImpact:
         assert "Breaking since HEAD:\n  core: `mart/stars`: removed\n" in result.output
         assert "freshline: core cannot be asked: it has no committed contract" in result.output
 
-    def test_since_ends_with_0_when_nobody_reads_what_is_removed(self, workspace: Path) -> None:
-        everything_in_git(workspace)
+    def test_since_ends_with_0_when_no_asset_reads_the_removed_one(self, workspace: Path) -> None:
+        commit_everything(workspace)
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("core")]}))
 
         assert [("marts", "mart/join", "removed", True, [])] == changes_since(0)
 
-    def test_since_compares_a_renamed_location_by_its_file(self, workspace: Path) -> None:
-        # Not the contract of the workspace's core: one of a test of the gate, say.
-        commit(workspace / "tests", CORE)
-        everything_in_git(workspace)
+    def test_since_compares_a_renamed_location_by_its_contract_file(self, workspace: Path) -> None:
+        # A contract of another location that is also called core, for example in test data.
+        write_contract(workspace / "tests", CORE)
+        commit_everything(workspace)
         renamed = {**entry("core")["python_file"], "location_name": "warehouse"}
         entries = [{"python_file": renamed}, entry("marts")]
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": entries}))
@@ -398,11 +398,13 @@ class TestImpact:
             ("warehouse", "mart/stars", "column `login` removed", True, ["mart/join"])
         ] == changes_since(1)
 
-    def test_since_compares_an_asset_that_another_location_makes_now(self, workspace: Path) -> None:
-        everything_in_git(workspace)
+    def test_since_compares_an_asset_that_has_moved_to_another_location(
+        self, workspace: Path
+    ) -> None:
+        commit_everything(workspace)
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("marts")]}))
         both = (*MARTS.exports, *without_login().exports)
-        commit(workspace, MARTS.model_copy(update={"exports": both, "imports": ()}))
+        write_contract(workspace, MARTS.model_copy(update={"exports": both, "imports": ()}))
 
         assert [
             ("marts", "mart/stars", "added", False, ["mart/join"]),
@@ -411,9 +413,9 @@ class TestImpact:
 
     def test_since_works_when_the_workspace_file_is_new(self, workspace: Path) -> None:
         (workspace / "workspace.yaml").rename(workspace / "new.yaml")
-        everything_in_git(workspace)
+        commit_everything(workspace)
         (workspace / "new.yaml").rename(workspace / "workspace.yaml")
-        commit(workspace, without_login())
+        write_contract(workspace, without_login())
 
         assert ["column `login` removed"] == [text for _, _, text, *_ in changes_since(1)]
 
@@ -421,7 +423,7 @@ class TestImpact:
         file = workspace / "workspace.yaml"
         good = file.read_text()
         file.write_text("{}")
-        everything_in_git(workspace)
+        commit_everything(workspace)
         file.write_text(good)
 
         result = run("impact", "--since", "HEAD")
@@ -442,7 +444,7 @@ class TestImpact:
 
 
 def changes_since(status: int) -> list[tuple[str, str, str, bool, list[str]]]:
-    """What ``freshline impact --since HEAD`` finds, and whom it names; it ends with `status`."""
+    """Run ``freshline impact --since HEAD``, which ends with `status`, and return its changes."""
     result = run("impact", "--since", "HEAD", "--json")
     assert status == result.exit_code, result.output
     return [
@@ -457,7 +459,7 @@ def changes_since(status: int) -> list[tuple[str, str, str, bool, list[str]]]:
     ]
 
 
-def everything_in_git(folder: Path) -> None:
+def commit_everything(folder: Path) -> None:
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
     git(folder, "commit", "--quiet", "--message", "before")
@@ -469,7 +471,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 class TestSources:
-    def test_writes_a_file_and_then_leaves_it_as_it_is(self, workspace: Path) -> None:
+    def test_writes_a_file_and_does_not_change_it_the_second_time(self, workspace: Path) -> None:
         results = [run("sources", "core", "--into", "models/sources.yml") for _ in range(2)]
 
         assert [
@@ -478,7 +480,7 @@ class TestSources:
         ] == [result.output for result in results]
         assert "data_type: bigint" in (workspace / "models" / "sources.yml").read_text()
 
-    def test_prints_without_a_file(self) -> None:
+    def test_prints_the_block_when_no_file_is_named(self) -> None:
         assert "      - name: stars\n" in run("sources", "core").output
 
     def test_refuses_a_location_that_is_not_in_the_workspace(self) -> None:
@@ -530,7 +532,9 @@ class TestContract:
         "defs = dg.Definitions(assets=[stars])\n"
     )
 
-    def test_write_writes_a_file_and_then_leaves_it_as_it_is(self, workspace: Path) -> None:
+    def test_write_writes_a_file_and_does_not_change_it_the_second_time(
+        self, workspace: Path
+    ) -> None:
         (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
 
         results = [run("contract", "write", "core") for _ in range(2)]
@@ -543,7 +547,7 @@ class TestContract:
         assert (Export(key="mart/stars", file="definitions.py"),) == written.exports
         assert written.code_version is None
 
-    def test_check_asks_for_a_contract_from_locations_that_use_freshline(
+    def test_check_requires_a_contract_only_from_locations_that_use_freshline(
         self, workspace: Path
     ) -> None:
         (workspace / "workspace.yaml").write_text(json.dumps({"load_from": [entry("core")]}))
@@ -563,7 +567,9 @@ class TestContract:
             [it["rule"] for it in json.loads(ours.stdout)["findings"]],
         )
 
-    def test_write_leaves_the_file_when_a_location_does_not_load(self, workspace: Path) -> None:
+    def test_write_does_not_change_the_file_when_a_location_does_not_load(
+        self, workspace: Path
+    ) -> None:
         (workspace / "core" / "definitions.py").write_text("raise ValueError('no')\n")
         before = (workspace / "core" / "contract.json").read_text()
 

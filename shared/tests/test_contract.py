@@ -132,7 +132,7 @@ class TestFromDefinitions:
             "stage/b": "",
         } == {export.key: export.unit for export in contract.exports}
 
-    def test_imports_are_dependencies_that_it_does_not_make(self) -> None:
+    def test_imports_are_dependencies_that_the_location_does_not_make(self) -> None:
         contract = contract_of(load, revenue)
 
         assert (
@@ -147,7 +147,7 @@ class TestFromDefinitions:
             Import(key="rates/daily", used_by=("mart/revenue",)),
         ) == contract.imports
 
-    def test_outside_comes_from_consumers_and_from_external_definitions(self) -> None:
+    def test_outside_keys_come_from_consumers_and_external_definitions(self) -> None:
         elsewhere = dg.AssetSpec(["crm", "customers"], metadata={"freshline/outside": True})
 
         contract = contract_of(load, revenue, elsewhere)
@@ -155,7 +155,7 @@ class TestFromDefinitions:
         assert ("crm/customers", "rates/daily") == contract.outside
         assert ("crm/customers",) == contract.declares
 
-    def test_an_asset_that_it_makes_is_not_outside(self) -> None:
+    def test_an_asset_that_the_location_makes_is_not_outside(self) -> None:
         rates = dg.asset(key=["rates", "daily"])(lambda: None)
 
         assert () == contract_of(load, revenue, rates).outside
@@ -163,7 +163,7 @@ class TestFromDefinitions:
     def test_columns_of_an_external_definition_are_used_by_all_its_readers(self) -> None:
         table = dg.TableSchema(columns=[dg.TableColumn("id", "bigint")])
         with pytest.warns(DeprecationWarning, match="SourceAsset"):  # as in many workspaces
-            picture = dg.SourceAsset(
+            source = dg.SourceAsset(
                 ["crm", "customers"],
                 metadata={"dagster/column_schema": dg.MetadataValue.table_schema(table)},
             )
@@ -176,7 +176,7 @@ class TestFromDefinitions:
                 used_by=("mart/people",),
                 columns=(UsedColumn(name="id", type="bigint", used_by=("mart/people",)),),
             ),
-        ) == contract_of(reader, picture).imports
+        ) == contract_of(reader, source).imports
 
     def test_external_assets_that_nothing_reads_are_no_imports(self) -> None:
         external = dg.AssetSpec(["crm", "people"], deps=[["crm", "visits"]])
@@ -197,7 +197,7 @@ class TestFromDefinitions:
 
         assert contract_of(daily).by_key["raw/daily"].partitioned
 
-    def test_a_policy_on_a_partitioned_asset_is_for_the_gate_to_judge(self) -> None:
+    def test_a_policy_on_a_partitioned_asset_is_kept_for_the_gate(self) -> None:
         days = dg.DailyPartitionsDefinition("2026-01-01")
         daily = dg.asset(key=["raw", "daily"], partitions_def=days, metadata=max_lag(5))(
             lambda: None
@@ -279,7 +279,7 @@ class TestFile:
             == contract_of(revenue, staged, load).to_json()
         )
 
-    def test_a_newer_schema_is_read_for_what_is_known_of_it(self) -> None:
+    def test_known_fields_of_a_newer_schema_are_read(self) -> None:
         document = {
             "schema_version": SCHEMA_VERSION + 1,
             "location": "shop",
@@ -295,7 +295,7 @@ class TestFile:
         assert (Export(key="raw/x", policy=MaxLag(5)),) == contract.exports
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("{", "the contract is not JSON"),
             ("[]", "contract: document: "),
@@ -306,11 +306,11 @@ class TestFile:
             ),
         ],
     )
-    def test_a_bad_file_names_the_field(self, text: str, said: str) -> None:
+    def test_a_bad_file_names_the_field(self, text: str, message: str) -> None:
         with pytest.raises(ContractError) as caught:
             Contract.from_json(text)
 
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
 
 
 class TestSchema:
@@ -346,7 +346,7 @@ class TestPublication:
 
             assert contract == read
 
-    def test_content_that_is_known_is_not_parsed_again(self, instance: dg.DagsterInstance) -> None:
+    def test_known_content_is_not_parsed_again(self, instance: dg.DagsterInstance) -> None:
         reader = ContractReader()
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
         first = reader.read(instance)["shop"].contract
@@ -384,11 +384,11 @@ class TestPublication:
         instance.report_runless_asset_event(heartbeat(gone))
         reader = ContractReader()
 
-        # Its location finds itself unpublished and publishes the contract again.
+        # The location finds no contract of its own and publishes it again.
         assert {} == reader.read(instance)
         assert {"shop"} == set(reader.problems)
 
-    def test_a_contract_that_cannot_be_read_is_named_and_others_are_read(
+    def test_a_contract_that_cannot_be_read_is_a_problem_and_others_are_read(
         self, instance: dg.DagsterInstance
     ) -> None:
         instance.report_runless_asset_event(contract_materialization(contract_of(load)))
@@ -421,7 +421,7 @@ class TestPublication:
 
 
 class TestGraph:
-    def test_joins_the_locations(self) -> None:
+    def test_has_the_assets_of_all_locations(self) -> None:
         graph = graph_of(
             [
                 contract_of(load, location="shop", tick_seconds=5),

@@ -1,4 +1,4 @@
-"""What `freshline` itself offers: all that a location needs, loaded on first use."""
+"""The names that `freshline` offers: all that a location needs, loaded on first use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import freshline
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# dagster-dbt is installed in the locations that have a dbt project: see shared/dbt/tests.
+# These need dagster-dbt, which only locations with a dbt project have: see shared/dbt/tests.
 NEED_DAGSTER_DBT = {"FreshlineDbtResource", "FreshlineDbtTranslator", "build_dbt", "dbt_manifest"}
 
 
@@ -21,7 +21,7 @@ def test_every_name_loads_and_is_documented(name: str) -> None:
     assert getattr(freshline, name).__doc__
 
 
-def test_a_name_that_it_does_not_offer_is_an_attribute_error() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="No freshline attribute nothing"):
         freshline.nothing  # type: ignore[attr-defined]  # noqa: B018
 
@@ -35,7 +35,7 @@ def test_names_that_need_no_dagster_load_without_it() -> None:
 
 
 @pytest.mark.parametrize("location", ["ingestion", "analytics_core", "analytics_marts"])
-def test_a_location_needs_nothing_else_of_freshline(location: str) -> None:
+def test_a_location_imports_from_freshline_only_these_names(location: str) -> None:
     files = list((ROOT / location / "src").rglob("*.py"))
 
     assert {"freshline"} == {name for file in files for name in imported_of_freshline(file)}

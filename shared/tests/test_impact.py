@@ -1,4 +1,4 @@
-"""Which changes can break a reader, and whom they reach."""
+"""The changes that can break a reader, and the assets that they reach."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def changed(**fields: Any) -> list[Change]:
 
 
 class TestChanges:
-    def test_a_contract_does_not_differ_from_itself(self) -> None:
+    def test_a_contract_has_no_changes_from_itself(self) -> None:
         assert [] == changes(core(), core())
 
     @pytest.mark.parametrize(
@@ -94,17 +94,17 @@ class TestChanges:
             ({"description": "Better."}, "another description", False),
         ],
     )
-    def test_tells_breaking_from_harmless(
+    def test_a_change_is_breaking_or_harmless(
         self, fields: dict[str, Any], text: str, breaking: bool
     ) -> None:
         assert [(text, breaking)] == [(it.text, it.breaking) for it in changed(**fields)]
 
-    def test_a_policy_without_cron_keeps_one_with_cron(self) -> None:
+    def test_a_policy_that_loses_its_cron_is_harmless(self) -> None:
         before = core(policy=MaxLag(10, "0 9 * * *"))
 
         assert [False] == [change.breaking for change in changes(before, core())]
 
-    def test_an_asset_removed_and_one_added(self) -> None:
+    def test_a_removed_asset_and_an_added_one_are_two_changes(self) -> None:
         after = Contract(location="core", exports=(Export(key="mart/other"),))
 
         assert [
@@ -162,7 +162,7 @@ class TestConsumers:
         assert (("team:m",), MaxLag(5)) == (join.owners, join.policy)
         assert ((), None) == (page.owners, page.policy)
 
-    def test_a_cycle_ends(self) -> None:
+    def test_a_cycle_is_followed_only_once(self) -> None:
         circle = [reader("a", "l/a", "l/b"), reader("b", "l/b", "l/a")]
 
         assert ["l/b"] == [it.key for it in consumers(circle, "l/a")]

@@ -27,7 +27,9 @@ class TestAssetKey:
             ("raw", None, "the table None is not text but NoneType"),
         ],
     )
-    def test_refuses_what_it_cannot_express(self, layer: str, table: str, better: str) -> None:
+    def test_refuses_names_outside_the_convention(
+        self, layer: str, table: str, better: str
+    ) -> None:
         with pytest.raises(KeyConventionError, match=better):
             asset_key(layer, table)
 
@@ -42,7 +44,7 @@ class TestAssetKey:
 
 
 class TestKeyProblem:
-    def test_nothing_is_wrong_with_a_layer_and_a_table(self) -> None:
+    def test_a_layer_and_a_table_are_no_problem(self) -> None:
         assert key_problem(["postgres", "stargazers_user2"]) is None
 
     def test_one_part_is_too_few(self) -> None:
@@ -54,7 +56,7 @@ class TestKeyProblem:
     def test_three_parts_are_too_many(self) -> None:
         assert "has 3 parts; a key is" in str(key_problem(["db", "raw", "orders"]))
 
-    def test_says_which_part(self) -> None:
+    def test_names_the_part_with_the_problem(self) -> None:
         problem = key_problem(["raw", "Orders"])
 
         assert problem is not None

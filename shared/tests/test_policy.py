@@ -23,7 +23,7 @@ class TestParse:
                 {"maximum_lag_minutes": 60, "cron": "0 9 * * 1-5", "timezone": "Europe/Amsterdam"},
                 MaxLag(60, "0 9 * * 1-5", "Europe/Amsterdam"),
             ),
-            # What Dagster's first freshness policies called the fields.
+            # The field names of Dagster's first freshness policies.
             (
                 {
                     "maximum_lag_minutes": 60,
@@ -34,11 +34,11 @@ class TestParse:
             ),
         ],
     )
-    def test_reads(self, written: dict[str, Any], expected: MaxLag) -> None:
+    def test_reads_a_policy(self, written: dict[str, Any], expected: MaxLag) -> None:
         assert expected == MaxLag.parse(written, WHERE)
 
     @pytest.mark.parametrize(
-        ("written", "said"),
+        ("written", "message"),
         [
             (5, "a freshness policy is a mapping such as"),
             ({}, "lacks maximum_lag_minutes"),
@@ -75,19 +75,21 @@ class TestParse:
             ),
         ],
     )
-    def test_refuses_and_names_model_file_and_fix(self, written: object, said: str) -> None:
+    def test_a_bad_policy_is_refused_with_model_file_and_fix(
+        self, written: object, message: str
+    ) -> None:
         with pytest.raises(PolicyError) as caught:
             MaxLag.parse(written, WHERE)
 
         assert str(caught.value).startswith(f"{WHERE}: ")
-        assert said in str(caught.value)
+        assert message in str(caught.value)
 
 
 class TestMaxLag:
     def test_whole_minutes_are_integers_in_json(self) -> None:
         assert {"minutes": 5} == MaxLag(5.0).to_json()
 
-    def test_reads_as_a_sentence(self) -> None:
+    def test_is_readable_as_text(self) -> None:
         assert "at most 5 minutes behind" == str(MaxLag(5))
         assert "at most 1 minute behind" == str(MaxLag(1))
         assert "at most 60 minutes behind at 0 9 * * * (UTC)" == str(MaxLag(60, "0 9 * * *"))
@@ -105,7 +107,7 @@ class TestPolicyOf:
 
         assert MaxLag(2.5) == policy_of(dg.AssetSpec("orders", metadata=metadata))
 
-    def test_is_none_without_one(self) -> None:
+    def test_is_none_without_a_policy(self) -> None:
         assert policy_of(dg.AssetSpec("orders")) is None
 
     def test_refuses_a_partitioned_asset(self) -> None:

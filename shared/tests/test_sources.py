@@ -80,7 +80,7 @@ sources:
 
 
 def block(table: dict[str, Any], **source: Any) -> str:
-    """A file with the table `orders` as a team wrote it."""
+    """Return a dbt file with the table `orders` and the fields that a team wrote."""
     tables = [{"name": "orders", **table}]
     return yaml.safe_dump({"sources": [{"name": "raw", **source, "tables": tables}]})
 
@@ -91,7 +91,7 @@ def tables(text: str) -> dict[str, dict[str, Any]]:
 
 
 def with_policy(policy: MaxLag | None) -> Contract:
-    """The shop's contract, with another policy on its orders."""
+    """Return the shop's contract with another policy on its orders."""
     orders, customers = SHOP.exports
     return SHOP.model_copy(
         update={"exports": (orders.model_copy(update={"policy": policy}), customers)}
@@ -146,7 +146,7 @@ sources:
 
         assert once == merge_sources(once, SHOP)
 
-    def test_a_table_that_lists_its_columns_keeps_to_them(self) -> None:
+    def test_a_table_that_lists_its_columns_gets_no_others(self) -> None:
         listed = """\
 sources:
   - name: raw
@@ -175,9 +175,9 @@ sources:
         self, holder: dict[str, Any], of_the_source: bool
     ) -> None:
         source, table = ({}, holder) if not of_the_source else (holder, {})
-        promised = {"config": {"meta": {"freshline": {"maximum_lag_minutes": 9}}}}
+        policy = {"config": {"meta": {"freshline": {"maximum_lag_minutes": 9}}}}
 
-        merged = tables(merge_sources(block({**promised, **table}, **source), SHOP))["orders"]
+        merged = tables(merge_sources(block({**policy, **table}, **source), SHOP))["orders"]
 
         limit = {"error_after": {"count": 5, "period": "minute"}}
         assert {**table.get("config", {}), "freshness": limit} == merged["config"]
@@ -221,12 +221,12 @@ sources:
 
         assert kept == merged.get("config", {})
 
-    def test_only_adds_the_named_table(self) -> None:
+    def test_a_named_table_is_the_only_one_written(self) -> None:
         (source,) = yaml.safe_load(merge_sources("", SHOP, ["raw/customers"]))["sources"]
 
         assert [{"name": "customers"}] == source["tables"]
 
-    def test_by_default_updates_the_tables_that_are_there(self) -> None:
+    def test_by_default_updates_the_tables_that_the_file_has(self) -> None:
         (source,) = yaml.safe_load(
             merge_sources("sources: [{name: raw, tables: [{name: customers}]}]", SHOP)
         )["sources"]
@@ -234,15 +234,15 @@ sources:
         assert [{"name": "customers"}] == source["tables"]
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("a: [", "the file is not YAML"),
             ("- a", "not a dbt properties file"),
             ("sources: 3", "not a dbt properties file"),
         ],
     )
-    def test_refuses_a_file_that_is_not_dbts(self, text: str, said: str) -> None:
-        with pytest.raises(SourcesError, match=said):
+    def test_refuses_a_file_that_is_not_a_dbt_file(self, text: str, message: str) -> None:
+        with pytest.raises(SourcesError, match=message):
             merge_sources(text, SHOP)
 
     def test_refuses_a_key_that_the_producer_does_not_make(self) -> None:

@@ -20,7 +20,7 @@ from freshline.words import clock, quoted, same_but_for_spelling, similar, span
         (7530, "2 h 5 min"),
     ],
 )
-def test_a_duration(seconds: float, expected: str) -> None:
+def test_span_writes_a_duration(seconds: float, expected: str) -> None:
     assert expected == span(seconds)
 
 
@@ -28,11 +28,11 @@ def test_a_duration(seconds: float, expected: str) -> None:
     ("time", "expected"),
     [(0, "00:00:00"), (86_400 + 43_390, "12:03:10"), (-inf, "any time"), (inf, "no time")],
 )
-def test_a_time_of_day(time: float, expected: str) -> None:
+def test_clock_writes_a_time_of_day(time: float, expected: str) -> None:
     assert expected == clock(time)
 
 
-def test_long_lists_are_cut() -> None:
+def test_quoted_shortens_long_lists() -> None:
     assert "`a`" == quoted(["a"])
     assert "`a` and `b`" == quoted(["a", "b"])
     assert "`a`, `b` and `c`" == quoted("abc")
@@ -51,7 +51,9 @@ def test_long_lists_are_cut() -> None:
         ("raw/orders", "raw/orders", False),
     ],
 )
-def test_names_that_differ_in_spelling_alone(one: str, other: str, expected: bool) -> None:
+def test_only_differences_of_spelling_are_the_same_name(
+    one: str, other: str, expected: bool
+) -> None:
     assert expected is same_but_for_spelling(one, other)
 
 

@@ -43,7 +43,9 @@ class TestReadWorkspace:
             ({"python_module": {"module_name": "m", "location_name": "mine"}}, "mine"),
         ],
     )
-    def test_names_are_the_same_as_dagsters(self, tmp_path: Path, entry: object, name: str) -> None:
+    def test_locations_have_the_names_that_dagster_gives_them(
+        self, tmp_path: Path, entry: object, name: str
+    ) -> None:
         assert [name] == [it.name for it in entries(tmp_path, entry)]
 
     def test_values_may_come_from_the_environment(
@@ -71,7 +73,7 @@ class TestReadWorkspace:
 
         assert shop / "contract.json" == entry.contract_file
 
-    def test_locations_of_one_folder_have_a_file_each(self, tmp_path: Path) -> None:
+    def test_locations_in_one_folder_each_have_a_contract_file(self, tmp_path: Path) -> None:
         one, two = entries(tmp_path, {"python_file": "one.py"}, {"python_file": "two.py"})
 
         assert [tmp_path / "contract.one.py.json", tmp_path / "contract.two.py.json"] == [
@@ -79,7 +81,7 @@ class TestReadWorkspace:
             two.contract_file,
         ]
 
-    def test_a_file_belongs_to_the_nearest_project(self, tmp_path: Path) -> None:
+    def test_the_folder_of_a_file_is_the_nearest_project(self, tmp_path: Path) -> None:
         (tmp_path / "shop").mkdir()
         (tmp_path / "shop" / "pyproject.toml").touch()
 
@@ -117,7 +119,7 @@ class TestReadWorkspace:
         (child, {"freshline.workspace.server"}),
     ],
 )
-def test_files_that_run_in_a_location_import_dagster_alone(module: Any, ours: set[str]) -> None:
+def test_files_that_run_in_a_location_import_only_dagster(module: Any, ours: set[str]) -> None:
     """freshline is not installed in every location that the gate asks."""
     imported: set[str] = set()
     for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
@@ -130,7 +132,7 @@ def test_files_that_run_in_a_location_import_dagster_alone(module: Any, ours: se
     assert ours == {name for name in foreign if name.split(".")[0] != "dagster"}
 
 
-def test_a_child_ends_when_its_parent_has_gone(tmp_path: Path) -> None:
+def test_a_child_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
     started = tmp_path / "started"
     (tmp_path / "hangs.py").write_text(
         "import os, pathlib, time\n"
@@ -153,15 +155,15 @@ def test_a_child_ends_when_its_parent_has_gone(tmp_path: Path) -> None:
     plan.write_text(
         json.dumps({"names": names.__file__, "describe": describe.__file__, "tasks": [task, task]})
     )
-    asked = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (started.exists() and started.read_text()):
         assert time.monotonic() < deadline, "the location was never loaded"
         time.sleep(0.05)
 
-    assert asked.stdin
-    asked.stdin.close()
+    assert process.stdin
+    process.stdin.close()
 
-    assert 0 == asked.wait(60)
+    assert 0 == process.wait(60)
     with pytest.raises(ProcessLookupError):
         os.kill(int(started.read_text()), 0)
