@@ -1,4 +1,4 @@
-"""For the tests of a location that is one dbt project: its project, prepared, and a warehouse.
+"""Fixtures for a location that is one dbt project: the prepared project and a warehouse.
 
 A pytest plugin beside `devstack_fixtures`, whose Postgres it uses. A location loads both from
 its ``pyproject.toml`` and names its dbt project's folder there, as ``dbt_project``.
@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Before anything imports the location, which never runs dbt itself."""
+    """Prepare the project before a test imports the location, which never runs dbt itself."""
     command = [sys.executable, "-m", "freshline.dbt.prepare", str(_project(session.config))]
     if subprocess.run(command, check=False).returncode != 0:
         pytest.exit("the dbt project could not be prepared: dbt's message is above", returncode=2)
@@ -34,13 +34,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @dataclass(frozen=True)
 class Warehouse:
-    """A database with the tables that the project reads of other teams, empty."""
+    """A database with empty tables for all that the project reads of other teams."""
 
     connection: psycopg.Connection[Any]
     dsn: str
 
     def insert(self, table: str, columns: str, *rows: Sequence[object]) -> None:
-        """Put rows into ``"schema.name"``, their values in the order of `columns`."""
+        """Insert rows into ``"schema.name"``; the values are in the order of `columns`."""
         names = columns.split()
         statement = sql.SQL("insert into {} ({}) values ({})").format(
             sql.Identifier(*table.split(".")),
@@ -51,20 +51,20 @@ class Warehouse:
             cursor.executemany(statement, rows)
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What a query answers. Times are in UTC."""
+        """Return the rows of a query. Times are in UTC."""
         return self.connection.execute(query.encode()).fetchall()
 
     def run(self, statement: str) -> None:
-        """Anything else."""
+        """Run any other statement."""
         self.connection.execute(statement.encode())
 
 
 @pytest.fixture(scope="session")
 def warehouse_database(postgres_server: Any) -> Iterator[Any]:
-    """One for all tests: dbt parses its project anew for every database, for two seconds."""
+    """One database for all tests: for every new one, dbt parses the project again, for 2 s."""
     with postgres_server.new_database() as database:
         with psycopg.connect(database.dsn, autocommit=True) as connection:
-            # Sessions are in a time zone far from UTC, which must not matter.
+            # Sessions have a time zone far from UTC. This must not change any result.
             name = sql.Identifier(database.name)
             zone = sql.SQL("alter database {} set timezone to 'Pacific/Auckland'").format(name)
             connection.execute(zone)
@@ -77,8 +77,8 @@ def warehouse(
 ) -> Iterator[Warehouse]:
     """A fresh warehouse; the environment points dbt at it.
 
-    Other teams' tables have the columns that the project's sources declare: what it reads beyond
-    them is not there.
+    Other teams' tables have only the columns that the project's sources declare. A model that
+    reads another column fails.
     """
     for name, value in warehouse_database.environ("WAREHOUSE").items():
         monkeypatch.setenv(name, value)
@@ -92,7 +92,7 @@ def warehouse(
 
 
 def _create(connection: psycopg.Connection[Any], source: dict[str, Any]) -> None:
-    """The table of a dbt source."""
+    """Create the table of a dbt source."""
     schema = sql.Identifier(source["schema"])
     columns = [
         sql.SQL("{} {}").format(sql.Identifier(column["name"]), sql.SQL(column["data_type"]))
@@ -116,7 +116,7 @@ def _drop_all(connection: psycopg.Connection[Any]) -> None:
 
 
 class Result:
-    """What a run did, in the words of the tests."""
+    """What a run did: its success, metadata, checks and errors."""
 
     def __init__(self, result: dg.ExecuteInProcessResult) -> None:
         self.success = result.success
@@ -134,7 +134,7 @@ class Result:
 
     @property
     def row_counts(self) -> dict[str, object]:
-        """Rows by asset, as Dagster shows them."""
+        """The row count of each asset, as Dagster shows it."""
         return {key: found["dagster/row_count"].value for key, found in self.metadata.items()}
 
     @property
@@ -142,7 +142,7 @@ class Result:
         return {name for name, passed in self.checks.items() if not passed}
 
     def column_lineage(self, key: str) -> dict[str, list[str]]:
-        """For each column of an asset the columns it comes from, as ``layer/table.column``."""
+        """Return the columns that each column of an asset comes from, as ``layer/table.column``."""
         lineage: Any = self.metadata[key]["dagster/column_lineage"].value
         return {
             column: sorted(f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in deps)
@@ -152,7 +152,7 @@ class Result:
 
 @pytest.fixture
 def reviewed(pytestconfig: pytest.Config) -> Callable[[Path, object], Any]:
-    """What a reviewed JSON file says; with ``--write-lineage``, written first."""
+    """A function that reads a reviewed JSON file; with ``--write-lineage`` it writes it first."""
 
     def read(file: Path, found: object) -> Any:
         if pytestconfig.getoption("write_lineage"):
@@ -164,7 +164,7 @@ def reviewed(pytestconfig: pytest.Config) -> Callable[[Path, object], Any]:
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    """An instance of the test's own."""
+    """A new instance for each test."""
     with dg.DagsterInstance.ephemeral() as fresh:
         yield fresh
 
@@ -174,7 +174,7 @@ def build(
     warehouse: Warehouse,  # noqa: ARG001  (where it builds)
     instance: dg.DagsterInstance,
 ) -> Callable[..., Result]:
-    """``build(assets, dbt, "mart/a")``: run some assets, or all, as Dagster would."""
+    """A function: ``build(assets, dbt, "mart/a")`` runs these assets, or all if none is named."""
 
     def run(assets: dg.AssetsDefinition, dbt: Any, *keys: str) -> Result:
         selection = [dg.AssetKey(key.split("/")) for key in keys] or None
@@ -192,7 +192,7 @@ def build(
 
 
 def lineage(definitions: dg.Definitions) -> dict[str, Any]:
-    """What other teams can see of a location, to be compared with a reviewed file."""
+    """Return what other teams can see of a location, to compare with a reviewed file."""
     graph = definitions.resolve_asset_graph()
     specs = {spec.key: spec for spec in definitions.resolve_all_asset_specs()}
     return {

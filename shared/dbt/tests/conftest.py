@@ -1,4 +1,4 @@
-"""A small dbt project with one of everything, prepared."""
+"""A small dbt project with one resource of each kind, prepared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FreshlineDbtTranslator on the manifest of a real dbt project, and with something wrong in it.
+"""FreshlineDbtTranslator on the manifest of a real dbt project, as it is and with defects.
 
 Runs in the environment of a location that has dbt (analytics_core's).
 """
@@ -28,14 +28,14 @@ def test_names_for_dbt_projects_load_from_freshline(name: str) -> None:
 
 @pytest.fixture
 def manifest(project: DbtProject) -> dict[str, Any]:
-    """A copy that the test may change."""
+    """A copy of the manifest that the test may change."""
     parsed: dict[str, Any] = json.loads(project.manifest_path.read_text())
     return parsed
 
 
 @pytest.fixture
 def spec_of(manifest: dict[str, Any], project: DbtProject) -> Callable[[str], dg.AssetSpec]:
-    """Returns the spec of a resource, by its name, from the manifest as the test has changed it."""
+    """A function that returns the spec of a resource by its name, from the changed manifest."""
 
     def spec(name: str) -> dg.AssetSpec:
         return FreshlineDbtTranslator().get_asset_spec(
@@ -66,7 +66,7 @@ class TestKeys:
             ("prices", "crm/prices"),  # not by its identifier, which may differ
         ],
     )
-    def test_layer_and_table(self, spec_of: Any, name: str, key: str) -> None:
+    def test_is_layer_and_table(self, spec_of: Any, name: str, key: str) -> None:
         assert key == spec_of(name).key.to_user_string()
 
     def test_the_schema_of_the_target_does_not_matter(
@@ -81,7 +81,9 @@ class TestKeys:
         with pytest.raises(KeyConventionError, match=rf"models/{file}\.sql.*generate_schema_name"):
             spec_of(file.split("/")[-1])
 
-    def test_no_layer_is_refused(self, spec_of: Any, manifest: dict[str, Any]) -> None:
+    def test_a_model_without_a_layer_is_refused(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
         node(manifest, "orders")["config"]["schema"] = None
 
         with pytest.raises(KeyConventionError) as refused:
@@ -123,7 +125,7 @@ class TestKeys:
         with pytest.raises(KeyConventionError, match=r"models/orders\.sql.*is sales/orders"):
             spec_of("orders")
 
-    def test_two_models_of_one_key_are_refused_with_their_files(
+    def test_two_models_with_the_same_key_are_refused_with_their_files(
         self, manifest: dict[str, Any], project: DbtProject
     ) -> None:
         node(manifest, "bare")["alias"] = "orders"
@@ -136,13 +138,13 @@ class TestKeys:
 
 
 class TestPolicies:
-    def test_in_meta(self, spec_of: Any) -> None:
+    def test_is_read_from_meta(self, spec_of: Any) -> None:
         assert MaxLag(15) == policy_of(spec_of("orders"))
 
-    def test_directly_in_the_config_as_in_older_projects(self, spec_of: Any) -> None:
+    def test_is_read_from_the_config_as_in_older_projects(self, spec_of: Any) -> None:
         assert MaxLag(60) == policy_of(spec_of("bare"))
 
-    def test_is_none_without_one(self, spec_of: Any) -> None:
+    def test_is_none_without_a_policy(self, spec_of: Any) -> None:
         assert None is policy_of(spec_of("renamed"))
 
     @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ class TestPolicies:
             5,
         ],
     )
-    def test_one_that_cannot_be_kept_is_refused(
+    def test_a_policy_that_cannot_be_kept_is_refused(
         self, spec_of: Any, manifest: dict[str, Any], policy: object
     ) -> None:
         node(manifest, "orders")["config"]["meta"]["dagster_freshness_policy"] = policy
@@ -163,7 +165,9 @@ class TestPolicies:
         with pytest.raises(PolicyError, match=r"dbt model orders \(models/orders\.sql\)"):
             spec_of("orders")
 
-    def test_two_that_differ_are_refused(self, spec_of: Any, manifest: dict[str, Any]) -> None:
+    def test_two_different_policies_are_refused(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
         config = node(manifest, "bare")["config"]
         config["meta"] = {"dagster_freshness_policy": {"maximum_lag_minutes": 60}}
         assert MaxLag(60) == policy_of(spec_of("bare"))
@@ -175,7 +179,7 @@ class TestPolicies:
     @pytest.mark.parametrize(
         ("name", "kind"), [("hidden", "an ephemeral model"), ("customers", "a source")]
     )
-    def test_one_on_what_is_not_built_is_refused(
+    def test_a_policy_on_a_resource_that_is_not_built_is_refused(
         self, spec_of: Any, manifest: dict[str, Any], name: str, kind: str
     ) -> None:
         node(manifest, name)["config"]["meta"] = {
@@ -185,7 +189,7 @@ class TestPolicies:
         with pytest.raises(PolicyError, match=f"{name} .*{kind} is not built here"):
             spec_of("orders")
 
-    def test_on_a_partitioned_model_is_refused(
+    def test_a_policy_on_a_partitioned_model_is_refused(
         self, manifest: dict[str, Any], project: DbtProject
     ) -> None:
         class Daily(FreshlineDbtTranslator):
@@ -224,7 +228,7 @@ class TestOtherFields:
             "freshline/expected_seconds",
         } & set(metadata)
 
-    def test_dependencies_and_used_columns_also_through_an_ephemeral_model(
+    def test_an_ephemeral_model_passes_on_its_dependencies_and_used_columns(
         self, spec_of: Any
     ) -> None:
         spec = spec_of("orders")
@@ -245,7 +249,7 @@ class TestOtherFields:
         assert "shop/models/orders.sql" == metadata["freshline/file"]
         assert 40 == metadata["freshline/expected_seconds"]
 
-    def test_the_owner_is_the_dbt_group_or_its_address(self, spec_of: Any) -> None:
+    def test_the_owner_is_the_owner_of_the_dbt_group_or_its_address(self, spec_of: Any) -> None:
         assert ["team:sales_team"] == list(spec_of("orders").owners)
         assert "selling" == spec_of("orders").group_name
         assert ["buyers@example.com"] == list(spec_of("renamed").owners)
@@ -271,7 +275,7 @@ class TestOtherFields:
 
 
 def load(manifest: dict[str, Any], project: DbtProject) -> dg.AssetsDefinition:
-    """What a location does with a manifest."""
+    """Return the assets that a location makes from a manifest."""
 
     @dbt_assets(
         manifest=copy.deepcopy(manifest),

@@ -1,4 +1,4 @@
-"""freshline.dbt.prepare, and what a location says of a project that is not prepared."""
+"""freshline.dbt.prepare, and loading a project that is not prepared."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from freshline.errors import ManifestMissingError
 
 @pytest.fixture
 def copied(project: DbtProject, tmp_path: Path) -> Path:
-    """The prepared project, the test's own."""
+    """A prepared copy of the project that the test may change."""
     folder = tmp_path / project.project_dir.name
     shutil.copytree(project.project_dir, folder)
-    # Where a project lies counts: dbt links local packages by absolute path.
+    # Prepare the copy anew: dbt links local packages by absolute path, so the folder matters.
     subprocess.run([sys.executable, "-m", "freshline.dbt.prepare", str(folder)], check=True)
     return folder
 
 
-def test_a_project_that_has_not_changed_is_left_alone(copied: Path) -> None:
+def test_a_project_that_has_not_changed_is_not_parsed_again(copied: Path) -> None:
     before = (copied / "target" / "manifest.json").stat().st_mtime_ns
 
     assert 0 == prepare_dbt([str(copied)])
@@ -33,11 +33,11 @@ def test_a_project_that_has_not_changed_is_left_alone(copied: Path) -> None:
     assert before == (copied / "target" / "manifest.json").stat().st_mtime_ns
 
 
-def test_a_change_is_a_warning_at_load(
+def test_a_changed_project_is_loaded_with_a_warning(
     copied: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = DbtProject(copied)
-    # Dagster's loggers keep their messages from pytest's.
+    # By default, Dagster's loggers do not pass messages on to pytest.
     monkeypatch.setattr(logging.getLogger("dagster"), "propagate", True)
     dbt_manifest(project)
     assert [] == caplog.messages
@@ -68,7 +68,7 @@ def test_a_project_that_dbt_refuses_is_not_prepared(copied: Path) -> None:
     assert 1 == done.returncode
     assert "'nothing' which was not found" in done.stdout
     assert f"{copied} could not be prepared" in done.stderr
-    assert changed(copied) is False, "never prepared: the next try is a whole one"
+    assert changed(copied) is False, "the project counts as never prepared"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What `freshline sources` writes, read by the real dbt, for a warehouse on Postgres."""
+"""dbt reads the files that `freshline sources` writes, for a warehouse on Postgres."""
 
 from __future__ import annotations
 
@@ -46,31 +46,31 @@ sources:
 
 
 @pytest.mark.parametrize(
-    ("before", "promise"),
+    ("before", "expected"),
     [
         ("", {"meta": {"freshline": {"maximum_lag_minutes": 5}}, "error_after": None}),
         (LOADED_AT, {"meta": {}, "error_after": {"count": 5, "period": "minute"}}),
     ],
-    ids=["nothing says when rows came", "loaded_at_field"],
+    ids=["no loaded_at_field", "loaded_at_field"],
 )
 def test_dbt_reads_the_policy_without_a_warning(
-    before: str, promise: dict[str, Any], tmp_path: Path
+    before: str, expected: dict[str, Any], tmp_path: Path
 ) -> None:
-    said, source = parsed(merge_sources(before, SHOP), tmp_path)
+    output, source = parsed(merge_sources(before, SHOP), tmp_path)
 
-    assert "metadata-based freshness" not in said
-    assert "loaded_at_field" not in said
-    assert promise == {"meta": source["meta"], "error_after": error_after(source)}
+    assert "metadata-based freshness" not in output
+    assert "loaded_at_field" not in output
+    assert expected == {"meta": source["meta"], "error_after": error_after(source)}
 
 
 def error_after(source: dict[str, Any]) -> Any:
-    """The limit by which dbt calls the table stale; None: dbt does not look."""
+    """Return the age at which dbt calls the table stale; None: dbt does not check it."""
     limit = (source["freshness"] or {}).get("error_after") or {}
     return {name: limit[name] for name in ("count", "period")} if limit.get("count") else None
 
 
 def parsed(sources: str, project: Path) -> tuple[str, dict[str, Any]]:
-    """What dbt says of a project with these sources, and what it has understood of the one."""
+    """Parse a project that has this source. Return dbt's output and the source in the manifest."""
     (project / "models").mkdir()
     (project / "dbt_project.yml").write_text(SETTINGS)
     (project / "profiles.yml").write_text(PROFILE)
