@@ -1,4 +1,4 @@
-"""What the tests share: the embedded Airbyte, a fake one, an environment, a memory for digests."""
+"""What the tests share: the embedded Airbyte, a fake one, an environment, digests in memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-lineage", action="store_true", help="accept the lineage as it is now")
 
 
-class Memory:
+class MemoryDigests:
     """A `DigestStore` without a database."""
 
     def __init__(self) -> None:
@@ -41,8 +41,8 @@ def _cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def digests() -> Memory:
-    return Memory()
+def digests() -> MemoryDigests:
+    return MemoryDigests()
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def fake() -> Iterator[FakeAirbyte]:
 
 @pytest.fixture(scope="session")
 def embedded(postgres_server, airbyte_server) -> Iterator[AirbyteSettings]:
-    """The embedded Airbyte, one for the session."""
+    """The embedded Airbyte, the same one for all tests."""
     with postgres_server.new_database() as database:
         server = airbyte_server(database_url=database.dsn, faults=True)
         yield AirbyteSettings(
@@ -80,7 +80,7 @@ def embedded(postgres_server, airbyte_server) -> Iterator[AirbyteSettings]:
 
 @pytest.fixture
 def transport() -> Iterator[CheckedTransport]:
-    """Holds every exchange of a client to Airbyte's description, and lists them."""
+    """Checks every exchange of a client against Airbyte's description, and lists it."""
     checked = CheckedTransport()
     yield checked
     checked.close()
@@ -124,7 +124,7 @@ def airbyte(
 
 @pytest.fixture
 def arm(embedded: AirbyteSettings) -> Iterator[Callable[..., None]]:
-    """Arms failures of the embedded Airbyte; what did not happen in the test never does."""
+    """Makes later requests to the embedded Airbyte fail; unused faults end with the test."""
     faults = f"{embedded.url}/faults"
     yield lambda **fault: httpx.post(faults, json=fault).raise_for_status()
     httpx.delete(faults).raise_for_status()

@@ -1,10 +1,10 @@
-"""A second Airbyte, for what the embedded one cannot show: a real HTTP server, all in memory.
+"""A fake Airbyte for what the embedded one cannot do: a real HTTP server that keeps all in memory.
 
-A sync of the embedded one starts the real connector and takes seconds; here it ends when a test
-says so, and ends as it says. A fault here can happen after the request was carried out, can carry
-any words, and can let somebody else act at that moment. And this one has the quirks of other
-servers: it fills in defaults, writes integers as floats, and gives streams in another order.
-Everything else is tested on the embedded one.
+A sync of the embedded Airbyte starts the real connector and takes seconds. Here, the test decides
+when a sync ends, and with which status. A fault can happen after the request was carried out, can
+have any message, and can let somebody else change something before it. The fake also does what
+some other servers do: it fills in defaults, writes integers as floats, and gives streams in another
+order. Everything else is tested on the embedded Airbyte.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Fault:
     body: bytes = b'{"status": 500, "title": "internal-error", "detail": "Oops"}'
     content_type: str = "application/json"
     after: bool = False
-    """Carry the request out all the same, before the fault."""
+    """Carry out the request before the fault."""
     drop: bool = False
     """Break off the connection instead of answering."""
     seconds: float = 0.0
     """Wait before answering."""
     also: Callable[[], None] | None = None
-    """What somebody else does at that moment."""
+    """Called before the request is carried out: what somebody else does in the meantime."""
 
 
 class FakeAirbyte:
@@ -76,21 +76,21 @@ class FakeAirbyte:
         self.internal_api = True
         self.tokens: set[str] = set()
         self.token_uses = 10_000
-        """How many requests a token is good for."""
+        """How many requests a token allows."""
         self.workspaces = 1
         self.faults: list[Fault] = []
         self.requests: list[str] = []
         """Every request, "POST /jobs", in order."""
         self.bodies: list[tuple[str, Any]] = []
         self.violations: list[str] = []
-        """Requests, of whatever client, that Airbyte's description does not allow."""
+        """Requests that Airbyte's description does not allow, from any client."""
         self._lock = threading.RLock()
         self._uses: dict[str, int] = {}
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Headers and body in one packet: in two, each answer waits 40 ms for the kernel.
+            # Send headers and body in one packet: with two, each answer waits 40 ms for the kernel.
             wbufsize = -1
             disable_nagle_algorithm = True
 
@@ -165,7 +165,7 @@ class FakeAirbyte:
         name = f"{request.command} {path}"
         body = json.loads(raw) if raw else None
         if not internal:
-            self._hold_to_description(request.command, path, parts.query, body)
+            self._check_against_description(request.command, path, parts.query, body)
         with self._lock:
             self.requests.append(name)
             self.bodies.append((name, body))
@@ -188,7 +188,7 @@ class FakeAirbyte:
         if fault is not None:
             time.sleep(fault.seconds)
             if fault.drop:
-                # A reset, as from a crashed proxy, not an orderly end.
+                # Reset the connection, as a crashed proxy does, instead of closing it.
                 linger = struct.pack("ii", 1, 0)
                 request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 request.close_connection = True
@@ -200,7 +200,7 @@ class FakeAirbyte:
         data = b"" if answer is None else json.dumps(answer).encode()
         self._write(request, status, data, "application/json", {})
 
-    def _hold_to_description(self, method: str, path: str, query: str, body: Any) -> None:
+    def _check_against_description(self, method: str, path: str, query: str, body: Any) -> None:
         try:
             check_request(method, path, query, body)
         except AssertionError as error:
@@ -286,7 +286,7 @@ class FakeAirbyte:
         return 200, self._shown(kind, objects[id_])
 
     def _shown(self, kind: str, stored: Body) -> Body:
-        """Return an object as other servers show it, which is not quite what was sent."""
+        """Return an object as some other servers show it: not exactly as it was sent."""
         shown = deepcopy(stored)
         if kind == "connection":
             shown.setdefault("status", "active")

@@ -23,7 +23,7 @@ class TestApply:
         assert workspace.plan().empty
         assert [] == workspace.apply()
 
-    def test_tells_airbyte_all_that_is_declared(self, applied):
+    def test_sends_all_that_is_declared(self, applied):
         source, connection = applied.one("source"), applied.one("connection")
 
         assert "github" == source["sourceType"]
@@ -78,7 +78,9 @@ class TestInterruption:
         stored = fake.only("source")["configuration"]["credentials"]
         assert "github-secret-2" == stored["personal_access_token"]
 
-    def test_secrets_are_set_again_when_their_digests_were_not_kept(self, workspace, monkeypatch):
+    def test_secrets_are_set_again_when_their_digests_were_not_written(
+        self, workspace, monkeypatch
+    ):
         with monkeypatch.context() as patched:
             patched.setattr(workspace.digests, "write", _broken)
             with pytest.raises(RuntimeError):
@@ -90,7 +92,9 @@ class TestInterruption:
 
 class TestTwoAtOnce:
     @pytest.mark.parametrize("kind", ["source", "destination", "connection"])
-    def test_deletes_its_own_when_somebody_created_the_same(self, fake_workspace, fake, kind):
+    def test_deletes_its_own_object_when_somebody_created_the_same(
+        self, fake_workspace, fake, kind
+    ):
         """Somebody else creates the same after we saw that there is none."""
 
         def somebody_else() -> None:
@@ -127,7 +131,7 @@ class TestTwoAtOnce:
 
         assert plan.empty
         assert [1, 1, 1] == [len(objects) for objects in fake.objects.values()]
-        # An apply that failed was told what happened, and what to do.
+        # Each error says what happened, or what to do.
         known = (
             "2 sources named",
             "2 destinations named",
@@ -141,14 +145,16 @@ class TestTwoAtOnce:
 
 class TestDestroy:
     def test_leaves_nothing(self, applied):
-        gone: list[tuple[str, str, bool]] = []
-        destroy(applied.api, [applied.connection], applied.digests, lambda *one: gone.append(one))
+        reported: list[tuple[str, str, bool]] = []
+        destroy(
+            applied.api, [applied.connection], applied.digests, lambda *one: reported.append(one)
+        )
 
         assert [
             ("connection", "fetch_stargazer", True),
             ("source", "github", True),
             ("destination", "warehouse", True),
-        ] == gone
+        ] == reported
         assert connection_id_of(applied.api, applied.connection) is None
         assert {} == applied.digests.known
 
@@ -157,10 +163,12 @@ class TestDestroy:
         update = {"name": "theirs", "prefix": "theirs_", "source": source}
         theirs = applied.connection.model_copy(update=update)
         apply(applied.api, [theirs], applied.env, applied.digests)
-        gone: list[tuple[str, str, bool]] = []
-        destroy(applied.api, [applied.connection], applied.digests, lambda *one: gone.append(one))
+        reported: list[tuple[str, str, bool]] = []
+        destroy(
+            applied.api, [applied.connection], applied.digests, lambda *one: reported.append(one)
+        )
 
-        assert ("destination", "warehouse", False) in gone
+        assert ("destination", "warehouse", False) in reported
         assert ["warehouse"] == [one["name"] for one in applied.api.every("destination")]
         assert ["theirs"] == [one["name"] for one in applied.api.every("source")]
 

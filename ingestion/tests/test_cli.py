@@ -101,17 +101,17 @@ class TestApply:
         monkeypatch.setenv("AIRBYTE_URL", fake.url)
         monkeypatch.setenv("AIRBYTE_CLIENT_ID", fake.client_id)
         monkeypatch.setenv("AIRBYTE_CLIENT_SECRET", fake.client_secret)
-        spoken = [run("check").output, run("apply").output]
+        outputs = [run("check").output, run("apply").output]
         monkeypatch.setenv("GITHUB_TOKEN", "github-secret-2")
         words = json.dumps({"status": 422, "detail": "no good: github-secret-2"}).encode()
         fake.fail("PATCH", "/sources/.*", status=422, body=words)
         refused = run("apply")
-        spoken += [run("check").output, refused.output, run("apply").output, run("check").output]
+        outputs += [run("check").output, refused.output, run("apply").output, run("check").output]
 
         assert 2 == refused.exit_code
         assert "no good: ********" in refused.output
         for secret in ("github-secret", database.password, fake.client_secret, "token-"):
-            assert [] == [output for output in spoken if secret in output]
+            assert [] == [output for output in outputs if secret in output]
 
 
 class TestDestroy:
@@ -183,7 +183,7 @@ class TestFaults:
         assert "a bug" == str(done.exception)
         assert "" == done.output
 
-    def test_settings_come_from_a_file_when_not_in_the_environment(
+    def test_settings_that_the_environment_lacks_come_from_dotenv(
         self, run, embedded, monkeypatch, tmp_path
     ):
         monkeypatch.delenv("AIRBYTE_URL")

@@ -100,10 +100,10 @@ class TestCredentials:
             assert fake_api.workspace_id
 
 
-# A fault, what the error says, and how often the request is sent: to read, to write.
+# Name, fault, message of the error, and how often a read and a write are sent.
 FAULTS = [
     ("400", {"kind": "error", "status": 400}, "correct the declaration", 1, 1),
-    # Once more with a new token.
+    # Sent once more, with a new token.
     ("401", {"kind": "error", "status": 401}, "refused the credentials", 2, 2),
     ("403", {"kind": "error", "status": 403}, "may not do this", 1, 1),
     ("404", {"kind": "error", "status": 404}, "no public API there: check AIRBYTE_URL", 1, 1),
@@ -145,7 +145,7 @@ class TestFaults:
         self, api, arm, transport, _name, how, message, _reads, writes
     ):
         arm(method="POST", path="/sources$", times=99, **how)
-        # In no workspace, so that a slow server, which goes on after we gave up, makes nothing.
+        # The workspace does not exist, so that a slow server creates nothing after we gave up.
         body = {"name": "one", "workspaceId": str(uuid4()), "configuration": CONFIGURATION}
 
         with pytest.raises(AirbyteError, match=message) as caught:
@@ -191,7 +191,7 @@ class TestFaults:
             list(new_api(settings).every("source"))
         assert 4 == len(pauses)
 
-    def test_delete_succeeds_when_it_is_already_gone(self, airbyte, transport):
+    def test_delete_succeeds_when_the_object_is_already_gone(self, airbyte, transport):
         airbyte.delete("source", airbyte.workspace_id)
 
         assert 1 == transport.count(f"DELETE /sources/{airbyte.workspace_id}")

@@ -72,10 +72,10 @@ class TestNoDifference:
             ({"unspecified": {"a": [1, {"b": 2}]}}, {"unspecified": {"a": [1, {"b": 2}]}}),
         ],
     )
-    def test_equal_values_are_none(self, new, old):
+    def test_equal_values_are_no_difference(self, new, old):
         assert [] == changes(new, old)
 
-    def test_masked_secrets_are_none(self):
+    def test_masked_secrets_are_no_difference(self):
         new = {"tunnel": {"key": "k"}, "files": [{"name": "a", "key": "k"}]}
         old = {"tunnel": {"key": "***"}, "files": [{"name": "a", "key": "***"}]}
 
@@ -127,7 +127,7 @@ class TestDifference:
             ("-", "files", [{"key": "********"}], None),
         ] == changes({}, old)
 
-    def test_an_undeclared_secret_has_no_value(self):
+    def test_an_undeclared_secret_is_shown_without_its_value(self):
         assert [("-", "tunnel.key", None, None)] == changes(
             {"tunnel": {"method": "ssh"}}, {"tunnel": {"method": "ssh", "key": "in-the-clear"}}
         )
@@ -147,7 +147,7 @@ class TestSecrets:
     )
     def test_secrets_are_compared_by_their_digests(self, old, known, expected, monkeypatch):
         configuration = Configuration({"files": [{"key": "k"}]}, {"files.0.key": "k"}, checked=True)
-        # These digests were made before the tests made digests cheap.
+        # The parameters were digested at full cost, when this file was imported.
         monkeypatch.setattr("ingestion.airbyte.secrets._SCRYPT", {"n": 2**14, "r": 8, "p": 1})
         found = secret_changes(configuration, old, {"files.0.key": known} if known else {})
 

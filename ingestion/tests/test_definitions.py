@@ -1,4 +1,4 @@
-"""What Dagster loads, while every server is down, and without the other teams' code."""
+"""What Dagster loads while every server is down, without the other teams' code."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lineage() -> dict[str, object]:
 
 class TestLineage:
     def test_lineage_is_as_reviewed(self, pytestconfig):
-        """`pytest --write-lineage` accepts a change; the file shows it to who reviews."""
+        """`pytest --write-lineage` accepts a change; the file shows it to the reviewer."""
         if pytestconfig.getoption("write_lineage"):
             LINEAGE.write_text(json.dumps(lineage(), indent=2) + "\n", encoding="utf-8")
 

@@ -52,7 +52,7 @@ def materialize(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     return job.execute_in_process(instance=instance, asset_selection=keys)
 
 
-# The server has only the public API, as Airbyte's own since 1.7.
+# The server has only the public API, like Airbyte's own servers since 1.7.
 @pytest.mark.parametrize("stack", [{"no_internal_api": True}], indirect=True)
 def test_the_real_connector_fills_both_assets(stack, tmp_path):
     with dg.DagsterInstance.ephemeral() as instance:
@@ -73,7 +73,7 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
         assert (200, True) == (page.status_code, f"Job {job_id}: succeeded" in page.text)
         data_time = metadata["freshline/data_time"].value
         assert before.timestamp() <= data_time < after.timestamp()
-        # The view's data time follows from this very version of the table.
+        # The view's data time is that of exactly this version of the table.
         pointer = users.asset_materialization.tags[
             "dagster/input_event_pointer/postgres/stargazers"
         ]
@@ -88,7 +88,7 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
             )
         )
 
-        # A new star, then the same again: it adds one row.
+        # After a new star, a second sync adds one row.
         with (tmp_path / "stars.csv").open("a") as stars:
             stars.write("acme/rocket,3,edsger,2024-03-02T10:00:00Z\n")
         assert materialize(instance).success
@@ -99,7 +99,7 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
     )
 
 
-def test_an_empty_table_is_warned_about(stack, monkeypatch):
+def test_a_sync_warns_about_an_empty_table(stack, monkeypatch):
     monkeypatch.setenv("GITHUB_REPOSITORY", "acme/absent")
 
     with dg.DagsterInstance.ephemeral() as instance:

@@ -95,7 +95,7 @@ class TestDrift:
         fake_workspace.apply()
         fake.only("destination")["configuration"]["jdbc_url_params"] = value
 
-        # A client without the check: the description forbids nulls, and some servers send them.
+        # This client checks no answers: the description forbids nulls, but some servers send them.
         with AirbyteApi(fake.settings()) as fake_workspace.api:
             assert {} == fake_workspace.changes()
 
@@ -115,7 +115,7 @@ class TestDrift:
 
 
 class TestUpdate:
-    def test_ids_stay_and_with_them_the_sync_state(self, applied):
+    def test_an_update_keeps_ids_and_with_them_the_sync_state(self, applied):
         before = {kind: applied.one(kind)[f"{kind}Id"] for kind in ("source", "connection")}
         applied.env["GITHUB_REPOSITORY"] = "acme/moonshot"
         applied.declare(prefix="gh_")
@@ -200,7 +200,7 @@ class TestNames:
         assert 2 == len(list(applied.api.every("connection")))
 
     def test_two_declared_connections_may_share_a_namespace(self, applied):
-        """Each of them is declared, so that neither is taken for a renamed one."""
+        """Both are declared, so neither counts as the other one under an old name."""
         other = fetch_stargazer.model_copy(update={"name": "fetch_other"})
 
         assert not make_plan(

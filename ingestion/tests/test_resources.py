@@ -75,7 +75,7 @@ class TestElsewhere:
 
 
 class TestFailures:
-    def test_a_failed_job_is_told_in_airbytes_words_without_secrets(self, airbyte, fake):
+    def test_a_failed_job_shows_airbytes_reason_without_secrets(self, airbyte, fake):
         fake.outcome = "failed"
         fake.failure_message = "Bad credentials:\n github-secret-1"
 

@@ -25,7 +25,7 @@ class TestRedactor:
     def test_hides_the_longest_first(self):
         assert "a ******** b" == Redactor("secret", "secret-longer")("a secret-longer b")
 
-    def test_leaves_very_short_secrets(self):
+    def test_does_not_hide_very_short_secrets(self):
         assert "abc" == Redactor("b", None, "")("abc")
 
 

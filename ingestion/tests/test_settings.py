@@ -1,4 +1,4 @@
-"""Where Airbyte is, as the environment says."""
+"""Where Airbyte is, read from the environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One sync: its job is started or adopted, followed through faults, fails, or is cancelled."""
+"""One sync: how its job is started or adopted, followed, and cancelled; what happens on faults."""
 
 from __future__ import annotations
 
@@ -145,13 +145,13 @@ class TestRunningAlready:
             polls.append(1)
             fake.jobs[1]["status"] = "succeeded"
 
-        # A client without the check: the description has no such state, and some servers do.
+        # This client checks no answers: the description has no such state, but some servers do.
         with AirbyteApi(fake.settings()) as api:
             done = run_sync(fake.settings(), api, connection_id, Lines(), sleep=sleep)
         assert (1, True, [1]) == (done.job_id, done.adopted, polls)
 
     def test_a_job_that_somebody_starts_first_is_followed(self, sync, fake, connection_id):
-        """Airbyte refuses ours with 409."""
+        """Airbyte refuses the job of this run with 409."""
         fake.fail("POST", "/jobs", status=409, also=lambda: fake.add_job(connection_id))
 
         assert 1 == sync().job_id
@@ -225,7 +225,7 @@ class TestFaults:
             ({"drop": True}, "it broke off the connection, and no job runs"),
         ],
     )
-    def test_a_refusal_to_start_is_told_in_airbytes_words(self, sync, fake, how, reason):
+    def test_a_refusal_to_start_shows_airbytes_reason(self, sync, fake, how, reason):
         fake.fail("POST", "/jobs", times=9, **how)
 
         with pytest.raises(SyncError, match=f"did not start the sync: .*{reason}"):
@@ -261,7 +261,7 @@ class TestFaults:
 
 
 class TestFailure:
-    def test_a_failed_job_is_told_in_airbytes_words(self, sync, fake):
+    def test_a_failed_job_shows_airbytes_reason(self, sync, fake):
         fake.outcome = "failed"
 
         with pytest.raises(SyncError, match="job 1 failed: The source refused the token"):

@@ -1,6 +1,6 @@
 """The assets of a declared connection, all made by one sync, and its schedule."""
 
-# Without postponed annotations: Dagster wants the type of `context` as a class, not as text.
+# No `from __future__ import annotations`: Dagster needs the type of `context` as a class, not text.
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping

@@ -54,7 +54,7 @@ def check() -> None:
 def apply() -> None:
     """Make Airbyte as declared. Running it again changes nothing, or finishes what was left."""
     with _session() as session:
-        # The whole plan first, so that an error in it comes before anything is changed.
+        # Make the whole plan first, so that an error in it is raised before anything changes.
         make_plan(session.api, session.connections, session.env, session.digests)
         changed: list[ObjectPlan] = []
 

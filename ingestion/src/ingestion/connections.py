@@ -1,7 +1,6 @@
 """The connections that this team runs: the one place to declare them.
 
-The assets of the location follow from this file, and so does what `ingestion apply` makes in
-Airbyte.
+Both the assets of the location and what `ingestion apply` makes in Airbyte follow from this file.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ warehouse = Destination(
 def github(name: str, repository: str | Env) -> Source:
     """Return a source that reads one repository.
 
-    Two repositories in one connection would lose rows: the primary key of a star is the user
-    alone, so that a person who starred both would have one row.
+    Each repository needs a connection of its own. The primary key of a star is the user alone, so
+    a person who starred two repositories of one connection would have only one row.
     """
     return Source(
         name=name,

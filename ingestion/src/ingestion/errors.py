@@ -4,7 +4,7 @@
 
     IngestionError
     ├── SettingsError     a variable of the environment is missing or wrong
-    ├── DeclarationError  connections.py declares what cannot be
+    ├── DeclarationError  a declaration in connections.py is refused
     ├── PlanError         Airbyte cannot be changed into what is declared
     ├── AirbyteError      Airbyte did not answer, or refused
     ├── WarehouseError    the warehouse cannot be reached
@@ -34,7 +34,7 @@ class IngestionError(Exception):
 
 
 class SettingsError(IngestionError):
-    """A setting is missing or wrong; the message names the variable and the way out."""
+    """A setting is missing or wrong; the message names the variable and what to do."""
 
 
 class DeclarationError(IngestionError):
@@ -42,23 +42,22 @@ class DeclarationError(IngestionError):
 
 
 class PlanError(IngestionError):
-    """What is declared cannot be reached from what Airbyte has; the message says why."""
+    """Airbyte cannot be changed into what is declared; the message says why."""
 
 
 class AirbyteError(IngestionError):
     """Airbyte did not answer, or refused the request.
 
-    `status` is the HTTP status, None if there was no answer; `said` is the reason in Airbyte's
-    own words, "" if it gave none; `ambiguous` says that the request may have been carried out
-    all the same.
+    `status` is the HTTP status, None if there was no answer. `reason` is Airbyte's own text, "" if
+    it gave none. `ambiguous` is true if the request may have been carried out although it failed.
     """
 
     def __init__(
-        self, message: str, *, status: int | None = None, said: str = "", ambiguous: bool = False
+        self, message: str, *, status: int | None = None, reason: str = "", ambiguous: bool = False
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.said = said
+        self.reason = reason
         self.ambiguous = ambiguous
 
 

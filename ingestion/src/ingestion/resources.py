@@ -1,7 +1,6 @@
 """Airbyte and the warehouse, as a run uses them.
 
-Both are found through the environment, which is read when a run uses them, not when the location
-loads.
+The environment says where they are. It is read when a run uses them, not when the location loads.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
 
         Raise `dg.Failure` if the sync does not succeed.
         """
-        # Imported here, because the location loads without them, and faster.
+        # Imported here, because only a run needs them: the location loads faster.
         from ingestion.airbyte.client import AirbyteApi
         from ingestion.airbyte.secrets import Redactor
         from ingestion.airbyte.sync import run_sync
@@ -49,7 +48,7 @@ class Airbyte(dg.ConfigurableResource[Any]):
             "airbyte/sync_seconds": round(sync.seconds, 3),
             "airbyte/adopted": sync.adopted,
         }
-        # Of the whole connection: the public API does not count by stream.
+        # Both count the whole connection: the public API has no counts by stream.
         if sync.rows is not None:
             metadata["airbyte/rows_synced"] = sync.rows
         if sync.bytes is not None:

@@ -124,10 +124,10 @@ class AirbyteSettings:
 
 
 def _is_http(url: str) -> bool:
-    """Whether this is an address of HTTP that names a host and no impossible port."""
+    """Return whether `url` is an HTTP address with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises if it is no number
+        _ = parts.port  # raises ValueError if it is not a valid port
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)

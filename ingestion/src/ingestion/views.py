@@ -36,7 +36,7 @@ class NestedView:
     """How many of `columns`, from the left, are columns of the table."""
 
     def select(self, *, empty: bool) -> sql.Composed:
-        """Return the view's query; if `empty`, one without rows, which needs no table."""
+        """Return the view's query. If `empty`, it has no rows and reads no table."""
         items = []
         for position, column in enumerate(self.columns):
             if empty:
@@ -67,8 +67,8 @@ class NestedView:
 def ensure_view(conninfo: Mapping[str, Any], view: NestedView) -> int:
     """Make the view as declared, and return the number of its rows.
 
-    A view that is already as declared is not replaced: to replace it is to wait for its readers
-    and to block new ones meanwhile. Raise `ViewError` if other relations forbid the change.
+    A view that is already as declared is not replaced, because a replacement waits for the view's
+    readers and blocks new ones meanwhile. Raise `ViewError` if other relations forbid the change.
     """
     name = sql.Identifier(view.schema, view.name)
     with closing(psycopg.connect(**conninfo)) as connection, connection.transaction():
@@ -113,7 +113,7 @@ def _recreate(connection: psycopg.Connection, view: NestedView, query: sql.Compo
 
 
 def _lock(connection: psycopg.Connection, view: NestedView) -> None:
-    """Wait until no other transaction makes this view, and keep others from it until the end."""
+    """Wait until no other transaction makes this view; lock it until this transaction ends."""
     connection.execute(
         "select pg_advisory_xact_lock(hashtext(%s))", [f"view {view.schema}.{view.name}"]
     )

@@ -1,13 +1,13 @@
 """Airbyte as code: connections are declared, compared with an Airbyte, applied and synced.
 
-In the order in which one builds on the other:
+The modules, each after those that it builds on:
 
 ====================  ============================================================
 `declaration`         the words in which a connection is declared
 `record`              what a connector says about itself: stored and read back
 `specification`       what a connector's specification says about one property
 `configuration`       a declared configuration, looked up in the environment
-`faults`, `client`    the one HTTP client, and what people are told when it fails
+`faults`, `client`    the one HTTP client, and the messages of its errors
 `secrets`             secrets hidden in messages, and compared by their digests
 `compare`, `plan`     what has to change in Airbyte
 `apply`               the changes, carried out

@@ -1,8 +1,8 @@
 """Make Airbyte as declared, or delete what is declared.
 
-Before each step Airbyte is asked what it has now, so that running an interrupted apply again
-finishes it. Only a creation must not happen twice: if a fault hides whether something was created,
-its name is looked up first.
+Before each step, apply reads what Airbyte has now. An interrupted apply is therefore finished by
+running it again. Only a creation must not happen twice: if the answer to it was lost, the name is
+looked up before anything is created again.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ __all__ = ["apply", "connection_id_of", "destroy"]
 ROUNDS: Final = 5
 
 Report = Callable[[ObjectPlan], None]
-"""Told of each object that was changed."""
-Gone = Callable[[Kind, str, bool], None]
-"""Told of each object by kind and name: true if it was deleted, false if it stays."""
+"""Called with the plan of each object that was changed."""
+DeletionReport = Callable[[Kind, str, bool], None]
+"""Called with the kind and name of each object, and true if it was deleted, false if it stays."""
 
 
 def apply(
@@ -50,7 +50,7 @@ def apply(
     """
     connections = tuple(connections)
     report = report or (lambda _: None)
-    # All configurations first, so that an error in one comes before anything is changed.
+    # Look up all configurations first, so that an error in one is raised before anything changes.
     wanted = configurations(connections, env)
     ids = {
         (kind, name): _apply_actor(api, kind, actor, configuration, digests, report)
@@ -99,7 +99,7 @@ def _apply_actor(
             api.replace(kind, id_, {"name": actor.name, "configuration": typed})
         else:
             api.update(kind, id_, {"configuration": typed})
-        # After the change, never before: an apply that ends here sets the secrets once more.
+        # Written after the change: if apply ends in between, the next one sets the secrets again.
         if configuration.secrets:
             digests.write(id_, {path: digest(s) for path, s in configuration.secrets.items()})
         report(plan)
@@ -173,10 +173,10 @@ def _rounds(api: AirbyteApi, kind: Kind, name: str) -> Iterator[None]:
 
 
 def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]) -> str | None:
-    """Create it, and return its id if it is the only one of its name.
+    """Create an object and return its id; None if the caller has to look at Airbyte again.
 
-    Return None if Airbyte has to be looked at again: something of that name is there. It may be
-    ours, if the answer was lost, or somebody else's.
+    That is so if Airbyte already has an object of that name: our own, if the answer to the creation
+    was lost, or somebody else's.
     """
     try:
         made = str(api.create(kind, body)[f"{kind}Id"])
@@ -185,8 +185,8 @@ def _create_once(api: AirbyteApi, kind: Kind, name: str, body: Mapping[str, Any]
             return None
         raise
     if len(api.named(kind, name)) > 1:
-        # Delete our own: nothing uses it yet, while the other one may be in use. If both sides do
-        # so, the next round finds neither; their pauses before it differ.
+        # Delete our own: nothing uses it yet, while the other one may be in use. If both sides
+        # delete theirs, both try again after a random pause.
         api.delete(kind, made)
         return None
     return made
@@ -196,11 +196,11 @@ def destroy(
     api: AirbyteApi,
     connections: Iterable[Connection],
     digests: DigestStore,
-    report: Gone,
+    report: DeletionReport,
 ) -> None:
     """Delete the declared connections, then the sources and destinations that nothing else uses.
 
-    Report each that was deleted, and each that stays because another connection uses it.
+    Report each object that was deleted, and each that stays because another connection uses it.
     """
     connections = tuple(connections)
     for connection in connections:

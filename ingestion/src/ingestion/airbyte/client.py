@@ -1,8 +1,8 @@
 """The one client that speaks HTTP with Airbyte, for check, apply, destroy and the syncs.
 
-Every fault ends as one `AirbyteError`: a single line that says what to do. GET and DELETE, which
-may be carried out twice, are repeated with growing pauses. POST, PATCH and PUT are repeated only
-when the server certainly did not carry them out.
+Every fault ends as one `AirbyteError`: a single line that says what to do. GET and DELETE are
+repeated with growing pauses, because they may be carried out twice. POST, PATCH and PUT are
+repeated only when the server certainly did not carry them out.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ Kind = Literal["source", "destination", "connection"]
 
 ATTEMPTS: Final = 5
 LONGEST_PAUSE: Final = 60.0
-"""Seconds. A server that asks for more by Retry-After is reported, not waited for."""
+"""Seconds. If Retry-After asks for a longer pause, the client fails instead of waiting."""
 PAGE: Final = 100
-"""The most that the public API gives at once; its default is 20."""
+"""Entries on a page: the most that the public API allows. Its default is 20."""
 
 
 SIGN_IN_PATH: Final = "/applications/token"
@@ -41,7 +41,7 @@ SIGN_IN_PATH: Final = "/applications/token"
 class _Request:
     method: str
     path: str
-    """Below the public API's base, or a whole URL."""
+    """A path below the public API's base, or a whole URL."""
     params: Mapping[str, Any] | None = None
     json: Mapping[str, Any] | None = None
 
@@ -115,7 +115,7 @@ class AirbyteApi:
         return self._workspace
 
     def pause(self, seconds: float) -> None:
-        """Sleep."""
+        """Sleep for this time."""
         self._sleep(seconds)
 
     def every(self, kind: Kind) -> Iterator[dict[str, Any]]:
@@ -137,19 +137,19 @@ class AirbyteApi:
             if not following or not entries:
                 return
             offset = parse_qs(urlsplit(following).query).get("offset", ["0"])[0]
-            # A `next` without an offset is the page after this one.
+            # If `next` has no offset, it is the page after this one.
             params["offset"] = max(int(offset), params["offset"] + len(entries))
 
     def named(self, kind: Kind, name: str) -> list[dict[str, Any]]:
-        """Return all of that name: Airbyte allows several."""
+        """Return every object of that name; Airbyte allows several."""
         return [entry for entry in self.every(kind) if entry.get("name") == name]
 
     def get(self, kind: Kind, id_: str) -> dict[str, Any]:
-        """Return one of them; `AirbyteError` with status 404 if it does not exist."""
+        """Return one object; raise `AirbyteError` with status 404 if it does not exist."""
         return self.request("GET", f"/{kind}s/{id_}")
 
     def create(self, kind: Kind, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Create one, and return it as Airbyte has it."""
+        """Create an object, and return it as Airbyte has it."""
         return self.request("POST", f"/{kind}s", json=body)
 
     def update(self, kind: Kind, id_: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +161,7 @@ class AirbyteApi:
         return self.request("PUT", f"/{kind}s/{id_}", json=body)
 
     def delete(self, kind: Kind, id_: str) -> None:
-        """Delete one, unless it is already gone."""
+        """Delete an object; do nothing if it is already gone."""
         try:
             self.request("DELETE", f"/{kind}s/{id_}")
         except AirbyteError as error:
@@ -171,14 +171,14 @@ class AirbyteApi:
     # --- jobs ---------------------------------------------------------------------------------
 
     def jobs(self, connection_id: str, *, created_after: datetime) -> list[dict[str, Any]]:
-        """Return the sync jobs of a connection that were created since then (UTC)."""
+        """Return the sync jobs of a connection that were created since `created_after`."""
         start = created_after.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         params = {"connectionId": connection_id, "jobType": "sync", "createdAtStart": start}
         return list(self._pages("/jobs", params))
 
     def job_message(self, job_id: int) -> str:
         """Return why a job failed, in Airbyte's own words; "" if it does not say."""
-        # Only the internal API has a field for it, and not every server answers that one.
+        # Only the internal API has a field for it, and some servers do not offer that API.
         try:
             url = f"{self._settings.internal_url}/jobs/get"
             answer = self.request("POST", url, json={"id": job_id})
@@ -204,8 +204,8 @@ class AirbyteApi:
     ) -> dict[str, Any]:
         """Send one request, repeated where that is safe, and return the JSON of the answer.
 
-        `path` is below the public API's base, or a whole URL. An answer without a body is {}.
-        Raise `AirbyteError` if there is no answer or it is a refusal.
+        `path` is below the public API's base, or a whole URL. Return {} if the answer has no body.
+        Raise `AirbyteError` if Airbyte does not answer or refuses the request.
         """
         request = _Request(method, path, params, json)
         usual = tenacity.wait_exponential_jitter(multiplier=0.5, max=10)
@@ -229,11 +229,11 @@ class AirbyteApi:
 
     def _attempt(self, request: _Request) -> dict[str, Any]:
         used = self._bearer() if self._settings.client_id else None
-        response = self._answer(request, token=used)
+        response = self._send(request, token=used)
         if response.status_code == 401 and used:
             # Tokens expire after minutes (three on Airbyte Cloud): ask for another one, once.
             self._token = None
-            response = self._answer(request, token=self._bearer())
+            response = self._send(request, token=self._bearer())
         self._raise_for_status(request, response)
         if response.status_code == 204 or not response.content:
             return {}
@@ -246,7 +246,7 @@ class AirbyteApi:
                 "client_secret": self._settings.client_secret,
             }
             request = _Request("POST", SIGN_IN_PATH, json=body)
-            response = self._answer(request, token=None)
+            response = self._send(request, token=None)
             self._raise_for_status(request, response)
             token = self._json(response).get("access_token")
             if not isinstance(token, str) or not token:
@@ -257,7 +257,7 @@ class AirbyteApi:
             self._token = token
         return self._token
 
-    def _answer(self, request: _Request, *, token: str | None) -> httpx.Response:
+    def _send(self, request: _Request, *, token: str | None) -> httpx.Response:
         """Send the request once; raise `RetryableError` or `AirbyteError` if nothing comes back."""
         headers = {"authorization": f"Bearer {token}"} if token else None
         try:
@@ -294,20 +294,20 @@ class AirbyteApi:
         if status < 300:
             return
         pause = retry_after(response)
-        # Refused before anything was carried out. A 503 without Retry-After does not say so: it may
+        # These mean that the server carried out nothing. A 503 without Retry-After does not: it may
         # come from a proxy that lost the answer.
         refused = status == 429 or (status == 503 and pause is not None)
-        said = self._said(response)
+        stated = self._reason_in(response)
         error = AirbyteError(
             f"{advice(status, request.path, self._settings.credentials_advice)} "
             f"[{request.method} {self._url(request.path)} answered "
-            f"{status}{': ' + said if said else ''}]",
+            f"{status}{': ' + stated if stated else ''}]",
             status=status,
-            said=said,
+            reason=stated,
             ambiguous=status >= 500 and not refused and not request.repeatable,
         )
-        passing = refused or (request.repeatable and (status >= 500 or status == 408))
-        if passing and (pause or 0) <= LONGEST_PAUSE:
+        retryable = refused or (request.repeatable and (status >= 500 or status == 408))
+        if retryable and (pause or 0) <= LONGEST_PAUSE:
             raise RetryableError(error, pause)
         raise error
 
@@ -322,12 +322,12 @@ class AirbyteApi:
                 f"{response.request.url.copy_with(query=None)} answered {kind}, not Airbyte's "
                 "JSON: is a proxy or a login page in between? Check AIRBYTE_URL",
                 status=response.status_code,
-                said=self._said(response),
+                reason=self._reason_in(response),
             )
         return body
 
-    def _said(self, response: httpx.Response) -> str:
-        """Return what Airbyte itself said about a fault, on one line, with no secret in it."""
+    def _reason_in(self, response: httpx.Response) -> str:
+        """Return the reason that Airbyte gave for a fault, on one line and without secrets."""
         # A server may repeat the header in its answer. Basic auth encodes the password, so that
         # hiding the password alone would not be enough.
         self._redact.hide(response.request.headers.get("authorization", "").rpartition(" ")[2])

@@ -1,7 +1,7 @@
 """The differences between a configuration as declared and as the server has it.
 
-Not differences: nulls, defaults that the server filled in, the way it writes numbers, secrets that
-it masks. Whether a secret changed follows from its digest.
+These are not differences: nulls, defaults that the server filled in, the way it writes numbers,
+secrets that it masks. Whether a secret changed follows from its digest.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class _Comparison:
                 yield Change("-", place, shown, secret=secret)
 
     def _masked(self, value: Any, path: Path) -> Any:
-        """Return the value without its secrets, also those that only the server has."""
+        """Return the value with its secrets masked, also those that only the server has."""
         marked = {".".join(place) for place in secret_paths(self._connector, value, path[1:])}
         return _masked(value, path[1:], {*self._secrets, *marked})
 
@@ -127,7 +127,7 @@ class _Comparison:
 
 
 def _masked(value: Any, path: Path, secrets: Collection[str]) -> Any:
-    """Return the value with every secret in it replaced. (A list is shown as a whole.)"""
+    """Return the value with every secret in it masked, also those inside lists."""
     if ".".join(path) in secrets:
         return HIDDEN
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
 """A connector's configuration, looked up in the environment and checked.
 
-A property is a secret if the declaration marks it `Secret`. The check refuses a value that is
-spelled out where the connector's own specification wants a secret.
+A property is a secret if the declaration marks it `Secret`. A value that is spelled out is refused
+if the connector's specification says that the property is a secret.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Configuration:
 
     values: Mapping[str, Any]
     secrets: Mapping[str, str]
-    """The secrets in `values`, by dotted path. Never to be shown."""
+    """The secrets in `values`, by dotted path. They must never be shown."""
     checked: bool
     """Whether there was a specification to check it against."""
 

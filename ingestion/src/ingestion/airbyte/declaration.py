@@ -34,7 +34,7 @@ SyncMode = Literal[
     "incremental_append",
     "incremental_deduped_history",
 ]
-"""As the public API names them; `incremental_deduped_history` is "append + dedup"."""
+"""The names that the public API uses; `incremental_deduped_history` is "append + dedup"."""
 
 
 class Model(BaseModel):
@@ -124,7 +124,7 @@ class Connection(Model):
     """What Airbyte moves from a source to a destination, and how the lineage shows it."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
-    """Also the name of the op, the pool and the schedule that sync it."""
+    """Also the name of the op and the pool; the schedule's name begins with it."""
     source: Source
     destination: Destination
     namespace: str = Field(pattern=r"^[a-z_][a-z0-9_]*$")

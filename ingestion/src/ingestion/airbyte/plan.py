@@ -1,7 +1,7 @@
 """What has to change in Airbyte so that it is as declared. Nothing is changed here.
 
-Only what is declared is compared. Not differences: the order of streams, nulls, defaults that the
-server fills in, the way numbers are written, masked secrets.
+Only what is declared is compared. These are not differences: the order of streams, nulls, defaults
+that the server fills in, the way numbers are written, masked secrets.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class ObjectPlan:
 
     @property
     def empty(self) -> bool:
-        """Whether it is in Airbyte as declared."""
+        """Whether Airbyte has it as declared."""
         return self.id is not None and not self.changes
 
     @property
     def removes(self) -> bool:
-        """Whether something has to be removed from the configuration, which no update can do."""
+        """Whether something has to be removed from the configuration, which an update cannot do."""
         return any(c.operation == "-" and c.path[0] == "configuration" for c in self.changes)
 
 
@@ -113,7 +113,7 @@ def actors(connection: Connection) -> tuple[tuple[Kind, Source | Destination], .
 
 
 class _State:
-    """What Airbyte has. Each kind is listed once, however often it is looked at."""
+    """What Airbyte has. Each kind is read from Airbyte only once."""
 
     def __init__(self, api: AirbyteApi) -> None:
         self._api = api
@@ -130,7 +130,7 @@ class _State:
 
 
 def unique(kind: Kind, name: str, found: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the one entry, or None; raise `PlanError` if several have the name."""
+    """Return the only entry, None if there is none; raise `PlanError` if several have the name."""
     if len(found) > 1:
         ids = ", ".join(sorted(entry[f"{kind}Id"] for entry in found))
         raise PlanError(
@@ -184,7 +184,7 @@ def plan_connection(
 ) -> ObjectPlan:
     """Return what has to change in a connection.
 
-    `actual` is the one in Airbyte, None if it has to be created; so are the two ids.
+    `actual` is the one in Airbyte. It and the ids are None for objects that have to be created.
     """
     if actual is None:
         fields = {
@@ -227,8 +227,8 @@ def refuse_second_writer(
 ) -> None:
     """Raise `PlanError` if the new connection would write the tables of one that exists.
 
-    Then two connections would read the same source into the same tables. Most likely one was
-    renamed in connections.py alone, and Airbyte still has it under its old name.
+    Two connections would then read the same source into the same tables. Most likely the
+    connection was renamed in connections.py alone, and Airbyte has it under its old name.
     """
     names = {connection.name, *(one.name for one in declared)}
     target = (source_id, destination_id, connection.namespace, connection.prefix)
@@ -259,7 +259,7 @@ def settings_of(connection: Connection) -> dict[str, str]:
 
 
 def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
-    """Return what is declared of a stream; the source decides about the rest."""
+    """Return the settings of a stream that are declared, as a plan shows them."""
     fields: dict[str, Any] = {"sync_mode": stream.sync_mode}
     if stream.cursor:
         fields["cursor"] = stream.cursor
@@ -270,14 +270,14 @@ def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
 
 
 def _selection(connection: Connection, stream: str, names: Iterable[str]) -> Any:
-    """Return the selected fields; "all" if every one is named, as servers keep no list then."""
+    """Return the selected fields; "all" if none or all are named, as servers keep no list then."""
     chosen = sorted(names)
     every = stream_schema(connection.source.connector, stream).get("properties") or {}
     return "all" if set(chosen) in (set(), set(every)) else chosen
 
 
 def _namespace_of(connection: Mapping[str, Any]) -> str:
-    """Return the schema that Airbyte's connection writes to, or whose default it takes."""
+    """Return the schema that Airbyte's connection writes to, or a note whose default it is."""
     kind = connection.get("namespaceDefinition") or "destination"
     if kind == "custom_format":
         return str(connection.get("namespaceFormat") or "")

@@ -24,8 +24,9 @@ def record_messages(
 ) -> Iterator[str]:
     """Store each SPEC and CATALOG message in `folder`, and yield a line about each.
 
-    `streams` are added to those that are stored already; if none is named, those are refreshed.
-    Raise `DeclarationError` if the connector has no such stream or sent no message to store.
+    A catalog keeps the streams that are stored already, with their new schemas, and `streams`.
+    Raise `DeclarationError` if the connector lacks one of them, if there is none to keep, or if
+    there is no message to store.
     """
     stored = False
     for line in messages:

@@ -27,7 +27,7 @@ HIDDEN: Final = "********"
 _SCRYPT: Final[Mapping[str, int]] = {"n": 2**14, "r": 8, "p": 1}
 
 Digests = dict[str, str]
-"""By the secret's dotted path in the configuration: "credentials.personal_access_token"."""
+"""Digest by the secret's dotted path, for example "credentials.personal_access_token"."""
 
 
 class Redactor:
@@ -39,7 +39,7 @@ class Redactor:
 
     def hide(self, *secrets: str | None) -> None:
         """Hide these secrets as well, from now on."""
-        # A very short one occurs in any text; to hide it would spoil the text and protect nothing.
+        # A very short secret occurs in any text: to hide it spoils the text and protects nothing.
         self._secrets.update(secret for secret in secrets if secret and len(secret) > 3)
 
     def __call__(self, text: str) -> str:
@@ -55,7 +55,7 @@ def digest(secret: str) -> str:
 
 
 def matches(secret: str, known: str) -> bool:
-    """Whether `known` is a digest of `secret`."""
+    """Return whether `known` is a digest of `secret`."""
     name, salt, key = known.split("$")
     return name == "scrypt" and hmac.compare_digest(
         _key(secret, bytes.fromhex(salt)), bytes.fromhex(key)
@@ -104,7 +104,7 @@ class WarehouseDigests:
     def write(self, owner: str, digests: Mapping[str, str]) -> None:
         """Replace all digests of `owner`."""
         with self._connection() as connection, connection.transaction():
-            # "If not exists" fails if two who apply for the first time do so at once.
+            # "create ... if not exists" fails if two first applies run it at the same time.
             connection.execute("select pg_advisory_xact_lock(hashtext('ingestion.digests'))")
             connection.execute("create schema if not exists ingestion")
             connection.execute(

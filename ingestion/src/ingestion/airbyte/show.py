@@ -33,7 +33,7 @@ def lines_of(plan: ObjectPlan) -> Iterator[Text]:
     operation = "+" if plan.id is None else "~"
     yield _line(0, operation, f"{plan.kind} {plan.name}")
     shown: tuple[str, ...] = ()
-    # A new object is shown in the order of its declaration. Differences come in no such order.
+    # A new object is shown in the order of its declaration, differences are sorted by path.
     changes = plan.changes if plan.id is None else sorted(plan.changes, key=lambda one: one.path)
     for change in changes:
         outer, name = change.path[:-1], change.path[-1]
@@ -41,7 +41,7 @@ def lines_of(plan: ObjectPlan) -> Iterator[Text]:
         while common < min(len(outer), len(shown)) and outer[common] == shown[common]:
             common += 1
         for depth in range(common, len(outer)):
-            # What contains a change is itself changed, unless the whole object is new.
+            # A parent of a change is marked as changed, unless the whole object is new.
             yield _line(depth + 1, "+" if operation == "+" else "~", outer[depth])
         shown = outer
         yield _line(len(outer) + 1, change.operation, f"{name}: {_values(change)}")

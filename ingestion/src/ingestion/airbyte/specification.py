@@ -23,26 +23,26 @@ def secret_paths(connector: str, value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def is_secret(connector: str, path: Path) -> bool:
-    """Whether the property is marked as a secret."""
+    """Return whether the property is marked as a secret."""
     return any(schema.get("airbyte_secret") for schema in _schemas_at(connector, path))
 
 
 def is_number(connector: str, path: Path) -> bool:
-    """Whether the property is a number, which servers write in more than one way."""
+    """Return whether the property is a number, which servers write in more than one way."""
     return any(
         schema.get("type") in ("integer", "number") for schema in _schemas_at(connector, path)
     )
 
 
 def is_default(connector: str, path: Path, value: Any) -> bool:
-    """Whether a server may have filled in this value because none was given."""
+    """Return whether a server may have filled in this value because none was given."""
     if value in (None, "", [], {}):
         return True
     return any(_fills_in(schema, value) for schema in _schemas_at(connector, path))
 
 
 def _fills_in(schema: Schema, value: Any) -> bool:
-    """Whether a server that follows the schema may fill in this value."""
+    """Return whether a server that follows the schema may fill in this value."""
     for word in ("const", "default"):
         if word in schema and value == schema[word]:
             return True

@@ -1,10 +1,10 @@
-"""One sync of one connection: start Airbyte's job, follow it to its end, say how it went.
+"""One sync of one connection: start Airbyte's job, follow it to its end, return how it went.
 
-dagster-airbyte starts, polls and cancels the job; its requests are sent by `AirbyteApi`, as all
-others are. Its ready-made `sync_and_poll` is not used: it asks the internal API for the connection
+dagster-airbyte starts, polls and cancels the job; its requests are sent by `AirbyteApi`, like all
+others. Its ready-made `sync_and_poll` is not used: it asks the internal API for the connection
 first, which newer servers answer with 404.
 
-A sync that is already running is adopted: the run follows it to its end, and the data is as old as
+A sync that is already running is adopted: the run follows it to its end, and the data time is
 its start. It is not cancelled with the run, because somebody else started it.
 """
 
@@ -28,13 +28,13 @@ from ingestion.settings import AirbyteSettings
 __all__ = ["Sync", "client_of", "run_sync"]
 
 ENDED: Final = frozenset({"succeeded", "failed", "error", "cancelled"})
-"""Anything else (running, pending, incomplete, queued, ...) is still going on."""
+"""A job with any other status (running, pending, incomplete, queued, ...) has not ended."""
 
 OUTAGE_SECONDS: Final = 300.0
 """A run gives up if Airbyte cannot be asked about its job for longer than this."""
 
 LONGEST_JOB: Final = timedelta(days=7)
-"""No older job is taken to be running still."""
+"""Jobs that were created longer ago are ignored."""
 
 
 class Log(Protocol):
@@ -59,7 +59,7 @@ class Sync:
 
 
 class Client(AirbyteClient):
-    """dagster-airbyte's client, with its requests sent by ours.
+    """The client of dagster-airbyte, which sends its requests through `AirbyteApi`.
 
     Its own session would be a second client of the same server, with another token, other
     time-outs and other messages. It also hides what Airbyte answered, and repeats any failed
@@ -68,7 +68,7 @@ class Client(AirbyteClient):
 
     _api: AirbyteApi = PrivateAttr()
 
-    # A private method, because there is no public place for it: every public method builds its
+    # It replaces a private method, because no public one would do: every public method builds its
     # request and passes it on to this one. The version of dagster-airbyte is pinned, and a test
     # fails if a sync sends a request in another way.
     def _single_request(
@@ -83,7 +83,7 @@ class Client(AirbyteClient):
 
 
 def client_of(settings: AirbyteSettings, api: AirbyteApi) -> Client:
-    """Return dagster-airbyte's client of that Airbyte."""
+    """Return dagster-airbyte's client for that Airbyte."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # all of dagster-airbyte is marked beta
         client = Client(
@@ -137,7 +137,7 @@ class _Follower:
         """The id of the connection's newest job when this run began."""
 
     def run(self) -> Sync:
-        watch = time.monotonic()
+        began = time.monotonic()
         jobs = self._jobs()
         self._newest_before = max((int(job["jobId"]) for job in jobs), default=0)
         running = [job for job in jobs if job["status"] not in ENDED]
@@ -153,7 +153,7 @@ class _Follower:
             job_id=int(details["jobId"]),
             connection_id=self._connection_id,
             started=started,
-            seconds=time.monotonic() - watch,
+            seconds=time.monotonic() - began,
             rows=details.get("rowsSynced"),
             bytes=details.get("bytesSynced"),
             adopted=bool(running),
@@ -173,7 +173,10 @@ class _Follower:
             raise
 
     def _start(self) -> int:
-        """Start a job and return its id; after a fault, look first whether one has started."""
+        """Start a job and return its id, also if a fault hid that it started.
+
+        Raise `SyncError` if no job started.
+        """
         try:
             return int(self._client.start_sync_job(self._connection_id)["jobId"])
         except AirbyteError as error:
@@ -201,7 +204,10 @@ class _Follower:
             self._sleep(self._client.poll_interval)
 
     def _details(self, job_id: int) -> Mapping[str, Any]:
-        """Return the job as it is now; wait for an Airbyte that is away for a while."""
+        """Return the job as it is now, also if Airbyte does not answer for a while.
+
+        Raise `SyncError` after `OUTAGE_SECONDS`, or if the job cannot be read at all.
+        """
         deadline = time.monotonic() + OUTAGE_SECONDS
         while True:
             try:
@@ -229,7 +235,7 @@ class _Follower:
             self._log.warning(f"Airbyte job {job_id} could not be cancelled: {error}")
 
     def _newer_job(self) -> int | None:
-        """Return the id of a job that is newer than this run's first look; None if none is."""
+        """Return the id of the newest job that is newer than this run; None if there is none."""
         ids = [int(job["jobId"]) for job in self._jobs()]
         return max((id_ for id_ in ids if id_ > self._newest_before), default=None)
 
@@ -238,9 +244,9 @@ class _Follower:
         return self._api.jobs(self._connection_id, created_after=_now() - LONGEST_JOB)
 
     def _ending(self, job_id: int, status: str) -> str:
-        said = self._api.job_message(job_id)
+        why = self._api.job_message(job_id)
         words = "was cancelled in Airbyte" if status == "cancelled" else "failed"
-        return f"Airbyte job {job_id} {words}{': ' + said if said else ''} ({self._url(job_id)})"
+        return f"Airbyte job {job_id} {words}{': ' + why if why else ''} ({self._url(job_id)})"
 
     def _url(self, job_id: int) -> str:
         return (
@@ -253,7 +259,7 @@ def _refusal(error: AirbyteError) -> str:
     """Return why Airbyte did not start a sync, in its own words."""
     if error.status is None:
         return "it broke off the connection, and no job runs"
-    return error.said or f"it answered {error.status} and gave no reason"
+    return error.reason or f"it answered {error.status} and gave no reason"
 
 
 def _now() -> datetime:
@@ -261,7 +267,7 @@ def _now() -> datetime:
 
 
 def _start_of(job: Mapping[str, Any]) -> datetime:
-    """Return when the job began, by Airbyte's clock; 1970 if Airbyte does not say."""
+    """Return when the job began, by Airbyte's clock; 1970 if Airbyte gives no start."""
     value = job.get("startTime")
     if not value:
         return datetime.fromtimestamp(0, UTC)
