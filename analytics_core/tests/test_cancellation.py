@@ -30,7 +30,7 @@ QUERIES = """
 
 def test_a_cancelled_run_ends_its_query(warehouse: Any) -> None:
     warehouse.run("alter table postgres.stargazers rename to empty")
-    # A view that is read for longer than the test waits for anything.
+    # Reading this view takes longer than the test waits for anything.
     warehouse.run(
         "create view postgres.stargazers as "
         "select stars.* from pg_sleep(600) left join postgres.empty as stars on true"

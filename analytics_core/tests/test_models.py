@@ -157,7 +157,7 @@ def another_team_creating_the_schema(dsn: str) -> Iterator[None]:
 def counting(dsn: str, table: str) -> Iterator[set[object]]:
     """Count a table's rows again and again until the block ends.
 
-    Yields the set of counts found so far, and of the messages of errors.
+    Yield the set of the counts and the messages of errors found so far.
     """
     seen: set[object] = set()
     over = threading.Event()

@@ -13,7 +13,7 @@ from dbt_location_fixtures import lineage
 
 SNAPSHOT = Path(__file__).with_name("lineage.json")
 
-# Loads the location where every connection, and every start of dbt, is refused.
+# Loads the location in a process that refuses each network connection and each start of dbt.
 LOAD_ALONE = """
 import sys
 

@@ -85,9 +85,9 @@ def test_stars_are_counted_by_month_and_repository(warehouse: Any, build: Any) -
     january, february, march, april = (date(2020, month, 1) for month in (1, 2, 3, 4))
     last_second = utc("2020-01-31 23:59:59")
     none = (0, None, None, None)
-    # After the month: stars and their running total; stargazers, first star, latest star and its
-    # user; stars of all repositories and the share of them. A repository has no rows for the
-    # months before its first star.
+    # The columns after the month: stars and their running total; stargazers, first star, latest
+    # star and its user; stars of all repositories and the repository's share of them. A repository
+    # has no rows for the months before its first star.
     everyone = (1, utc("2020-02-01"), utc("2020-02-01"), "ada")
     others = (1, utc("2020-04-30"), utc("2020-04-30"), "bob")
     first = (2, last_second, last_second, "bob")
@@ -178,7 +178,7 @@ def test_a_developer_builds_in_schemas_of_their_own(
     )
 
 
-def test_a_row_against_the_contract_fails_its_model_alone(warehouse: Any, build: Any) -> None:
+def test_a_row_that_breaks_the_contract_fails_only_its_model(warehouse: Any, build: Any) -> None:
     land(warehouse, ("acme/tools", 10, "ada", "2020-01-01 00:00:00"))
     publish(warehouse, (None, 10, "ada", "2020-01-01 00:00:00"))
 

@@ -24,7 +24,7 @@ counted as (
 
 ),
 
--- Every month from the first star to the last, those without a star included.
+-- Every month from the first star to the last, also the months without a star.
 months as (
 
     select cast(generate_series(first_month, last_month, interval '1 month') as date) as month

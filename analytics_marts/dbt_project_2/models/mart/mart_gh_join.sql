@@ -44,7 +44,7 @@ all_months as (
 
 ),
 
--- Each repository from the month of its first star on.
+-- Each repository, with the month of its first star.
 repositories as (
 
     select repository, min(month) as first_month
