@@ -205,7 +205,7 @@ class Contract(_Value):
 
     @property
     def newer(self) -> bool:
-        """Whether a newer freshline wrote it. The fields that are new there are not read."""
+        """Whether a newer freshline wrote the contract. Fields unknown to this one are not read."""
         return self.schema_version > SCHEMA_VERSION
 
     @cached_property
