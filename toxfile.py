@@ -1,6 +1,6 @@
 """A tox environment for each code location that workspace.yaml names.
 
-tox loads this file beside tox.ini, whose section [testenv] says how such an environment is made.
+tox loads this file as well as tox.ini, whose section [testenv] defines these environments.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def locations() -> list[str]:
 
 @impl
 def tox_extend_envs() -> list[str]:
-    """Let `tox -e analytics_core` be valid."""
+    """Return the names that `tox -e` accepts as well."""
     return locations()
 
 
 @impl
 def tox_add_core_config(core_conf: ConfigSet) -> None:
-    """Let plain `tox` run the locations as well."""
+    """Add the locations to what plain `tox` runs."""
     core_conf["env_list"].envs.extend(locations())

@@ -1,8 +1,8 @@
-"""Check the types of every package of ours with mypy, each against the environment it runs in.
+"""Check the types of every package of this checkout with mypy, in the package's own environment.
 
-`tox -e types` runs this; `make setup` has made the environments. A project is found by its lock
-file. The checks run side by side, and one that fails does not hide the others. Names of checks
-run those alone: `.venv/bin/tox -e types -- ingestion`.
+`tox -e types` runs this; `make setup` has made the environments. A project is a folder with a lock
+file. The checks run at the same time, and all of them run even if one fails. To run only some
+checks, name them: `.venv/bin/tox -e types -- ingestion`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 FRESHLINE = ROOT / "shared" / "src" / "freshline"
 TESTED_WITH_DBT = "analytics_core"
-"""The project in whose environment freshline's dbt modules are tested, and so checked."""
+"""Freshline's dbt modules are tested, and therefore checked, in this project's environment."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Check:
     code: Sequence[Path]
     options: Sequence[str] = ()
     search: Sequence[Path] = ()
-    """Where imports are found that are not installed: scripts put these on their path."""
+    """Folders with modules that are not installed; scripts put these folders on their path."""
 
 
 def main(names: Sequence[str]) -> int:
@@ -45,10 +45,10 @@ def main(names: Sequence[str]) -> int:
 
 
 def checks() -> list[Check]:
-    """What there is to check."""
+    """Return all checks."""
     projects = [lock.parent for lock in sorted(ROOT.glob("*/requirements.lock"))]
     return [
-        # Its dbt modules need dagster-dbt, which the host does not have.
+        # Without its dbt modules: they need dagster-dbt, which the host does not have.
         Check("freshline", ROOT, [FRESHLINE], ["--exclude", "freshline/dbt"]),
         *[Check(project.name, project, [project / "src"]) for project in projects],
         Check("freshline.dbt", ROOT / TESTED_WITH_DBT, sorted(FRESHLINE.glob("dbt*"))),
@@ -58,7 +58,7 @@ def checks() -> list[Check]:
 
 
 def bench() -> list[Check]:
-    """The measurements, of which one runs where the stack does."""
+    """Return the checks of the measurements, one of which runs in the stack's environment."""
     folder = ROOT / "bench"
     with_the_stack = folder / "airbyte_load.py"
     others = sorted(set(folder.glob("*.py")) - {with_the_stack})

@@ -77,7 +77,10 @@ def await_graph(
 def await_hops(
     instance: dg.DagsterInstance, graph: Graph, dagster: subprocess.Popen[bytes], began: float
 ) -> dict[str, Hop]:
-    """Wait until every asset that a policy needs now has been made; print each when it is."""
+    """Wait until every asset of `needed_now` has been made, and print each as soon as it is.
+
+    Return how each asset was made, by key, in the order in which they were made.
+    """
     missing = needed_now(graph)
     hops: dict[str, Hop] = {}
     while missing:
@@ -92,9 +95,9 @@ def await_hops(
 
 
 def needed_now(graph: Graph) -> set[str]:
-    """Return the assets with a maximum lag at every moment, and all that they are made from.
+    """Return the assets whose maximum lag holds all the time, and all that they are made from.
 
-    Nothing requests the others by itself, or only at the next tick of a cron.
+    No policy requests the others, or only at the next tick of a cron.
     """
     found: set[str] = set()
     waiting = [
@@ -139,7 +142,7 @@ def give_up_if_stuck(
 
 
 def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
-    """Return the assets in the order in which they were made, with what each one's hop took."""
+    """Return a table of the assets in the order in which they were made, with their times."""
     table = Table(title="Lineage, in the order in which it was made", title_justify="left")
     for name in ("asset", "made from", "code location", "at most behind"):
         table.add_column(name)
@@ -154,7 +157,7 @@ def lineage(graph: Graph, hops: dict[str, Hop], began: float) -> Table:
 
 
 def marts(hops: dict[str, Hop]) -> Iterator[Table]:
-    """Yield the first rows of each mart that is a table, and how many rows there are."""
+    """Yield the first rows and the number of rows of each mart that has a table."""
     with connect_to_warehouse() as warehouse:
         for schema, name in sorted(key.split("/") for key in hops if key.startswith("mart/")):
             (table_id,) = warehouse.execute(

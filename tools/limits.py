@@ -14,8 +14,8 @@ from dotenv import load_dotenv
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMITS = {"warehouse": 4}
-"""How many runs of a pool may run at once. Four is what dagster.yaml allows altogether, so no team
-waits for another team's build. A connection keeps the default, 1."""
+"""How many runs of a pool may run at once. dagster.yaml allows four runs altogether, so no team
+waits for another team's build. A connection's pool keeps the default, 1."""
 
 
 def main() -> None:

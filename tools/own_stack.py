@@ -1,8 +1,9 @@
 """A separate stack and `dagster dev`, for `make demo` and `bench/soak.py`.
 
-The stack has free ports and keeps its data in a folder that is emptied first, so these programs
-neither need nor disturb a running `make dev` or a server of yours. A program calls `run_inside` to
-start itself again inside the stack, and then finds the stack's settings in its environment.
+The stack has free ports and keeps its data in a folder that is emptied first, so these programs do
+not need a running `make dev` or any other server, and do not disturb one. A program calls
+`run_inside` to start itself again inside the stack. It then finds the stack's settings in its
+environment.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ def run_inside(state: Path, command: Sequence[str]) -> int:
 def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run `dagster dev` on all code locations, inside the stack, until the block ends.
 
-    Its instance is in the folder `state`, for this process too; its output is in `log_of(state)`.
+    Its instance, which this process uses too, is in the folder `state`; its output is in
+    `log_of(state)`.
     """
     link_checkout(state)
     os.environ["DAGSTER_HOME"] = str(state)

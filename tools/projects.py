@@ -23,7 +23,7 @@ class Project:
     local_packages: tuple[str, ...]
     """Folders of the checkout whose packages are installed as well, editable."""
     prepare: tuple[str, ...]
-    """Arguments of its Python that make it ready to load; none if it always is."""
+    """Arguments with which its Python makes it ready to load; empty if nothing is to be done."""
 
 
 def find_projects(root: Path) -> dict[str, Project]:
@@ -34,7 +34,7 @@ def find_projects(root: Path) -> dict[str, Project]:
 
 
 def _read_project(folder: Path, root: Path) -> Project:
-    # Not at the top: set-up has to start on an older Python too, in order to refuse it.
+    # Imported here, because set-up starts on an older Python too, in order to refuse it.
     import tomllib
 
     file = folder / "pyproject.toml"
@@ -51,7 +51,7 @@ def _read_project(folder: Path, root: Path) -> Project:
 
 
 def _lock_inputs(content: dict[str, Any]) -> tuple[str, ...]:
-    if not content:  # another's program, such as an Airbyte connector
+    if not content:  # not a package of ours, but a program such as an Airbyte connector
         return ("requirements.in",)
     groups = content.get("dependency-groups", {})
     return ("pyproject.toml", *(word for group in groups for word in ("--group", group)))
@@ -64,15 +64,15 @@ def _local_packages(folder: Path, content: dict[str, Any]) -> list[Path]:
 
 
 def _prepare(folder: Path) -> tuple[str, ...]:
-    """A location with a dbt project has a module `prepare`."""
+    """Return how to run the module `prepare`, which a location with a dbt project has."""
     for module in folder.glob("src/*/prepare.py"):
         return ("-m", f"{module.parent.name}.prepare")
     return ()
 
 
 def read_locations(root: Path) -> list[str]:
-    """Return the names of the code locations of workspace.yaml; their folders have the same."""
-    import yaml  # not there yet while set-up runs
+    """Return the code locations of workspace.yaml; their folders have the same names."""
+    import yaml  # not installed yet when set-up runs
 
     workspace = yaml.safe_load((root / "workspace.yaml").read_text(encoding="utf-8"))
     return [entry["python_module"]["location_name"] for entry in workspace["load_from"]]

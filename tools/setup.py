@@ -2,11 +2,11 @@
 
 Standard library only, since it runs before anything is installed. It is quick when nothing has
 changed: an environment is made anew when its lock file, a project file or the Python that it was
-made with has changed, or when an earlier set-up was interrupted. With the names of projects it
-sets up those alone: `python3 tools/setup.py analytics_core`.
+made with has changed, or when an earlier set-up was interrupted. To set up only some projects, name
+them: `python3 tools/setup.py analytics_core`.
 """
 
-from __future__ import annotations  # a Python that is too old must get as far as being told so
+from __future__ import annotations  # an older Python must start, to be refused
 
 import fcntl
 import hashlib
@@ -75,7 +75,7 @@ def check_python() -> None:
 
 
 def wait_for(lock: TextIO) -> None:
-    """Take the lock, as soon as no other set-up of this checkout holds it."""
+    """Wait until no other set-up of this checkout holds the lock, and take it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -148,7 +148,7 @@ def is_stale(project: Project) -> bool:
 
 
 def fingerprint(project: Project) -> str:
-    """Return a digest of what the environment is made from, and of its place: scripts name it."""
+    """Return a digest of what the environment is made from and of ROOT, which its scripts name."""
     files = [ROOT / package / "pyproject.toml" for package in project.local_packages]
     digest = hashlib.sha256(f"{sys.version}{sys.executable}{ROOT}".encode())
     for file in (lock_of(project), *files):

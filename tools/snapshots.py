@@ -21,7 +21,7 @@ FIRST_PORT = 4001
 def main() -> int:
     locations = read_locations(ROOT)
     DEPLOYED.write_text(deployed(DEPLOYED.read_text(encoding="utf-8"), locations), encoding="utf-8")
-    # All of them, although one may fail: the locations do not depend on each other.
+    # Write all of them, even if one fails: the locations do not depend on each other.
     written = [write_contracts(), *[write_lineage(location) for location in locations]]
     return 0 if all(written) else 1
 
@@ -29,7 +29,7 @@ def main() -> int:
 def deployed(before: str, locations: list[str]) -> str:
     """Return the content of deploy/workspace.yaml for these locations.
 
-    Those that it had `before` keep their host and port; a new one gets the next port.
+    Locations in `before`, the old content, keep their host and port; a new one gets the next port.
     """
     comments = [line for line in before.splitlines() if line.startswith("#")]
     known = [entry["grpc_server"] for entry in yaml.safe_load(before)["load_from"]]
@@ -45,13 +45,13 @@ def deployed(before: str, locations: list[str]) -> str:
 
 
 def write_contracts() -> bool:
-    """Have freshline write every contract.json; return whether all locations could be loaded."""
+    """Write every contract.json with freshline; return whether all locations could be loaded."""
     command: list[str | Path] = [ROOT / ".venv" / "bin" / "freshline", "contract", "write"]
     return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
 def write_lineage(location: str) -> bool:
-    """Have the location's own test write its lineage.json; return whether that worked."""
+    """Write a location's lineage.json with the location's own test; return whether that worked."""
     folder = ROOT / location
     file = folder / "tests" / "lineage.json"
     before = file.read_bytes() if file.exists() else b""
