@@ -1,4 +1,4 @@
-"""docs/adding.md as one story: all that the page adds is added to one copy of this checkout.
+"""All that docs/adding.md adds, added to one copy of this checkout, one after the other.
 
 These are a model, an asset in Python, a second connection and a fourth location. The content of
 files and the commands are those of the page.
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.dagster import ROOT
 
-# The repository itself, and what set-up makes.
+# Not copied: the repository itself, and what set-up makes.
 LEFT_OUT = (".git", ".env", ".local", ".tox", ".venv", ".*_cache", "target", "dbt_packages")
 
 
@@ -80,7 +80,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 @pytest.fixture(scope="module")
 def changed(checkout: Checkout) -> set[str]:
-    """The files of the old locations that differ once the page's last commands have run."""
+    """The files of the old locations that differ after the page's last commands."""
     add_model(checkout, "analytics_marts/dbt_project_2", "mart_gh_weekday")
     add_python_asset(checkout)
     add_connection(checkout)
@@ -128,7 +128,7 @@ def add_connection(checkout: Checkout) -> None:
     )
 
 
-def test_additions_touch_their_own_files_and_the_snapshots_only(changed: set[str]) -> None:
+def test_additions_change_only_their_own_files_and_the_snapshots(changed: set[str]) -> None:
     assert {"workspace.yaml", "deploy/workspace.yaml"} | {
         f"{location}/{snapshot}"
         for location in ("ingestion", "analytics_marts")
@@ -148,6 +148,6 @@ def test_the_tests_of_the_new_location_pass(checkout: Checkout) -> None:
 
 
 @pytest.mark.usefixtures("changed")
-def test_a_test_of_models_does_not_notice_a_new_one(checkout: Checkout) -> None:
+def test_a_test_of_models_passes_unchanged_when_a_model_is_added(checkout: Checkout) -> None:
     test = "tests/test_models.py::test_a_mart_is_as_old_as_its_oldest_input"
     checkout.run(".venv/bin/python", "-m", "pytest", "-q", test, folder="analytics_marts")

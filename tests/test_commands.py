@@ -15,7 +15,7 @@ from support.processes import Daemon
 from support.stars import write_stars
 
 DEMO_SECONDS = 600
-# Settings of other servers, such as somebody exports or a running `make dev` writes into `.env`.
+# Settings of other servers, as a user exports them or as `make dev` writes them into `.env`.
 ELSEWHERE = {
     "DAGSTER_PG_HOST": "127.0.0.1",
     "DAGSTER_PG_PORT": "1",
@@ -53,12 +53,12 @@ def test_demo_shows_one_pass_and_uses_no_other_stack(checkout: Path, tmp_path: P
         left_behind = run([HOST_BIN / "python", checkout / "tools" / "leftovers.py"]).stdout
         demo.kill()
 
-    said = demo.output()
-    assert status == 0, said
+    output = demo.output()
+    assert status == 0, output
     assert left_behind == ""
-    assert f"demo: {sum(months.values())} stars in all months of mart_gh_cumulative" in said
+    assert f"demo: {sum(months.values())} stars in all months of mart_gh_cumulative" in output
     for asset in ("postgres/stargazers", "postgres/stargazers_user", "mart/mart_gh_join"):
-        assert asset in said
+        assert asset in output
 
 
 def test_dev_names_a_taken_port_and_how_to_choose_another(checkout: Path) -> None:
@@ -66,31 +66,31 @@ def test_dev_names_a_taken_port_and_how_to_choose_another(checkout: Path) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        said = refusal(checkout, DAGSTER_PORT=str(port))
+        message = refusal(checkout, DAGSTER_PORT=str(port))
 
-    assert f"Port {port} cannot be used" in said
-    assert "DAGSTER_PORT=3001 make dev" in said
+    assert f"Port {port} cannot be used" in message
+    assert "DAGSTER_PORT=3001 make dev" in message
 
 
 def test_dev_refuses_a_port_that_is_not_a_number(checkout: Path) -> None:
-    said = refusal(checkout, DAGSTER_PORT="http")
+    message = refusal(checkout, DAGSTER_PORT="http")
 
-    assert said == "DAGSTER_PORT=http is no port. Choose a number: DAGSTER_PORT=3001 make dev\n"
+    assert message == "DAGSTER_PORT=http is no port. Choose a number: DAGSTER_PORT=3001 make dev\n"
 
 
 def test_dev_refuses_a_setting_with_different_values_in_dotenv_and_environment(
     checkout: Path,
 ) -> None:
-    said = refusal(checkout, **{**ELSEWHERE, "AIRBYTE_URL": "https://airbyte.example.com"})
+    message = refusal(checkout, **{**ELSEWHERE, "AIRBYTE_URL": "https://airbyte.example.com"})
 
-    assert said.startswith("AIRBYTE_URL: the environment and .env have different values")
-    assert "example" not in said
+    assert message.startswith("AIRBYTE_URL: the environment and .env have different values")
+    assert "example" not in message
 
 
 def test_dev_accepts_a_setting_of_the_stack_that_differs_from_dotenv(checkout: Path) -> None:
-    said = refusal(checkout, DEVSTACK_STARS="today.csv", DAGSTER_PORT="http")
+    message = refusal(checkout, DEVSTACK_STARS="today.csv", DAGSTER_PORT="http")
 
-    assert said.startswith("DAGSTER_PORT=http is no port")
+    assert message.startswith("DAGSTER_PORT=http is no port")
 
 
 def refusal(checkout: Path, **settings: str) -> str:
@@ -109,7 +109,7 @@ def run(command: list[str | Path], **options: Any) -> subprocess.CompletedProces
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["dev", "PYTHON=python3.99"], "There is no program python3.99. Install Python 3.11"),
         (["down"], "Nothing is set up here yet: make setup"),
@@ -119,10 +119,10 @@ def run(command: list[str | Path], **options: Any) -> subprocess.CompletedProces
     ids=" ".join,
 )
 def test_make_names_what_is_missing_and_what_to_do(
-    tmp_path: Path, words: list[str], said: str
+    tmp_path: Path, words: list[str], message: str
 ) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     answer = run(["make", *words], cwd=tmp_path)
 
     assert answer.returncode == 2
-    assert said in answer.stderr
+    assert message in answer.stderr

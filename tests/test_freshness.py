@@ -1,6 +1,6 @@
 """Freshness across code locations, with real processes: three code servers, each on its own
-Dagster minor version, the real daemon, a real Postgres. One story is played (some ten minutes);
-each test reads one fact from its log.
+Dagster minor version, the real daemon, a real Postgres. One story runs for some ten
+minutes; each test checks one fact in its log.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def story(
         stage.add("core", "1.13.4", {CLEAN: None, BOARD: EASY_MINUTES})
         stage.add("marts", "1.13.27", {FAST: EASY_MINUTES, SLOW: EASY_MINUTES})
         stage.chapter("start")
-        dagster = stage.open()
+        dagster = stage.start_dagster()
         try:
             stage.await_made(SLOW, 1, "start", seconds=240)
             stage.await_age(FAST, FAST_MINUTES * 60)
 
-            # One team asks for more, and reloads its own location; nobody else does anything.
+            # One team tightens its policies and reloads its location; nobody else does anything.
             stage.write("marts", {FAST: FAST_MINUTES, SLOW: SLOW_MINUTES})
             dagster.graphql.reload("marts")
             stage.chapter("tightened")
@@ -71,18 +71,21 @@ def story(
             stage.chapter("caught up")
             stage.await_made(FAST, 1, "caught up", seconds=4 * FAST_MINUTES * 60)
             stage.read()
-            (stage.folder / "story.txt").write_text(stage.story.told())
+            (stage.folder / "story.txt").write_text(stage.story.as_text())
             yield stage.story
         finally:
             dagster.stop()
 
 
-HEELS = 15.0
-"""Seconds that two runs in a row take: versions that close together are one too many."""
+TWO_RUNS_SECONDS = 15.0
+"""The time of two runs in a row. If two versions are closer together, one of them was needless."""
 
 
 def share_of_time_late(made: list[Made], minutes: float) -> float:
-    """From the first of these versions to the last, with each one's data as old as its rows."""
+    """Return the part of the time, from 0 to 1, in which the data was older than `minutes`.
+
+    The time is that from the first version to the last; the age of the data is that of its rows.
+    """
     late = sum(
         max(0.0, after.at - before.newest - minutes * 60)
         for before, after in itertools.pairwise(made)
@@ -90,10 +93,10 @@ def share_of_time_late(made: list[Made], minutes: float) -> float:
     return late / (made[-1].at - made[0].at)
 
 
-def test_another_team_runs_within_a_minute_of_a_tighter_policy(story: Story) -> None:
+def test_another_teams_asset_runs_within_a_minute_of_a_tighter_policy(story: Story) -> None:
     first = story.of(EVENTS, "tightened")[0]
 
-    # The mart was older than the new policy allows, not than the old one: until then, quiet.
+    # The mart was older than the new policy allows. Nothing ran before: the old one allowed it.
     mart = story.of(FAST, "start", "tightened")[-1]
     assert first.at - mart.newest > FAST_MINUTES * 60
     assert mart.inputs[EVENTS] == story.of(EVENTS, "start", "tightened")[-1].id
@@ -117,7 +120,7 @@ def test_every_version_is_made_from_newer_inputs_than_the_one_before(story: Stor
         assert sorted(set(times)) == times
 
 
-def test_inputs_are_made_first_and_across_locations(story: Story) -> None:
+def test_inputs_of_another_location_are_made_first(story: Story) -> None:
     by_id = {made.id: made for made in story.made}
 
     for made in story.of(FAST, "start") + story.of(CLEAN, "start") + story.of(BOARD, "start"):
@@ -138,7 +141,7 @@ def test_the_lag_in_the_metadata_is_that_of_the_rows(story: Story) -> None:
         assert made.lag == pytest.approx(made.at - made.newest, abs=2)
 
 
-def test_the_others_are_served_while_a_location_is_down(story: Story) -> None:
+def test_other_locations_are_not_late_while_a_location_is_down(story: Story) -> None:
     made = story.of(BOARD, "steady", "marts back")
 
     assert len(story.of(BOARD, "marts down", "marts back")) >= 2
@@ -146,11 +149,11 @@ def test_the_others_are_served_while_a_location_is_down(story: Story) -> None:
 
 
 @pytest.mark.parametrize("target", [FAST, SLOW])
-def test_a_location_that_is_back_catches_up_with_one_run_an_asset(
+def test_a_location_that_is_back_catches_up_with_one_run_of_each_asset(
     story: Story, target: str
 ) -> None:
     made = [made.at for made in story.of(target, "marts back")]
 
     assert len(made) >= 1
     assert len(story.of(target, "marts back", "caught up")) <= 1
-    assert [gap for gap in map(sub, made[1:], made) if gap < HEELS] == []
+    assert [gap for gap in map(sub, made[1:], made) if gap < TWO_RUNS_SECONDS] == []

@@ -1,4 +1,4 @@
-"""The gate on this workspace's committed contracts: open as they are, shut for each defect."""
+"""The gate on this workspace's committed contracts: it passes them, and fails for each defect."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ASSETS = {
     "mart/mart_gh_cumulative",
     "mart/mart_gh_join",
 }
-"""The assets that the defects are planted in, or found in."""
+"""The assets in which the defects are planted or found."""
 
 Contracts = dict[str, dict[str, Any]]
 
 
 @pytest.fixture
 def contracts() -> Contracts:
-    """The committed contracts, without the assets that these tests are not about."""
+    """The committed contracts, reduced to `ASSETS`."""
     return {name: reduced(contract) for name, contract in read_contracts().items()}
 
 
@@ -43,7 +43,7 @@ def reduced(contract: dict[str, Any]) -> dict[str, Any]:
 
 
 def used_by_assets(needed: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the imports, or columns of one, that `ASSETS` use, as used by those alone."""
+    """Return the imports (or columns) that `ASSETS` use, with only these in `used_by`."""
     users = [[key for key in one["used_by"] if key in ASSETS] for one in needed]
     return [{**one, "used_by": keys} for one, keys in zip(needed, users, strict=True) if keys]
 
@@ -81,7 +81,7 @@ def change(contracts: Contracts, location: str, asset: str, **fields: Any) -> No
 
 
 def columns(contracts: Contracts, **types: str | None) -> list[dict[str, Any]]:
-    """Return the columns of mart_gh_stargazer, the named ones retyped or, with None, dropped."""
+    """Return the columns of mart_gh_stargazer with other types; None drops a column."""
     return [
         {**column, "type": types.get(column["name"], column["type"])}
         for column in export(contracts, "analytics_core", "mart/mart_gh_stargazer")["columns"]
@@ -116,16 +116,16 @@ def ask_for_twenty_seconds(contracts: Contracts) -> None:
     change(contracts, "analytics_marts", "mart/mart_gh_cumulative", policy=policy)
 
 
-def test_the_gate_is_open_for_the_committed_contracts(tmp_path: Path) -> None:
+def test_the_gate_passes_the_committed_contracts(tmp_path: Path) -> None:
     assert (0, []) == check(read_contracts(), tmp_path)
 
 
-def test_the_gate_is_open_for_the_reduced_contracts(contracts: Contracts, tmp_path: Path) -> None:
+def test_the_gate_passes_the_reduced_contracts(contracts: Contracts, tmp_path: Path) -> None:
     assert (0, []) == check(contracts, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("defect", "rule", "location", "said"),
+    ("defect", "rule", "location", "message"),
     [
         (
             rename_mart_gh_stargazer,
@@ -180,13 +180,13 @@ def test_the_gate_is_open_for_the_reduced_contracts(contracts: Contracts, tmp_pa
         ),
     ],
 )
-def test_the_gate_is_shut_for_a_defect(
+def test_the_gate_fails_for_a_defect(
     contracts: Contracts,
     tmp_path: Path,
     defect: Callable[[Contracts], None],
     rule: str,
     location: str,
-    said: str,
+    message: str,
 ) -> None:
     defect(contracts)
 
@@ -194,4 +194,4 @@ def test_the_gate_is_shut_for_a_defect(
 
     (finding,) = findings
     assert (1, rule, location) == (status, finding["rule"], finding["location"])
-    assert said in finding["message"]
+    assert message in finding["message"]

@@ -1,4 +1,4 @@
-"""Each location's environment holds the location's own package and freshline, and no other's."""
+"""Each location's environment has the location's own package, freshline, and no other of ours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(json.dumps({
 def test_an_environment_has_no_package_of_another_location(location: str, tmp_path: Path) -> None:
     python = ROOT / location / ".venv" / "bin" / "python"
 
-    # In another folder: what lies in the current one would be importable.
+    # In an empty folder, because modules in the current folder can be imported.
     done = subprocess.run(
         [python, "-c", PROBE, "freshline", "devstack", *LOCATIONS],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""tools/setup.py: names each problem with a way out, and does nothing twice."""
+"""tools/setup.py: names each problem and what to do about it, and does nothing twice."""
 
 from __future__ import annotations
 

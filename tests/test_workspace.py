@@ -1,5 +1,5 @@
 """The whole workspace: `dagster dev` over all code locations, with the stack, dbt and the real
-connector, and with nobody clicking. One story is played; each test asserts one fact of it.
+connector, and without a click. One story is played; each test asserts one fact of it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ select repository, count(*) as stars from {{ ref("mart_gh_stargazer") }} group b
 
 @dataclass
 class Story:
-    """What was seen, in the order in which it happened."""
+    """What the test saw of the workspace, in this order."""
 
     first_months: Mapping[str, int]
     second_months: Mapping[str, int]
@@ -99,12 +99,12 @@ class Workspace:
             return connection.execute(sql).fetchall()
 
     def await_months(self, months: Mapping[str, int], *, seconds: float) -> None:
-        def has_come() -> bool:
+        def are_there() -> bool:
             self.fail_fast()
             there = self.query("select to_regclass('mart.mart_gh_cumulative') is not null")
             return there == [(True,)] and self.months() == months
 
-        wait_until(has_come, f"{sum(months.values())} stars in the mart", seconds=seconds)
+        wait_until(are_there, f"{sum(months.values())} stars in the mart", seconds=seconds)
 
     def validate(self) -> str:
         """Return the output of Dagster's own check of the definitions."""
@@ -193,7 +193,7 @@ def story(
 
 
 def play_first_pass(workspace: Workspace, story: Story) -> None:
-    """Sensors and the schedule bring the stars into the marts; nobody clicks."""
+    """Wait until the sensors and the schedule have filled the marts; record what is there."""
     wait_until(workspace.graphql.is_up, "the webserver answers", seconds=120)
     story.locations = workspace.graphql.locations()
     workspace.await_months(story.first_months, seconds=300)
@@ -214,7 +214,7 @@ def play_first_pass(workspace: Workspace, story: Story) -> None:
 
 
 def play_second_pass(workspace: Workspace, story: Story) -> None:
-    """New stars come with a sync started by hand; the marts follow by themselves."""
+    """Start a sync of new stars by hand, and wait until the marts have them too."""
     run_id = workspace.graphql.launch("ingestion", *SYNC)
     workspace.await_run(run_id, {"SUCCESS"}, seconds=180)
     workspace.await_months(story.second_months, seconds=180)
@@ -222,7 +222,7 @@ def play_second_pass(workspace: Workspace, story: Story) -> None:
 
 
 def play_reload(workspace: Workspace, story: Story) -> None:
-    """One team adds a model and reloads its location, while another team's sync runs."""
+    """Add a model and reload its location, while another team's sync runs."""
     folder = workspace.root / CHANGED
     (folder / "dbt_project_1" / "models" / "mart_gh_added.sql").write_text(NEW_MODEL)
     subprocess.run(

@@ -1,4 +1,4 @@
-"""Programs that a test starts, each in a session of its own so that all of it can be ended."""
+"""Programs that a test starts, each in a session of its own, so that all processes can be ended."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _address(words: str) -> IPv4Address | IPv6Address:
 
 
 def await_port(daemon: Daemon, port: int, *, seconds: float) -> None:
-    """Wait until something listens on `port`; fail with the output of `daemon` if that ends."""
+    """Wait until something listens on `port`; fail with the output of `daemon` if it ends first."""
 
     def listens() -> bool:
         assert daemon.is_running(), daemon.output()

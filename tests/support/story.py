@@ -49,7 +49,7 @@ class Story:
         until = self.chapters[end] if end else float("inf")
         return [m for m in self.made if m.key == key and self.chapters[begin] <= m.at < until]
 
-    def told(self) -> str:
+    def as_text(self) -> str:
         """Return the story as text, a line for each event.
 
         A line has the seconds since the beginning and how old the data was.
@@ -84,7 +84,7 @@ class Stage:
         self._locations.append(CodeLocation(location, python_with(dagster), file, free_port()))
 
     def write(self, location: str, assets: Mapping[str, float | None]) -> None:
-        """Write the assets that the location has from its next load on."""
+        """Write the assets that the location has when it is loaded the next time."""
         rows = [
             {"key": key, "deps": self._deps[key], "minutes": minutes}
             for key, minutes in assets.items()
@@ -92,7 +92,7 @@ class Stage:
         content = json.dumps({"location": location, "assets": rows})
         (self.folder / f"{location}.json").write_text(content)
 
-    def open(self) -> Dagster:
+    def start_dagster(self) -> Dagster:
         dagster = Dagster(self._locations, home=self.folder, env=self.environment)
         dagster.start()
         return dagster
@@ -110,7 +110,7 @@ class Stage:
         try:
             wait_until(is_there, f"{key} made {count} times in {begin!r}", seconds=seconds, every=2)
         except TimeoutError as error:
-            raise TimeoutError(f"{error}. So far:\n{self.story.told()}") from error
+            raise TimeoutError(f"{error}. So far:\n{self.story.as_text()}") from error
 
     def await_age(self, key: str, seconds: float) -> None:
         """Wait until the newest row of `key` is older than `seconds`."""

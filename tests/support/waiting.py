@@ -12,7 +12,7 @@ T = TypeVar("T")
 def wait_until(
     condition: Callable[[], T | None], what: str, *, seconds: float, every: float = 0.5
 ) -> T:
-    """Call `condition` every `every` seconds until its answer is true; return that answer.
+    """Call `condition` again and again, `every` seconds apart, until its answer is true; return it.
 
     Raise `TimeoutError` after `seconds`; its text has `what` and the last answer.
     """
