@@ -24,7 +24,7 @@ STYLES = sorted(path.name for path in FAILING.parent.iterdir() if path.is_dir())
 DBT_PYTHON = HERE.parents[1] / "analytics_core" / ".venv" / "bin" / "python"
 FRESHLINE = Path(sys.executable).with_name("freshline")
 
-# What each row's defect must say, so that a person of the other team understands it.
+# Text of the message about each row's defect, which a person of the other team must understand.
 SAYS = {
     "renamed_asset": "`core` exports `mart/stargazer`.",
     "dropped_column": "column `user_login` of `mart/stargazers` does not exist in `core`",
@@ -41,7 +41,7 @@ SAYS = {
 
 
 def check(folder: Path, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
-    """The exit status and answer of the gate, run in `folder` as a user would."""
+    """Return the exit status and the answer of the gate, run in `folder` as a user does."""
     outcome = subprocess.run(
         [FRESHLINE, "check", "-w", "workspace.yaml", "--json", *arguments],
         cwd=folder,
@@ -62,8 +62,8 @@ def found(answer: dict[str, Any]) -> list[list[Any]]:
     ]
 
 
-def recipe(folder: Path, target: Path) -> tuple[list[list[Any]], list[str]]:
-    """Lay the recipe of `folder` over `target`: what the gate must find, and its arguments."""
+def copy_workspace(folder: Path, target: Path) -> tuple[list[list[Any]], list[str]]:
+    """Copy `folder` over `target`; return what the gate must find there, and its arguments."""
     shutil.copytree(folder, target, dirs_exist_ok=True)
     arguments = target / "args.json"
     return (
@@ -73,9 +73,9 @@ def recipe(folder: Path, target: Path) -> tuple[list[list[Any]], list[str]]:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_row(name: str, tmp_path: Path) -> None:
-    recipe(HERE / "rows" / "clean", tmp_path)
-    expected, arguments = recipe(HERE / "rows" / name, tmp_path)
+def test_the_gate_finds_the_defect_of_a_row(name: str, tmp_path: Path) -> None:
+    copy_workspace(HERE / "rows" / "clean", tmp_path)
+    expected, arguments = copy_workspace(HERE / "rows" / name, tmp_path)
 
     status, answer = check(tmp_path, *arguments)
 
@@ -85,10 +85,10 @@ def test_row(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name in STYLES if name != FAILING.name])
-def test_style(name: str, tmp_path: Path) -> None:
+def test_the_gate_finds_the_defects_of_a_style(name: str, tmp_path: Path) -> None:
     for neighbour in STYLES:
         shutil.copytree(HERE / "styles" / neighbour, tmp_path / neighbour)
-    expected, arguments = recipe(HERE / "styles" / name, tmp_path / name)
+    expected, arguments = copy_workspace(HERE / "styles" / name, tmp_path / name)
     environment = {"DOWNSTREAM_STOCK": "b", "DOWNSTREAM_DBT_PYTHON": str(DBT_PYTHON)}
     for project in (tmp_path / name).glob("*/dbt_project.yml"):
         parse(project.parent)
@@ -112,18 +112,18 @@ def parse(project: Path) -> None:
 
 
 def test_a_location_that_fails_says_why_and_hides_no_other(tmp_path: Path) -> None:
-    expected, arguments = recipe(FAILING, tmp_path)
+    expected, arguments = copy_workspace(FAILING, tmp_path)
 
     status, answer = check(tmp_path, *arguments)
 
     assert (1, expected) == (status, found(answer))
-    said = {finding["location"]: finding for finding in answer["findings"]}
+    by_location = {finding["location"]: finding for finding in answer["findings"]}
     assert ["noisy"] == [it["name"] for it in answer["locations"] if it["known"]]
     assert (
         f'  File "{tmp_path}/raises.py", line 2, in load',
         '    raise RuntimeError("the warehouse\'s host is not set")',
         "RuntimeError: the warehouse's host is not set",
-    ) == tuple(said["raises"]["details"][-3:])
+    ) == tuple(by_location["raises"]["details"][-3:])
     for location, words in {
         "exits": "SystemExit: 3",
         "dies": "its Python ended by signal 9",
@@ -134,12 +134,12 @@ def test_a_location_that_fails_says_why_and_hides_no_other(tmp_path: Path) -> No
         "bad_policy": "maximum_lag_minutes must be a number of minutes, not 'soon'",
         "nobody_answers": "127.0.0.1:1",
     }.items():
-        finding = said[location]
+        finding = by_location[location]
         assert words in " ".join([finding["message"], *finding["details"]])
 
 
-def test_what_a_location_starts_ends_with_it(tmp_path: Path) -> None:
-    recipe(FAILING, tmp_path)
+def test_a_process_that_a_location_starts_ends_with_it(tmp_path: Path) -> None:
+    copy_workspace(FAILING, tmp_path)
     marker = f"{600 + os.getpid()}"
     noisy = (tmp_path / "noisy.py").read_text().replace('"600"', f'"{marker}"')
     (tmp_path / "noisy.py").write_text(noisy)
@@ -151,9 +151,9 @@ def test_what_a_location_starts_ends_with_it(tmp_path: Path) -> None:
     assert f"sleep\0{marker}\0".encode() not in running
 
 
-def test_each_location_by_its_own_python(tmp_path: Path) -> None:
+def test_each_location_is_loaded_by_its_own_python(tmp_path: Path) -> None:
     """Three Dagster versions in one workspace, two of them older than the gate's own."""
-    recipe(HERE / "rows" / "clean", tmp_path)
+    copy_workspace(HERE / "rows" / "clean", tmp_path)
     workspace = tmp_path / "workspace.yaml"
     pythons = {"core": python_with("1.12.9"), "marts": python_with("1.13.4")}
     for location, python in pythons.items():
@@ -182,7 +182,7 @@ defs = dg.Definitions(assets=[table])
 
 
 @pytest.mark.parametrize("broken", [None, 25])
-def test_fifty_locations(broken: int | None, tmp_path: Path) -> None:
+def test_fifty_locations_are_all_checked(broken: int | None, tmp_path: Path) -> None:
     entries = []
     for number in range(50):
         dep = f"t{number - 1}{'_typo' if number == broken else ''}"
@@ -200,10 +200,10 @@ def test_fifty_locations(broken: int | None, tmp_path: Path) -> None:
     assert 50 == sum(location["known"] for location in answer["locations"])
 
 
-def test_a_code_server(tmp_path: Path) -> None:
-    """A `grpc_server` entry says the same as the code that it serves."""
-    recipe(HERE / "rows" / "clean", tmp_path)
-    recipe(HERE / "rows" / "changed_type", tmp_path)
+def test_a_code_server_gives_the_same_answer_as_its_code(tmp_path: Path) -> None:
+    """A `grpc_server` entry gets the same answer as the code that it serves."""
+    copy_workspace(HERE / "rows" / "clean", tmp_path)
+    copy_workspace(HERE / "rows" / "changed_type", tmp_path)
     loaded_status, loaded = check(tmp_path)
     with code_server(tmp_path / "core" / "definitions.py") as port:
         workspace = tmp_path / "workspace.yaml"
