@@ -1,4 +1,4 @@
-"""The gate: do the contracts of all locations fit together?
+"""The gate before a deploy: do the contracts of all locations fit together? All rules run here.
 
 Each module holds the rules of one subject. `finding.Rule` lists the rules, and `findings`, below,
 applies them all: a new one is added to both. `gather` reads what they judge. At run time, some of
