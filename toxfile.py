@@ -5,27 +5,24 @@ tox loads this file as well as tox.ini, whose section [testenv] defines these en
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
-import yaml
 from tox.config.sets import ConfigSet
 from tox.plugin import impl
 
-WORKSPACE = Path(__file__).with_name("workspace.yaml")
-
-
-def locations() -> list[str]:
-    workspace = yaml.safe_load(WORKSPACE.read_text(encoding="utf-8"))
-    return [entry["python_module"]["location_name"] for entry in workspace["load_from"]]
+ROOT = Path(__file__).resolve().parent
+sys.path.append(str(ROOT / "tools"))
+from projects import read_locations  # noqa: E402  # tools/ is not installed
 
 
 @impl
 def tox_extend_envs() -> list[str]:
     """Return the names that `tox -e` accepts as well."""
-    return locations()
+    return read_locations(ROOT)
 
 
 @impl
 def tox_add_core_config(core_conf: ConfigSet) -> None:
     """Add the locations to what plain `tox` runs."""
-    core_conf["env_list"].envs.extend(locations())
+    core_conf["env_list"].envs.extend(read_locations(ROOT))

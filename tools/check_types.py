@@ -1,8 +1,8 @@
 """Check the types of every package of this checkout with mypy, in the package's own environment.
 
-`tox -e types` runs this; `make setup` has made the environments. A project is a folder with a lock
-file. The checks run at the same time, and all of them run even if one fails. To run only some
-checks, name them: `.venv/bin/tox -e types -- ingestion`.
+`tox -e types` runs this; `make setup` has made the environments. The checks run at the same time,
+and all of them run even if one fails. To run only some checks, name them:
+`.venv/bin/tox -e types -- ingestion`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from projects import find_projects
 
 ROOT = Path(__file__).resolve().parent.parent
 FRESHLINE = ROOT / "shared" / "src" / "freshline"
@@ -46,7 +48,7 @@ def main(names: Sequence[str]) -> int:
 
 def checks() -> list[Check]:
     """Return all checks."""
-    projects = [lock.parent for lock in sorted(ROOT.glob("*/requirements.lock"))]
+    projects = [ROOT / name for name in find_projects(ROOT) if (ROOT / name / "src").is_dir()]
     return [
         # Without its dbt modules: they need dagster-dbt, which the host does not have.
         Check("freshline", ROOT, [FRESHLINE], ["--exclude", "freshline/dbt"]),

@@ -10,16 +10,14 @@ from typing import Any
 
 import httpx
 import yaml
+from projects import read_locations
 
 from support.processes import Daemon, await_port
 from support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST_BIN = ROOT / ".venv" / "bin"
-LOCATIONS: list[str] = [
-    entry["python_module"]["location_name"]
-    for entry in yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))["load_from"]
-]
+LOCATIONS = read_locations(ROOT)
 """The code locations of this workspace, which have folders of the same names."""
 
 
