@@ -411,10 +411,12 @@ class TestPolicies:
         assert [] == found(slow, core(), marts(policy=MaxLag(10)), measured=self.DURATIONS)
 
     def test_given_durations_replace_those_in_contracts(self) -> None:
-        contracts = [ingestion(), core(), marts(policy=MaxLag(10))]
+        contracts = (ingestion(), core(), marts(policy=MaxLag(10)))
+        locations = [Location(contract.location, contract) for contract in contracts]
 
-        assert [] == infeasible(contracts, {}, {"raw/stars": 60})
-        assert ["mart/join"] == [miss.key for miss in infeasible(contracts, {}, {"raw/stars": 600})]
+        assert [] == infeasible(Workspace(locations, {"raw/stars": 60}), {})
+        slow = Workspace(locations, {"raw/stars": 600})
+        assert ["mart/join"] == [miss.key for miss in infeasible(slow, {})]
 
     def test_twenty_seconds_over_three_locations_can_never_hold(self) -> None:
         finding = only(found(ingestion(), core(), marts(policy=MaxLag(20 / 60))))

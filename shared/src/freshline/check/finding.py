@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from freshline.contract.document import Contract, Export
+from freshline.contract.graph import graph_of
+from freshline.planner import Lineage, lineage_of
 
 __all__ = ["Finding", "Location", "Rule", "Severity", "Workspace", "shown"]
 
@@ -95,6 +97,22 @@ class Workspace:
     @cached_property
     def contracts(self) -> list[Contract]:
         return [location.contract for location in self.locations if location.contract]
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What some policy needs of the graph that all contracts describe together."""
+        return lineage_of(graph_of(self.contracts))
+
+    @cached_property
+    def expected_seconds(self) -> Mapping[str, float]:
+        """Execution times by key: `seconds`, else those that the contracts declare."""
+        declared = {
+            export.key: export.expected_seconds
+            for contract in self.contracts
+            for export in contract.exports
+            if export.expected_seconds is not None
+        }
+        return {**declared, **self.seconds}
 
     @cached_property
     def makers(self) -> Mapping[str, list[Location]]:

@@ -7,14 +7,12 @@ on a guess: with the floor alone, only policies that no run could ever hold are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from freshline.check.finding import Finding, Rule, Severity, Workspace
-from freshline.contract.document import Contract
-from freshline.contract.graph import graph_of
 from freshline.model import Durations, Moments
-from freshline.planner import ShortestLag, lineage_of, shortest_lags
+from freshline.planner import ShortestLag, shortest_lags
 from freshline.policy import MaxLag, partitioned_message
 from freshline.words import span
 
@@ -61,7 +59,7 @@ def check_policies(
                     key=export.key,
                     file=file,
                 )
-    for problem in infeasible(workspace.contracts, measured or {}, workspace.seconds):
+    for problem in infeasible(workspace, measured or {}):
         made = workspace.export(problem.key)
         if made and not made[1].partitioned:
             location, export = made
@@ -76,25 +74,9 @@ def check_policies(
     yield from _unscheduled(workspace)
 
 
-def infeasible(
-    contracts: Iterable[Contract],
-    measured: Mapping[str, Durations],
-    declared: Mapping[str, float] | None = None,
-) -> list[Infeasible]:
-    """Return the policies that cannot be held, by key.
-
-    `measured` are durations by asset key. `declared` are execution times in seconds by asset key;
-    they count instead of those that the contracts declare.
-    """
-    given = list(contracts)
-    seconds = {
-        export.key: export.expected_seconds
-        for contract in given
-        for export in contract.exports
-        if export.expected_seconds is not None
-    }
-    seconds.update(declared or {})
-    lineage = lineage_of(graph_of(given))
+def infeasible(workspace: Workspace, measured: Mapping[str, Durations]) -> list[Infeasible]:
+    """Return the policies that cannot be held, by key; `measured` are durations by asset key."""
+    lineage, seconds = workspace.lineage, workspace.expected_seconds
     durations = {
         key: _durations(measured.get(key), seconds.get(key)) for key in lineage.graph.assets
     }
@@ -139,7 +121,7 @@ def _durations(measured: Durations | None, declared: float | None) -> Durations:
 
 def _unscheduled(workspace: Workspace) -> Iterator[Finding]:
     """Yield a note for each target with a partitioned asset upstream, which no plan requests."""
-    lineage = lineage_of(graph_of(workspace.contracts))
+    lineage = workspace.lineage
     for key in lineage.policies:
         seen: set[str] = set()
         waiting = list(lineage.inputs[key])

@@ -41,14 +41,11 @@ def check_command(
     from freshline.check.gather import gather, read_seconds
     from freshline.cli import output
     from freshline.cli.instance import measured_durations
-    from freshline.contract.graph import graph_of
 
     declared = read_seconds(durations) if durations else {}
     locations = gather(workspace, from_code=not committed, seconds=seconds)
     looked_at = Workspace(locations, declared)
-    found = findings(
-        looked_at, measured_durations(graph_of(looked_at.contracts)) if measured else None
-    )
+    found = findings(looked_at, measured_durations(looked_at.lineage.graph) if measured else None)
     if as_json:
         output.print_json(found, locations)
     elif github:

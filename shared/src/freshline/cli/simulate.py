@@ -57,20 +57,13 @@ def simulate_command(
     from freshline.check.finding import Workspace
     from freshline.check.gather import gather, read_seconds
     from freshline.cli.instance import measured_durations
-    from freshline.contract.graph import graph_of
 
     locations = gather(workspace, from_code=not committed)
     _print_left_out(locations)
-    contracts = Workspace(locations).contracts
-    graph = graph_of(contracts)
+    looked_at = Workspace(locations, read_seconds(durations) if durations else {})
+    graph = looked_at.lineage.graph
     after = with_policies(graph, what_if or ())
-    given = {
-        export.key: export.expected_seconds
-        for contract in contracts
-        for export in contract.exports
-        if export.expected_seconds is not None
-    }
-    given.update(read_seconds(durations) if durations else {})
+    given = looked_at.expected_seconds
     known = measured_durations(graph) if measured else {}
     if not any(asset.policy for asset in after.assets.values()):
         raise CommandError("no asset has a policy, so nothing would run.")
