@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
-from freshline.model import Asset, Durations, Graph
+from freshline.model import Durations, Graph
 from freshline.planner.estimate import Stage, stage_of
 from freshline.policy import MaxLag
 
@@ -44,6 +44,8 @@ class Lineage:
     """The policy of every target, by key."""
     execution_sets: tuple[ExecutionSet, ...]
     """Inputs first: each comes after all that it reads from. Those on a cycle come last."""
+    made_together: Mapping[str, tuple[str, ...]]
+    """The keys of the execution set of each asset in the graph, also if no policy needs it."""
     inputs: Mapping[str, tuple[str, ...]]
     """What each asset reads from outside its execution set; a root reads nothing."""
     digest: str
@@ -66,13 +68,13 @@ class Lineage:
 
 def lineage_of(graph: Graph) -> Lineage:
     """Return the lineage of `graph`."""
-    siblings = _siblings(graph)
+    made_together = _made_together(graph)
     policies = {key: asset.policy for key, asset in sorted(graph.assets.items()) if asset.policy}
-    needed = _needed(graph, siblings, policies)
+    needed = _needed(graph, made_together, policies)
     inputs = {
         key: tuple(
             dep
-            for dep in _read_from_elsewhere(graph, graph.assets[key])
+            for dep in _read_from_elsewhere(graph, key, made_together[key])
             if dep in graph.assets and dep not in graph.outside
         )
         for key in needed
@@ -80,13 +82,14 @@ def lineage_of(graph: Graph) -> Lineage:
     return Lineage(
         graph=graph,
         policies=policies,
-        execution_sets=tuple(_ordered(graph, needed, siblings, inputs)),
+        execution_sets=tuple(_ordered(graph, needed, made_together, inputs)),
+        made_together=made_together,
         inputs=inputs,
         digest=_digest(graph),
     )
 
 
-def _siblings(graph: Graph) -> dict[str, tuple[str, ...]]:
+def _made_together(graph: Graph) -> dict[str, tuple[str, ...]]:
     """Return, for every asset, the keys of its execution set."""
     together: dict[tuple[str, str], list[str]] = {}
     for key in sorted(graph.assets):
@@ -97,7 +100,7 @@ def _siblings(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 
 def _needed(
-    graph: Graph, siblings: Mapping[str, tuple[str, ...]], targets: Iterable[str]
+    graph: Graph, made_together: Mapping[str, tuple[str, ...]], targets: Iterable[str]
 ) -> frozenset[str]:
     """Return the targets, everything upstream, and what is made together with any of these."""
     found: set[str] = set()
@@ -107,42 +110,36 @@ def _needed(
         if key in found:
             continue
         found.add(key)
-        waiting.extend(siblings[key])
+        waiting.extend(made_together[key])
         waiting.extend(dep for dep in graph.assets[key].deps if dep in graph.assets)
     return frozenset(found)
 
 
-def _read_from_elsewhere(graph: Graph, asset: Asset) -> Iterator[str]:
-    """Yield what `asset` reads from outside its execution set, itself or through others in it."""
-    seen: set[str] = {asset.key}
-    waiting = deque(asset.deps)
+def _read_from_elsewhere(graph: Graph, key: str, together: tuple[str, ...]) -> Iterator[str]:
+    """Yield what `key` reads from outside its execution set, itself or through others in it."""
+    seen: set[str] = {key}
+    waiting = deque(graph.assets[key].deps)
     while waiting:
         dep = waiting.popleft()
         if dep in seen:
             continue
         seen.add(dep)
-        other = graph.assets.get(dep)
-        if other and _made_together(asset, other):
-            waiting.extend(other.deps)
+        if dep in together:
+            waiting.extend(graph.assets[dep].deps)
         else:
             yield dep
-
-
-def _made_together(asset: Asset, other: Asset) -> bool:
-    together = (asset.location, asset.execution_set) == (other.location, other.execution_set)
-    return together and asset.execution_set != ""
 
 
 def _ordered(
     graph: Graph,
     needed: frozenset[str],
-    siblings: Mapping[str, tuple[str, ...]],
+    made_together: Mapping[str, tuple[str, ...]],
     inputs: Mapping[str, tuple[str, ...]],
 ) -> Iterator[ExecutionSet]:
     """Yield the execution sets of `needed`, inputs first; those on a cycle, or fed by one, last."""
     feeders = {
-        siblings[key]: {siblings[dep] for member in siblings[key] for dep in inputs[member]}
-        for key in sorted(needed)
+        keys: {made_together[dep] for member in keys for dep in inputs[member]}
+        for keys in (made_together[key] for key in sorted(needed))
     }
     sorter = TopologicalSorter(feeders)
     with suppress(CycleError):  # the sorter still yields what is on no cycle

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from freshline.model import Durations
-from freshline.planner.estimate import Route, Stage, route_through
+from freshline.model import AssetState, Durations, Snapshot
+from freshline.planner.facts import AssetFacts, facts_of
 from freshline.planner.lineage import Lineage
 
 __all__ = ["ShortestLag", "shortest_lags"]
-
-_NOT_MEASURED = Durations()
 
 
 class ShortestLag(NamedTuple):
@@ -30,23 +28,16 @@ def shortest_lags(lineage: Lineage, durations: Mapping[str, Durations]) -> dict[
     `durations` are those of each asset, by key. Assets that are missing there take what the
     planner assumes before anything was measured.
     """
-    stages: dict[str, Stage] = {}
-    routes: dict[str, Route] = {}
-    for execution_set in lineage.execution_sets:
-        for key in execution_set.keys:
-            inputs = [routes[name] for name in lineage.inputs[key] if name in routes]
-            stages[key] = lineage.stage(key, durations.get(key, _NOT_MEASURED), execution_set)
-            routes[key] = route_through(stages[key], inputs, execution_set.tick)
-    return {key: _shortest_lag(key, lineage, stages, routes) for key in lineage.policies}
+    states = {key: AssetState(durations=each) for key, each in durations.items()}
+    facts = facts_of(lineage, Snapshot(states), now=0.0)
+    return {key: _shortest_lag(key, lineage, facts.assets) for key in lineage.policies}
 
 
-def _shortest_lag(
-    key: str, lineage: Lineage, stages: Mapping[str, Stage], routes: Mapping[str, Route]
-) -> ShortestLag:
+def _shortest_lag(key: str, lineage: Lineage, assets: Mapping[str, AssetFacts]) -> ShortestLag:
     policy = lineage.policies[key]
-    seconds = routes[key].shortest(policy)
-    path = _slowest_way(key, lineage, routes)
-    shares = _shares(path, lineage, stages, with_run_before=policy.cron is None)
+    seconds = assets[key].route.shortest(policy)
+    path = _slowest_way(key, lineage, assets)
+    shares = _shares(path, assets, with_run_before=policy.cron is None)
     scale = seconds / sum(shares.values())
     largest_first = sorted(shares, key=lambda location: (-shares[location], location))
     return ShortestLag(
@@ -54,17 +45,17 @@ def _shortest_lag(
     )
 
 
-def _slowest_way(key: str, lineage: Lineage, routes: Mapping[str, Route]) -> tuple[str, ...]:
+def _slowest_way(key: str, lineage: Lineage, assets: Mapping[str, AssetFacts]) -> tuple[str, ...]:
     path = [key]
     while True:
         inputs = [name for name in lineage.inputs[path[-1]] if name not in path]
         if not inputs:
             return tuple(path)
-        path.append(max(inputs, key=lambda name: (routes[name].path.mean, name)))
+        path.append(max(inputs, key=lambda name: (assets[name].route.path.mean, name)))
 
 
 def _shares(
-    path: tuple[str, ...], lineage: Lineage, stages: Mapping[str, Stage], *, with_run_before: bool
+    path: tuple[str, ...], assets: Mapping[str, AssetFacts], *, with_run_before: bool
 ) -> dict[str, float]:
     """Return how many seconds each location takes on `path`.
 
@@ -74,7 +65,7 @@ def _shares(
     shares: dict[str, float] = {}
     runs: dict[str, float] = {}
     for key in path:
-        stage, location = stages[key], lineage.graph.assets[key].location
+        stage, location = assets[key].stage, assets[key].location
         run = stage.wait.then(stage.run)
         taken = run
         if key == path[-1]:  # a root: its data time is when it begins to read
@@ -83,5 +74,5 @@ def _shares(
         shares[location] = shares.get(location, 0.0) + taken.mean
     if with_run_before:
         slowest = max(path, key=lambda key: (runs[key], key))
-        shares[lineage.graph.assets[slowest].location] += runs[slowest]
+        shares[assets[slowest].location] += runs[slowest]
     return shares

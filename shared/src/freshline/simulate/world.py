@@ -239,18 +239,7 @@ class World:
         self.changes += 1
 
     def _start_by_hand(self, key: str) -> None:
-        self.start_run(self._made_together(key))
-
-    def _made_together(self, key: str) -> tuple[str, ...]:
-        """Return the keys of the execution set that the asset belongs to."""
-        asset = self.graph.assets[key]
-        if not asset.execution_set:
-            return (key,)
-        return tuple(
-            other.key
-            for other in self.graph.assets.values()
-            if (other.location, other.execution_set) == (asset.location, asset.execution_set)
-        )
+        self.start_run(self.lineage.made_together[key])
 
     # --- runs ------------------------------------------------------------------------------
 
@@ -278,7 +267,9 @@ class World:
         for key in run.keys:
             if key in run.started or key in ended:
                 continue
-            together = tuple(other for other in self._made_together(key) if other in run.keys)
+            together = tuple(
+                other for other in self.lineage.made_together[key] if other in run.keys
+            )
             inputs = {dep for other in together for dep in self.graph.assets[other].deps}
             within = (inputs - set(together)) & set(run.keys)
             if within & run.failed.keys():
@@ -308,7 +299,7 @@ class World:
 
     def _read_inputs(self, key: str) -> list[Version | None]:
         """Return the version of each input that is read now; None: the input has none."""
-        together = self._made_together(key)
+        together = self.lineage.made_together[key]
         versions: list[Version | None] = []
         waiting = list(self.graph.assets[key].deps)
         seen = set(waiting)
