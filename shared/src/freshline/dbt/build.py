@@ -16,14 +16,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import dagster as dg
-from dagster_dbt import (
-    DbtCliInvocation,
-    DbtCliResource,
-    DbtProject,
-)
-from dagster_dbt.core.dbt_event_iterator import (
-    DbtEventIterator,
-)
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
+from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
 from packaging.version import Version
 
 from freshline.dbt.prepare import changed
