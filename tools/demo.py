@@ -103,7 +103,7 @@ def needed_now(graph: Graph) -> set[str]:
     waiting = [
         key
         for key, asset in graph.assets.items()
-        if asset.policy and not asset.policy.cron and asset.schedulable
+        if asset.policy and not asset.policy.cron and not asset.never_requested
     ]
     while waiting:
         key = waiting.pop()

@@ -30,15 +30,19 @@ STARS = (
 )
 
 
+def under_freshline(location: str, **fields: Any) -> Contract:
+    return Contract(location=location, published_as=location, **fields)
+
+
 def ingestion(**changes: Any) -> Contract:
     raw = Export(key="raw/stars", columns=(Column(name="user_id", type="bigint"),))
-    return Contract(location="ingestion", exports=(raw,)).model_copy(update=changes)
+    return under_freshline("ingestion", exports=(raw,)).model_copy(update=changes)
 
 
 def core(*exports: Export, **changes: Any) -> Contract:
     stars = Export(key="mart/stars", deps=("raw/stars",), columns=STARS, file="models/stars.sql")
     need = Import(key="raw/stars", used_by=("mart/stars",))
-    return Contract(location="core", exports=exports or (stars,), imports=(need,)).model_copy(
+    return under_freshline("core", exports=exports or (stars,), imports=(need,)).model_copy(
         update=changes
     )
 
@@ -46,7 +50,7 @@ def core(*exports: Export, **changes: Any) -> Contract:
 def marts(need: Import | None = None, policy: MaxLag | None = None, **changes: Any) -> Contract:
     need = need or Import(key="mart/stars", used_by=("mart/join",))
     join = Export(key="mart/join", deps=(need.key,), policy=policy)
-    return Contract(location="marts", exports=(join,), imports=(need,)).model_copy(update=changes)
+    return under_freshline("marts", exports=(join,), imports=(need,)).model_copy(update=changes)
 
 
 def needs(*columns: UsedColumn, key: str = "mart/stars", declared: bool = False) -> Import:
@@ -444,7 +448,10 @@ class TestPolicies:
         finding = only(found(ingestion(exports=(daily,)), core(), marts(policy=MaxLag(10))))
 
         assert Severity.NOTE is finding.severity
-        assert "is made from `raw/stars`, which is partitioned" in finding.message
+        assert (
+            "`raw/stars` is never requested, and `mart/join` needs it: it is partitioned."
+            == finding.message
+        )
 
     @pytest.mark.parametrize(
         ("seconds", "expected"),
@@ -492,13 +499,15 @@ class TestCommitted:
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
     def test_a_location_without_freshline_needs_no_contract(self, tmp_path: Path) -> None:
-        plain = Location("marts", marts(), contract_file=tmp_path / "contract.json")
+        plain = Location(
+            "marts", marts(published_as=None), contract_file=tmp_path / "contract.json"
+        )
 
         assert [] == found(ingestion(), core(), plain)
 
     def test_a_location_without_a_folder_needs_no_contract(self) -> None:
         """A code server has no folder here."""
-        assert [] == found(ingestion(), core(), Location("marts", marts(published_as="marts")))
+        assert [] == found(ingestion(), core(), Location("marts", marts()))
 
     def test_a_current_contract_is_no_finding(self) -> None:
         assert [] == found(ingestion(), core(), Location("marts", marts(), committed=marts()))

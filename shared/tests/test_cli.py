@@ -26,6 +26,7 @@ from typer.testing import CliRunner, Result
 
 CORE = Contract(
     location="core",
+    published_as="core",
     exports=(
         Export(
             key="mart/stars",
@@ -35,6 +36,7 @@ CORE = Contract(
 )
 MARTS = Contract(
     location="marts",
+    published_as="marts",
     exports=(
         Export(
             key="mart/join",

@@ -338,7 +338,7 @@ class TestUnknown:
         story = Story(
             graph_of(
                 Asset("source", "ingestion"),
-                Asset("daily", "core", ("source",), schedulable=False),
+                Asset("daily", "core", ("source",), never_requested="it is partitioned"),
                 Asset("mart", "marts", ("daily",), MaxLag(5)),
             )
         ).made("source", "daily", "mart", data=0)

@@ -267,9 +267,14 @@ class TestCommand:
     @pytest.fixture(autouse=True)
     def workspace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         contracts = (
-            Contract(location="ingestion", exports=(Export(key="raw/stars"),)),
+            Contract(
+                location="ingestion",
+                published_as="ingestion",
+                exports=(Export(key="raw/stars"),),
+            ),
             Contract(
                 location="marts",
+                published_as="marts",
                 exports=(Export(key="mart/join", deps=("raw/stars",), policy=MaxLag(10)),),
             ),
         )

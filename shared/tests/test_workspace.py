@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from freshline import names
-from freshline.contract import describe
+from freshline.contract import describe, launch
 from freshline.errors import WorkspaceError
 from freshline.workspace import Entry, child, read_workspace
 
@@ -114,7 +114,8 @@ class TestReadWorkspace:
     ("module", "ours"),
     [
         (names, set()),
-        (describe, {"freshline.names"}),
+        (launch, {"freshline.names"}),
+        (describe, {"freshline.names", "freshline.contract.launch"}),
         # Code servers are asked by the gate's own Python, which has freshline.
         (child, {"freshline.workspace.server"}),
     ],
@@ -152,9 +153,8 @@ def test_a_child_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
         "log": str(tmp_path / "log"),
     }
     plan = tmp_path / "plan.json"
-    plan.write_text(
-        json.dumps({"names": names.__file__, "describe": describe.__file__, "tasks": [task, task]})
-    )
+    modules = {it.__name__: it.__file__ for it in (names, launch, describe)}
+    plan.write_text(json.dumps({"modules": modules, "tasks": [task, task]}))
     process = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (started.exists() and started.read_text()):

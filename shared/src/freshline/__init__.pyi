@@ -14,6 +14,7 @@ from .errors import ContractError as ContractError
 from .errors import FreshlineError as FreshlineError
 from .errors import KeyConventionError as KeyConventionError
 from .errors import ManifestMissingError as ManifestMissingError
+from .errors import ModeError as ModeError
 from .errors import PolicyError as PolicyError
 from .errors import StreamError as StreamError
 from .errors import TickError as TickError

@@ -5,6 +5,7 @@
     |   |-- KeyConventionError
     |   |-- PolicyError
     |   |-- TickError
+    |   |-- ModeError
     |   |-- StreamError
     |   |-- ContractError
     |   |-- WorkspaceError
@@ -33,6 +34,7 @@ __all__ = [
     "InstanceError",
     "KeyConventionError",
     "ManifestMissingError",
+    "ModeError",
     "PolicyError",
     "SourcesError",
     "StreamError",
@@ -61,6 +63,10 @@ class PolicyError(InputError):
 
 class TickError(InputError):
     """A tick that is shorter than Dagster's daemon allows; names the location."""
+
+
+class ModeError(InputError):
+    """A mode that a location cannot have; names the location and the modes."""
 
 
 class StreamError(InputError):

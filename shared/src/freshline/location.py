@@ -3,7 +3,9 @@
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 import time
+from collections.abc import Collection
 from datetime import timedelta
+from typing import Final, Literal
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -17,7 +19,8 @@ from dagster import (
 )
 
 from freshline.contract import contract_spec
-from freshline.names import LAG_CHECK
+from freshline.errors import ModeError
+from freshline.names import LAG_CHECK, OBSERVE
 from freshline.policy import MaxLag, policy_of
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.contract_checks import contract_checks
@@ -26,6 +29,8 @@ from freshline.sensor.outlook import Observer
 
 __all__ = ["with_freshline"]
 
+MODES: Final = ("request", OBSERVE)
+
 
 def with_freshline(
     definitions: Definitions,
@@ -33,12 +38,22 @@ def with_freshline(
     location: str,
     sensor_name: str = "update_sensor",
     tick_seconds: int = 5,
+    mode: Literal["request", "observe"] = "request",
 ) -> Definitions:
     """Return `definitions` with the contract of `location`, its sensor and a check for each policy.
 
-    The sensor plans every `tick_seconds`. Raises `PolicyError` for a policy that cannot be kept
-    or is on a partitioned asset, and `TickError` for `tick_seconds` below 5.
+    The sensor plans every `tick_seconds`. In the mode "observe" it requests nothing: it shows how
+    the targets stand, and what it would request. Raises `ModeError` for any other mode,
+    `PolicyError` for a policy that cannot be kept or is on a partitioned asset, and `TickError` for
+    `tick_seconds` below 5.
     """
+    if mode not in MODES:
+        raise ModeError(
+            f"mode={mode!r} of location {location!r} is not known; write "
+            f"{' or '.join(map(repr, MODES))}."
+        )
+    observes = mode == OBSERVE
+    observers = (location,) if observes else ()
     policies = {
         spec.key: policy
         for spec in definitions.resolve_all_asset_specs()
@@ -47,13 +62,15 @@ def with_freshline(
     return Definitions.merge(
         _with_native_policies(definitions, policies),
         Definitions(
-            assets=[contract_spec(location, tick_seconds)],
+            assets=[contract_spec(location, tick_seconds, observes=observes)],
             asset_checks=[
                 *contract_checks(location),
-                *(_maximum_lag_check(key) for key in sorted(policies)),
+                *(_maximum_lag_check(key, observers) for key in sorted(policies)),
             ],
             sensors=[
-                build_freshness_sensor(sensor_name, location=location, tick_seconds=tick_seconds)
+                build_freshness_sensor(
+                    sensor_name, location=location, tick_seconds=tick_seconds, observes=observes
+                )
             ],
         ),
     )
@@ -78,7 +95,7 @@ def _with_native_policies(
     return definitions.permissive_map_resolved_asset_specs(with_native_policy, None)
 
 
-def _maximum_lag_check(target: AssetKey) -> AssetChecksDefinition:
+def _maximum_lag_check(target: AssetKey, observers: Collection[str]) -> AssetChecksDefinition:
     """Return the asset check of a target. The sensor records its results.
 
     A run of the check itself reads the instance and plans once.
@@ -90,7 +107,7 @@ def _maximum_lag_check(target: AssetKey) -> AssetChecksDefinition:
         description="The data is never further behind than the policy allows.",
     )
     def maximum_lag(context: AssetCheckExecutionContext) -> AssetCheckResult:
-        plan = Observer().look(context.instance, time.time()).plan
+        plan = Observer().look(context.instance, time.time(), observers=observers).plan
         state = plan.targets.get(target.to_user_string())
         if state is None:
             return AssetCheckResult(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from math import inf
 
 from freshline.policy import MaxLag
@@ -25,6 +26,7 @@ __all__ = [
     "Durations",
     "Graph",
     "Moments",
+    "Pause",
     "Pending",
     "Phase",
     "Plan",
@@ -71,11 +73,17 @@ class Asset:
     policy: MaxLag | None = None
     execution_set: str = ""
     """Assets of one location with the same non-empty execution set are always made together."""
-    schedulable: bool = True
-    """False for assets that are never requested (partitioned ones)."""
+    never_requested: str = ""
+    """Why it is never requested, as the end of a sentence; "" if it may be."""
+    at_most_every: float = 0.0
+    """Seconds that must pass after a version before a policy may have the next one made."""
+    elsewhere: bool = False
+    """No contract describes it: what it is made from is not known."""
+    static: bool = False
+    """Its content does not change with time, as that of a dbt seed: it is made if it never was."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Graph:
     """Every asset of every location that has published a contract."""
 
@@ -84,6 +92,15 @@ class Graph:
     """Seconds between two plans, for each location."""
     outside: frozenset[str] = frozenset()
     """Keys that some contract declares to be made outside the workspace; nothing waits for them."""
+    gone: Mapping[str, str] = field(default_factory=dict)
+    """Keys that nobody makes any more, with the location that made them."""
+    observers: frozenset[str] = frozenset()
+    """Locations that only observe, and are planned here as if they did not."""
+
+    @cached_property
+    def undated(self) -> frozenset[str]:
+        """Assets whose data time does not count for what is made from them."""
+        return self.outside | {key for key, asset in self.assets.items() if asset.static}
 
     def tick(self, location: str) -> float:
         """Return the seconds between two plans of `location`."""
@@ -115,6 +132,8 @@ class Phase(StrEnum):
     """Its location is not heard of."""
     UNSCHEDULED = "unscheduled"
     """It is never requested."""
+    PAUSED = "paused"
+    """Its location is paused."""
     UNKNOWN = "unknown"
     """A dependency is in no contract, or its data time is not known."""
 
@@ -192,6 +211,14 @@ NEVER_RUN = AssetState()
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """Somebody's order to request nothing of a location, or for a target, until some time."""
+
+    until: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What the event log says about all assets and locations at one time."""
 
@@ -202,6 +229,8 @@ class Snapshot:
     since: Mapping[str, float] = field(default_factory=dict)
     """When each location first published the contract that is in the graph. From then on, each
     of its dependencies should be in some contract."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    """The pauses that have not ended, by the name of the location or the key of the target."""
 
     def state(self, key: str) -> AssetState:
         """Return the state of the asset `key`."""
@@ -218,6 +247,8 @@ class TargetStatus(StrEnum):
     """The path takes longer than the maximum lag."""
     BLOCKED = "blocked"
     """Something on the path cannot run: unknown dependency, failing asset, silent location."""
+    PAUSED = "paused"
+    """Somebody has paused the target or its location."""
 
 
 @dataclass(frozen=True, slots=True)

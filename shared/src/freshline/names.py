@@ -13,6 +13,8 @@ from typing import Final
 CONTRACT_PREFIX: Final = ("freshline", "contract")
 """The key of a location's contract asset is this, followed by the location's name."""
 GROUP: Final = "freshline"
+PAUSE_PREFIX: Final = ("freshline", "pause")
+"""The key of the asset that says whether a location or target is paused is this and its name."""
 
 # --- metadata of asset specs: what a location tells freshline ---------------------------------
 
@@ -28,10 +30,17 @@ COLUMNS_ENFORCED: Final = "freshline/columns_enforced"
 """``True``: the producer refuses to make any other columns."""
 EXPECTED_SECONDS: Final = "freshline/expected_seconds"
 """How long making the asset takes, for the gate's estimates."""
+AT_MOST_EVERY: Final = "freshline/at_most_every"
+"""On a producer: minutes that must pass after a version before a policy may have the next made."""
+CONFIG: Final = "freshline/config"
+"""The config of the asset's op in the runs that freshline requests, as a mapping."""
 FILE: Final = "freshline/file"
 """The file that declares the asset, relative to the location's folder."""
 TICK_SECONDS: Final = "freshline/tick_seconds"
 """On the contract asset: seconds between two plans of the location."""
+MODE: Final = "freshline/mode"
+"""On the contract asset: `OBSERVE`, if the location requests nothing."""
+OBSERVE: Final = "observe"
 
 # --- metadata of materializations -----------------------------------------------------------
 
@@ -51,6 +60,12 @@ EXPORTS: Final = "freshline/exports"
 IMPORTS: Final = "freshline/imports"
 DAGSTER_VERSION: Final = "freshline/dagster_version"
 CODE_VERSION: Final = "freshline/code_version"
+
+# --- metadata of the events that pause a location or a target -----------------------------------
+
+PAUSED_UNTIL: Final = "freshline/paused_until"
+"""When the pause ends, UTC; missing in the event that ends a pause."""
+PAUSE_REASON: Final = "freshline/pause_reason"
 
 # --- tags of the runs that freshline requests ---------------------------------------------------
 

@@ -107,7 +107,7 @@ class _Stamp:
         return data_time_of(
             self._made[dep] if dep in self._made else self._data_time_of_version(dep)
             for dep in self._context.assets_def.asset_deps.get(key, ())
-            if dep != key and dep.to_user_string() not in self._graph.outside
+            if dep != key and dep.to_user_string() not in self._graph.undated
         )
 
     def _data_time_of_version(self, dep: AssetKey) -> float | None:

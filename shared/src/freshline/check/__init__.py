@@ -15,6 +15,7 @@ from freshline.check.graph import check_cycles, check_makers
 from freshline.check.imports import check_imports
 from freshline.check.keys import check_keys
 from freshline.check.policies import check_policies
+from freshline.check.requests import check_requests
 from freshline.check.runtime import imports_satisfied, policies_feasible
 from freshline.model import Durations
 
@@ -40,6 +41,7 @@ def findings(
         *check_makers(workspace),
         *check_cycles(workspace),
         *check_policies(workspace, measured),
+        *check_requests(workspace),
         *check_committed(workspace),
         *check_schema(workspace),
         *check_keys(workspace),

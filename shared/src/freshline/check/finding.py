@@ -34,6 +34,8 @@ class Rule(StrEnum):
     MADE_TWICE = "made-twice"
     CYCLE = "cycle"
     POLICY = "policy"
+    UNLAUNCHABLE = "unlaunchable"
+    NOT_REQUESTED = "not-requested"
     STALE_CONTRACT = "stale-contract"
     NEWER_SCHEMA = "newer-schema"
     KEY_CONVENTION = "key-convention"
@@ -100,8 +102,12 @@ class Workspace:
 
     @cached_property
     def lineage(self) -> Lineage:
-        """What some policy needs of the graph that all contracts describe together."""
-        return lineage_of(graph_of(self.contracts))
+        """What some policy needs of the graph that all contracts describe together.
+
+        Policies of locations that only observe count: they are judged before they are kept.
+        """
+        observers = [contract.location for contract in self.contracts if contract.observes]
+        return lineage_of(graph_of(self.contracts, observers=observers))
 
     @cached_property
     def expected_seconds(self) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
-from freshline.check.finding import Finding, Rule, Severity, Workspace
+from freshline.check.finding import Finding, Rule, Workspace
 from freshline.model import Durations, Moments
 from freshline.planner import ShortestLag, shortest_lags
 from freshline.policy import MaxLag, partitioned_message
@@ -71,7 +71,6 @@ def check_policies(
                 key=problem.key,
                 file=location.file_of(export),
             )
-    yield from _unscheduled(workspace)
 
 
 def infeasible(workspace: Workspace, measured: Mapping[str, Durations]) -> list[Infeasible]:
@@ -117,28 +116,3 @@ def _durations(measured: Durations | None, declared: float | None) -> Durations:
         start=Moments.declared(FLOOR_LAUNCH),
         execution=Moments.declared(max(execution, FLOOR_EXECUTION)),
     )
-
-
-def _unscheduled(workspace: Workspace) -> Iterator[Finding]:
-    """Yield a note for each target with a partitioned asset upstream, which no plan requests."""
-    lineage = workspace.lineage
-    for key in lineage.policies:
-        seen: set[str] = set()
-        waiting = list(lineage.inputs[key])
-        while waiting:
-            dep = waiting.pop()
-            if dep in seen:
-                continue
-            seen.add(dep)
-            waiting.extend(lineage.inputs.get(dep, ()))
-        partitioned = sorted(dep for dep in seen if not lineage.graph.assets[dep].schedulable)
-        if partitioned:
-            location = lineage.graph.assets[key].location
-            yield Finding(
-                Rule.POLICY,
-                location,
-                f"`{key}` carries a maximum lag and is made from `{partitioned[0]}`, which is "
-                "partitioned: freshline never requests it, so its own schedule has to.",
-                key=key,
-                severity=Severity.NOTE,
-            )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from freshline.check.finding import Finding, Location, Severity, Workspace
+from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.check.graph import check_cycles, check_makers
 from freshline.check.imports import check_imports
 from freshline.check.policies import check_policies
@@ -14,11 +14,18 @@ from freshline.model import Durations
 __all__ = ["imports_satisfied", "policies_feasible"]
 
 
-def imports_satisfied(contracts: Iterable[Contract], location: str) -> list[Finding]:
+def imports_satisfied(
+    contracts: Iterable[Contract],
+    location: str,
+    *,
+    elsewhere: Collection[str] = (),
+    replaced: Collection[str] = (),
+) -> list[Finding]:
     """Return the errors about what `location` needs and no published contract provides.
 
     Errors about its assets that another location makes too, and about cycles through its assets,
-    are among them.
+    are among them. `elsewhere` are keys that somebody makes whom no contract names; `replaced` are
+    silent locations whose assets another location makes now.
     """
     workspace = _workspace(contracts)
     found = [
@@ -30,7 +37,13 @@ def imports_satisfied(contracts: Iterable[Contract], location: str) -> list[Find
         )
         if location in (finding.location, *finding.concerns)
     ]
-    return [finding for finding in found if finding.severity is Severity.ERROR]
+    return [
+        finding
+        for finding in found
+        if finding.severity is Severity.ERROR
+        and not (finding.rule is Rule.UNKNOWN_IMPORT and finding.key in elsewhere)
+        and not (finding.rule is Rule.MADE_TWICE and set(finding.concerns) & set(replaced))
+    ]
 
 
 def policies_feasible(

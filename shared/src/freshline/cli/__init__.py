@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from freshline.cli.check import check_command
 from freshline.cli.contract import retire_command, show_command, write_command
 from freshline.cli.impact import impact_command
+from freshline.cli.pause import pause_command, resume_command
 from freshline.cli.simulate import simulate_command
 from freshline.cli.sources import sources_command
 from freshline.errors import FreshlineError
@@ -61,6 +62,8 @@ app.command("impact")(impact_command)
 app.command("simulate")(simulate_command)
 app.command("sources")(sources_command)
 app.command("retire")(retire_command)
+app.command("pause")(pause_command)
+app.command("resume")(resume_command)
 contract_app.command("write")(write_command)
 contract_app.command("show")(show_command)
 

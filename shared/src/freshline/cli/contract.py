@@ -52,8 +52,8 @@ def write_command(
 
 
 def committed_form(contract: Contract) -> Contract:
-    """Return the contract as its file holds it: without the version of the deployed code."""
-    return contract.model_copy(update={"code_version": None})
+    """Return the contract as its file holds it: without what only the deployed code knows."""
+    return contract.model_copy(update={"code_version": None, "gone": ()})
 
 
 def show_command(

@@ -1,8 +1,8 @@
 """Read a location's contract from its Dagster definitions, as plain JSON values.
 
 The gate runs this file inside every location's own environment, where freshline need not be
-installed. It imports nothing but the standard library, `freshline.names` (which the gate brings
-along) and, inside functions, Dagster.
+installed. It imports nothing but the standard library, `freshline.names` and `launch` (which the
+gate brings along) and, inside functions, Dagster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from freshline.contract.launch import unlaunchable_assets
 from freshline.names import (
+    AT_MOST_EVERY,
     CODE_REFERENCES,
     COLUMN_SCHEMA,
     COLUMNS_ENFORCED,
@@ -22,6 +24,8 @@ from freshline.names import (
     EXPECTED_SECONDS,
     FILE,
     MAX_LAG,
+    MODE,
+    OBSERVE,
     OUTSIDE,
     TICK_SECONDS,
     USES,
@@ -43,6 +47,8 @@ class Node(NamedTuple):
     owners: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     partitioned: bool = False
+    unlaunchable: str | None = None
+    """Why Dagster cannot launch it as it is; None: it can, or that is not known."""
     description: str | None = None
     file: str | None = None
     metadata: Mapping[str, Any] = {}
@@ -76,6 +82,8 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
             tick = _unwrapped(node.metadata.get(TICK_SECONDS))
             if tick is not None:
                 about["tick_seconds"] = tick
+            if _unwrapped(node.metadata.get(MODE)) == OBSERVE:
+                about["observes"] = True
         elif node.made:
             made[node.key] = node
         else:
@@ -97,6 +105,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
 
 
 def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
+    unlaunchable = unlaunchable_assets(repository)
     for key, assets_def in repository.assets_defs_by_key.items():
         spec = assets_def.get_asset_spec(key)
         # Dagster has no public property for this; `is_materializable` is there since 1.5.
@@ -110,6 +119,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
             owners=tuple(spec.owners),
             kinds=tuple(spec.kinds),
             partitioned=spec.partitions_def is not None,
+            unlaunchable=unlaunchable.get(key),
             description=spec.description,
             file=_file(spec, assets_def, folder) if made and folder else None,
             metadata=spec.metadata,
@@ -136,6 +146,8 @@ def _export(node: Node) -> dict[str, Any]:
         "columns": _columns(node),
         "columns_enforced": _unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is True,
         "partitioned": node.partitioned,
+        "unlaunchable": node.unlaunchable,
+        "at_most_every": _unwrapped(node.metadata.get(AT_MOST_EVERY)),
         "expected_seconds": _unwrapped(node.metadata.get(EXPECTED_SECONDS)),
         "description": node.description,
         "file": _unwrapped(node.metadata.get(FILE)) or node.file,

@@ -104,6 +104,18 @@ class Export(_Value):
         default=False, description="The location refuses to make any other columns."
     )
     partitioned: bool = False
+    static: bool = Field(
+        default=False, description="Its content does not change with time, as that of a dbt seed."
+    )
+    unlaunchable: str | None = Field(
+        default=None, description="Why Dagster cannot launch it as it is; null: it can."
+    )
+    at_most_every: float | None = Field(
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Minutes that must pass after a version before a policy has the next one made.",
+    )
     expected_seconds: float | None = Field(
         default=None, description="How long making it takes, as its location declares."
     )
@@ -141,6 +153,13 @@ class Contract(_Value):
         description="The name the location publishes under; null: it does not publish.",
     )
     tick_seconds: float | None = Field(default=None, description="Seconds between two plans.")
+    observes: bool = Field(
+        default=False, description="The location only observes: it requests nothing."
+    )
+    gone: tuple[str, ...] = Field(
+        default=(),
+        description="Keys that it made before and others still need; not in a committed file.",
+    )
     exports: tuple[Export, ...] = ()
     imports: tuple[Import, ...] = ()
     declares: tuple[str, ...] = Field(
@@ -202,6 +221,18 @@ class Contract(_Value):
         """Return the contract as plain JSON values, without fields that have their default."""
         document = self.model_dump(mode="json", exclude_defaults=True)
         return {"schema_version": self.schema_version, **document}
+
+    def with_unlaunchable(self, refused: Mapping[str, str]) -> Contract:
+        """Return the contract with why Dagster refuses to launch assets, by key."""
+        if not refused:
+            return self
+        exports = tuple(
+            export.model_copy(update={"unlaunchable": refused[export.key]})
+            if export.key in refused
+            else export
+            for export in self.exports
+        )
+        return self.model_copy(update={"exports": exports})
 
     @property
     def newer(self) -> bool:

@@ -2,44 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
 
-from freshline.contract.document import Contract
+from freshline.contract.document import Contract, Export
 from freshline.model import Asset, Graph
 
-__all__ = ["graph_of"]
+__all__ = ["OUTSIDE_LOCATION", "graph_of", "unexplained"]
+
+OUTSIDE_LOCATION: Final = "outside the workspace"
+"""Where an asset is made that no location is known to make."""
 
 
-def graph_of(contracts: Iterable[Contract] | Mapping[str, Contract]) -> Graph:
+def graph_of(
+    contracts: Iterable[Contract],
+    *,
+    silent: Collection[str] = (),
+    elsewhere: Iterable[Asset] = (),
+    observers: Collection[str] = (),
+) -> Graph:
     """Return one graph of all assets of all contracts. Every location builds the same graph.
 
     A key that two locations make belongs to the first of them by name, so that it is never
-    requested twice; the gate reports it.
+    requested twice; the gate reports it. A location that is `silent` comes after all others: it
+    may have been renamed. `elsewhere` are assets that no contract explains and that exist all the
+    same. An external definition that no location makes is such an asset too. `observers` are
+    locations that only observe, and are to be planned as if they did not.
     """
-    given = contracts.values() if isinstance(contracts, Mapping) else contracts
-    ordered = sorted(given, key=lambda contract: contract.location)
+    ordered = sorted(contracts, key=lambda it: (it.location in silent, it.location))
     assets: dict[str, Asset] = {}
     outside: set[str] = set()
+    gone: dict[str, str] = {}
     for contract in ordered:
+        gone.update(dict.fromkeys(contract.gone, contract.location))
         outside.update(contract.outside)
+        watched = contract.observes and contract.location not in observers
         for export in contract.exports:
-            assets.setdefault(
-                export.key,
-                Asset(
-                    key=export.key,
-                    location=contract.location,
-                    deps=export.deps,
-                    policy=export.policy,
-                    execution_set=export.unit,
-                    schedulable=not export.partitioned,
-                ),
-            )
+            assets.setdefault(export.key, _asset(contract, export, watched=watched))
+    for asset in (*elsewhere, *_declared(ordered)):
+        if asset.key not in outside and asset.key not in gone:
+            assets.setdefault(asset.key, asset)
     return Graph(
-        assets=assets,
+        assets=_with_static_ones(assets),
         ticks={
             contract.location: contract.tick_seconds
             for contract in ordered
             if contract.tick_seconds is not None
         },
         outside=frozenset(outside - set(assets)),
+        gone={key: location for key, location in gone.items() if key not in assets},
+        observers=frozenset(observers),
     )
+
+
+def unexplained(contracts: Iterable[Contract]) -> set[str]:
+    """Return the keys that some location depends on and no contract explains."""
+    given = list(contracts)
+    explained = {export.key for contract in given for export in contract.exports}
+    explained.update(key for contract in given for key in contract.outside)
+    return {needed.key for contract in given for needed in contract.imports} - explained
+
+
+def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
+    never = ""
+    if contract.published_as is None:
+        never = f"{contract.location}, which makes it, is not under freshline"
+    elif watched:
+        never = f"{contract.location}, which makes it, only observes"
+    elif export.partitioned:
+        never = "it is partitioned"
+    elif export.unlaunchable:
+        never = f"Dagster refuses its run: {export.unlaunchable}"
+    kept = contract.published_as is not None and not watched
+    return Asset(
+        key=export.key,
+        location=contract.location,
+        deps=export.deps,
+        policy=export.policy if kept else None,
+        execution_set=export.unit,
+        never_requested=never,
+        at_most_every=(export.at_most_every or 0.0) * 60.0,
+        static=export.static,
+    )
+
+
+def _declared(contracts: Iterable[Contract]) -> Iterator[Asset]:
+    """Yield the assets that a location has only an external definition of."""
+    for contract in contracts:
+        for key in contract.declares:
+            yield Asset(
+                key,
+                OUTSIDE_LOCATION,
+                never_requested=f"{contract.location} declares it as made by somebody else",
+                elsewhere=True,
+            )
+
+
+def _with_static_ones(assets: Mapping[str, Asset]) -> dict[str, Asset]:
+    """Return `assets`, of which those that are made from static assets alone are static too."""
+    readers: dict[str, list[str]] = {}
+    for asset in assets.values():
+        for dep in asset.deps:
+            readers.setdefault(dep, []).append(asset.key)
+    static = {key for key, asset in assets.items() if asset.static}
+    waiting = list(static)
+    while waiting:
+        for key in readers.get(waiting.pop(), ()):
+            if key not in static and static.issuperset(assets[key].deps):
+                static.add(key)
+                waiting.append(key)
+    return {
+        key: replace(asset, static=True) if key in static and not asset.static else asset
+        for key, asset in assets.items()
+    }

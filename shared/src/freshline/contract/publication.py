@@ -26,6 +26,8 @@ from freshline.names import (
     EXPORTS,
     GROUP,
     IMPORTS,
+    MODE,
+    OBSERVE,
     RETIRED,
     TICK_SECONDS,
 )
@@ -73,7 +75,7 @@ def contract_asset_key(location: str) -> AssetKey:
     return AssetKey([*CONTRACT_PREFIX, location])
 
 
-def contract_spec(location: str, tick_seconds: float) -> AssetSpec:
+def contract_spec(location: str, tick_seconds: float, *, observes: bool = False) -> AssetSpec:
     """Return the spec of the contract asset of `location`, which plans every `tick_seconds`."""
     from dagster import AssetSpec
 
@@ -81,7 +83,7 @@ def contract_spec(location: str, tick_seconds: float) -> AssetSpec:
         contract_asset_key(location),
         group_name=GROUP,
         description=f"What {location} makes and needs, for the other code locations.",
-        metadata={TICK_SECONDS: tick_seconds},
+        metadata={TICK_SECONDS: tick_seconds, **({MODE: OBSERVE} if observes else {})},
     )
 
 

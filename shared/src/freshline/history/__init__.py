@@ -17,7 +17,7 @@ from freshline.history.events import EventLog, Materialized
 from freshline.history.promises import Promises
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
-from freshline.model import DEFAULT_TICK, NEVER_RUN, AssetState, Graph, Snapshot, Version
+from freshline.model import DEFAULT_TICK, NEVER_RUN, AssetState, Graph, Pause, Snapshot, Version
 
 __all__ = ["History"]
 
@@ -53,11 +53,12 @@ class History:
         now: float,
         seen: Mapping[str, float] | None = None,
         since: Mapping[str, float] | None = None,
+        pauses: Mapping[str, Pause] | None = None,
     ) -> Snapshot:
         """Return the state at `now` (UTC, epoch seconds) of every asset in `graph`.
 
-        `seen` and `since` go into the snapshot as they are. Raises what the storage raises; the
-        next read goes on where the last complete one ended.
+        `seen`, `since` and `pauses` go into the snapshot as they are. Raises what the storage
+        raises; the next read goes on where the last complete one ended.
         """
         self._versions.follow(graph)
         self._runs.read(now)
@@ -66,7 +67,9 @@ class History:
         self._learn_new_assets(graph.assets.keys() - self._known_keys, now)
         self._verify(graph, now)
         self._learn_durations(graph)
-        snapshot = Snapshot(self._states(graph, now), dict(seen or {}), dict(since or {}))
+        snapshot = Snapshot(
+            self._states(graph, now), dict(seen or {}), dict(since or {}), dict(pauses or {})
+        )
         self._versions.forget_old(len(graph.assets))
         return snapshot
 

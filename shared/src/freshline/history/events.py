@@ -219,6 +219,12 @@ class EventLog:
             for record in self.instance.get_run_records(RunsFilter(run_ids=batch))
         ]
 
+    def location_of_run(self, run_id: str) -> str | None:
+        """Return the code location that a run was started in; None: it is not known."""
+        run = self.instance.get_run_by_id(run_id)
+        origin = run.remote_job_origin if run else None
+        return origin.location_name if origin else None
+
     def newest_runs(self, limit: int) -> Sequence[RunRecord]:
         """Return the records of the newest runs, newest first."""
         return self.instance.get_run_records(limit=limit)

@@ -58,10 +58,10 @@ class Promises:
 
     def _work_out(self, key: str, run: Run, step: str) -> float | None:
         asset = self._graph.assets.get(key)
-        if asset is None:
+        if asset is None or asset.elsewhere:
             return None
         started = run.step_started(step)
-        inputs = [dep for dep in asset.deps if dep not in self._graph.outside]
+        inputs = [dep for dep in asset.deps if dep not in self._graph.undated]
         if not inputs:
             return run.created if started is None else started
         return data_time_of(self._input_data_time(dep, run, step, started) for dep in inputs)

@@ -111,7 +111,9 @@ class Versions:
             return
         self._graph = graph
         dependencies = {
-            key: frozenset(asset.deps) - graph.outside for key, asset in graph.assets.items()
+            key: frozenset(asset.deps) - graph.undated
+            for key, asset in graph.assets.items()
+            if not asset.elsewhere
         }
         if dependencies != self._dependencies:
             self._dependencies = dependencies

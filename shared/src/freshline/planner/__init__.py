@@ -16,6 +16,9 @@ What happens when something cannot run:
   is used.
 - A dependency that no contract explains blocks everything downstream of it. Five minutes after
   its consumer's contract appeared, it is called dangling.
+- Some assets are never requested: those that somebody else makes, those that Dagster cannot launch
+  as they are, those of a location that only observes. Versions of them count, whoever makes them.
+- A paused location requests nothing. Nothing is requested for a paused target.
 
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
 `claims` (what targets ask of the assets upstream), `decisions` (what starts now), `report` (what
@@ -30,7 +33,13 @@ from freshline.planner.claims import claims_of
 from freshline.planner.deadlines import next_tick
 from freshline.planner.decisions import decisions_of
 from freshline.planner.estimate import DEFAULT_DURATIONS, MARGIN
-from freshline.planner.facts import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, facts_of
+from freshline.planner.facts import (
+    RETRY_CEILING,
+    RETRY_FIRST,
+    SILENT_AFTER,
+    facts_of,
+    is_silent,
+)
 from freshline.planner.lineage import Lineage, lineage_of
 from freshline.planner.report import (
     DANGLING_AFTER,
@@ -51,6 +60,7 @@ __all__ = [
     "Lineage",
     "ShortestLag",
     "idle_message",
+    "is_silent",
     "lineage_of",
     "next_tick",
     "plan",

@@ -92,11 +92,11 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             asset = facts.assets[key]
             found = asked.pop(key, [])
             policy = lineage.policies.get(key)
-            if policy:
+            if policy and not facts.pause(key):
                 found.append(Claim(key, policy, feasible(asset.route, policy)))
             kept = _most_urgent(found)
             claims[key] = tuple([claim.upstream_of(asset.stage.run) for claim in kept])
-            if execution_set.obstacle or not execution_set.schedulable or not kept:
+            if execution_set.obstacle or execution_set.never_requested or not kept:
                 continue  # its inputs would be made for nothing
             passed_on = [claim.upstream_of(asset.stage.wait) for claim in claims[key]]
             for name in lineage.inputs[key]:

@@ -21,7 +21,7 @@ from math import inf
 from freshline.model import Pending, Phase, data_time_of
 from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.estimate import allowance
-from freshline.planner.facts import Facts
+from freshline.planner.facts import AssetFacts, Facts
 from freshline.planner.lineage import ExecutionSet, Lineage
 from freshline.words import clock, span
 
@@ -77,6 +77,7 @@ class _Decisions:
         self, lineage: Lineage, facts: Facts, claims: Mapping[str, tuple[Claim, ...]]
     ) -> None:
         self.inputs = lineage.inputs
+        self.static_inputs = lineage.static_inputs
         self.facts = facts
         self.now = facts.now
         self.claims = claims
@@ -98,25 +99,29 @@ class _Decisions:
             for key in execution_set.keys:
                 self.decisions[key].reason = first.own_hold.message
         else:
-            self._choose(execution_set, first.retry_at)
+            self._choose(execution_set, first)
 
     # --- an execution set that could be requested --------------------------------------------
 
-    def _choose(self, execution_set: ExecutionSet, retry_at: float) -> None:
-        votes = {key: self._vote(key) for key in execution_set.keys if self.claims[key]}
+    def _choose(self, execution_set: ExecutionSet, first: AssetFacts) -> None:
+        not_before = max(first.retry_at, first.rested_at)
+        if execution_set.static:
+            votes = {key: self._vote_on_static(key) for key in execution_set.keys}
+        else:
+            votes = {key: self._vote(key) for key in execution_set.keys if self.claims[key]}
         alone = any(vote.go and vote.alone for vote in votes.values())
         leader = next((key for key, vote in votes.items() if vote.go), None)
         lacking = None
         if leader is not None:
             lacking = next((key for key in votes if self._lacks_input(key, alone)), None)
-        if leader is not None and lacking is None and retry_at <= self.now:
+        if leader is not None and lacking is None and not_before <= self.now:
             for key in execution_set.keys:
                 vote = votes.get(key)
                 reason = vote.reason if vote and vote.go else f"made with {leader}"
                 self._request(key, reason, alone=alone)
             self._expect_successor(execution_set)
             return
-        start = max(min((vote.start for vote in votes.values()), default=inf), retry_at)
+        start = max(min((vote.start for vote in votes.values()), default=inf), not_before)
         for key in execution_set.keys:
             decision = self.decisions[key]
             decision.start = start if start < inf else None
@@ -124,9 +129,17 @@ class _Decisions:
             hold = self.facts.assets[key].hold
             if lacking is not None and lacking != key:
                 decision.reason = f"made with {lacking}, which lacks an input"
+            elif leader is not None and lacking is None and first.rested_at > self.now:
+                pause = span(execution_set.at_most_every)
+                decision.reason = f"made at most every {pause}: not before {clock(not_before)}"
             elif leader is not None and lacking is None and hold:
-                decision.reason = f"{hold.message}; next attempt at {clock(retry_at)}"
+                decision.reason = f"{hold.message}; next attempt at {clock(not_before)}"
             self._expect_next_version(key, start)
+
+    def _vote_on_static(self, key: str) -> _Vote:
+        if self.facts.assets[key].state.version is None:
+            return _Vote(True, "it was never made")
+        return _Vote(False, "its content does not change with time")
 
     def _vote(self, key: str) -> _Vote:
         decision = self.decisions[key]
@@ -162,10 +175,10 @@ class _Decisions:
 
     def _lacks_input(self, key: str, alone: bool) -> bool:
         """Return whether an input of `key` was never made and is not made in the same run."""
-        joined = {} if alone else self._joined(key)
+        joined = set() if alone else self._joined(key).keys() | self._static_in_run(key)
         return any(
             self.facts.assets[name].state.version is None and name not in joined
-            for name in self.inputs[key]
+            for name in (*self.inputs[key], *self.static_inputs[key])
         )
 
     # --- the questions ----------------------------------------------------------------------
@@ -331,6 +344,11 @@ class _Decisions:
                 promise = self.decisions[name].promise
                 joined[name] = self.now if promise is None else promise
         return joined
+
+    def _static_in_run(self, key: str) -> set[str]:
+        """Return the static inputs that the same run would make."""
+        location = self.facts.assets[key].location
+        return {name for name in self.static_inputs[key] if self.locations.get(name) == location}
 
     def _data_time_or_oldest(self, name: str) -> float:
         data_time = self.facts.assets[name].data_time

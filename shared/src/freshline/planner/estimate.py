@@ -85,11 +85,17 @@ class Stage(NamedTuple):
     """From the request to the materialization: queue, start and execution."""
     at_most: float
     """The allowance of `run`, in seconds."""
+    rest: Span
+    """From a materialization until the next run may be requested."""
     measured: bool
 
 
-def stage_of(durations: Durations, tick: float, feeders: int = 1) -> Stage:
+def stage_of(
+    durations: Durations, tick: float, feeders: int = 1, at_most_every: float = 0.0
+) -> Stage:
     """Return the stage of an asset whose location plans every `tick` seconds.
+
+    It is requested again only `at_most_every` seconds after its last version.
 
     A wait is measured from the last input on. With several `feeders`, another one may come last
     the next time, and may then wait for a whole tick. As inputs come early in a tick as often as
@@ -107,6 +113,7 @@ def stage_of(durations: Durations, tick: float, feeders: int = 1) -> Stage:
         execution=execution,
         run=run,
         at_most=allowance(run),
+        rest=Span(at_most_every, 0.0),
         measured=durations.execution is not None and durations.execution.count > 0,
     )
 
@@ -142,7 +149,7 @@ class Route(NamedTuple):
     path: Span
     """From when the root begins to read until the asset is materialized."""
     slowest: Span
-    """The longest stage on any way: versions cannot follow each other faster."""
+    """The longest stage on any way, with its rest: versions cannot follow each other faster."""
     measured: bool
     """Whether every asset on any way was measured."""
 
@@ -167,9 +174,11 @@ def route_through(stage: Stage, inputs: Iterable[Route], tick: float) -> Route:
     if longest is None:
         # The data time of a root is when it begins to read. What comes before that (wait, queue
         # and start) does not age the data; it only delays the next version.
-        return Route(stage.execution, Span(tick, 0.0).then(stage.run), stage.measured)
+        cycle = Span(tick, 0.0).then(stage.run).then(stage.rest)
+        return Route(stage.execution, cycle, stage.measured)
     own = stage.wait.then(stage.run)
-    slowest = own if not _longer(longest.slowest, own) else longest.slowest
+    cycle = own.then(stage.rest)
+    slowest = cycle if not _longer(longest.slowest, cycle) else longest.slowest
     measured = stage.measured and longest.measured
     for route in routes:
         measured = measured and route.measured

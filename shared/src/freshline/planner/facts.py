@@ -5,18 +5,27 @@ One pass over the lineage, inputs first. Nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Final, NamedTuple
 
-from freshline.model import HEARTBEAT, AssetState, Pending, Phase, Snapshot, data_time_of
+from freshline.model import (
+    HEARTBEAT,
+    AssetState,
+    Pause,
+    Pending,
+    Phase,
+    Snapshot,
+    data_time_of,
+)
 from freshline.planner.deadlines import deadline
 from freshline.planner.estimate import Route, Stage, route_through
 from freshline.planner.lineage import ExecutionSet, Lineage
 from freshline.policy import MaxLag
+from freshline.words import clock
 
-__all__ = ["AssetFacts", "Facts", "Hold", "facts_of"]
+__all__ = ["AssetFacts", "Facts", "Hold", "facts_of", "is_silent"]
 
 SILENT_AFTER: Final = 3 * HEARTBEAT
 """Seconds without a word from a location after which it counts as silent. If its ticks are longer
@@ -33,7 +42,7 @@ class Hold(NamedTuple):
     location: str
     asset: str
     phase: Phase
-    """`FAILING`, `SILENT`, `UNSCHEDULED` or `UNKNOWN`."""
+    """`FAILING`, `SILENT`, `PAUSED`, `UNSCHEDULED` or `UNKNOWN`."""
     since: float | None
     message: str
 
@@ -53,6 +62,8 @@ class AssetFacts:
     """The run in which its execution set is being made."""
     retry_at: float
     """From when its execution set may be tried again; -inf: it has not failed."""
+    rested_at: float
+    """From when its execution set may be made again; -inf: at any time."""
     own_hold: Hold | None
     """Why it cannot deliver, for a reason of its own execution set."""
     hold: Hold | None
@@ -64,7 +75,13 @@ class AssetFacts:
 @dataclass(slots=True)
 class Facts:
     now: float
+    pauses: Mapping[str, Pause]
+    """The pauses in force, by location or target."""
     assets: dict[str, AssetFacts] = field(default_factory=dict)
+
+    def pause(self, target: str) -> Pause | None:
+        """Return the pause of `target` or of its location; None: the target is to be kept."""
+        return self.pauses.get(target) or self.pauses.get(self.assets[target].location)
 
     def late_for(self, target: str, policy: MaxLag) -> float:
         """Return by how many seconds `target` is late; negative: how long it is still in time."""
@@ -81,9 +98,17 @@ class Facts:
         return data_time is not None and (used is None or data_time > used)
 
 
+def is_silent(seen: float, tick: float | None, now: float) -> bool:
+    """Return whether a location that was last heard of at `seen` counts as silent at `now`.
+
+    `tick` is the time between two of its plans in seconds; None: it does not say.
+    """
+    return now - seen > max(SILENT_AFTER, 3 * (tick or 0.0))
+
+
 def facts_of(lineage: Lineage, snapshot: Snapshot, now: float) -> Facts:
     """Return what `snapshot` says at `now` of every asset in `lineage`."""
-    facts = Facts(now)
+    facts = Facts(now, {name: it for name, it in snapshot.pauses.items() if now < it.until})
     for execution_set in lineage.execution_sets:
         _add(facts, execution_set, lineage, snapshot)
     return facts
@@ -93,7 +118,8 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
     states = {key: snapshot.state(key) for key in execution_set.keys}
     pending = next((state.pending for state in states.values() if state.pending), None)
     retry_at = max([_retry_at(state) for state in states.values()])
-    own_hold = _own_hold(facts.now, execution_set, states, snapshot)
+    rested_at = max([_rested_at(state, execution_set) for state in states.values()])
+    own_hold = _own_hold(facts, execution_set, states, snapshot)
     for key, state in states.items():
         inputs = [name for name in lineage.inputs[key] if name in facts.assets]
         sources = [facts.assets[name] for name in inputs]
@@ -102,21 +128,24 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             location=execution_set.location,
             tick=execution_set.tick,
             state=state,
-            data_time=_data_time(state),
+            data_time=_data_time(state, execution_set, facts.now),
             stage=stage,
             route=route_through(stage, [source.route for source in sources], execution_set.tick),
             pending=pending,
             retry_at=retry_at,
+            rested_at=rested_at,
             own_hold=own_hold,
             hold=own_hold or next((source.hold for source in sources if source.hold), None),
         )
         asset.used_up_to = _used_up_to(asset, sources, facts.now)
 
 
-def _data_time(state: AssetState) -> float | None:
+def _data_time(state: AssetState, execution_set: ExecutionSet, now: float) -> float | None:
     version = state.version
     if version is None:
         return None
+    if execution_set.static:
+        return now  # it never becomes too old
     return version.at if version.data_time is None else version.data_time
 
 
@@ -127,18 +156,26 @@ def _retry_at(state: AssetState) -> float:
     return state.failed_at + min(RETRY_CEILING, pause)
 
 
+def _rested_at(state: AssetState, execution_set: ExecutionSet) -> float:
+    if state.version is None or not execution_set.at_most_every:
+        return -inf
+    return state.version.at + execution_set.at_most_every
+
+
 def _own_hold(
-    now: float, execution_set: ExecutionSet, states: dict[str, AssetState], snapshot: Snapshot
+    facts: Facts, execution_set: ExecutionSet, states: dict[str, AssetState], snapshot: Snapshot
 ) -> Hold | None:
     location, first = execution_set.location, execution_set.keys[0]
     if execution_set.obstacle:
         since = snapshot.since.get(location)
         return Hold(location, first, Phase.UNKNOWN, since, execution_set.obstacle)
-    if not execution_set.schedulable:
-        message = f"{first} is partitioned: never requested"
-        return Hold(location, first, Phase.UNSCHEDULED, None, message)
+    if execution_set.never_requested:
+        return Hold(location, first, Phase.UNSCHEDULED, None, execution_set.never_requested)
+    if pause := facts.pauses.get(location):
+        message = f"{location} is paused until {clock(pause.until)}: {pause.reason}"
+        return Hold(location, first, Phase.PAUSED, None, message)
     seen = snapshot.seen.get(location)
-    if seen is not None and now - seen > max(SILENT_AFTER, 3 * execution_set.tick):
+    if seen is not None and is_silent(seen, execution_set.tick, facts.now):
         return Hold(location, first, Phase.SILENT, seen, f"{location} is not heard of")
     for key, state in states.items():
         if state.failures:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
@@ -28,11 +28,16 @@ class ExecutionSet:
     location: str
     tick: float
     """Seconds between two plans of its location."""
-    schedulable: bool
+    never_requested: str
+    """Why it is never requested, as a sentence; "" if it may be."""
+    at_most_every: float
+    """Seconds that must pass after a version before a policy may have the next one made."""
+    static: bool
+    """Whether it is made only if it never was."""
     feeders: int
     """How many other execution sets it reads from."""
     obstacle: str
-    """Why it can never be requested as the graph stands; "" when it can."""
+    """What is wrong with its dependencies, so that it cannot be requested; "" if nothing is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,11 @@ class Lineage:
     made_together: Mapping[str, tuple[str, ...]]
     """The keys of the execution set of each asset in the graph, also if no policy needs it."""
     inputs: Mapping[str, tuple[str, ...]]
-    """What each asset reads from outside its execution set; a root reads nothing."""
+    """What each asset reads from outside its execution set; a root reads nothing.
+
+    Static assets are not among them: they never become too old."""
+    static_inputs: Mapping[str, tuple[str, ...]]
+    """The static assets that each asset reads; they must have been made."""
     digest: str
     """Changes whenever the graph does."""
     _stages: dict[str, tuple[Durations, Stage]] = field(default_factory=dict, compare=False)
@@ -61,7 +70,9 @@ class Lineage:
         """
         known = self._stages.get(key)
         if known is None or known[0] is not durations:
-            stage = stage_of(durations, execution_set.tick, execution_set.feeders)
+            stage = stage_of(
+                durations, execution_set.tick, execution_set.feeders, execution_set.at_most_every
+            )
             known = self._stages[key] = durations, stage
         return known[1]
 
@@ -71,20 +82,28 @@ def lineage_of(graph: Graph) -> Lineage:
     made_together = _made_together(graph)
     policies = {key: asset.policy for key, asset in sorted(graph.assets.items()) if asset.policy}
     needed = _needed(graph, made_together, policies)
-    inputs = {
-        key: tuple(
+    read = {
+        key: [
             dep
             for dep in _read_from_elsewhere(graph, key, made_together[key])
             if dep in graph.assets and dep not in graph.outside
-        )
+        ]
         for key in needed
+    }
+    inputs = {
+        key: tuple(dep for dep in deps if not graph.assets[dep].static)
+        for key, deps in read.items()
+    }
+    static_inputs = {
+        key: tuple(dep for dep in deps if graph.assets[dep].static) for key, deps in read.items()
     }
     return Lineage(
         graph=graph,
         policies=policies,
-        execution_sets=tuple(_ordered(graph, needed, made_together, inputs)),
+        execution_sets=tuple(_ordered(graph, needed, made_together, read, inputs)),
         made_together=made_together,
         inputs=inputs,
+        static_inputs=static_inputs,
         digest=_digest(graph),
     )
 
@@ -134,25 +153,26 @@ def _ordered(
     graph: Graph,
     needed: frozenset[str],
     made_together: Mapping[str, tuple[str, ...]],
-    inputs: Mapping[str, tuple[str, ...]],
+    read: Mapping[str, Sequence[str]],
+    inputs: Mapping[str, Sequence[str]],
 ) -> Iterator[ExecutionSet]:
     """Yield the execution sets of `needed`, inputs first; those on a cycle, or fed by one, last."""
-    feeders = {
-        keys: {made_together[dep] for member in keys for dep in inputs[member]}
-        for keys in (made_together[key] for key in sorted(needed))
-    }
-    sorter = TopologicalSorter(feeders)
+
+    def sets_of(keys: tuple[str, ...], deps: Mapping[str, Sequence[str]]) -> set[tuple[str, ...]]:
+        return {made_together[dep] for member in keys for dep in deps[member]}
+
+    together = dict.fromkeys(made_together[key] for key in sorted(needed))
+    sorter = TopologicalSorter({keys: sets_of(keys, read) for keys in together})
     with suppress(CycleError):  # the sorter still yields what is on no cycle
         sorter.prepare()
-    remaining = dict.fromkeys(feeders)
     while ready := sorter.get_ready():
         for keys in ready:
-            del remaining[keys]
-            yield _execution_set(graph, keys, len(feeders[keys]), _unexplained(graph, keys))
+            del together[keys]
+            yield _execution_set(graph, keys, len(sets_of(keys, inputs)), _unexplained(graph, keys))
         sorter.done(*ready)
-    for keys in remaining:
+    for keys in together:
         obstacle = f"{keys[0]} depends, in the end, on itself"
-        yield _execution_set(graph, keys, len(feeders[keys]), obstacle)
+        yield _execution_set(graph, keys, len(sets_of(keys, inputs)), obstacle)
 
 
 def _unexplained(graph: Graph, keys: tuple[str, ...]) -> str:
@@ -164,6 +184,9 @@ def _unexplained(graph: Graph, keys: tuple[str, ...]) -> str:
             if dep not in graph.assets and dep not in graph.outside
         ]
         if unknown:
+            former = graph.gone.get(unknown[0])
+            if former:
+                return f"{key} depends on {unknown[0]}, which {former} no longer makes"
             return f"{key} depends on {' and '.join(unknown)}, which no location explains"
     return ""
 
@@ -172,11 +195,18 @@ def _execution_set(
     graph: Graph, keys: tuple[str, ...], feeders: int, obstacle: str
 ) -> ExecutionSet:
     location = graph.assets[keys[0]].location
+    refused = [
+        f"{key} is never requested: {why}"
+        for key in keys
+        if (why := graph.assets[key].never_requested)
+    ]
     return ExecutionSet(
         keys=keys,
         location=location,
         tick=graph.tick(location),
-        schedulable=all(graph.assets[key].schedulable for key in keys),
+        never_requested=refused[0] if refused else "",
+        at_most_every=max(graph.assets[key].at_most_every for key in keys),
+        static=all(graph.assets[key].static for key in keys),
         feeders=feeders,
         obstacle=obstacle,
     )
@@ -186,5 +216,6 @@ def _digest(graph: Graph) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for key in sorted(graph.assets):
         digest.update(repr(graph.assets[key]).encode())
-    digest.update(repr((sorted(graph.ticks.items()), sorted(graph.outside))).encode())
+    parts = graph.ticks.items(), graph.outside, graph.gone.items(), graph.observers
+    digest.update(repr([sorted(part) for part in parts]).encode())
     return digest.hexdigest()

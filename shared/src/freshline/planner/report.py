@@ -15,12 +15,14 @@ from freshline.model import (
     Snapshot,
     TargetPlan,
     TargetStatus,
+    Version,
 )
 from freshline.planner.claims import feasible
 from freshline.planner.deadlines import deadline, overdue
 from freshline.planner.decisions import Decision
 from freshline.planner.facts import Facts, Hold
 from freshline.planner.lineage import Lineage
+from freshline.policy import MaxLag
 from freshline.words import clock, span
 
 __all__ = ["DANGLING_AFTER", "asset_plans", "idle_message", "plan_id", "target_plans"]
@@ -33,6 +35,7 @@ contract appeared."""
 def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
     """Return a digest of what the plan is made from, except the time."""
     digest = blake2b(lineage.digest.encode(), digest_size=6)
+    digest.update(repr(sorted(snapshot.pauses.items(), key=str)).encode())
     for execution_set in lineage.execution_sets:
         for key in execution_set.keys:
             state = snapshot.assets.get(key)
@@ -82,14 +85,19 @@ def _target_plan(
     asset = facts.assets[key]
     version = asset.state.version
     data_time = version.data_time if version else None
+    if version and lineage.graph.assets[key].static:
+        data_time = facts.now
     lag = None if data_time is None else max(0.0, facts.now - data_time)
     late = data_time is None or overdue(policy, data_time, facts.now)
     shortest = asset.route.shortest(policy)
     hold = asset.hold
+    pause = facts.pause(key)
     blame = _blame(hold, facts.now) if hold else None
-    if blame is None and late:
+    if blame is None and late and not pause:
         blame = _culprit(key, lineage, facts, decisions)
-    if hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):
+    if pause:
+        status = TargetStatus.PAUSED
+    elif hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):
         status = TargetStatus.BLOCKED
     elif not feasible(asset.route, policy):
         status = TargetStatus.INFEASIBLE
@@ -97,20 +105,15 @@ def _target_plan(
         status = TargetStatus.LATE if late else TargetStatus.FRESH
 
     why = blame.message if blame else ""
-    if status is TargetStatus.BLOCKED and blame:
+    if pause:
+        reason = f"paused until {clock(pause.until)}: {pause.reason}"
+    elif status is TargetStatus.BLOCKED and blame:
         reason = f"held up by {blame.asset} ({blame.location}): {why}"
     elif status is TargetStatus.INFEASIBLE:
         reason = f"at most {span(maximum)} asked, but its path can hold {span(shortest)} at best"
-    elif version is None:
-        reason = f"no version yet: {why}"
-    elif data_time is None or lag is None:
-        reason = f"the age of its data is unknown: {why}"
-    elif late:
-        reason = f"{span(lag - maximum)} over its {span(maximum)}: {why}"
+        reason += _because_of_rest(key, lineage, facts)
     else:
-        reason = f"good until {clock(deadline(policy, data_time))}" + (
-            f", but {why}" if why else ""
-        )
+        reason = _standing(policy, version, data_time, facts.now, why)
     return TargetPlan(
         key=key,
         location=asset.location,
@@ -122,6 +125,21 @@ def _target_plan(
         blame=blame,
         reason=reason,
     )
+
+
+def _standing(
+    policy: MaxLag, version: Version | None, data_time: float | None, now: float, why: str
+) -> str:
+    """Return how a target stands that nothing blocks."""
+    if version is None:
+        return f"no version yet: {why}"
+    if data_time is None:
+        return f"the age of its data is unknown: {why}"
+    if overdue(policy, data_time, now):
+        maximum = policy.minutes * 60.0
+        return f"{span(max(0.0, now - data_time) - maximum)} over its {span(maximum)}: {why}"
+    until = clock(deadline(policy, data_time))
+    return f"good until {until}" + (f", but {why}" if why else "")
 
 
 def _blame(hold: Hold, now: float) -> Blame:
@@ -136,8 +154,24 @@ def _blame(hold: Hold, now: float) -> Blame:
     return Blame(hold.location, hold.asset, hold.phase, hold.since, message)
 
 
+def _because_of_rest(key: str, lineage: Lineage, facts: Facts) -> str:
+    """Return which limit of a producer makes a policy infeasible; "" if none does."""
+    upstream = {key}
+    waiting = [key]
+    while waiting:
+        new = set(lineage.inputs[waiting.pop()]) - upstream
+        upstream |= new
+        waiting.extend(new)
+    slowest = max(sorted(upstream), key=lambda name: facts.assets[name].stage.rest.mean)
+    rest = facts.assets[slowest].stage.rest.mean
+    if rest < facts.assets[key].route.slowest.mean / 2:
+        return ""
+    return f": {slowest} is made at most every {span(rest)}"
+
+
 def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]) -> Blame:
     """Return what a late target waits for, found upstream along the oldest inputs."""
+    observed = facts.assets[key].location in lineage.graph.observers
     while True:
         asset, decision = facts.assets[key], decisions[key]
         pending, version = asset.pending, asset.state.version
@@ -155,7 +189,8 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             message = f"{key} has been {doing} for {span(facts.now - since)}"
             return Blame(asset.location, key, phase, since, message)
         if decision.request:
-            message = f"{key} is requested now: {decision.reason}"
+            requested = "would be" if observed else "is"
+            message = f"{key} {requested} requested now: {decision.reason}"
             return Blame(asset.location, key, Phase.WAIT, None, message)
         oldest = min(
             lineage.inputs[key],

@@ -59,20 +59,20 @@ def _shares(
 ) -> dict[str, float]:
     """Return how many seconds each location takes on `path`.
 
-    `with_run_before` adds the slowest run a second time: it has to end before the next one of the
-    same asset can start.
+    `with_run_before` adds the slowest run a second time, with its rest: both have to end before the
+    next run of the same asset can start.
     """
     shares: dict[str, float] = {}
-    runs: dict[str, float] = {}
+    cycles: dict[str, float] = {}
     for key in path:
         stage, location = assets[key].stage, assets[key].location
         run = stage.wait.then(stage.run)
         taken = run
         if key == path[-1]:  # a root: its data time is when it begins to read
             run, taken = stage.run, stage.execution
-        runs[key] = run.mean
+        cycles[key] = run.mean + stage.rest.mean
         shares[location] = shares.get(location, 0.0) + taken.mean
     if with_run_before:
-        slowest = max(path, key=lambda key: (runs[key], key))
-        shares[assets[slowest].location] += runs[slowest]
+        slowest = max(path, key=lambda key: (cycles[key], key))
+        shares[assets[slowest].location] += cycles[slowest]
     return shares

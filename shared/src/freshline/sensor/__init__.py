@@ -15,10 +15,10 @@ from threading import Lock
 from typing import Any, Final
 
 from dagster import (
-    AssetCheckKey,
     AssetSelection,
     DefaultSensorStatus,
     RepositoryDefinition,
+    RunRequest,
     SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
@@ -33,14 +33,13 @@ from freshline.contract import (
 )
 from freshline.contract.publication import digest
 from freshline.errors import TickError
-from freshline.model import HEARTBEAT, Phase, Plan, TargetPlan, TargetStatus
-from freshline.names import LAG_CHECK
+from freshline.model import HEARTBEAT, Phase, TargetPlan, TargetStatus
 from freshline.planner import DANGLING_AFTER
 from freshline.sensor.contract_checks import contract_evaluations
 from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
-from freshline.sensor.requests import run_requests
+from freshline.sensor.requests import Requester, requested_groups
 
 __all__ = ["build_freshness_sensor"]
 
@@ -64,11 +63,13 @@ def build_freshness_sensor(
     *,
     location: str,
     tick_seconds: int = 5,
+    observes: bool = False,
 ) -> SensorDefinition:
     """Return the sensor that requests the assets of `location` when some policy needs them.
 
-    It plans every `tick_seconds`. `with_freshline` adds it with all that it needs. Raises
-    `TickError` for less than 5 seconds, which is how often Dagster's daemon looks at sensors.
+    It plans every `tick_seconds`. If it `observes`, it requests nothing and says what it would
+    request. `with_freshline` adds it with all that it needs. Raises `TickError` for less than 5
+    seconds, which is how often Dagster's daemon looks at sensors.
     """
     if tick_seconds < _DAEMON_INTERVAL:
         raise TickError(
@@ -76,7 +77,8 @@ def build_freshness_sensor(
             f"{_DAEMON_INTERVAL}: Dagster's daemon looks at sensors every {_DAEMON_INTERVAL} "
             f"seconds. Use {_DAEMON_INTERVAL} or more."
         )
-    ticker = _Ticker(location, float(tick_seconds))
+    ticker = _Ticker(location, float(tick_seconds), observes=observes)
+    says = "says when it would request" if observes else "requests"
     whole_intervals = tick_seconds // _DAEMON_INTERVAL
 
     @sensor(
@@ -85,7 +87,7 @@ def build_freshness_sensor(
         minimum_interval_seconds=whole_intervals * _DAEMON_INTERVAL - _INTERVAL_SLACK,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
-            f"Publishes what {location} makes and needs, and requests its assets as late "
+            f"Publishes what {location} makes and needs, and {says} its assets as late "
             "as every maximum lag allows, its own and other locations'."
         ),
     )
@@ -122,15 +124,14 @@ class _Reported:
 class _Ticker:
     """One location's sensor, with what it remembers from tick to tick."""
 
-    def __init__(self, location: str, tick_seconds: float) -> None:
+    def __init__(self, location: str, tick_seconds: float, *, observes: bool) -> None:
         self.lock: Final = Lock()
         self._location = location
         self._tick_seconds = tick_seconds
         self._observer = Observer()
         self._published_at: float | None = None
-        self._own: tuple[RepositoryDefinition, Contract, list[frozenset[AssetCheckKey]]] | None = (
-            None
-        )
+        self._observers: Final = (location,) if observes else ()
+        self._own: tuple[RepositoryDefinition, Contract, Requester] | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         """Return what this location requests and reports now."""
@@ -139,17 +140,21 @@ class _Ticker:
         repository = context.repository_def
         if repository is None:
             raise RuntimeError("the freshness sensor needs its repository in the context")
-        own, checks = self._own_part(repository)
-        outlook = self._observer.look(context.instance, now, own)
+        own, requester = self._own_part(repository)
+        outlook = self._observer.look(context.instance, now, own, self._observers)
+        own = outlook.contract(self._location) or own
         events: list[Any] = [
             *self._publication(outlook.published.get(self._location), own, now),
-            *self._changed_targets(outlook.plan, reported),
+            *self._changed_targets(outlook, reported),
             *self._checked_contracts(outlook, reported),
         ]
-        requests = list(
-            run_requests(outlook.plan, outlook.graph, outlook.snapshot, self._location, checks)
-        )
-        message = tick_message(outlook.plan, outlook.graph, self._location, outlook.problems)
+        groups = requested_groups(outlook.plan, outlook.graph, self._location)
+        requests: list[RunRequest] = []
+        if not self._observers:
+            requests.extend(
+                requester.requests(groups, outlook.plan, outlook.graph, outlook.snapshot)
+            )
+        message = tick_message(outlook, self._location, groups, requester.refused_checks)
         return SensorResult(
             run_requests=requests,
             skip_reason=None if requests else message,
@@ -157,16 +162,15 @@ class _Ticker:
             cursor=reported.to_cursor(),
         )
 
-    def _own_part(
-        self, repository: RepositoryDefinition
-    ) -> tuple[Contract, list[frozenset[AssetCheckKey]]]:
-        """Return the location's contract and the checks of its assets, from its definitions."""
+    def _own_part(self, repository: RepositoryDefinition) -> tuple[Contract, Requester]:
+        """Return the location's contract, with what Dagster refuses, and what requests its runs."""
         if self._own is None or self._own[0] is not repository:
             contract = Contract.from_definitions(
                 repository, self._location, tick_seconds=self._tick_seconds
             )
-            self._own = repository, contract, _checks(repository)
-        return self._own[1:]
+            self._own = repository, contract, Requester(repository)
+        _, contract, requester = self._own
+        return contract.with_unlaunchable(requester.refused), requester
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
         """Return the contract if it has changed or is old, else a heartbeat if one is due."""
@@ -180,15 +184,17 @@ class _Ticker:
         self._published_at = now
         return [event]
 
-    def _changed_targets(self, plan: Plan, reported: _Reported) -> list[Any]:
+    def _changed_targets(self, outlook: Outlook, reported: _Reported) -> list[Any]:
         """Return the check results of this location's targets whose status has changed."""
+        plan, changed_at = outlook.plan, max(outlook.snapshot.since.values())
         own = {
             key: target for key, target in plan.targets.items() if target.location == self._location
         }
         changed = [
             target
             for key, target in own.items()
-            if reported.targets.get(key) != target.status.value and not _in_grace(target, plan.now)
+            if reported.targets.get(key) != target.status.value
+            and not _in_grace(target, plan.now, changed_at)
         ]
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
             target.key: target.status.value for target in changed
@@ -221,29 +227,18 @@ def _basis_of_contract_checks(outlook: Outlook, location: str) -> str:
     return " ".join([outlook.digest, "measured" if measured else "estimated", *short])
 
 
-def _in_grace(target: TargetPlan, now: float) -> bool:
-    """Return whether a target is blocked only because contracts arrive one by one at start-up."""
+def _in_grace(target: TargetPlan, now: float, changed_at: float) -> bool:
+    """Return whether a target is blocked only because contracts arrive one by one at start-up.
+
+    `changed_at` is when the newest contract appeared.
+    """
     blame = target.blame
+    if target.status is not TargetStatus.BLOCKED or blame is None:
+        return False
+    if blame.phase is Phase.UNSCHEDULED:
+        return now - changed_at <= _SETTLING
     return (
-        target.status is TargetStatus.BLOCKED
-        and blame is not None
-        and blame.phase is Phase.UNKNOWN
+        blame.phase is Phase.UNKNOWN
         and blame.since is not None
         and now - blame.since <= DANGLING_AFTER
     )
-
-
-def _checks(repository: RepositoryDefinition) -> list[frozenset[AssetCheckKey]]:
-    """Return the asset checks that run with their assets, without freshline's own.
-
-    A set holds checks that Dagster only runs together. freshline's own check is reported when a
-    target's status changes.
-    """
-    together: set[frozenset[AssetCheckKey]] = set()
-    for checks_def in repository.asset_checks_defs_by_key.values():
-        keys = checks_def.check_keys
-        apart = checks_def.can_subset or len(set(keys)) == 1
-        together.update(map(frozenset, ([key] for key in keys) if apart else [keys]))
-    for assets_def in repository.assets_defs_by_key.values():
-        together.update(frozenset([key]) for key in assets_def.check_keys)
-    return [keys for keys in together if all(key.name != LAG_CHECK for key in keys)]

@@ -68,7 +68,12 @@ def _result(name: str, findings: Sequence[Finding]) -> AssetCheckResult:
 def _findings(outlook: Outlook, location: str) -> dict[str, list[Finding]]:
     measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
     return {
-        IMPORTS_CHECK: imports_satisfied(outlook.contracts, location),
+        IMPORTS_CHECK: imports_satisfied(
+            outlook.contracts,
+            location,
+            elsewhere={key for key, asset in outlook.graph.assets.items() if asset.elsewhere},
+            replaced=outlook.replaced,
+        ),
         POLICIES_CHECK: policies_feasible(outlook.contracts, location, measured),
     }
 

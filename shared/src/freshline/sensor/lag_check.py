@@ -35,6 +35,7 @@ __all__ = ["check_result", "lag_evaluation"]
 _SEVERITY: Final = {
     TargetStatus.FRESH: AssetCheckSeverity.WARN,
     TargetStatus.INFEASIBLE: AssetCheckSeverity.WARN,
+    TargetStatus.PAUSED: AssetCheckSeverity.WARN,
     TargetStatus.LATE: AssetCheckSeverity.ERROR,
     TargetStatus.BLOCKED: AssetCheckSeverity.ERROR,
 }

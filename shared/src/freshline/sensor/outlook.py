@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,10 +11,13 @@ from hashlib import sha256
 from dagster import DagsterInstance
 
 from freshline.contract import Contract, ContractReader, PublishedContract, graph_of
+from freshline.contract.graph import unexplained
+from freshline.contract.pauses import read_pauses
 from freshline.contract.publication import digest
 from freshline.history import History
 from freshline.model import Graph, Plan, Snapshot
-from freshline.planner import Lineage, lineage_of, plan
+from freshline.planner import Lineage, is_silent, lineage_of, plan
+from freshline.sensor.elsewhere import Elsewhere
 
 __all__ = ["Observer", "Outlook"]
 
@@ -32,8 +35,14 @@ class Outlook:
     """Locations whose contract cannot be read, and why."""
     contracts: tuple[Contract, ...]
     """The contracts that the graph is made of."""
+    replaced: Mapping[str, str]
+    """Silent locations whose assets another location makes now, with what to do about it."""
     digest: str
     """Changes when any of these contracts does."""
+
+    def contract(self, location: str) -> Contract | None:
+        """Return the contract of `location` that the graph is made of."""
+        return next((it for it in self.contracts if it.location == location), None)
 
 
 class Observer:
@@ -42,31 +51,50 @@ class Observer:
     def __init__(self) -> None:
         self._reader = ContractReader()
         self._history: History | None = None
-        self._lineage: tuple[Mapping[str, str], Lineage] | None = None
+        self._elsewhere = Elsewhere()
+        self._unexplained: tuple[str, set[str]] = ("", set())
+        self._claimed_twice: tuple[str, list[tuple[str, str, str]]] = ("", [])
+        self._lineage: tuple[object, Lineage] | None = None
         self._since: dict[str, tuple[str, float]] = {}
 
-    def look(self, instance: DagsterInstance, now: float, own: Contract | None = None) -> Outlook:
+    def look(
+        self,
+        instance: DagsterInstance,
+        now: float,
+        own: Contract | None = None,
+        observers: Collection[str] = (),
+    ) -> Outlook:
         """Return the outlook at `now` (UTC, epoch seconds).
 
         `own` is the contract of the location that asks. It counts instead of the one that the
-        location has published. Raises what the instance's storage raises.
+        location has published. `observers` are locations that only observe, and are to be planned
+        as if they did not. Raises what the instance's storage raises.
         """
         with _no_garbage_collection():
-            return self._look(instance, now, own)
+            return self._look(instance, now, own, observers)
 
-    def _look(self, instance: DagsterInstance, now: float, own: Contract | None) -> Outlook:
+    def _look(
+        self,
+        instance: DagsterInstance,
+        now: float,
+        own: Contract | None,
+        observers: Collection[str],
+    ) -> Outlook:
         published = self._reader.read(instance)
         problems = dict(self._reader.problems)
         contracts = dict(published)
         if own is not None:
+            own = _after(published.get(own.location), own, published)
             contracts[own.location] = PublishedContract(own, now, digest(own))
             problems.pop(own.location, None)
-        lineage = self._lineage_of(contracts)
+        replaced = self._replaced(contracts, now)
+        lineage = self._lineage_of(instance, contracts, replaced, observers)
         snapshot = self._history_of(instance).read(
             lineage.graph,
             now,
             seen={location: contract.published_at for location, contract in contracts.items()},
             since=self._first_published(contracts),
+            pauses=read_pauses(instance, now),
         )
         return Outlook(
             graph=lineage.graph,
@@ -75,6 +103,7 @@ class Observer:
             published=published,
             problems=problems,
             contracts=tuple(contract.contract for contract in contracts.values()),
+            replaced=replaced,
             digest=_digest(contracts),
         )
 
@@ -84,13 +113,44 @@ class Observer:
         self._history.reconnect(instance)
         return self._history
 
-    def _lineage_of(self, contracts: Mapping[str, PublishedContract]) -> Lineage:
-        """Return the same object as long as no contract changes."""
-        digests = {location: contract.digest for location, contract in contracts.items()}
-        if self._lineage is None or self._lineage[0] != digests:
-            graph = graph_of(contract.contract for contract in contracts.values())
-            self._lineage = digests, lineage_of(graph)
+    def _lineage_of(
+        self,
+        instance: DagsterInstance,
+        contracts: Mapping[str, PublishedContract],
+        replaced: Collection[str],
+        observers: Collection[str],
+    ) -> Lineage:
+        """Return the same object as long as nothing that it is made of changes."""
+        given = [contract.contract for contract in contracts.values()]
+        content = _digest(contracts)
+        if self._unexplained[0] != content:
+            self._unexplained = content, unexplained(given)
+        elsewhere = self._elsewhere.find(instance, self._unexplained[1], contracts.keys())
+        basis = content, tuple(elsewhere), frozenset(replaced), frozenset(observers)
+        if self._lineage is None or self._lineage[0] != basis:
+            graph = graph_of(given, silent=replaced, elsewhere=elsewhere, observers=observers)
+            self._lineage = basis, lineage_of(graph)
         return self._lineage[1]
+
+    def _replaced(self, contracts: Mapping[str, PublishedContract], now: float) -> dict[str, str]:
+        """Return the silent locations that claim what a location which is not silent makes.
+
+        Each with a sentence that says so, and what to do.
+        """
+        content = _digest(contracts)
+        if self._claimed_twice[0] != content:
+            self._claimed_twice = content, list(_claimed_twice(contracts))
+        silent = {
+            location
+            for location, contract in contracts.items()
+            if is_silent(contract.published_at, contract.contract.tick_seconds, now)
+        }
+        return {
+            location: f"{location} is silent, and {rival} makes its {key} now; if it was renamed, "
+            f"or is gone for good: freshline retire {location}"
+            for key, location, rival in reversed(self._claimed_twice[1])
+            if location in silent and rival not in silent
+        }
 
     def _first_published(self, contracts: Mapping[str, PublishedContract]) -> dict[str, float]:
         """Return when each location's present contract was first published, as far as seen."""
@@ -101,6 +161,38 @@ class Observer:
             for location, contract in contracts.items()
         }
         return {location: since for location, (_, since) in self._since.items()}
+
+
+def _claimed_twice(
+    contracts: Mapping[str, PublishedContract],
+) -> Iterator[tuple[str, str, str]]:
+    """Yield each key that two locations make, with both locations, once in each order."""
+    makers: dict[str, list[str]] = {}
+    for location, published in contracts.items():
+        for export in published.contract.exports:
+            makers.setdefault(export.key, []).append(location)
+    for key, locations in sorted(makers.items()):
+        for one in locations:
+            for other in locations:
+                if one != other:
+                    yield key, one, other
+
+
+def _after(
+    last: PublishedContract | None, own: Contract, published: Mapping[str, PublishedContract]
+) -> Contract:
+    """Return `own`, which comes after the contract `last`, with the keys that are gone.
+
+    Those are keys that the location does not make any more and that some location still needs.
+    """
+    if last is None:
+        return own
+    before = last.contract.by_key.keys() | set(last.contract.gone)
+    gone = before - own.by_key.keys()
+    if gone:
+        contracts = [own, *(it.contract for it in published.values())]
+        gone &= {needed.key for contract in contracts for needed in contract.imports}
+    return own.model_copy(update={"gone": tuple(sorted(gone))}) if gone else own
 
 
 @contextmanager

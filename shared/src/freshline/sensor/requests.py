@@ -1,54 +1,132 @@
-"""Requests: what a location asks Dagster to run, from the plan."""
+"""Requests: what a location asks Dagster to run, from the plan.
+
+A request that Dagster refused would fail the whole tick, with all other requests in it. So each is
+tried first, with Dagster's own code. What is refused is taken out, and said by name.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from math import inf
 
-from dagster import AssetCheckKey, AssetKey, RunRequest
+from dagster import AssetCheckKey, AssetKey, RepositoryDefinition, RunRequest
 
+from freshline.contract.launch import refusal, run_config_of
 from freshline.model import AssetPlan, Graph, Plan, Snapshot
-from freshline.names import DEADLINE_TAG, PLAN_TAG, PLANNED_TAG, REASON_TAG, SLACK_TAG, TARGET_TAG
+from freshline.names import (
+    DEADLINE_TAG,
+    LAG_CHECK,
+    PLAN_TAG,
+    PLANNED_TAG,
+    REASON_TAG,
+    SLACK_TAG,
+    TARGET_TAG,
+)
 
-__all__ = ["run_requests"]
+__all__ = ["Requester", "requested_groups", "run_key"]
 
 
-def run_requests(
-    plan: Plan,
-    graph: Graph,
-    snapshot: Snapshot,
-    location: str,
-    checks: Collection[frozenset[AssetCheckKey]],
-) -> Iterator[RunRequest]:
-    """Yield a run request for each group of assets of `location` that are due together.
-
-    Of `checks`, it includes each set whose checks are all on these assets.
-    """
+def requested_groups(plan: Plan, graph: Graph, location: str) -> list[list[AssetPlan]]:
+    """Return the assets of `location` that are due now: those for the same run in one list."""
     together: defaultdict[str, list[AssetPlan]] = defaultdict(list)
     for asset in plan.assets.values():
         if asset.request and graph.assets[asset.key].location == location:
             together[asset.run].append(asset)
-    for _, assets in sorted(together.items()):
+    return [together[run] for run in sorted(together)]
+
+
+class Requester:
+    """Makes the run requests of one location's repository, and remembers what Dagster refuses."""
+
+    def __init__(self, repository: RepositoryDefinition) -> None:
+        self._repository = repository
+        self._checks = _checks(repository)
+        self._tried: dict[tuple[frozenset[AssetKey], frozenset[AssetCheckKey]], str | None] = {}
+        self.refused: dict[str, str] = {}
+        """Why Dagster refuses to run an asset, by its key."""
+        self.refused_checks: dict[str, str] = {}
+        """Why Dagster refuses to run an asset check, by its name; its asset runs without it."""
+
+    def requests(
+        self, groups: Iterable[Sequence[AssetPlan]], plan: Plan, graph: Graph, snapshot: Snapshot
+    ) -> Iterator[RunRequest]:
+        """Yield a request for each of `groups`, without the assets that Dagster refuses to run.
+
+        With an asset go the checks that are all on assets of the request.
+        """
+        for group in groups:
+            units = _units(group, graph)
+            runs = [[key for unit in units for key in unit]]
+            if self._refusal(runs[0]):
+                units = [unit for unit in units if self._runs_alone(unit)]
+                runs = [[key for unit in units for key in unit]]
+                if self._refusal(runs[0]):
+                    runs = units
+            for keys in filter(None, runs):
+                yield self._request([asset for asset in group if asset.key in keys], plan, snapshot)
+
+    def _request(self, assets: Sequence[AssetPlan], plan: Plan, snapshot: Snapshot) -> RunRequest:
         keys = sorted(asset.key for asset in assets)
-        yield RunRequest(
+        paths = [AssetKey.from_user_string(key) for key in keys]
+        return RunRequest(
             run_key=run_key(keys, snapshot),
-            asset_selection=[AssetKey.from_user_string(key) for key in keys],
-            asset_check_keys=sorted(
-                _checks_on(set(keys), checks), key=AssetCheckKey.to_user_string
-            ),
+            asset_selection=paths,
+            asset_check_keys=sorted(self._checks_on(keys), key=AssetCheckKey.to_user_string),
+            run_config=run_config_of(self._repository, paths),
             tags=_tags(assets, plan),
         )
 
+    def _runs_alone(self, keys: Sequence[str]) -> bool:
+        """Return whether Dagster runs `keys`, which are always made together; if not, note why.
 
-def _checks_on(
-    keys: set[str], checks: Collection[frozenset[AssetCheckKey]]
-) -> Iterator[AssetCheckKey]:
-    for together in checks:
-        if all(check.asset_key.to_user_string() in keys for check in together):
-            yield from together
+        Checks that stand in the way are noted, and left out from now on.
+        """
+        if self._refusal(keys) is None:
+            return True
+        why = self._try(keys, ())
+        if why is not None:
+            self.refused.update(dict.fromkeys(keys, why))
+            return False
+        for check in self._checks_on(keys):
+            reason = self._try(keys, {check})
+            if reason is not None:
+                self.refused_checks[check.to_user_string()] = reason
+        return self._refusal(keys) is None
+
+    def _refusal(self, keys: Sequence[str]) -> str | None:
+        """Return why Dagster refuses to run `keys` with their checks; None: it does not."""
+        return self._try(keys, self._checks_on(keys)) if keys else None
+
+    def _try(self, keys: Sequence[str], checks: Collection[AssetCheckKey]) -> str | None:
+        paths = frozenset(map(AssetKey.from_user_string, keys))
+        run = paths, frozenset(checks)
+        if run not in self._tried:
+            config = run_config_of(self._repository, paths)
+            self._tried[run] = refusal(self._repository, paths, checks, config)
+        return self._tried[run]
+
+    def _checks_on(self, keys: Collection[str]) -> set[AssetCheckKey]:
+        return {
+            check
+            for together in self._checks
+            if all(
+                check.asset_key.to_user_string() in keys
+                and check.to_user_string() not in self.refused_checks
+                for check in together
+            )
+            for check in together
+        }
+
+
+def _units(group: Iterable[AssetPlan], graph: Graph) -> list[list[str]]:
+    """Return the keys of `group`: those that are always made together in one list."""
+    units: dict[str, list[str]] = {}
+    for asset in group:
+        units.setdefault(graph.assets[asset.key].execution_set or asset.key, []).append(asset.key)
+    return [sorted(keys) for _, keys in sorted(units.items())]
 
 
 def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
@@ -86,3 +164,19 @@ def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
 
 def _or_never(time: float | None) -> float:
     return inf if time is None else time
+
+
+def _checks(repository: RepositoryDefinition) -> list[frozenset[AssetCheckKey]]:
+    """Return the asset checks that run with their assets, without freshline's own.
+
+    A set holds checks that Dagster only runs together. freshline's own check is reported when a
+    target's status changes.
+    """
+    together: set[frozenset[AssetCheckKey]] = set()
+    for checks_def in repository.asset_checks_defs_by_key.values():
+        keys = checks_def.check_keys
+        apart = checks_def.can_subset or len(set(keys)) == 1
+        together.update(map(frozenset, ([key] for key in keys) if apart else [keys]))
+    for assets_def in repository.assets_defs_by_key.values():
+        together.update(frozenset([key]) for key in assets_def.check_keys)
+    return [keys for keys in together if all(key.name != LAG_CHECK for key in keys)]

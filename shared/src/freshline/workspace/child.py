@@ -27,7 +27,7 @@ TRACEBACK_LINES = 6
 def main(tasks_file: str) -> None:
     """Load the location of every task of `tasks_file`, in order."""
     plan = json.loads(Path(tasks_file).read_text())
-    describe = _describe_module(plan["names"], plan["describe"])
+    describe = _describe_module(plan["modules"])
     try:
         # Import what every location needs before the first fork.
         import dagster  # noqa: F401
@@ -129,14 +129,16 @@ def _ending(status: int) -> str:
     return f"by signal {status & 0x7F}" if status & 0x7F else f"with status {status >> 8}"
 
 
-def _describe_module(names: str, describe: str) -> Any:
-    """Load the gate's own `describe`, after the `names` that it imports.
+def _describe_module(modules: dict[str, str]) -> Any:
+    """Load the gate's own modules, by name and file: the last is `describe`, which is returned.
 
-    `names` is unloaded afterwards: the location may have another version of freshline.
+    They are unloaded afterwards: the location may have another version of freshline.
     """
-    _load_file("freshline.names", names)
-    module = _load_file("freshline_describe", describe)
-    del sys.modules["freshline.names"]
+    module = None
+    for name, path in modules.items():
+        module = _load_file(name, path)
+    for name in modules:
+        del sys.modules[name]
     return module
 
 

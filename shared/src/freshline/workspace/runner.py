@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from freshline import names
-from freshline.contract import describe
+from freshline.contract import describe, launch
 from freshline.contract.document import Contract
 from freshline.errors import ContractError
 from freshline.workspace import child
@@ -32,6 +32,9 @@ _START_UP: Final = 60.0
 
 _BATCH: Final = 8
 """The number of locations of one Python above which a second process is started."""
+
+_BROUGHT: Final = (names, launch, describe)
+"""The modules of freshline that a location's Python is given; each imports those before it."""
 
 _FIELDS: Final = {
     "python_module": "module_name",
@@ -93,7 +96,7 @@ def _inspect(
     tasks = [_task(entry, scratch, f"{prefix}-{n}", seconds) for n, entry in enumerate(entries)]
     plan = scratch / f"{prefix}.json"
     plan.write_text(
-        json.dumps({"names": names.__file__, "describe": describe.__file__, "tasks": tasks})
+        json.dumps({"modules": {it.__name__: it.__file__ for it in _BROUGHT}, "tasks": tasks})
     )
     start = entries[0].start
     command = [python, child.__file__, str(plan)]

@@ -1,0 +1,125 @@
+"""Would Dagster launch a run of these assets, and with which config? Its own code answers that.
+
+Like `describe`, the gate runs this file inside every location's own environment, where freshline
+need not be installed. It imports nothing but the standard library, `freshline.names` and, inside
+functions, Dagster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from freshline.names import CONFIG
+
+_LONGEST: Final = 300
+"""Characters of Dagster's reason that are kept."""
+
+
+def unlaunchable_assets(repository: Any) -> dict[Any, str]:
+    """Return why Dagster would refuse a run, for each asset key for which it would.
+
+    Only assets that need config or bring some are tried: with thousands of assets, building a job
+    for each would take minutes.
+    """
+    if not repository.has_implicit_global_asset_job_def():
+        return {}
+    made = {
+        key: assets_def
+        for key, assets_def in repository.assets_defs_by_key.items()
+        if assets_def.is_executable and assets_def.is_materializable
+    }
+    needy = _in_need_of_config(repository)
+    refused: dict[Any, str] = {}
+    for assets_def in {id(it): it for it in made.values()}.values():
+        if not needy & _parts(assets_def) and not any(map(_config, assets_def.specs)):
+            continue
+        # What can be made alone is tried alone.
+        groups = [[key] for key in assets_def.keys] if assets_def.can_subset else [assets_def.keys]
+        for keys in groups:
+            why = refusal(repository, keys, run_config=run_config_of(repository, keys))
+            if why:
+                refused.update(dict.fromkeys(keys, why))
+    return refused
+
+
+def refusal(
+    repository: Any,
+    assets: Iterable[Any],
+    checks: Iterable[Any] = (),
+    run_config: Mapping[str, Any] | None = None,
+) -> str | None:
+    """Return why Dagster would refuse a run of `assets` and `checks` (keys); None: it would not.
+
+    This does what Dagster does before it creates a run: it takes the part of the job, and makes an
+    execution plan with the config.
+    """
+    from dagster._core.execution.api import create_execution_plan
+
+    try:
+        job = repository.get_implicit_global_asset_job_def().get_subset(
+            asset_selection=set(assets), asset_check_selection=set(checks)
+        )
+        create_execution_plan(job, dict(run_config or {}))
+    except Exception as error:  # noqa: BLE001  # whatever it is, Dagster would fail the tick with it
+        return _reason(error)
+    return None
+
+
+def run_config_of(repository: Any, assets: Iterable[Any]) -> dict[str, Any]:
+    """Return the run config that the specs of `assets` (keys) bring along in metadata."""
+    ops: dict[str, Any] = {}
+    for key in assets:
+        assets_def = repository.assets_defs_by_key.get(key)
+        if assets_def is None:
+            continue
+        config = _config(assets_def.get_asset_spec(key))
+        if config is None:
+            continue
+        # The ops of a graph asset have config of their own.
+        field = "ops" if _is_plain_graph(assets_def.node_def) else "config"
+        ops.setdefault(assets_def.node_def.name, {}).setdefault(field, {}).update(config)
+    return {"ops": ops} if ops else {}
+
+
+def _in_need_of_config(repository: Any) -> set[str]:
+    """Return the names of ops and resources that cannot run without config."""
+    schema = repository.get_implicit_global_asset_job_def().run_config_schema.config_type
+    return {
+        name
+        for part in ("ops", "resources")
+        for name, field in getattr(_field(schema, part), "fields", {}).items()
+        if field.is_required
+    }
+
+
+def _field(schema: Any, name: str) -> Any:
+    field = schema.fields.get(name)
+    return field.config_type if field is not None else None
+
+
+def _parts(assets_def: Any) -> set[str]:
+    """Return the names of the op and the resources of `assets_def`.
+
+    In the job, the second op of a name has the suffix `_2`; an op that is suspected without cause
+    is only tried in vain.
+    """
+    return {assets_def.node_def.name, *assets_def.required_resource_keys}
+
+
+def _is_plain_graph(node: Any) -> bool:
+    return hasattr(node, "node_dict") and node.config_mapping is None
+
+
+def _config(spec: Any) -> Mapping[str, Any] | None:
+    entry = spec.metadata.get(CONFIG)
+    config = getattr(entry, "data", getattr(entry, "value", entry))
+    return config if isinstance(config, Mapping) else None
+
+
+def _reason(error: BaseException) -> str:
+    """Return what Dagster says is wrong, in one line."""
+    errors = getattr(error, "errors", None)
+    text = getattr(errors[0], "message", "") if errors else ""
+    text = " ".join((text or str(error) or type(error).__name__).split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
