@@ -11,6 +11,7 @@ from freshline.model import (
     Durations,
     Graph,
     Moments,
+    Pause,
     Pending,
     Plan,
     Snapshot,
@@ -63,6 +64,7 @@ class Story:
     states: Mapping[str, AssetState] = field(default_factory=dict)
     seen: Mapping[str, float] = field(default_factory=dict)
     since: Mapping[str, float] = field(default_factory=dict)
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
     events: int = 0
     """How many there were; the next version has the next number as its id."""
 
@@ -124,6 +126,10 @@ class Story:
         """Let `location` be heard of for the last time at `seconds` after noon."""
         return replace(self, seen={**self.seen, location: NOON + seconds})
 
+    def paused(self, name: str, until: float) -> Story:
+        """Pause a location or target until `until` seconds after noon."""
+        return replace(self, pauses={**self.pauses, name: Pause(NOON + until, "maintenance")})
+
     def with_asset(self, asset: Asset) -> Story:
         return replace(
             self, graph=replace(self.graph, assets={**self.graph.assets, asset.key: asset})
@@ -141,7 +147,7 @@ class Story:
     @property
     def snapshot(self) -> Snapshot:
         states = {key: self._state(key) for key in self.graph.assets}
-        return Snapshot({**states, **self.states}, self.seen, self.since)
+        return Snapshot({**states, **self.states}, self.seen, self.since, self.pauses)
 
     @property
     def plan(self) -> Plan:

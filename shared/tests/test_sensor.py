@@ -66,9 +66,13 @@ class Workspace:
             if request.run_key in self.run_keys:
                 continue
             self.run_keys.add(request.run_key)
-            self.job(location).execute_in_process(
+            selected = self.job(location).get_subset(
+                asset_selection=set(request.asset_selection or ()),
+                asset_check_selection=set(request.asset_check_keys or ()),
+            )
+            selected.execute_in_process(
                 instance=self.instance,
-                asset_selection=request.asset_selection,
+                run_config=request.run_config,
                 raise_on_error=False,
                 tags=request.tags,
             )

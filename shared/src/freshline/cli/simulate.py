@@ -133,10 +133,14 @@ def _print_forecasts(before: Forecast, after: Forecast | None, hours: float) -> 
     page = console()
     page.print(cost)
     page.print(targets)
+    for key, why in sorted((before if after is None else after).blocked.items()):
+        page.print(f"{key}: {why}", markup=False)
 
 
 def _cells(one: Forecast, key: str) -> tuple[str, str, str, str]:
     share = one.figures.targets[key].share
+    if key in one.blocked:
+        return span(one.maximum[key]), "", "", "[yellow]by others[/yellow]"
     if key in one.infeasible:
         holds = "[red]impossible[/red]"
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from freshline.model import TargetStatus
+from freshline.model import Phase, TargetStatus
 from freshline.simulate.figures import Figures, figures
 from freshline.simulate.world import Scenario, simulate
 
@@ -23,6 +23,8 @@ class Forecast:
     """The smallest policy that each target could hold, in seconds."""
     infeasible: frozenset[str]
     """Targets whose policy is shorter than that."""
+    blocked: Mapping[str, str]
+    """Targets that need what is never requested, each with the reason."""
 
 
 def forecast(scenario: Scenario, hours: float) -> Forecast:
@@ -39,4 +41,9 @@ def forecast(scenario: Scenario, hours: float) -> Forecast:
         infeasible=frozenset(
             key for key, target in targets.items() if target.status is TargetStatus.INFEASIBLE
         ),
+        blocked={
+            key: target.blame.message
+            for key, target in targets.items()
+            if target.blame and target.blame.phase in (Phase.UNSCHEDULED, Phase.UNKNOWN)
+        },
     )

@@ -289,13 +289,17 @@ class World:
             data_time = data_time_of(_data_time(version) for version in inputs)
             ready_at[key] = max((version.at for version in inputs if version), default=None)
             run.started[key] = self.now
-            run.data_times[key] = data_time if inputs else self.now
+            run.data_times[key] = data_time if inputs else self._data_time_of_root(key)
             self._update(
                 key, pending=Pending(run.id, run.requested_at, self.now, run.data_times[key])
             )
         slowest = max((self.scenario.durations[key] for key in together), key=lambda one: one.mean)
         seconds = slowest.sample(self._random)
         self._at(self.now + seconds, partial(self._end, run, together, ready_at))
+
+    def _data_time_of_root(self, key: str) -> float:
+        """Return the data time of a version that is made now; a static asset's never ages."""
+        return inf if self.graph.assets[key].static else self.now
 
     def _read_inputs(self, key: str) -> list[Version | None]:
         """Return the version of each input that is read now; None: the input has none."""
@@ -309,7 +313,7 @@ class World:
                 more = set(self.graph.assets[dep].deps) - seen
                 seen |= more
                 waiting.extend(more)
-            elif dep in self.graph.assets:
+            elif dep in self.graph.assets and dep not in self.graph.undated:
                 versions.append(self.states.get(dep, NEVER_RUN).version)
         return versions
 
