@@ -206,6 +206,149 @@ class TestUnknownImport:
         assert ("KeyError: 1",) == finding.details
 
 
+def source(key: str = "raw/stars", **changes: Any) -> Import:
+    """Return an import that a dbt source declares."""
+    name = tuple(key.split("/"))
+    needed = Import(
+        key=key,
+        used_by=("mart/join",),
+        declared_by="dbt",
+        declared_as=name,
+        declared_in="models/sources.yml",
+    )
+    return needed.model_copy(update=changes)
+
+
+def loader(*keys: str, columns: tuple[Column, ...] | None = None, **changes: Any) -> Contract:
+    exports = tuple(Export(key=key, columns=columns) for key in keys)
+    return Contract(location="loader", exports=exports).model_copy(update=changes)
+
+
+class TestDeclaredInputs:
+    def test_a_dbt_source_that_nobody_makes_is_a_note_with_the_lines_to_write(self) -> None:
+        finding = only(found(loader("raw/people"), marts(source("crm/people"))))
+
+        assert Severity.NOTE is finding.severity
+        assert (
+            "`marts` needs `crm/people` for `mart/join`; it declares it as the dbt source "
+            "`crm.people`, and no location makes it." == finding.message
+        )
+        assert (
+            """\
+If that is so on purpose, write in models/sources.yml:
+sources:
+  - name: crm
+    tables:
+      - name: people
+        config: {meta: {freshline: {outside: true}}}"""
+            == finding.fix
+        )
+        assert "models/sources.yml" == finding.file
+
+    def test_the_file_of_a_dbt_source_is_the_one_in_the_folder_of_the_location(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "models").mkdir()
+        (tmp_path / "models" / "sources.yml").touch()
+
+        finding = only(found(Location("marts", marts(source()), folder=tmp_path)))
+
+        assert f"{tmp_path}/models/sources.yml" == finding.file
+
+    def test_an_input_of_an_integration_is_a_note_with_the_definition_to_add(self) -> None:
+        needed = source("public/stars", declared_by="sling", declared_as=(), declared_in=None)
+        finding = only(found(marts(needed)))
+
+        assert Severity.NOTE is finding.severity
+        assert "it declares it as an input of Sling, and no location makes it." in finding.message
+        assert finding.fix.endswith(
+            'dg.AssetSpec(["public", "stars"], metadata={"freshline/outside": True}).'
+        )
+
+    def test_a_source_of_another_location_declares_the_input_too(self) -> None:
+        by_hand = Contract(
+            location="ml",
+            exports=(Export(key="ml/stars", deps=("crm/people",)),),
+            imports=(Import(key="crm/people", used_by=("ml/stars",)),),
+        )
+        results = found(by_hand, marts(source("crm/people")))
+
+        assert [Severity.NOTE, Severity.NOTE] == [finding.severity for finding in results]
+        assert "`marts` declares it as the dbt source `crm.people`" in results[1].message
+
+    def test_a_source_that_names_an_asset_is_an_error(self) -> None:
+        finding = only(found(marts(source(expected=True))))
+
+        assert Severity.ERROR is finding.severity
+        assert "write in models/sources.yml" in finding.fix
+
+    def test_a_source_that_a_location_made_is_an_error(self) -> None:
+        gone = Location("loader", loader("raw/other"), committed=loader("raw/stars"))
+        results = [it for it in found(gone, marts(source())) if it.key == "raw/stars"]
+
+        assert Severity.ERROR is only(results).severity
+
+    @pytest.mark.parametrize(
+        ("made", "expected"),
+        [
+            ("raw/star", "raw/star"),  # a misspelling
+            ("RAW/Stars", "RAW/Stars"),
+            ("raw/stars_v2", "raw/stars_v2"),  # a rename
+            ("raw/gh_stars", "raw/gh_stars"),
+            ("raw/people", None),
+            ("mart/stars", None),  # made from it, or by chance
+        ],
+    )
+    def test_a_source_is_an_error_if_an_asset_looks_like_its_new_name(
+        self, made: str, expected: str | None
+    ) -> None:
+        finding = only(found(loader(made), marts(source())))
+
+        assert (Severity.ERROR if expected else Severity.NOTE) is finding.severity
+        if expected:
+            assert finding.fix.startswith(f"Did you mean `{expected}`? If `loader` renamed it")
+
+    def test_an_asset_that_is_read_or_made_from_the_source_is_not_its_new_name(self) -> None:
+        read = marts(source()).model_copy(
+            update={
+                "exports": (Export(key="mart/join", deps=("raw/stars", "raw/stars_daily")),),
+                "imports": (source(), source("raw/stars_daily")),
+            }
+        )
+        derived = Contract(
+            location="loader",
+            exports=(
+                Export(key="raw/stars_daily", deps=("raw/days",)),
+                Export(key="raw/days", deps=("raw/stars",)),
+            ),
+            imports=(source(used_by=("raw/days",)),),
+        )
+
+        assert Severity.NOTE is only(found(loader("raw/stars_daily"), read)).severity
+        assert [Severity.NOTE, Severity.NOTE] == [
+            finding.severity for finding in found(derived, marts(source()))
+        ]
+
+    @pytest.mark.parametrize(
+        ("made", "columns", "severity"),
+        [
+            ("raw/gazers", STARS, Severity.ERROR),  # another name, but all columns that are read
+            ("raw/stars_v2", STARS[:1], Severity.NOTE),  # much the same name, but other columns
+        ],
+    )
+    def test_columns_tell_a_rename_if_both_sides_declare_them(
+        self, made: str, columns: tuple[Column, ...], severity: Severity
+    ) -> None:
+        used = (UsedColumn(name="user_login"), UsedColumn(name="starred_at"))
+
+        finding = only(found(loader(made, columns=columns), marts(source(columns=used))))
+
+        assert severity is finding.severity
+
+    def test_a_declared_input_is_satisfied_at_run_time(self) -> None:
+        assert [] == imports_satisfied([loader("raw/people"), marts(source())], "marts")
+
+
 class TestColumns:
     def test_a_column_that_does_not_exist_is_an_error(self) -> None:
         used = UsedColumn(name="country", type="text", used_by=("mart/join",))

@@ -184,6 +184,25 @@ class TestFromDefinitions:
 
         assert () == contract_of(external, made).imports
 
+    @pytest.mark.parametrize(
+        ("integration", "attributes"),
+        [
+            ("sling", {"kinds": {"sling"}}),
+            ("sling", {"metadata": {"dagster_sling/sling_replication_config": {"source": "x"}}}),
+            ("fivetran", {"metadata": {"dagster-fivetran/connector_id": "x"}}),
+            (None, {"kinds": {"postgres"}, "metadata": {"dagster/table_name": "a.b"}}),
+        ],
+    )
+    def test_inputs_of_an_integration_are_declared_by_it(
+        self, integration: str | None, attributes: dict[str, Any]
+    ) -> None:
+        @dg.multi_asset(specs=[dg.AssetSpec("copy", deps=["original"], **attributes)])
+        def replicate(): ...
+
+        (needed,) = contract_of(replicate).imports
+
+        assert integration == needed.declared_by
+
     def test_the_contract_asset_itself_is_not_exported(self) -> None:
         contract = contract_of(revenue, contract_spec("shop", 7))
 

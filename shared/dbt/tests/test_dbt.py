@@ -13,7 +13,8 @@ from typing import Any
 import dagster as dg
 import freshline
 import pytest
-from dagster_dbt import DbtProject, dbt_assets
+from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from freshline.contract import Contract
 from freshline.dbt.translator import FreshlineDbtTranslator
 from freshline.errors import KeyConventionError, PolicyError
 from freshline.policy import MaxLag, policy_of
@@ -274,13 +275,51 @@ class TestOtherFields:
         )
 
 
-def load(manifest: dict[str, Any], project: DbtProject) -> dg.AssetsDefinition:
+class TestContract:
+    @pytest.mark.parametrize("translator", [FreshlineDbtTranslator(), DagsterDbtTranslator()])
+    def test_dbt_sources_are_declared_inputs_also_of_ephemeral_models(
+        self, manifest: dict[str, Any], project: DbtProject, translator: DagsterDbtTranslator
+    ) -> None:
+        assets = load(manifest, project, translator)
+
+        imports = Contract.from_definitions(dg.Definitions([assets]), "shop").imports
+
+        assert [
+            ("crm/customers", "dbt", ("crm", "customers"), "shop/models/sources.yml", False),
+            ("crm/prices", "dbt", ("crm", "prices"), "shop/models/sources.yml", False),
+        ] == [
+            (it.key, it.declared_by, it.declared_as, it.declared_in, it.expected) for it in imports
+        ]
+        assert ["id", "note"] == [column.name for column in imports[0].columns]
+
+    @pytest.mark.parametrize(
+        "meta",
+        [
+            {"dagster": {"asset_key": ["crm", "customers"]}},
+            {"freshline": {"maximum_lag_minutes": 5}},  # as `freshline sources` writes
+        ],
+    )
+    def test_a_source_that_names_an_asset_expects_a_maker(
+        self, manifest: dict[str, Any], project: DbtProject, meta: dict[str, Any]
+    ) -> None:
+        node(manifest, "customers")["config"]["meta"] = meta
+
+        contract = Contract.from_definitions(dg.Definitions([load(manifest, project)]), "shop")
+
+        assert [True, False] == [needed.expected for needed in contract.imports]
+
+
+def load(
+    manifest: dict[str, Any],
+    project: DbtProject,
+    translator: DagsterDbtTranslator | None = None,
+) -> dg.AssetsDefinition:
     """Return the assets that a location makes from a manifest."""
 
     @dbt_assets(
         manifest=copy.deepcopy(manifest),
         project=project,
-        dagster_dbt_translator=FreshlineDbtTranslator(),
+        dagster_dbt_translator=translator or FreshlineDbtTranslator(),
         exclude="by_target by_folder",
     )
     def models():  # Dagster reads an annotation as types of outputs

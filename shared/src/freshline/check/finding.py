@@ -8,7 +8,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 
-from freshline.contract.document import Contract, Export
+from freshline.contract.document import Contract, Export, Import
 from freshline.contract.graph import graph_of
 from freshline.planner import Lineage, lineage_of
 
@@ -130,6 +130,26 @@ class Workspace:
         return makers
 
     @cached_property
+    def layers(self) -> Mapping[str, Mapping[str, Export]]:
+        """What is made, by the last part of its key, for each key without its last part."""
+        layers: dict[str, dict[str, Export]] = {}
+        for contract in self.contracts:
+            for export in contract.exports:
+                layer, _, table = export.key.rpartition("/")
+                layers.setdefault(layer, {}).setdefault(table, export)
+        return layers
+
+    @cached_property
+    def tables_with_column(self) -> Mapping[tuple[str, str], frozenset[str]]:
+        """The tables that declare a column, by their layer and the column in lower case."""
+        tables: dict[tuple[str, str], set[str]] = {}
+        for layer, exports in self.layers.items():
+            for table, export in exports.items():
+                for column in export.columns or ():
+                    tables.setdefault((layer, column.name.lower()), set()).add(table)
+        return {place: frozenset(found) for place, found in tables.items()}
+
+    @cached_property
     def outside(self) -> frozenset[str]:
         """Keys that some location declares to be made outside the workspace, on purpose."""
         return frozenset(key for contract in self.contracts for key in contract.outside)
@@ -142,6 +162,16 @@ class Workspace:
             if key in contract.declares
             or any(needed.key == key and needed.declared for needed in contract.imports)
         ]
+
+    @cached_property
+    def declared_inputs(self) -> Mapping[str, tuple[Location, Import]]:
+        """Keys that an integration's configuration names as inputs, and where it does."""
+        found: dict[str, tuple[Location, Import]] = {}
+        for location in self.locations:
+            for needed in location.contract.imports if location.contract else ():
+                if needed.declared_by and not needed.expected:
+                    found.setdefault(needed.key, (location, needed))
+        return found
 
     @cached_property
     def without_contract(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from freshline.check.declared import declaration_of, how_to_declare_outside, new_name
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
@@ -53,28 +54,33 @@ def _unknown_import(
             file=file,
             severity=Severity.NOTE,
         )
-    declaring = workspace.declaring(needed.key)
-    if declaring and not any(same_but_for_spelling(needed.key, key) for key in candidates):
-        whose = "it" if location.name in declaring else f"`{declaring[0]}`"
+    declaration = declaration_of(workspace, location, needed)
+    renamed = new_name(workspace, location, needed, candidates) if declaration else None
+    if declaration and not renamed:
         return Finding(
             Rule.UNKNOWN_IMPORT,
             location.name,
-            message + f"{whose} declares it as external, and no location makes it.",
-            'If that is so on purpose, say so with metadata {"freshline/outside": True} on its '
-            "definition.",
+            message + declaration.message,
+            f"If that is so on purpose, {declaration.advice}",
             key=needed.key,
-            file=file,
+            file=declaration.file or file,
             severity=Severity.NOTE,
         )
-    meant = _did_you_mean(candidates, needed.key)
+    if renamed:
+        candidates = {renamed: workspace.makers[renamed][0].name}
+    close = renamed or similar(needed.key, candidates)
     return Finding(
         Rule.UNKNOWN_IMPORT,
         location.name,
         message
-        + (_similar_export(candidates, needed.key) or "no location makes anything like it."),
-        meant
+        + (
+            f"`{candidates[close]}` exports `{close}`."
+            if close
+            else "no location makes anything like it."
+        ),
+        _suggestion(close, candidates)
         or "Depend on an asset that a location makes; or, if it is made outside the workspace on "
-        'purpose, declare it with metadata {"freshline/outside": True}.',
+        f"purpose, {how_to_declare_outside(needed, location)}",
         key=needed.key,
         file=file,
     )
@@ -102,13 +108,11 @@ def _candidates(workspace: Workspace, location: Location, key: str) -> dict[str,
     }
 
 
-def _similar_export(candidates: Mapping[str, str], key: str) -> str | None:
-    close = similar(key, candidates)
-    return f"`{candidates[close]}` exports `{close}`." if close else None
-
-
 def _did_you_mean(candidates: Mapping[str, str], key: str) -> str | None:
-    close = similar(key, candidates)
+    return _suggestion(similar(key, candidates), candidates)
+
+
+def _suggestion(close: str | None, candidates: Mapping[str, str]) -> str | None:
     if not close:
         return None
     return f"Did you mean `{close}`? If `{candidates[close]}` renamed it, depend on the new name."

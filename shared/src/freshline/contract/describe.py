@@ -33,6 +33,10 @@ from freshline.names import (
 
 SCHEMA_VERSION: Final = 1
 
+_INTEGRATIONS: Final = ("sling", "dlt", "fivetran", "airbyte", "dbt")
+"""The integrations whose assets have inputs that the integration's own configuration names. They
+are known by a kind of the asset, or by what its metadata begins with, as in `dagster_sling/`."""
+
 
 class Node(NamedTuple):
     """An asset as a location declares it."""
@@ -52,6 +56,8 @@ class Node(NamedTuple):
     description: str | None = None
     file: str | None = None
     metadata: Mapping[str, Any] = {}
+    folder: str | None = None
+    """The location's folder, to which files are relative; None: not known."""
 
     @property
     def key(self) -> str:
@@ -123,6 +129,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
             description=spec.description,
             file=_file(spec, assets_def, folder) if made and folder else None,
             metadata=spec.metadata,
+            folder=folder,
         )
     for source in repository.source_assets_by_key.values():
         yield Node(tuple(source.key.path), made=False, metadata=source.metadata)
@@ -168,10 +175,12 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
         for column in _columns(node) or []:
             declared = column["name"], column["type"] or ""
             used.setdefault(key, {}).setdefault(declared, set()).update(users.get(key, ()))
+    declarations = _declarations(made)
     return [
         {
             "key": key,
             "declared": key in external,
+            **declarations.get(key, {}),
             "used_by": sorted(users[key]),
             "columns": [
                 {"name": name, "type": kind or None, "used_by": sorted(by)}
@@ -203,24 +212,110 @@ def _outside(node: Node) -> list[str]:
     return [
         key
         for key, source in _dbt_sources(node)
-        for meta in (source.get("meta") or {}, (source.get("config") or {}).get("meta") or {})
+        for meta in _metas(source)
         if (meta.get(DBT_META) or {}).get("outside") is True
     ]
+
+
+def _declarations(made: Mapping[str, Node]) -> dict[str, dict[str, Any]]:
+    """Return the inputs that an integration declares, by key, with the fields of an import."""
+    found: dict[str, dict[str, Any]] = {}
+    for key in sorted(made):
+        node = made[key]
+        for dep, source in _dbt_sources(node):
+            found.setdefault(dep, _dbt_declaration(node, source))
+        integration = _integration(node)
+        # The manifest tells a source from another project's model; without one, both are inputs.
+        if integration and not (integration == "dbt" and _manifest(node)):
+            for dep in node.deps:
+                found.setdefault(dep, {"declared_by": integration})
+    return found
+
+
+def _dbt_declaration(node: Node, source: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "declared_by": "dbt",
+        "declared_as": [str(source.get("source_name")), str(source.get("name"))],
+        "declared_in": _dbt_file(node, source),
+        "expected": _names_an_asset(source),
+    }
+
+
+def _names_an_asset(source: Mapping[str, Any]) -> bool:
+    """Return whether a dbt source says itself that an asset of some location makes it.
+
+    It does so with a Dagster key, or with what `freshline sources` writes.
+    """
+    return any(
+        (meta.get("dagster") or {}).get("asset_key")
+        or any(name != "outside" for name in meta.get(DBT_META) or {})
+        for meta in _metas(source)
+    )
+
+
+def _dbt_file(node: Node, source: Mapping[str, Any]) -> str | None:
+    """Return the file of a dbt source, relative to the location's folder as far as known."""
+    file = source.get("original_file_path")
+    project = getattr(node.metadata.get("dagster_dbt/project"), "project_dir", None)
+    if not file or not project:
+        return file
+    inside = _inside(node.folder, Path(project, file)) if node.folder else None
+    return inside or f"{Path(project).name}/{file}"
+
+
+def _integration(node: Node) -> str | None:
+    """Return the name of the integration that makes the asset; None: none of them does."""
+    prefixes = {name.partition("/")[0].replace("-", "_") for name in node.metadata}
+    for integration in _INTEGRATIONS:
+        if integration in node.kinds or f"dagster_{integration}" in prefixes:
+            return integration
+    return None
+
+
+def _manifest(node: Node) -> Mapping[str, Any]:
+    """Return the manifest of the dbt project that the asset is part of; {}: none is known."""
+    return getattr(node.metadata.get("dagster_dbt/manifest"), "manifest", None) or {}
 
 
 def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the asset key and the manifest entry of each dbt source that a model reads.
 
-    Only projects with Dagster's own translator need this: freshline's writes `USES` and `OUTSIDE`.
+    As in Dagster, a model also reads what the ephemeral models read that it is made from.
     """
-    manifest = getattr(node.metadata.get("dagster_dbt/manifest"), "manifest", None) or {}
+    manifest = _manifest(node)
     translator = node.metadata.get("dagster_dbt/dagster_dbt_translator")
-    model = manifest.get("nodes", {}).get(_unwrapped(node.metadata.get("dagster_dbt/unique_id")))
-    if model and translator:
-        for parent in model.get("depends_on", {}).get("nodes", ()):
-            source = manifest.get("sources", {}).get(parent)
-            if source:
-                yield translator.get_asset_key(source).to_user_string(), source
+    models = manifest.get("nodes", {})
+    model = models.get(_unwrapped(node.metadata.get("dagster_dbt/unique_id")))
+    if not model or not translator:
+        return
+    seen: set[str] = set()
+    waiting = list(model.get("depends_on", {}).get("nodes", ()))
+    while waiting:
+        parent = waiting.pop(0)
+        if parent in seen:
+            continue
+        seen.add(parent)
+        source = manifest.get("sources", {}).get(parent)
+        if source:
+            yield _dbt_key(node, translator, manifest, source), source
+        elif models.get(parent, {}).get("config", {}).get("materialized") == "ephemeral":
+            waiting.extend(models[parent].get("depends_on", {}).get("nodes", ()))
+
+
+def _dbt_key(
+    node: Node, translator: Any, manifest: Mapping[str, Any], source: Mapping[str, Any]
+) -> str:
+    """Return the key that the project's translator gives a source."""
+    if not hasattr(translator, "get_asset_spec"):  # dagster-dbt before 0.25
+        return str(translator.get_asset_key(source).to_user_string())
+    project = node.metadata.get("dagster_dbt/project")
+    spec = translator.get_asset_spec(manifest, source["unique_id"], project)
+    return str(spec.key.to_user_string())
+
+
+def _metas(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the `meta` of a dbt resource, from both places where projects write it."""
+    return [source.get("meta") or {}, (source.get("config") or {}).get("meta") or {}]
 
 
 def _columns(node: Node) -> list[dict[str, Any]] | None:
@@ -248,11 +343,19 @@ def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
         path = getattr(reference, "file_path", None)
         if path is None:
             continue
-        relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
-        # Installed code has another path on each machine.
-        if os.pardir not in relative.parts and "site-packages" not in relative.parts:
-            return relative.as_posix()
+        inside = _inside(folder, path)
+        if inside:
+            return inside
     return None
+
+
+def _inside(folder: str, path: str | Path) -> str | None:
+    """Return the path relative to `folder`; None: it is not inside."""
+    relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
+    # Installed code has another path on each machine.
+    if os.pardir in relative.parts or "site-packages" in relative.parts:
+        return None
+    return relative.as_posix()
 
 
 def _code_references(key: Any, assets_def: Any) -> Any:

@@ -133,6 +133,22 @@ class Import(_Value):
         default=False,
         description="The location has an external definition of it, not only a dependency.",
     )
+    declared_by: str | None = Field(
+        default=None,
+        description="The integration whose configuration names it, such as dbt or sling; "
+        "null: a dependency that somebody wrote.",
+    )
+    declared_as: tuple[str, ...] = Field(
+        default=(), description="Its name there; of a dbt source: the source, then the table."
+    )
+    declared_in: str | None = Field(
+        default=None,
+        description="The file that declares it, relative to the location's folder as far as known.",
+    )
+    expected: bool = Field(
+        default=False,
+        description="The declaration says itself that an asset of some location makes it.",
+    )
     used_by: tuple[str, ...] = Field(
         default=(), description="Keys of the assets that depend on it."
     )
@@ -243,6 +259,11 @@ class Contract(_Value):
     def by_key(self) -> Mapping[str, Export]:
         """The assets that the location makes, by key."""
         return {export.key: export for export in self.exports}
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The keys that its assets depend on."""
+        return frozenset(dep for export in self.exports for dep in export.deps)
 
 
 def json_schema() -> dict[str, Any]:
