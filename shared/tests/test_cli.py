@@ -485,6 +485,15 @@ class TestSources:
     def test_prints_the_block_when_no_file_is_named(self) -> None:
         assert "      - name: stars\n" in run("sources", "core").output
 
+    def test_names_the_tables_that_it_leaves_out(self, workspace: Path) -> None:
+        exports = (*CORE.exports, Export(key="orders"))
+        write_contract(workspace, CORE.model_copy(update={"exports": exports}))
+
+        result = run("sources", "core")
+
+        assert 0 == result.exit_code
+        assert "Left out, because their keys are not [layer, table]: `orders`." in result.stderr
+
     def test_refuses_a_location_that_is_not_in_the_workspace(self) -> None:
         result = run("sources", "ingestion")
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 from dagster import AssetKey
 from freshline.errors import KeyConventionError
-from freshline.keys import asset_key, conventional_name, key_problem
+from freshline.keys import (
+    asset_key,
+    convention_of,
+    conventional_name,
+    key_problem,
+    parts_of,
+)
 
 
 class TestAssetKey:
@@ -69,3 +75,32 @@ class TestKeyProblem:
 )
 def test_conventional_name(name: str, expected: str) -> None:
     assert expected == conventional_name(name)
+
+
+class TestConventionOf:
+    def test_a_function_is_imported(self) -> None:
+        expected: object = conventional_name
+
+        assert expected == convention_of("freshline.keys:conventional_name", "here")
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            ("layer_table", "here: 'layer_table' is no key convention: did you mean layer-table?"),
+            ("", "here: '' is no key convention: write one of layer-table, dagster-dbt, one-part,"),
+            (3, "here: 3 is no key convention: write one of"),
+            ("no.such:thing", "here: no.such:thing cannot be imported: No module named 'no'"),
+            ("freshline.keys:nothing", "cannot be imported: module 'freshline.keys' has no"),
+            ("freshline.keys:CONVENTIONS", "is no function"),
+        ],
+    )
+    def test_refuses_what_is_no_convention(self, value: object, message: str) -> None:
+        with pytest.raises(KeyConventionError) as refused:
+            convention_of(value, "here")
+
+        assert message in str(refused.value)
+
+    @pytest.mark.parametrize("answer", ["orders", [], None])
+    def test_a_function_that_returns_no_parts_is_refused(self, answer: object) -> None:
+        with pytest.raises(KeyConventionError, match="here: the function for keys returned"):
+            parts_of(lambda *_: answer, ["raw", "orders"], None, "here")  # type: ignore[arg-type]

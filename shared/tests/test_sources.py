@@ -250,3 +250,17 @@ sources:
             merge_sources("", SHOP, ["raw/order"])
 
         assert "shop makes no raw/order; it makes raw/orders, raw/customers." == str(caught.value)
+
+    @pytest.mark.parametrize("only", [None, ["lake/raw/orders"]])
+    def test_a_key_that_gives_no_name_of_a_source_is_refused_with_what_to_write(
+        self, only: list[str] | None
+    ) -> None:
+        lake = Contract(location="lake", exports=(Export(key="lake/raw/orders"),))
+
+        with pytest.raises(SourcesError) as caught:
+            merge_sources("", lake, only)
+
+        assert "lake/raw/orders of lake has 3 parts, and only from a key [layer, table]" in str(
+            caught.value
+        )
+        assert "config: {meta: {dagster: {asset_key: [lake, raw, orders]}}}" in str(caught.value)

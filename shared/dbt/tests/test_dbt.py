@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -92,7 +92,8 @@ class TestKeys:
 
         assert (
             "dbt model orders (models/orders.sql): no layer. Set +schema for its folder in "
-            "dbt_project.yml."
+            "dbt_project.yml, or keep the keys that Dagster gives, with "
+            'FreshlineDbtTranslator(keys="dagster-dbt").'
         ) == str(refused.value)
 
     @pytest.mark.parametrize(
@@ -136,6 +137,94 @@ class TestKeys:
 
         assert "models/bare.sql" in str(refused.value)
         assert "models/orders.sql" in str(refused.value)
+
+
+def flat(parts: Sequence[str], props: Mapping[str, Any] | None) -> Sequence[str]:
+    """Return a key of three parts from Dagster's own: a convention of somebody's own."""
+    if props and props["resource_type"] == "seed":
+        raise ValueError("seeds have no place here")
+    return ["lake", *parts[-2:]]
+
+
+class TestConventions:
+    def test_with_the_keys_of_dagster_nothing_is_renamed_or_refused(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        node(manifest, "orders")["config"]["schema"] = None
+        node(manifest, "bare")["config"]["meta"] = {"dagster": {"asset_key": ["Sales", "My Bare"]}}
+        node(manifest, "renamed")["alias"] = "Turn-over"
+        node(manifest, "customers")["source_name"] = "My CRM"
+        nodes = [it for it in manifest["nodes"] if not it.startswith("test.")]
+        ours, dagsters = FreshlineDbtTranslator(keys="dagster-dbt"), DagsterDbtTranslator()
+
+        keys = {
+            unique_id: [
+                translator.get_asset_spec(manifest, unique_id, project).key
+                for translator in (ours, dagsters)
+            ]
+            for unique_id in (*nodes, *manifest["sources"])
+        }
+
+        assert {} == {unique_id: pair for unique_id, pair in keys.items() if pair[0] != pair[1]}
+        assert dg.AssetKey("orders") == keys["model.shop.orders"][0]
+        assert dg.AssetKey(["Sales", "My Bare"]) == keys["model.shop.bare"][0]
+        assert dg.AssetKey(["My CRM", "customers"]) == keys["source.shop.crm.customers"][0]
+        assert dg.AssetKey(["sales_dev", "by_folder"]) == keys["model.shop.by_folder"][0]
+
+    @pytest.mark.parametrize(
+        ("keys", "orders", "customers"),
+        [
+            ("dagster-dbt", "sales/orders", "crm/customers"),
+            ("one-part", "orders", "customers"),
+            ("three-parts", "shop/sales/orders", "shop/crm/customers"),
+            (flat, "lake/sales/orders", "lake/crm/customers"),
+        ],
+    )
+    def test_the_other_fields_do_not_depend_on_the_convention(
+        self,
+        manifest: dict[str, Any],
+        project: DbtProject,
+        keys: Any,
+        orders: str,
+        customers: str,
+    ) -> None:
+        node(manifest, "countries")["resource_type"] = "model"
+        translator = FreshlineDbtTranslator(keys=keys)
+        usual = FreshlineDbtTranslator().get_asset_spec(manifest, "model.shop.orders", project)
+
+        spec = translator.get_asset_spec(manifest, "model.shop.orders", project)
+
+        assert orders == spec.key.to_user_string()
+        assert customers in {dep.asset_key.to_user_string() for dep in spec.deps}
+        assert MaxLag(15) == policy_of(spec)
+        assert (usual.owners, usual.kinds, usual.description) == (
+            spec.owners,
+            spec.kinds,
+            spec.description,
+        )
+        for name in ("dagster/column_schema", "freshline/file", "freshline/expected_seconds"):
+            assert usual.metadata[name] == spec.metadata[name]
+        assert (
+            usual.metadata["freshline/uses"]["crm/customers"]
+            == (spec.metadata["freshline/uses"][customers])
+        )
+        assert [customers.replace("customers", "prices")] == spec.metadata["freshline/outside"]
+
+    def test_a_function_that_refuses_a_name_is_quoted_with_the_file(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        with pytest.raises(KeyConventionError) as refused:
+            FreshlineDbtTranslator(keys=flat).get_asset_spec(
+                manifest, "seed.shop.countries", project
+            )
+
+        assert "dbt seed countries (seeds/countries.csv): seeds have no place here" == str(
+            refused.value
+        )
+
+    def test_a_convention_that_is_not_known_is_refused(self) -> None:
+        with pytest.raises(KeyConventionError, match="did you mean dagster-dbt"):
+            FreshlineDbtTranslator(keys="dagster_dbt")
 
 
 class TestPolicies:

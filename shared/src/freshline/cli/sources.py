@@ -9,8 +9,9 @@ import typer
 
 from freshline.cli.options import WorkspaceOption
 from freshline.contract.document import Contract
-from freshline.dbt.sources import merge_sources
+from freshline.dbt.sources import left_out, merge_sources
 from freshline.errors import SourcesError
+from freshline.words import quoted
 
 __all__ = ["sources_command"]
 
@@ -38,6 +39,13 @@ def sources_command(
     contract = _contract(producer, workspace, from_code=from_code)
     text = into.read_text(encoding="utf-8") if into and into.exists() else ""
     merged = merge_sources(text, contract, only or None)
+    others = left_out(contract)
+    if others and not only:
+        typer.echo(
+            f"Left out, because their keys are not [layer, table]: {quoted(others)}. Name one with "
+            "--only to see what to write by hand.",
+            err=True,
+        )
     if into is None:
         typer.echo(merged, nl=False)
     elif merged == text:

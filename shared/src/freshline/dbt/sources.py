@@ -18,7 +18,7 @@ from freshline.errors import SourcesError
 from freshline.names import DBT_META
 from freshline.policy import MaxLag
 
-__all__ = ["merge_sources"]
+__all__ = ["left_out", "merge_sources"]
 
 _COMMENT: Final = "What {location} makes; updated by `freshline sources {location}`"
 _PRODUCER_FIELDS: Final = {"name", "data_type", "description"}
@@ -72,11 +72,37 @@ def _exports_to_write(
     if only:
         unknown = [key for key in only if key not in contract.by_key]
         if unknown:
-            names = ", ".join(export.key for export in exports)
+            names = ", ".join(contract.by_key)
             raise SourcesError(f"{contract.location} makes no {unknown[0]}; it makes {names}.")
+        other = [key for key in only if key in left_out(contract)]
+        if other:
+            raise SourcesError(_write_by_hand(contract, other[0]))
         return [export for export in exports if export.key in only]
+    if contract.exports and not exports:
+        raise SourcesError(_write_by_hand(contract, contract.exports[0].key))
     present = [export for export in exports if _is_present(sources, export.key)]
     return present or exports
+
+
+def left_out(contract: Contract) -> list[str]:
+    """Return the keys that no dbt source has by its name: they are not ``[layer, table]``."""
+    return [export.key for export in contract.exports if export.key.count("/") != 1]
+
+
+def _write_by_hand(contract: Contract, key: str) -> str:
+    parts = key.split("/")
+    return (
+        f"{key} of {contract.location} has {len(parts)} part{'s' if len(parts) > 1 else ''}, and "
+        "only from a key [layer, table] follow the names of a source and a table. Write the "
+        "source by hand, with the key in it, and read it with Dagster's own translator or "
+        'FreshlineDbtTranslator(keys="dagster-dbt"):\n'
+        "sources:\n"
+        "  - name: <source>\n"
+        "    schema: <where the table is>\n"
+        "    tables:\n"
+        f"      - name: {parts[-1]}\n"
+        f"        config: {{meta: {{dagster: {{asset_key: [{', '.join(parts)}]}}}}}}"
+    )
 
 
 def _is_present(sources: Sequence[Any], key: str) -> bool:

@@ -7,7 +7,7 @@ assets, see `freshline.dbt.build`. Needs dagster-dbt, which freshline itself doe
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import dagster as dg
@@ -18,7 +18,15 @@ from dagster_dbt import (
 )
 
 from freshline.errors import KeyConventionError, PolicyError
-from freshline.keys import asset_key
+from freshline.keys import (
+    LAYER_TABLE,
+    ONE_PART,
+    THREE_PARTS,
+    Convention,
+    asset_key,
+    convention_of,
+    parts_of,
+)
 from freshline.names import (
     COLUMN_SCHEMA,
     COLUMNS_ENFORCED,
@@ -43,12 +51,23 @@ _SCHEMA_BY_TARGET: Final = re.compile(
 class FreshlineDbtTranslator(DagsterDbtTranslator):
     """Makes each dbt model, seed or snapshot into an asset by freshline's conventions.
 
+    `keys` is the convention for asset keys: ``"layer-table"``; ``"dagster-dbt"``, with which every
+    asset keeps the key that it has with Dagster's own translator; ``"one-part"``,
+    ``"three-parts"``, or a function, also as ``"package.module:function"``: see `freshline.keys`.
+    The other fields of an asset do not depend on it.
+
     Raises `KeyConventionError` for names that no key can be made of and `PolicyError` for
     policies that cannot be kept; both name the file.
     """
 
-    def __init__(self, settings: DagsterDbtTranslatorSettings | None = None) -> None:
+    def __init__(
+        self,
+        settings: DagsterDbtTranslatorSettings | None = None,
+        *,
+        keys: Convention = LAYER_TABLE,
+    ) -> None:
         super().__init__(settings)
+        self._convention = convention_of(keys, "FreshlineDbtTranslator(keys=...)")
         self._specs: dict[tuple[int, str], dg.AssetSpec] = {}
         self._sources: dict[int, Mapping[dg.AssetKey, Mapping[str, Any]]] = {}
 
@@ -78,8 +97,18 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         return self._specs[memo]
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> dg.AssetKey:
-        """Return ``[layer, table]``, by `freshline.keys`."""
-        return _get_asset_key(dbt_resource_props)
+        """Return the key by the convention: ``[layer, table]`` by default."""
+        if self._convention == LAYER_TABLE:
+            return _get_asset_key(dbt_resource_props)
+        if self._convention == ONE_PART:
+            return _by_names(dbt_resource_props, [_get_table(dbt_resource_props)])
+        if self._convention == THREE_PARTS:
+            return _by_names(dbt_resource_props, _get_full_name(dbt_resource_props))
+        key: dg.AssetKey = super().get_asset_key(dbt_resource_props)
+        if callable(self._convention):
+            where = _where(dbt_resource_props)
+            return dg.AssetKey(parts_of(self._convention, key.path, dbt_resource_props, where))
+        return key
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str] | None:
         """Return the owners in ``meta.dagster.owners``, else the owner of the model's dbt group."""
@@ -124,14 +153,38 @@ def _get_asset_key(props: Mapping[str, Any]) -> dg.AssetKey:
         key = asset_key(props["source_name"], props["name"], where=_where(props))
     else:
         key = asset_key(_get_layer(props), props["alias"], where=_where(props))
+    return _by_names(props, key.path)
+
+
+def _by_names(props: Mapping[str, Any], parts: Sequence[str]) -> dg.AssetKey:
+    """Return the key of these parts, unless another one is written by hand."""
+    key = dg.AssetKey(list(parts))
     by_hand = (_meta(props).get("dagster") or {}).get("asset_key")
     if by_hand and list(by_hand) != list(key.path):
         raise KeyConventionError(
             f"{_where(props)}: meta.dagster.asset_key is {'/'.join(by_hand)}, but the key follows "
             f"from the names and is {key.to_user_string()}. Take it out, or rename the "
-            f"{'source' if props['resource_type'] == 'source' else 'layer or alias'}."
+            f"{'source' if props['resource_type'] == 'source' else 'layer or alias'}; or keep "
+            'the keys that Dagster gives, with FreshlineDbtTranslator(keys="dagster-dbt").'
         )
     return key
+
+
+def _get_table(props: Mapping[str, Any]) -> str:
+    return str(props["name"] if props["resource_type"] == "source" else props["alias"])
+
+
+def _get_full_name(props: Mapping[str, Any]) -> list[str]:
+    """Return database, layer and table. The database is that of the target if none is set."""
+    is_source = props["resource_type"] == "source"
+    layer = str(props["source_name"]) if is_source else _get_layer(props)
+    database = (props.get("config") or {}).get("database") or props.get("database")
+    if not database:
+        raise KeyConventionError(
+            f"{_where(props)}: no database, which keys of three parts begin with. Set +database "
+            "for its folder in dbt_project.yml."
+        )
+    return [str(database), layer, _get_table(props)]
 
 
 def _get_layer(props: Mapping[str, Any]) -> str:
@@ -141,7 +194,8 @@ def _get_layer(props: Mapping[str, Any]) -> str:
     layer = config.get("schema") or config.get("target_schema")
     if not layer:
         raise KeyConventionError(
-            f"{_where(props)}: no layer. Set +schema for its folder in dbt_project.yml."
+            f"{_where(props)}: no layer. Set +schema for its folder in dbt_project.yml, or keep "
+            'the keys that Dagster gives, with FreshlineDbtTranslator(keys="dagster-dbt").'
         )
     written = (props.get("unrendered_config") or {}).get("schema")
     if "{{" in str(written) or _SCHEMA_BY_TARGET.search(props.get("raw_code") or ""):
