@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,11 @@ from freshline.check import (
     imports_satisfied,
     policies_feasible,
 )
+from freshline.check.explain import EXPLANATIONS, explained
 from freshline.check.policies import infeasible, spoken
 from freshline.compare.types import accepts
 from freshline.contract import Column, Contract, Export, Import, UsedColumn
+from freshline.keys import Convention
 from freshline.model import Durations, Moments
 from freshline.policy import MaxLag
 
@@ -57,9 +59,11 @@ def needs(*columns: UsedColumn, key: str = "mart/stars", declared: bool = False)
     return Import(key=key, used_by=("mart/join",), columns=columns, declared=declared)
 
 
-def found(*contracts: Contract | Location, **kwargs: Any) -> list[Finding]:
+def found(
+    *contracts: Contract | Location, convention: Convention | None = None, **kwargs: Any
+) -> list[Finding]:
     locations = [it if isinstance(it, Location) else Location(it.location, it) for it in contracts]
-    return findings(Workspace(locations), **kwargs)
+    return findings(Workspace(locations, convention=convention), **kwargs)
 
 
 def only(results: list[Finding]) -> Finding:
@@ -74,6 +78,12 @@ def test_a_workspace_that_fits_together_has_no_findings() -> None:
     )
 
     assert [] == found(ingestion(), core(), marts(need, MaxLag(10)))
+
+
+@pytest.mark.parametrize("rule", Rule)
+def test_each_rule_is_explained(rule: Rule) -> None:
+    assert all(EXPLANATIONS[rule])
+    assert f'rule = "{rule.value}"' in explained(rule)
 
 
 class TestUnknownImport:
@@ -695,7 +705,9 @@ class TestKeys:
             published_as="marts",
             exports=(Export(key="Mart/OrderItems", file="assets.py"),),
         )
-        finding = only(found(Location("marts", contract, folder=tmp_path)))
+        finding = only(
+            found(Location("marts", contract, folder=tmp_path), convention="layer-table")
+        )
 
         assert Rule.KEY_CONVENTION is finding.rule
         assert finding.message.startswith("`Mart/OrderItems` of `marts` has the layer 'Mart'")
@@ -705,11 +717,50 @@ class TestKeys:
         contract = Contract(location="a", published_as="a", exports=(Export(key="db/raw/orders"),))
 
         assert "Name it [layer, table]: the logical schema, then the table." == (
-            only(found(contract)).fix
+            only(found(contract, convention="layer-table")).fix
         )
 
+    def test_keys_are_not_checked_if_the_workspace_asks_for_no_convention(self) -> None:
+        contract = Contract(location="a", published_as="a", exports=(Export(key="OrderItems"),))
+
+        assert [] == found(contract)
+
     def test_keys_of_a_location_without_freshline_are_not_checked(self) -> None:
-        assert [] == found(Contract(location="a", exports=(Export(key="OrderItems"),)))
+        contract = Contract(location="a", exports=(Export(key="OrderItems"),))
+
+        assert [] == found(contract, convention="layer-table")
+
+    @pytest.mark.parametrize(
+        ("convention", "right", "wrong"),
+        [
+            ("dagster-dbt", ["Orders", "RAW/Orders", "a/b/c"], []),
+            ("one-part", ["Orders"], ["raw/orders"]),
+            ("three-parts", ["DB/RAW/Orders"], ["raw/orders", "orders"]),
+            (lambda parts, _: ["lake", parts[-1].lower()], ["lake/orders"], ["lake/Orders"]),
+        ],
+    )
+    def test_keys_are_judged_by_the_convention_that_the_workspace_asks_for(
+        self, convention: Convention, right: list[str], wrong: list[str]
+    ) -> None:
+        exports = tuple(Export(key=key) for key in (*right, *wrong))
+        contract = Contract(location="a", published_as="a", exports=exports)
+
+        assert sorted(wrong) == [finding.key for finding in found(contract, convention=convention)]
+
+    def test_a_function_says_what_the_key_should_be_or_what_is_wrong(self) -> None:
+        def keys(parts: Sequence[str], _: object) -> Sequence[str]:
+            if len(parts) > 2:
+                raise ValueError("has a database, which ours have not")
+            return ["lake", parts[-1]]
+
+        exports = (Export(key="orders"), Export(key="db/raw/people"))
+        contract = Contract(location="a", published_as="a", exports=exports)
+
+        long, short = found(contract, convention=keys)
+
+        assert "`orders` of `a` is lake/orders by the workspace's convention." == short.message
+        assert "Name it `lake/orders`." == short.fix
+        assert "has a database, which ours have not." in long.message
 
     def test_a_location_that_publishes_under_another_name_is_an_error(self) -> None:
         contract = Contract(location="marts", published_as="mart")

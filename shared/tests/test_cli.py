@@ -204,6 +204,62 @@ class TestCheck:
         assert 2 == result.exit_code
         assert message in result.output
 
+    def test_explains_a_rule(self, workspace: Path) -> None:
+        (workspace / "workspace.yaml").unlink()
+
+        result = run("check", "--explain", "cycle")
+
+        assert 0 == result.exit_code
+        assert "Finds: Assets of several locations that wait for each other" in result.output
+        assert "[[tool.freshline.exceptions]]" in result.output
+
+    def test_names_the_rule_that_was_meant(self) -> None:
+        result = run("check", "--explain", "cycles")
+
+        assert (2, "freshline: 'cycles' is no rule; did you mean cycle?\n") == (
+            result.exit_code,
+            result.stderr,
+        )
+
+    def test_leaves_out_what_the_settings_switch_off_and_says_so(self, workspace: Path) -> None:
+        write_contract(workspace, without_login())
+        off = '[tool.freshline.rules]\nmissing-column = {level = "off", reason = "until May"}'
+        (workspace / "pyproject.toml").write_text(off)
+
+        printed, document = run("check", "--committed"), run("check", "--committed", "--json")
+
+        assert (
+            "No findings (2 locations, 2 assets, 1 import). 1 finding left out by settings.\n"
+            == printed.output
+        )
+        assert (0, 0) == (printed.exit_code, document.exit_code)
+        (left_out,) = json.loads(document.output)["left_out"]
+        assert ("missing-column", "mart/stars", "until May") == (
+            left_out["rule"],
+            left_out["key"],
+            left_out["reason"],
+        )
+
+    def test_keys_are_judged_only_if_the_settings_ask_for_it(self, workspace: Path) -> None:
+        published = CORE.model_copy(update={"published_as": "core", "exports": (Export(key="X"),)})
+        write_contract(workspace, published)
+        write_contract(workspace, MARTS.model_copy(update={"imports": ()}))
+        (workspace / "freshline.toml").write_text('convention = "layer-table"')
+
+        found = json.loads(run("check", "--committed", "--json").output)["findings"]
+
+        assert ["key-convention"] == [it["rule"] for it in found]
+        (workspace / "freshline.toml").unlink()
+        assert 0 == run("check", "--committed").exit_code
+
+    def test_bad_settings_end_with_2(self, workspace: Path) -> None:
+        (workspace / "freshline.toml").write_text("rules = 3")
+
+        result = run("check", "--committed")
+
+        assert 2 == result.exit_code
+        assert "freshline.toml: rules: input should be a valid dictionary" in result.stderr
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [

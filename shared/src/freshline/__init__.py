@@ -22,6 +22,7 @@ Which module answers which question:
     compare/         what differs between two contracts, and does it break a reader?
     workspace/       which locations are there, and what does the code of each define?
     check/           do the contracts of all locations fit together? (the gate and its rules)
+    settings         which convention and which rules does a workspace ask the gate for?
     impact/          which assets does a change reach?
     sensor/          what does a location do at each tick: plan, request, report?
     location         what does `with_freshline` add to a location?

@@ -13,6 +13,7 @@
     |   |-- DurationsError
     |   |-- WhatIfError
     |   |-- SourcesError
+    |   |-- SettingsError
     |   `-- CommandError
     |-- InstanceError
     |-- GitError
@@ -36,6 +37,7 @@ __all__ = [
     "ManifestMissingError",
     "ModeError",
     "PolicyError",
+    "SettingsError",
     "SourcesError",
     "StreamError",
     "TickError",
@@ -95,6 +97,10 @@ class WhatIfError(InputError):
 
 class SourcesError(InputError):
     """A file of dbt sources that cannot be updated; says what is in the way."""
+
+
+class SettingsError(InputError):
+    """A setting of a workspace that cannot be used; names the file, the field and the fix."""
 
 
 class CommandError(InputError):

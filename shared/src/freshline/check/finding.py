@@ -10,6 +10,7 @@ from pathlib import Path
 
 from freshline.contract.document import Contract, Export, Import
 from freshline.contract.graph import graph_of
+from freshline.keys import Convention
 from freshline.planner import Lineage, lineage_of
 
 __all__ = ["Finding", "Location", "Rule", "Severity", "Workspace", "shown"]
@@ -95,6 +96,8 @@ class Workspace:
     locations: Sequence[Location]
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Execution times in seconds by key. They replace those in the contracts."""
+    convention: Convention | None = None
+    """The convention that the keys have to follow; None: the workspace asks for none."""
 
     @cached_property
     def contracts(self) -> list[Contract]:

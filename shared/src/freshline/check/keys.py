@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from freshline.check.finding import Finding, Rule, Workspace
-from freshline.keys import conventional_name, key_problem
+from freshline.check.finding import Finding, Location, Rule, Workspace
+from freshline.contract.document import Contract
+from freshline.keys import Convention, better_key, key_problem, shape
 
 __all__ = ["check_keys"]
 
 
 def check_keys(workspace: Workspace) -> Iterator[Finding]:
-    """Find keys that the convention cannot express, and locations that publish by another name.
+    """Find keys that break the workspace's convention, and locations that publish by another name.
 
-    Locations that do not use freshline are left out: the convention is not theirs.
+    Keys are judged only if the settings of the workspace ask for a convention. Locations that do
+    not use freshline are left out: the convention is not theirs.
     """
     for location in workspace.locations:
         contract = location.contract
@@ -29,22 +31,25 @@ def check_keys(workspace: Workspace) -> Iterator[Finding]:
                 "location's definitions.",
                 file=location.file_of(None),
             )
-        for export in contract.exports:
-            parts = export.key.split("/")
-            problem = key_problem(parts)
-            if problem:
-                better = [conventional_name(part) for part in parts]
-                file = location.file_of(export)
-                yield Finding(
-                    Rule.KEY_CONVENTION,
-                    location.name,
-                    f"`{export.key}` of `{location.name}` {problem}.",
-                    (f"In {file}, name" if file else "Name")
-                    + (
-                        f" it `{'/'.join(better)}`."
-                        if len(better) == 2 and all(better)
-                        else " it [layer, table]: the logical schema, then the table."
-                    ),
-                    key=export.key,
-                    file=file,
-                )
+        if workspace.convention is not None:
+            yield from _check_exports(location, contract, workspace.convention)
+
+
+def _check_exports(
+    location: Location, contract: Contract, convention: Convention
+) -> Iterator[Finding]:
+    for export in contract.exports:
+        parts = export.key.split("/")
+        problem = key_problem(parts, convention)
+        if problem:
+            better = better_key(parts, convention)
+            file = location.file_of(export)
+            yield Finding(
+                Rule.KEY_CONVENTION,
+                location.name,
+                f"`{export.key}` of `{location.name}` {problem}.",
+                (f"In {file}, name" if file else "Name")
+                + (f" it `{'/'.join(better)}`." if better else f" it {shape(convention)}."),
+                key=export.key,
+                file=file,
+            )

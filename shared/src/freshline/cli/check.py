@@ -32,24 +32,41 @@ def check_command(
     github: Annotated[
         bool, typer.Option("--github", help="Print annotations for GitHub's pull requests.")
     ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="RULE", help="Say what a rule finds, why, and how to mend it."),
+    ] = None,
 ) -> None:
     """Stop a deploy that breaks another team's lineage.
 
     Exit status: 0 clean (notes may be printed), 1 findings, 2 could not run.
     """
-    from freshline.check import Severity, Workspace, findings
+    from freshline.check import Rule, Severity, Workspace, findings
+    from freshline.check.explain import explained
     from freshline.check.gather import gather, read_seconds
     from freshline.cli import output
     from freshline.cli.instance import measured_durations
+    from freshline.settings import read_settings, rule_named
 
+    if explain is not None:
+        typer.echo(explained(rule_named(explain)))
+        return
     declared = read_seconds(durations) if durations else {}
+    settings = read_settings(workspace)
     locations = gather(workspace, from_code=not committed, seconds=seconds)
-    looked_at = Workspace(locations, declared)
-    found = findings(looked_at, measured_durations(looked_at.lineage.graph) if measured else None)
+    looked_at = Workspace(locations, declared, settings.convention)
+    found, left_out = settings.applied_to(
+        findings(looked_at, measured_durations(looked_at.lineage.graph) if measured else None),
+        not_judged=[
+            *([Rule.STALE_CONTRACT, Rule.DOES_NOT_LOAD] if committed else []),
+            *([] if measured or durations else [Rule.POLICY]),
+            *(Rule if looked_at.without_contract else []),
+        ],
+    )
     if as_json:
-        output.print_json(found, locations)
+        output.print_json(found, locations, left_out)
     elif github:
-        output.print_github(found, locations)
+        output.print_github(found, locations, left_out)
     else:
-        output.print_findings(found, locations)
+        output.print_findings(found, locations, left_out)
     raise typer.Exit(int(any(finding.severity is Severity.ERROR for finding in found)))

@@ -6,7 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from freshline.check.finding import Finding, Location, Severity
 
@@ -28,6 +28,9 @@ __all__ = [
 _PLAIN_WIDTH: Final = 120
 """Characters in a line of a log or file, where no terminal sets the width."""
 
+LeftOut: TypeAlias = Sequence[tuple[Finding, str]]
+"""The findings that settings switch off, with the reasons."""
+
 
 def console() -> Console:
     """Return the console to print on for people: in colour on a terminal, plain elsewhere."""
@@ -39,7 +42,9 @@ def console() -> Console:
     return page
 
 
-def print_findings(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
+def print_findings(
+    findings: Sequence[Finding], locations: Sequence[Location], left_out: LeftOut = ()
+) -> None:
     """Print a table of the findings, and one line that sums up."""
     rows = []
     for finding in findings:
@@ -54,7 +59,8 @@ def print_findings(findings: Sequence[Finding], locations: Sequence[Location]) -
     if rows:
         print_table(("rule", "location", "what, and what to do"), rows)
     bad = any(finding.severity is Severity.ERROR for finding in findings)
-    console().print(f"[bold {'red' if bad else 'green'}]{summary(findings, locations)}[/]")
+    line = summary(findings, locations, left_out)
+    console().print(f"[bold {'red' if bad else 'green'}]{line}[/]")
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -105,11 +111,13 @@ def _column_list(columns: Iterable[tuple[str, str | None]]) -> str:
     return ", ".join(f"{name} {kind}" if kind else name for name, kind in columns) or "-"
 
 
-def print_json(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
-    """Print one JSON object: the findings, and the locations that were judged."""
+def print_json(
+    findings: Sequence[Finding], locations: Sequence[Location], left_out: LeftOut = ()
+) -> None:
+    """Print one JSON object: the findings, those left out, and the locations that were judged."""
     document: dict[str, Any] = {
         "clean": not any(finding.severity is Severity.ERROR for finding in findings),
-        "summary": summary(findings, locations),
+        "summary": summary(findings, locations, left_out),
         "locations": [
             {
                 "name": location.name,
@@ -120,25 +128,29 @@ def print_json(findings: Sequence[Finding], locations: Sequence[Location]) -> No
             }
             for location in locations
         ],
-        "findings": [
-            {
-                "rule": finding.rule.value,
-                "severity": finding.severity.value,
-                "location": finding.location,
-                "concerns": list(finding.concerns),
-                "key": finding.key,
-                "message": finding.message,
-                "fix": finding.fix,
-                "details": list(finding.details),
-                "file": finding.file,
-            }
-            for finding in findings
-        ],
+        "findings": [_finding(finding) for finding in findings],
+        "left_out": [{**_finding(finding), "reason": reason} for finding, reason in left_out],
     }
     sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_github(findings: Sequence[Finding], locations: Sequence[Location]) -> None:
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule.value,
+        "severity": finding.severity.value,
+        "location": finding.location,
+        "concerns": list(finding.concerns),
+        "key": finding.key,
+        "message": finding.message,
+        "fix": finding.fix,
+        "details": list(finding.details),
+        "file": finding.file,
+    }
+
+
+def print_github(
+    findings: Sequence[Finding], locations: Sequence[Location], left_out: LeftOut = ()
+) -> None:
     """Print workflow commands, which GitHub shows beside the files of a pull request."""
     for finding in findings:
         level = "error" if finding.severity is Severity.ERROR else "warning"
@@ -148,10 +160,12 @@ def print_github(findings: Sequence[Finding], locations: Sequence[Location]) -> 
         sys.stdout.write(
             f"::{level} {place}title={_github_property(title)}::{_github_data(text)}\n"
         )
-    sys.stdout.write(summary(findings, locations) + "\n")
+    sys.stdout.write(summary(findings, locations, left_out) + "\n")
 
 
-def summary(findings: Sequence[Finding], locations: Sequence[Location]) -> str:
+def summary(
+    findings: Sequence[Finding], locations: Sequence[Location], left_out: LeftOut = ()
+) -> str:
     """Return one line: how many findings and notes there are, in how many locations and assets."""
     bad = sum(finding.severity is Severity.ERROR for finding in findings)
     known = [location.contract for location in locations if location.contract]
@@ -161,7 +175,8 @@ def summary(findings: Sequence[Finding], locations: Sequence[Location]) -> str:
         f"{_count(sum(len(contract.imports) for contract in known), 'import')}"
     )
     notes = f", {_count(len(findings) - bad, 'note')}" if len(findings) > bad else ""
-    return f"{_count(bad, 'finding') if bad else 'No findings'}{notes} ({looked_at})."
+    without = f" {_count(len(left_out), 'finding')} left out by settings." if left_out else ""
+    return f"{_count(bad, 'finding') if bad else 'No findings'}{notes} ({looked_at}).{without}"
 
 
 def _count(number: int, noun: str) -> str:
