@@ -263,7 +263,7 @@ class TestCheck:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, "workspace.yaml: No such file or directory; name the workspace with -w."),
+            (None, "no dg.toml here or above; name a file with -w, or a module with -m."),
             ("load_from: [", "workspace.yaml is not YAML"),
             ("{}", "workspace.yaml has no load_from with a list of code locations."),
             ("load_from: [{}]", "workspace.yaml, entry 1: write exactly one of python_module"),
@@ -308,6 +308,78 @@ class TestCheck:
         )
 
         assert (0, "") == (outcome.returncode, outcome.stderr)
+
+
+class TestWorkspaceOptions:
+    def test_contracts_are_those_of_the_workspace_that_is_named(
+        self, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A folder of the same name in the current directory belongs to another workspace."""
+        entries = [
+            {
+                "python_module": {
+                    "module_name": "definitions",
+                    "working_directory": contract.location,
+                    "location_name": contract.location,
+                }
+            }
+            for contract in (CORE, MARTS)
+        ]
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": entries}))
+        write_contract(workspace, without_login())
+        mine = workspace / "mine"
+        for contract in (CORE, MARTS):
+            write_contract(mine, contract)
+        monkeypatch.chdir(mine)
+
+        result = run("check", "--committed", "-w", "../workspace.yaml")
+
+        assert 1 == result.exit_code
+        assert "missing-column" in result.output
+
+    def test_several_files_are_one_workspace(self, workspace: Path) -> None:
+        for name in ("core", "marts"):
+            (workspace / f"{name}.yaml").write_text(json.dumps({"load_from": [entry(name)]}))
+
+        result = run("check", "--committed", "-w", "core.yaml", "--workspace", "marts.yaml")
+
+        assert "No findings (2 locations, 2 assets, 1 import).\n" == result.output
+
+    def test_a_contract_of_another_location_is_refused(self, workspace: Path) -> None:
+        renamed = CORE.model_copy(update={"location": "old"}).to_json()
+        (workspace / "core" / "contract.json").write_text(renamed)
+
+        result = run("check", "--committed", "--json")
+
+        (finding, _) = json.loads(result.output)["findings"]
+        assert (
+            "core/contract.json is the contract of old; give the location one name in all"
+            in (finding["message"])
+        )
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("-w", "a.yaml", "-m", "shop"), "-w and -m are given together; give one of them."),
+            (("-d", "shop"), "-d and -a (or DAGSTER_WORKING_DIRECTORY and DAGSTER_ATTRIBUTE) need"),
+            (("-m", "a", "-m", "b", "-a", "defs"), "-a names an attribute of one -m"),
+            (("--server", "ingest"), "--server ingest: write LOCATION=HOST:PORT"),
+            (
+                ("--server", "core=localhost:1"),
+                "loads core by Python; --server is for locations of",
+            ),
+            (("--server", "none=localhost:1"), "workspace.yaml has no none; it has core, marts."),
+            (("-w", "core"), "core cannot be read: Is a directory; name the file with -w."),
+            (("-w", "none.yaml"), "none.yaml: No such file or directory; name the workspace with"),
+        ],
+    )
+    def test_options_that_name_no_workspace_are_refused(
+        self, arguments: tuple[str, ...], message: str
+    ) -> None:
+        result = run("check", "--committed", *arguments)
+
+        assert 2 == result.exit_code
+        assert message in result.output
 
 
 def test_a_command_that_breaks_ends_with_2(
@@ -476,6 +548,40 @@ class TestImpact:
         write_contract(workspace, without_login())
 
         assert ["column `login` removed"] == [text for _, _, text, *_ in changes_since(1)]
+
+    def test_since_compares_locations_that_have_no_folder(self, workspace: Path) -> None:
+        servers = [
+            {"grpc_server": {"port": 4000, "location_name": contract.location}}
+            for contract in (CORE, MARTS)
+        ]
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": servers}))
+        (workspace / "contracts").mkdir()
+        for contract in (CORE, MARTS):
+            shutil.rmtree(workspace / contract.location)
+            file = workspace / "contracts" / f"{contract.location}.json"
+            file.write_text(contract.to_json())
+        commit_everything(workspace)
+        (workspace / "contracts" / "core.json").write_text(without_login().to_json())
+        changed = changes_since(1)
+        (workspace / "workspace.yaml").write_text(json.dumps({"load_from": servers[1:]}))
+        (workspace / "contracts" / "core.json").unlink()
+        removed = changes_since(1)
+
+        assert [("core", "mart/stars", "column `login` removed", True, ["mart/join"])] == changed
+        assert [("core", "mart/stars", "removed", True, ["mart/join"])] == removed
+
+    def test_since_counts_a_project_that_left_a_dg_workspace(self, workspace: Path) -> None:
+        (workspace / "workspace.yaml").unlink()
+        projects = [f'[[workspace.projects]]\npath = "{name}"\n' for name in ("core", "marts")]
+        (workspace / "dg.toml").write_text("".join(projects))
+        for name in ("core", "marts"):
+            settings = f'[project]\nroot_module = "{name}"\n'
+            (workspace / name / "dg.toml").write_text(settings)
+        commit_everything(workspace)
+        shutil.rmtree(workspace / "core")
+        (workspace / "dg.toml").write_text(projects[1])
+
+        assert [("core", "mart/stars", "removed", True, ["mart/join"])] == changes_since(1)
 
     def test_since_refuses_a_revision_with_a_bad_workspace(self, workspace: Path) -> None:
         file = workspace / "workspace.yaml"

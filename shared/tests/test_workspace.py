@@ -15,13 +15,13 @@ import pytest
 from freshline import names
 from freshline.contract import describe, launch
 from freshline.errors import WorkspaceError
-from freshline.workspace import Entry, child, read_workspace
+from freshline.workspace import Entry, WorkspaceSource, child, read_workspace
 
 
 def entries(folder: Path, *load_from: Any) -> list[Entry]:
     file = folder / "workspace.yaml"
     file.write_text(json.dumps({"load_from": load_from}))
-    return read_workspace(file)
+    return read_workspace(WorkspaceSource((file,)))
 
 
 class TestReadWorkspace:
@@ -94,11 +94,12 @@ class TestReadWorkspace:
     ) -> None:
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
-        (tmp_path / "python").symlink_to(sys.executable)
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "python").symlink_to(sys.executable)
         monkeypatch.chdir(elsewhere)
 
         (entry,) = entries(
-            tmp_path, {"python_module": {"module_name": "m", "executable_path": "python"}}
+            tmp_path, {"python_module": {"module_name": "m", "executable_path": "bin/python"}}
         )
 
         assert tmp_path == entry.start
@@ -107,7 +108,7 @@ class TestReadWorkspace:
         (tmp_path / "workspace.yaml").write_text("just text")
 
         with pytest.raises(WorkspaceError, match="has no load_from"):
-            read_workspace(tmp_path / "workspace.yaml")
+            read_workspace(WorkspaceSource((tmp_path / "workspace.yaml",)))
 
 
 @pytest.mark.parametrize(

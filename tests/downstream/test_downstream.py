@@ -43,7 +43,7 @@ SAYS = {
 def check(folder: Path, *arguments: str, **environment: str) -> tuple[int, dict[str, Any]]:
     """Return the exit status and the answer of the gate, run in `folder` as a user does."""
     outcome = subprocess.run(
-        [FRESHLINE, "check", "-w", "workspace.yaml", "--json", *arguments],
+        [FRESHLINE, "check", "--json", *arguments],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,

@@ -9,15 +9,20 @@ from pathlib import Path
 from freshline.check.finding import Location, shown
 from freshline.contract.document import Contract
 from freshline.errors import ContractError, DurationsError
-from freshline.workspace.file import Entry, read_workspace
+from freshline.workspace.entry import Entry
+from freshline.workspace.source import WorkspaceSource, read_workspace
 
 __all__ = ["gather", "read_seconds"]
 
 
 def gather(
-    workspace: Path, *, from_code: bool, seconds: float = 60.0, only: Collection[str] = ()
+    workspace: WorkspaceSource,
+    *,
+    from_code: bool,
+    seconds: float = 60.0,
+    only: Collection[str] = (),
 ) -> list[Location]:
-    """Return every location of the workspace file, or `only` those, with its contract.
+    """Return every location of the workspace, or `only` those, with its contract.
 
     With `from_code`, each location is loaded in its own Python, within `seconds`; without it, only
     the committed contracts are read. Raises `WorkspaceError` and `UnknownNameError`.
@@ -54,9 +59,8 @@ def _from_file(entry: Entry) -> Location:
     """Return a location as its committed contract describes it."""
     contract, problem = _read_committed(entry)
     if contract is None and problem is None:
-        where = shown(entry.contract_file) if entry.contract_file else "no folder to look in"
         problem = (
-            f"it has no committed contract ({where}); "
+            f"it has no committed contract ({shown(entry.contract_file)}); "
             f"run `freshline contract write {entry.name}` and commit the file"
         )
     return Location(
@@ -71,14 +75,17 @@ def _from_file(entry: Entry) -> Location:
 def _read_committed(entry: Entry) -> tuple[Contract | None, str | None]:
     """Return the committed contract, or else the problem with its file; both None: no file."""
     path = entry.contract_file
-    if path is None or not path.exists():
+    if not path.exists():
         return None, None
     try:
         contract = Contract.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ContractError) as error:
         return None, f"its committed contract {shown(path)} cannot be read: {error}"
     if contract.location != entry.name:
-        return None, f"{shown(path)} is the contract of {contract.location}"
+        return None, (
+            f"{shown(path)} is the contract of {contract.location}; give the location one name in "
+            f"all workspaces, or run `freshline contract write {entry.name}`"
+        )
     return contract, None
 
 

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
-from freshline.cli.options import JsonOption, SecondsOption, WorkspaceOption
+from freshline.cli.options import JsonOption, SecondsOption, workspace_options
+from freshline.workspace.source import WorkspaceSource
 
 __all__ = ["check_command"]
 
 
+@workspace_options
 def check_command(
-    workspace: WorkspaceOption = Path("workspace.yaml"),
+    workspace: WorkspaceSource,
     committed: Annotated[
         bool, typer.Option("--committed", help="Judge the committed contracts; load no code.")
     ] = False,

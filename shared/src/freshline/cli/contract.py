@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import SecondsOption, WorkspaceOption
+from freshline.cli.options import SecondsOption, workspace_options
 from freshline.errors import UnknownNameError
-from freshline.workspace.file import read_workspace
+from freshline.workspace.source import WorkspaceSource, read_workspace
 
 if TYPE_CHECKING:
     from freshline.contract.document import Contract
@@ -22,12 +21,15 @@ _Locations = Annotated[
 ]
 
 
+@workspace_options
 def write_command(
+    workspace: WorkspaceSource,
     locations: _Locations = None,
-    workspace: WorkspaceOption = Path("workspace.yaml"),
     seconds: SecondsOption = 60.0,
 ) -> None:
     """Write contract.json beside each location's code, from what the code says now.
+
+    A location without a folder here gets contracts/LOCATION.json beside the workspace file.
 
     Exit status: 0 written, 1 some location does not load, 2 could not run.
     """
@@ -36,16 +38,16 @@ def write_command(
     failed = False
     for outcome in _inspected(workspace, locations, seconds):
         name, path = outcome.entry.name, outcome.entry.contract_file
-        if outcome.contract is None or path is None:
+        if outcome.contract is None:
             failed = True
-            problem = outcome.error or "it has no folder here to write its contract to"
-            typer.echo(f"{name}: {problem}", err=True)
+            typer.echo(f"{name}: {outcome.error}", err=True)
             for line in outcome.traceback:
                 typer.echo(f"  {line}", err=True)
             continue
         text = committed_form(outcome.contract).to_json()
         unchanged = path.exists() and path.read_text(encoding="utf-8") == text
         if not unchanged:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
         typer.echo(f"{name}: {shown(path)} {'is up to date' if unchanged else 'written'}")
     raise typer.Exit(int(failed))
@@ -56,9 +58,10 @@ def committed_form(contract: Contract) -> Contract:
     return contract.model_copy(update={"code_version": None, "gone": ()})
 
 
+@workspace_options
 def show_command(
+    workspace: WorkspaceSource,
     locations: _Locations = None,
-    workspace: WorkspaceOption = Path("workspace.yaml"),
     seconds: SecondsOption = 60.0,
 ) -> None:
     """Show what each location makes and needs, from what the code says now."""
@@ -102,7 +105,9 @@ def retire_command(
     )
 
 
-def _inspected(workspace: Path, locations: list[str] | None, seconds: float) -> list[Inspected]:
+def _inspected(
+    workspace: WorkspaceSource, locations: list[str] | None, seconds: float
+) -> list[Inspected]:
     """Load `locations`, or all locations of the workspace, and return what their code defines."""
     from freshline.workspace.runner import inspect_entries
 

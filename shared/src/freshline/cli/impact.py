@@ -5,28 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from freshline.check.finding import Location, Workspace
-from freshline.cli.options import JsonOption, WorkspaceOption
+from freshline.cli.options import JsonOption, workspace_options
 from freshline.contract.document import Contract
 from freshline.errors import CommandError, UnknownNameError
 from freshline.impact.consumers import Consumer, consumers
 from freshline.impact.since import Reached, reached_since
 from freshline.words import similar
+from freshline.workspace.source import WorkspaceSource
 
 __all__ = ["impact_command"]
 
 
+@workspace_options
 def impact_command(
+    workspace: WorkspaceSource,
     asset: Annotated[
         str | None,
         typer.Argument(help="An asset (mart/orders) or a column of it (mart/orders.amount)."),
     ] = None,
-    workspace: WorkspaceOption = Path("workspace.yaml"),
     since: Annotated[
         str | None,
         typer.Option(help="Compare the committed contracts with those of this git revision."),
@@ -53,7 +54,7 @@ def impact_command(
     raise typer.Exit(int(any(it.breaks_others for it in reached)))
 
 
-def _locations(workspace: Path, *, from_code: bool) -> list[Location]:
+def _locations(workspace: WorkspaceSource, *, from_code: bool) -> list[Location]:
     from freshline.check.gather import gather
 
     locations = gather(workspace, from_code=from_code)

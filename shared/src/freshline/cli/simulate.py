@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from freshline.cli.options import WorkspaceOption
+from freshline.cli.options import workspace_options
 from freshline.errors import CommandError
 from freshline.model import Durations
 from freshline.simulate.forecast import Forecast, forecast
 from freshline.simulate.what_if import with_policies
 from freshline.simulate.world import Duration, Scenario
 from freshline.words import span
+from freshline.workspace.source import WorkspaceSource
 
 if TYPE_CHECKING:
     from freshline.check.finding import Location
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["simulate_command"]
 
 
+@workspace_options
 def simulate_command(
-    workspace: WorkspaceOption = Path("workspace.yaml"),
+    workspace: WorkspaceSource,
     committed: Annotated[
         bool, typer.Option("--committed", help="Take the committed contracts; load no code.")
     ] = False,

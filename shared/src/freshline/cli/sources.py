@@ -7,16 +7,19 @@ from typing import Annotated
 
 import typer
 
-from freshline.cli.options import WorkspaceOption
+from freshline.cli.options import workspace_options
 from freshline.contract.document import Contract
 from freshline.dbt.sources import left_out, merge_sources
 from freshline.errors import SourcesError
 from freshline.words import quoted
+from freshline.workspace.source import WorkspaceSource
 
 __all__ = ["sources_command"]
 
 
+@workspace_options
 def sources_command(
+    workspace: WorkspaceSource,
     producer: Annotated[str, typer.Argument(help="The code location whose tables are read.")],
     into: Annotated[
         Path | None,
@@ -26,7 +29,6 @@ def sources_command(
         list[str] | None,
         typer.Option(help="Write this table (its key) alone; may be given several times."),
     ] = None,
-    workspace: WorkspaceOption = Path("workspace.yaml"),
     from_code: Annotated[
         bool, typer.Option("--code", help="Ask the producer's code, not its committed contract.")
     ] = False,
@@ -56,7 +58,7 @@ def sources_command(
         typer.echo(f"{into} {'updated' if text else 'written'}.")
 
 
-def _contract(producer: str, workspace: Path, *, from_code: bool) -> Contract:
+def _contract(producer: str, workspace: WorkspaceSource, *, from_code: bool) -> Contract:
     """Return the contract of the location `producer`. Raises `SourcesError`."""
     from freshline.check.gather import gather
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from freshline.compare.changes import Change, changes
 from freshline.contract.document import Contract
 from freshline.errors import GitError, WorkspaceError
 from freshline.impact.consumers import Consumer, consumers
-from freshline.workspace.file import read_workspace
+from freshline.workspace.source import WorkspaceSource, read_workspace
 
 __all__ = ["Reached", "reached_since"]
 
@@ -37,10 +36,12 @@ class Reached:
         return self.change.breaking and any(it.location != self.location for it in self.consumers)
 
 
-def reached_since(revision: str, workspace: Path, locations: Sequence[Location]) -> list[Reached]:
-    """Return every change since `revision`, in the order of the `workspace` file.
+def reached_since(
+    revision: str, workspace: WorkspaceSource, locations: Sequence[Location]
+) -> list[Reached]:
+    """Return every change since `revision`, in the order of the `workspace`.
 
-    Locations that the file no longer names come last. Raises `GitError`, `ContractError` and
+    Locations that it no longer names come last. Raises `GitError`, `ContractError` and
     `WorkspaceError`.
     """
     contracts = Workspace(locations).contracts
@@ -52,12 +53,12 @@ def reached_since(revision: str, workspace: Path, locations: Sequence[Location])
 
 
 def _compared(
-    revision: str, workspace: Path, locations: Sequence[Location]
+    revision: str, workspace: WorkspaceSource, locations: Sequence[Location]
 ) -> Iterator[tuple[str, Contract, Contract]]:
     """Yield each location with its contract at the revision and its contract now."""
-    named = _names_at(revision, workspace)
+    named = [name for file in workspace.files for name in _names_at(revision, file)]
     present = {location.name for location in locations}
-    home = workspace.resolve().parent
+    home = workspace.home
     # The file of a renamed location stays; the location is compared by that file.
     taken = {it.contract_file.resolve() for it in locations if it.contract_file}
     for location in (*locations, *(Location(name) for name in named if name not in present)):
@@ -87,19 +88,19 @@ def _still_made(before: Contract, locations: Sequence[Location]) -> Contract:
 # --- what git knows --------------------------------------------------------------------------
 
 
-def _names_at(revision: str, workspace: Path) -> list[str]:
+def _names_at(revision: str, file: Path) -> list[str]:
     """Return the locations that the workspace file named at `revision`."""
-    text = _text_at(revision, workspace.resolve())
-    if text is None:
+
+    def read(path: Path) -> str | None:
+        return _text_at(revision, path.resolve())
+
+    if read(file) is None:
         return []
-    with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder) / workspace.name
-        copy.write_text(text, encoding="utf-8")
-        try:
-            return [entry.name for entry in read_workspace(copy)]
-        except WorkspaceError as error:
-            message = str(error).replace(str(copy), f"{workspace} at {revision}")
-            raise WorkspaceError(message) from None
+    try:
+        return [entry.name for entry in read_workspace(WorkspaceSource((file,)), read=read)]
+    except WorkspaceError as error:
+        message = str(error).replace(str(file), f"{file} at {revision}", 1)
+        raise WorkspaceError(message) from None
 
 
 def _contract_at(revision: str, path: Path) -> Contract | None:
@@ -115,7 +116,8 @@ def _contract_of(name: str, revision: str, home: Path, taken: set[Path]) -> Cont
     its text, because the location's folder may be gone.
     """
     line = f'"location": {json.dumps(name, ensure_ascii=False)}'
-    files = (":(top,glob)**/contract.json", ":(top,glob)**/contract.*.json")
+    places = ("contract.json", "contract.*.json", "contracts/*.json")
+    files = [f":(top,glob)**/{place}" for place in places]
     commit = _commit(revision, home)
     found = _git(home, "grep", "-l", "-z", "-F", "-e", line, commit, "--", *files)
     names = [entry.removeprefix(f"{commit}:") for entry in found.stdout.split("\0") if entry]

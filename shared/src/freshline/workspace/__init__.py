@@ -1,10 +1,19 @@
 """Which code locations does a workspace have, and what does the code of each define?
 
-`file` reads workspace.yaml. `runner` runs `child` in the Python of every location and reads its
-results. `server` asks code servers.
+`source` says what declares them: `file` reads workspace.yaml, `projects` reads dg.toml and
+pyproject.toml, and each makes an `entry` for every location. `runner` runs `child` in the Python of
+every location and reads its results. `server` asks code servers.
 """
 
-from freshline.workspace.file import Entry, read_workspace
+from freshline.workspace.entry import Entry
 from freshline.workspace.runner import Inspected, inspect_entries
+from freshline.workspace.source import WorkspaceSource, find_workspace, read_workspace
 
-__all__ = ["Entry", "Inspected", "inspect_entries", "read_workspace"]
+__all__ = [
+    "Entry",
+    "Inspected",
+    "WorkspaceSource",
+    "find_workspace",
+    "inspect_entries",
+    "read_workspace",
+]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from freshline.errors import UnknownNameError, WorkspaceError
+from freshline.errors import WorkspaceError
+from freshline.workspace.entry import Entry
 
-__all__ = ["Entry", "read_workspace"]
+__all__ = ["loaded_entry", "read_file"]
 
 _KINDS: Final = {
     "python_module": "module_name",
@@ -23,59 +23,34 @@ _KINDS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One code location of a workspace."""
+def read_file(path: Path, text: str) -> list[Entry]:
+    """Return the code locations in `text`, the content of the workspace file at `path`.
 
-    name: str
-    kind: str
-    """`python_module`, `python_file`, `python_package`, `autoload_defs_module`, `grpc_server`."""
-    target: str
-    """The module, package or absolute file; for a server, its name in messages."""
-    start: Path
-    """The folder that relative paths of the entry are resolved from."""
-    folder: Path | None
-    """The location's own folder, where its committed contract is; None: not known."""
-    contract_file: Path | None
-    attribute: str | None = None
-    working_directory: str | None = None
-    executable_path: str | None = None
-    """None: the Python that reads the workspace."""
-    host: str = "localhost"
-    port: int | None = None
-    socket: str | None = None
-    ssl: bool = False
-
-
-def read_workspace(path: Path, only: Collection[str] = ()) -> list[Entry]:
-    """Read the code locations in the workspace file at `path`; with `only`, those of these names.
-
-    Relative paths start at the current directory, as in Dagster, or at the folder of the file if
-    only that has the executable. Raises `WorkspaceError`, and `UnknownNameError` for a name in
-    `only` that the file does not have.
+    Paths of a `python_file` start at the folder of the file. Others start where Dagster is
+    started: in the folder of the file if they are there, else in the current directory. Raises
+    `WorkspaceError`.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise WorkspaceError(f"{path}: {error.strerror}; name the workspace with -w.") from None
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise WorkspaceError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     items = content.get("load_from") if isinstance(content, Mapping) else None
     if not isinstance(items, list):
         raise WorkspaceError(f"{path} has no load_from with a list of code locations.")
-    entries = [_entry(item, path, number) for number, item in enumerate(items, 1)]
-    names = [entry.name for entry in entries]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise WorkspaceError(f"{path} names {', '.join(twice)} twice; give each a location_name.")
-    for name in only:
-        if name not in names:
-            raise UnknownNameError(f"{path} has no {name}; it has {', '.join(names)}.")
-    return [entry for entry in _with_contract_files(entries) if not only or entry.name in only]
+    home = path.resolve().parent
+    places = [f"{path}, entry {number}" for number in range(1, len(items) + 1)]
+    parsed = [_parsed(item, where) for item, where in zip(items, places, strict=True)]
+    start = _start(home, parsed)
+    return [
+        _server(values, where, home)
+        if kind == "grpc_server"
+        else _loaded(kind, values, where, home, start)
+        for (kind, values), where in zip(parsed, places, strict=True)
+    ]
 
 
-def _entry(item: object, path: Path, number: int) -> Entry:
-    where = f"{path}, entry {number}"
+def _parsed(item: object, where: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the kind of an entry and its fields. Raises `WorkspaceError`."""
     kinds = [kind for kind in _KINDS if isinstance(item, Mapping) and kind in item]
     if not isinstance(item, Mapping) or len(kinds) != 1:
         raise WorkspaceError(f"{where}: write exactly one of {', '.join(_KINDS)}.")
@@ -85,8 +60,7 @@ def _entry(item: object, path: Path, number: int) -> Entry:
         config = {_KINDS[kind]: config}
     if not isinstance(config, Mapping):
         raise WorkspaceError(f"{where}: {kind} must be a name or a mapping, not {config!r}.")
-    values = {name: _resolved(value, where, name) for name, value in config.items()}
-    return _server(values, where) if kind == "grpc_server" else _loaded(kind, values, path, where)
+    return kind, {name: _resolved(value, where, name) for name, value in config.items()}
 
 
 def _resolved(value: object, where: str, name: str) -> Any:
@@ -99,7 +73,35 @@ def _resolved(value: object, where: str, name: str) -> Any:
     return os.environ[variable]
 
 
-def _server(values: Mapping[str, Any], where: str) -> Entry:
+def _start(home: Path, parsed: list[tuple[str, Mapping[str, Any]]]) -> Path:
+    """Return the folder that Dagster is started in to load these entries.
+
+    Dagster resolves most paths from the current directory. A workspace file that is read from
+    elsewhere is meant for its own folder if anything that it names is there.
+    """
+    here = Path.cwd()
+    if here == home or any(_is_in(home, kind, values) for kind, values in parsed):
+        return home
+    return here
+
+
+def _is_in(start: Path, kind: str, values: Mapping[str, Any]) -> bool:
+    """Return whether `start` has the executable, working directory or code that an entry names."""
+    executable = Path(str(values.get("executable_path") or "")).expanduser()
+    if len(executable.parts) > 1 and not executable.is_absolute():
+        return (start / executable).exists()
+    if kind in ("grpc_server", "python_file"):
+        return False
+    directory = str(values.get("working_directory") or ".")
+    if Path(directory).is_absolute():
+        return False
+    top = str(values.get(_KINDS[kind]) or "").partition(".")[0]
+    code = start / directory / top
+    named = os.path.normpath(directory) != "." and (start / directory).is_dir()
+    return named or (bool(top) and (code.is_dir() or code.with_suffix(".py").is_file()))
+
+
+def _server(values: Mapping[str, Any], where: str, home: Path) -> Entry:
     host, socket = str(values.get("host") or "localhost"), values.get("socket")
     try:
         port = int(values["port"]) if values.get("port") else None
@@ -113,8 +115,7 @@ def _server(values: Mapping[str, Any], where: str) -> Entry:
         kind="grpc_server",
         target=f"{host}:{socket or port}",
         start=Path.cwd(),
-        folder=None,
-        contract_file=None,
+        home=home,
         host=host,
         port=port,
         socket=socket,
@@ -122,33 +123,54 @@ def _server(values: Mapping[str, Any], where: str) -> Entry:
     )
 
 
-def _loaded(kind: str, values: Mapping[str, Any], path: Path, where: str) -> Entry:
+def _loaded(kind: str, values: Mapping[str, Any], where: str, home: Path, start: Path) -> Entry:
     field = _KINDS[kind]
     if not values.get(field):
         raise WorkspaceError(f"{where}: {kind} needs {field}.")
-    home = path.resolve().parent
-    executable = values.get("executable_path")
-    executable = str(Path(executable).expanduser()) if executable else None
-    start = Path.cwd()
-    if executable and not (start / executable).exists() and (home / executable).exists():
-        start = home
     target, directory = str(values[field]), values.get("working_directory")
-    name = Path(target).name if kind == "python_file" else target
     if kind == "python_file":
         # Relative to the workspace file. The working directory of a module is not.
         target = str(home / target)
         directory = str(home / directory) if directory else str(home)
-    attribute = values.get("attribute")
+    executable = values.get("executable_path")
+    return loaded_entry(
+        kind,
+        target,
+        home=home,
+        start=start,
+        name=values.get("location_name"),
+        attribute=values.get("attribute"),
+        working_directory=str(directory) if directory else None,
+        executable_path=str(Path(executable).expanduser()) if executable else None,
+    )
+
+
+def loaded_entry(
+    kind: str,
+    target: str,
+    *,
+    home: Path,
+    start: Path,
+    name: str | None = None,
+    attribute: str | None = None,
+    working_directory: str | None = None,
+    executable_path: str | None = None,
+) -> Entry:
+    """Return an entry that Python loads, with the name that Dagster gives it and its folder.
+
+    `target` is the module, the package or the absolute file; None as in `Entry`.
+    """
+    default = Path(target).name if kind == "python_file" else target
     return Entry(
-        name=str(values.get("location_name") or (f"{name}:{attribute}" if attribute else name)),
+        name=str(name or (f"{default}:{attribute}" if attribute else default)),
         kind=kind,
         target=target,
         start=start,
-        folder=_folder(kind, target, values.get("working_directory"), executable, start, home),
-        contract_file=None,
+        home=home,
+        folder=_folder(kind, target, working_directory, executable_path, start, home),
         attribute=str(attribute) if attribute else None,
-        working_directory=str(directory) if directory else None,
-        executable_path=executable,
+        working_directory=working_directory,
+        executable_path=executable_path,
     )
 
 
@@ -169,28 +191,16 @@ def _folder(
             if folder.is_relative_to(home) and (folder / "pyproject.toml").exists()
         ]
         return projects[0] if projects and projects[0] != home else file.parent
+    if not home.is_relative_to(start):
+        # The file was read from an unrelated folder. What that has belongs to other workspaces.
+        start = home
     if working_directory:
-        return start / working_directory
+        folder = start / working_directory
+        return folder if folder.is_dir() else None
     if executable and os.sep in executable:
         # .../ingestion/.venv/bin/python, which is a link that must not be resolved.
         environment = (start / executable).parent.parent
         if (environment.parent / "pyproject.toml").exists() and environment.parent != home:
             return environment.parent
-    package = home / target.split(".")[0]
-    return package if package.is_dir() else None
-
-
-def _with_contract_files(entries: list[Entry]) -> list[Entry]:
-    """Return the entries with the files of their contracts.
-
-    A location that has a folder to itself has `contract.json`, others `contract.NAME.json`.
-    """
-    folders = [entry.folder for entry in entries]
-
-    def file(entry: Entry) -> Path | None:
-        if entry.folder is None:
-            return None
-        shared = folders.count(entry.folder) > 1
-        return entry.folder / (f"contract.{entry.name}.json" if shared else "contract.json")
-
-    return [Entry(**{**vars(entry), "contract_file": file(entry)}) for entry in entries]
+    packages = [folder / target.split(".")[0] for folder in (home, start)]
+    return next((package for package in packages if package.is_dir()), None)

@@ -20,7 +20,7 @@ from freshline.contract import describe, launch
 from freshline.contract.document import Contract
 from freshline.errors import ContractError
 from freshline.workspace import child
-from freshline.workspace.file import Entry
+from freshline.workspace.entry import Entry
 
 __all__ = ["Inspected", "inspect_entries"]
 

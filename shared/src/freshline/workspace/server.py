@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket as sockets
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,18 +17,28 @@ def describe_server(
 ) -> dict[str, Any]:
     """Return the contract document of the location that a code server has loaded.
 
-    Raises Dagster's own errors when no server answers, or the location did not load there.
+    Raises `ConnectionError` if no server answers, and Dagster's own errors if the location did not
+    load there.
     """
     # Dagster has no public function that asks a code server for its assets.
     from dagster import DagsterInstance
+    from dagster._core.errors import DagsterUserCodeUnreachableError
     from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
     from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 
     origin = GrpcServerCodeLocationOrigin(
         host=host, port=port, socket=socket, location_name=location, use_ssl=ssl
     )
+    if port:
+        _check_host(location, host)
     with DagsterInstance.ephemeral() as instance:
-        remote = GrpcServerCodeLocation(origin, instance=instance, watch_server=False)
+        try:
+            remote = GrpcServerCodeLocation(origin, instance=instance, watch_server=False)
+        except DagsterUserCodeUnreachableError as error:
+            raise ConnectionError(
+                f"no code server answers at {host}:{socket or port}; start it, or name one for "
+                f"this command with --server {location}=HOST:PORT"
+            ) from error
         try:
             snaps = [
                 snap
@@ -38,6 +49,17 @@ def describe_server(
         finally:
             remote.cleanup()
     return document(nodes_of(snaps), location, versions.get("dagster", ""))
+
+
+def _check_host(location: str, host: str) -> None:
+    """Raise `ConnectionError` if the name of the host has no address here, as outside of Docker."""
+    try:
+        sockets.getaddrinfo(host, None)
+    except OSError as error:
+        raise ConnectionError(
+            f"the host {host} of its code server is not known here ({error.strerror}); name the "
+            f"server for this command with --server {location}=HOST:PORT"
+        ) from error
 
 
 def nodes_of(snaps: Iterable[Any]) -> list[Node]:
