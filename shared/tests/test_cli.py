@@ -381,6 +381,17 @@ class TestWorkspaceOptions:
         assert 2 == result.exit_code
         assert message in result.output
 
+    def test_dotenv_wins_over_the_environment(
+        self, workspace: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As in Dagster: otherwise the two would look at different instances."""
+        monkeypatch.setenv("DAGSTER_HOME", "/no/such/folder")
+        (workspace / ".env").write_text("DAGSTER_HOME=/nor/this\n")
+
+        result = run("check", "--committed", "--measured")
+
+        assert "DAGSTER_HOME is /nor/this" in result.output
+
 
 def test_a_command_that_breaks_ends_with_2(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

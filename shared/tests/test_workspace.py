@@ -149,13 +149,15 @@ def test_a_child_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
         "start": str(tmp_path),
         "working_directory": None,
         "folder": None,
+        "env_folder": None,
         "seconds": 600,
         "result": str(tmp_path / "result"),
         "log": str(tmp_path / "log"),
     }
     plan = tmp_path / "plan.json"
     modules = {it.__name__: it.__file__ for it in (names, launch, describe)}
-    plan.write_text(json.dumps({"modules": modules, "tasks": [task, task]}))
+    content = {"modules": modules, "path": str(tmp_path), "tasks": [task, task]}
+    plan.write_text(json.dumps(content))
     process = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not (started.exists() and started.read_text()):

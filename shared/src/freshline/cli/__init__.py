@@ -71,4 +71,5 @@ contract_app.command("show")(show_command)
 @app.callback()
 def _settings() -> None:
     """Settings of the workspace, such as where its instance is, come from ./.env as well."""
-    load_dotenv(Path.cwd() / ".env")
+    # As in Dagster, its values win over those of the environment.
+    load_dotenv(Path.cwd() / ".env", override=True)

@@ -3,15 +3,18 @@
 It is started by path and imports Dagster only: freshline need not be installed there. One process
 loads all locations of a Python. It imports Dagster once, which takes seconds, and forks for each
 location, so that none is affected by the code of another. Usage: ``python child.py TASKS.json``;
-every task says what to load, where to write the result, and how long that may take. It stops at
+every task says what to load, where to write the result, and how long that may take. Modules are
+searched for as in ``python -m dagster api grpc``, which Dagster starts for a location. It stops at
 once when its standard input closes, so that it never outlives the process that started it.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import os
+import re
 import select
 import signal
 import sys
@@ -23,10 +26,13 @@ from typing import Any
 
 TRACEBACK_LINES = 6
 
+_STANDARD_LIBRARY = str(Path(os.__file__).parent) + os.sep
+
 
 def main(tasks_file: str) -> None:
     """Load the location of every task of `tasks_file`, in order."""
     plan = json.loads(Path(tasks_file).read_text())
+    _search_as_dagster(plan["path"])
     describe = _describe_module(plan["modules"])
     try:
         # Import what every location needs before the first fork.
@@ -42,6 +48,16 @@ def main(tasks_file: str) -> None:
     for task in plan["tasks"]:
         if not _run_task(describe, task):
             return
+
+
+def _search_as_dagster(start: str | None) -> None:
+    """Put the folder that Dagster is started in first on Python's path, in place of this file's.
+
+    Dagster takes the first entry off while it loads a location. With Python's option -P there is
+    none of a file or a start folder, so that Dagster takes off what comes next.
+    """
+    if not getattr(sys.flags, "safe_path", False):
+        sys.path[:1] = [start] if start else []
 
 
 def _run_task(describe: Any, task: dict[str, Any]) -> bool:
@@ -75,9 +91,11 @@ def _load(describe: Any, task: dict[str, Any]) -> None:
     _silence(task["log"])
     outcome: dict[str, Any]
     try:
-        inspect = _inspect_server if task["field"] == "server" else _inspect
-        outcome = {"document": inspect(describe, task)}
+        ask = _ask_server if task["field"] == "server" else _inspect
+        outcome = {"document": ask(describe, task)}
         json.dumps(outcome)
+    except _NoAnswerError as error:
+        outcome = {"error": str(error)}
     except BaseException as error:  # noqa: BLE001  # it goes into the result, whatever it is
         outcome = {"error": "it does not load", **_traceback_of(error)}
     _write(task["result"], outcome)
@@ -88,23 +106,52 @@ def _inspect(describe: Any, task: dict[str, Any]) -> Any:
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
     from dagster._grpc.server import LoadedRepositories
 
-    os.chdir(task["start"])
+    _load_secrets(task["location"], task["env_folder"])
     origin = LoadableTargetOrigin(
         executable_path=sys.executable,
         working_directory=task["working_directory"] or task["start"],
         attribute=task["attribute"],
         **{task["field"]: task["target"]},
     )
-    loaded = LoadedRepositories(origin, None, [], None)
+    known = inspect.signature(LoadedRepositories).parameters
+    extra = {"code_location_name": task["location"]} if "code_location_name" in known else {}
+    loaded = LoadedRepositories(origin, None, [], None, **extra)
     repositories = list(loaded.definitions_by_name.values())
     return describe.describe(repositories, task["location"], task["folder"])
 
 
-def _inspect_server(_: Any, task: dict[str, Any]) -> Any:
+def _load_secrets(location: str, env_folder: str | None) -> None:
+    """Set the variables that Dagster sets for this location alone.
+
+    They come from the loader that ``dagster.yaml`` names, else from the ``.env`` of its project.
+    """
+    from dagster._core.instance.ref import InstanceRef
+    from dagster._core.secrets.env_file import get_env_var_dict
+
+    home = os.environ.get("DAGSTER_HOME") or os.getcwd()  # noqa: PTH109
+    settings = Path(home, "dagster.yaml")
+    if settings.is_file() and re.search("^secrets:", settings.read_text(), re.MULTILINE):
+        loader = InstanceRef.from_dir(home).secrets_loader
+        os.environ.update(loader.get_secrets_for_environment(location) if loader else {})
+        return
+    named = json.loads(os.environ.get("DAGSTER_PROJECT_ENV_FILE_PATHS") or "{}")
+    folder = env_folder or named.get(location)
+    if folder:
+        os.environ.update(get_env_var_dict(folder))
+
+
+class _NoAnswerError(Exception):
+    """No code server answers; says where, and what to do."""
+
+
+def _ask_server(_: Any, task: dict[str, Any]) -> Any:
     # Code servers are asked from the Python of the gate, where freshline is installed.
     from freshline.workspace.server import describe_server
 
-    return describe_server(task["location"], **task["target"])
+    try:
+        return describe_server(task["location"], **task["target"])
+    except ConnectionError as error:
+        raise _NoAnswerError(str(error)) from error
 
 
 def _traceback_of(error: BaseException) -> dict[str, list[str]]:
@@ -120,7 +167,8 @@ def _traceback_of(error: BaseException) -> dict[str, list[str]]:
 
 
 def _is_own_code(filename: str) -> bool:
-    installed = "site-packages" in Path(filename).parts
+    # Installed packages are in folders of the standard library's, except in some environments.
+    installed = "site-packages" in Path(filename).parts or filename.startswith(_STANDARD_LIBRARY)
     return not installed and not filename.startswith("<frozen") and filename != __file__
 
 
@@ -173,8 +221,4 @@ def _kill(group: int) -> None:
 
 
 if __name__ == "__main__":
-    # Python puts this file's folder first on the path. The other files in it could hide modules
-    # of the locations.
-    here = Path(__file__).resolve().parent
-    sys.path[:] = [path for path in sys.path if Path(path).resolve() != here]
     main(sys.argv[1])

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dotenv import dotenv_values
+
 from freshline import names
 from freshline.contract import describe, launch
 from freshline.contract.document import Contract
@@ -70,38 +72,61 @@ def inspect_entries(
         batches = list(_batches(entries, jobs))
         with ThreadPoolExecutor(jobs) as pool:
             runs = [
-                pool.submit(_inspect, python, batch, Path(scratch), f"{number}", seconds)
-                for number, (python, batch) in enumerate(batches)
+                pool.submit(_inspect, batch, Path(scratch), f"{number}", seconds)
+                for number, batch in enumerate(batches)
             ]
             for run in runs:
                 outcomes.update({outcome.entry.name: outcome for outcome in run.result()})
     return [outcomes[entry.name] for entry in entries]
 
 
-def _batches(entries: Sequence[Entry], jobs: int) -> Iterator[tuple[str, list[Entry]]]:
-    """Yield groups of locations that one process can load: same Python, same start folder."""
-    groups: dict[tuple[str, Path], list[Entry]] = {}
+def _batches(entries: Sequence[Entry], jobs: int) -> Iterator[list[Entry]]:
+    """Yield groups of locations that one process can load: same Python, same start folder.
+
+    Code servers are asked by other processes, which keep the code of the start folder out.
+    """
+    groups: dict[tuple[str | None, Path, bool], list[Entry]] = {}
     for entry in entries:
-        python = entry.executable_path or sys.executable
-        groups.setdefault((python, entry.start), []).append(entry)
-    for (python, _), group in groups.items():
+        served = entry.kind == "grpc_server"
+        groups.setdefault((entry.executable_path, entry.start, served), []).append(entry)
+    for group in groups.values():
         parts = min(jobs, -(-len(group) // _BATCH))
         for part in range(parts):
-            yield python, group[part::parts]
+            yield group[part::parts]
 
 
-def _inspect(
-    python: str, entries: list[Entry], scratch: Path, prefix: str, seconds: float
-) -> list[Inspected]:
+def _inspect(entries: list[Entry], scratch: Path, prefix: str, seconds: float) -> list[Inspected]:
     tasks = [_task(entry, scratch, f"{prefix}-{n}", seconds) for n, entry in enumerate(entries)]
     plan = scratch / f"{prefix}.json"
-    plan.write_text(
-        json.dumps({"modules": {it.__name__: it.__file__ for it in _BROUGHT}, "tasks": tasks})
-    )
-    start = entries[0].start
+    start, python = entries[0].start, entries[0].executable_path or sys.executable
+    content = {
+        "modules": {it.__name__: it.__file__ for it in _BROUGHT},
+        "path": None if entries[0].kind == "grpc_server" else str(start),
+        "tasks": tasks,
+    }
+    plan.write_text(json.dumps(content))
     command = [python, child.__file__, str(plan)]
-    failure = _run(command, start, scratch / f"{prefix}.log", seconds * len(tasks))
+    environment = _environment(start, python)
+    log = scratch / f"{prefix}.log"
+    failure = _run(command, start, environment, log, seconds * len(tasks))
     return [_outcome(entry, task, failure) for entry, task in zip(entries, tasks, strict=True)]
+
+
+def _environment(start: Path, python: str) -> dict[str, str]:
+    """Return the environment of a code server that Dagster starts in `start`.
+
+    Dagster prefers the values in ``.env`` to those of the environment, and lets a location find
+    the programs of its virtual environment. The gate leaves no compiled files behind.
+    """
+    given = {
+        name: value for name, value in dotenv_values(start / ".env").items() if value is not None
+    }
+    environment = {**os.environ, **given, "PYTHONDONTWRITEBYTECODE": "1"}
+    programs = (start / python).parent
+    if python != sys.executable and (programs / "activate").exists():
+        path = environment.get("PATH")
+        environment["PATH"] = f"{programs}{os.pathsep}{path}" if path else str(programs)
+    return environment
 
 
 def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, Any]:
@@ -115,13 +140,16 @@ def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, A
         "start": str(entry.start),
         "working_directory": str(entry.start / directory) if directory else None,
         "folder": str(entry.folder) if entry.folder else None,
+        "env_folder": str(entry.env_folder) if entry.env_folder else None,
         "seconds": seconds,
         "result": str(scratch / f"{name}.result"),
         "log": str(scratch / f"{name}.log"),
     }
 
 
-def _run(command: list[str], start: Path, log: Path, seconds: float) -> str | None:
+def _run(
+    command: list[str], start: Path, environment: dict[str, str], log: Path, seconds: float
+) -> str | None:
     """Run `command` for at most `seconds` plus start-up. Return what went wrong; None: nothing."""
     with log.open("wb") as output:
         try:
@@ -129,6 +157,7 @@ def _run(command: list[str], start: Path, log: Path, seconds: float) -> str | No
             process = subprocess.Popen(
                 command,
                 cwd=start,
+                env=environment,
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
