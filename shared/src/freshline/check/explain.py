@@ -75,6 +75,23 @@ EXPLANATIONS: Final[Mapping[Rule, Explanation]] = {
         "figures with --measured, --durations or metadata `freshline/expected_seconds`.",
         "`mart/join`: 2 min asked, the path takes 2 min 37 s: 2 min 6 s of it in `ingestion`, ...",
     ),
+    Rule.UNLAUNCHABLE: Explanation(
+        "An asset that some policy needs, and whose run Dagster refuses as it is: config without a "
+        "default, for one.",
+        "freshline cannot request it, so what is made from it is as old as its last run by hand.",
+        'Give the config a default, or bring it along: `metadata={"freshline/config": {"since": '
+        '"2026-01-01"}}` on the asset.',
+        "`elt/orders` of `elt` cannot be requested, and `mart/orders` needs it: Dagster says "
+        '"Missing required config entry ..."',
+    ),
+    Rule.NOT_REQUESTED: Explanation(
+        "An asset that some policy needs and that freshline never requests: somebody else makes "
+        "it, it is partitioned, or its location only observes. Always a note.",
+        "Its versions count, whoever makes them; but the policy holds only if they come often.",
+        "Put its location under freshline, or have its schedule run as often as the policy needs.",
+        "`elt/orders` is never requested, and `mart/orders` needs it: elt, which makes it, is not "
+        "under freshline.",
+    ),
     Rule.STALE_CONTRACT: Explanation(
         "A committed contract that differs from the code, or that is missing.",
         "Reviews and other teams' tests read the file, and would judge what is not so any more.",

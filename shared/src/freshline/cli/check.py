@@ -13,6 +13,15 @@ from freshline.workspace.source import WorkspaceSource
 __all__ = ["check_command"]
 
 
+def _explain(rule: str | None) -> None:
+    from freshline.check.explain import explained
+    from freshline.settings import rule_named
+
+    if rule is not None:
+        typer.echo(explained(rule_named(rule)))
+        raise typer.Exit
+
+
 @workspace_options
 def check_command(
     workspace: WorkspaceSource,
@@ -34,9 +43,14 @@ def check_command(
     github: Annotated[
         bool, typer.Option("--github", help="Print annotations for GitHub's pull requests.")
     ] = False,
-    explain: Annotated[
+    explain: Annotated[  # noqa: ARG001  # its callback has answered, without a workspace
         str | None,
-        typer.Option(metavar="RULE", help="Say what a rule finds, why, and how to mend it."),
+        typer.Option(
+            metavar="RULE",
+            help="Say what a rule finds, why, and how to mend it.",
+            callback=_explain,
+            is_eager=True,
+        ),
     ] = None,
 ) -> None:
     """Stop a deploy that breaks another team's lineage.
@@ -44,17 +58,13 @@ def check_command(
     Exit status: 0 clean (notes may be printed), 1 findings, 2 could not run.
     """
     from freshline.check import Rule, Severity, Workspace, findings
-    from freshline.check.explain import explained
     from freshline.check.gather import gather, read_seconds
     from freshline.cli import output
     from freshline.cli.instance import measured_durations
-    from freshline.settings import read_settings, rule_named
+    from freshline.settings import read_settings
 
-    if explain is not None:
-        typer.echo(explained(rule_named(explain)))
-        return
     declared = read_seconds(durations) if durations else {}
-    settings = read_settings(workspace)
+    settings = read_settings(workspace.home)
     locations = gather(workspace, from_code=not committed, seconds=seconds)
     looked_at = Workspace(locations, declared, settings.convention)
     found, left_out = settings.applied_to(

@@ -88,9 +88,10 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
 
 
 def _declared(contracts: Iterable[Contract]) -> Iterator[Asset]:
-    """Yield the assets that a location has only an external definition of."""
+    """Yield the assets that a location declares and that somebody else makes."""
     for contract in contracts:
-        for key in contract.declares:
+        inputs = [it.key for it in contract.imports if it.declared_by and not it.expected]
+        for key in (*contract.declares, *inputs):
             yield Asset(
                 key,
                 OUTSIDE_LOCATION,
