@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import httpx
 import pytest
 from fake_airbyte import FakeAirbyte
 from ingestion.airbyte.client import AirbyteApi
+from ingestion.airbyte.record import FOLDER
 from ingestion.airbyte.secrets import Digests
 from ingestion.settings import AirbyteSettings
 from openapi import CheckedTransport
@@ -38,6 +42,24 @@ class MemoryDigests:
 def _cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make digests at a fraction of their cost: the tests make hundreds."""
     monkeypatch.setattr("ingestion.airbyte.secrets._SCRYPT", {"n": 2, "r": 1, "p": 1})
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Records one more stream of a connector, in a copy of `catalogs/` and `specs/`."""
+    folder = tmp_path / "recorded"
+    for name in ("catalogs", "specs"):
+        shutil.copytree(FOLDER / name, folder / name)
+    monkeypatch.setattr("ingestion.airbyte.record.FOLDER", folder)
+
+    def add(connector: str, stream: str, properties: Mapping[str, object], **more: object) -> None:
+        file = folder / "catalogs" / f"{connector}.json"
+        catalog = json.loads(file.read_text()) if file.exists() else {"streams": []}
+        schema = {"type": "object", "properties": properties}
+        catalog["streams"].append({"name": stream, "json_schema": schema, **more})
+        file.write_text(json.dumps(catalog))
+
+    return add
 
 
 @pytest.fixture

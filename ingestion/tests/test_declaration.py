@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from ingestion.airbyte.declaration import (
     Connection,
+    Destination,
+    Nested,
     Source,
     Stream,
     check_connections,
@@ -75,3 +77,63 @@ class TestConnection:
             stream_schema("source-github", "issues")
         with pytest.raises(DeclarationError, match=r"no catalog of source-faker.*ingestion record"):
             stream_schema("source-faker", "users")
+
+
+class TestNames:
+    """Postgres keeps 63 bytes of a name. No two names can become one, as none is ever cut."""
+
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            (
+                {"prefix": "p" * 54},
+                (
+                    "connection 'fetch_stargazer' in connections.py: the table of stream "
+                    f"'stargazers', '{'p' * 54}stargazers' has 64 bytes, and Postgres keeps 63 of "
+                    "a name: shorten `prefix`"
+                ),
+            ),
+            ({"prefix": "é" * 27}, "has 64 bytes"),
+            ({"prefix": "p" * 49}, "the view 'stargazers_user' over stream 'stargazers'"),
+            ({"namespace": "n" * 64}, "64 bytes, and Postgres keeps 63 of a name: shorten `name"),
+        ],
+    )
+    def test_a_name_that_postgres_cuts_is_refused(self, changes, message):
+        with pytest.raises(DeclarationError) as caught:
+            check_connections((connection(**changes),))
+
+        assert message in str(caught.value)
+
+    def test_a_name_of_63_bytes_is_accepted(self):
+        longest = connection(prefix="p" * (63 - len("stargazers_user")), namespace="n" * 63)
+
+        assert (longest,) == check_connections((longest,))
+
+    def test_a_long_stream_cannot_be_declared_even_without_a_prefix(self):
+        stream = Stream(name="s" * 64, sync_mode="full_refresh_append")
+
+        with pytest.raises(DeclarationError, match="take the stream out"):
+            check_connections((connection(streams=(stream,)),))
+
+    def test_a_long_column_is_refused_unless_it_is_not_synced(self, record):
+        record("source-github", "wide", {"id": {}, "c" * 64: {}})
+        stream = Stream(name="wide", sync_mode="full_refresh_append")
+
+        with pytest.raises(DeclarationError, match=r"a column of stream 'wide'.*in `fields`"):
+            check_connections((connection(streams=(stream,)),))
+        narrow = connection(streams=(stream.model_copy(update={"fields": ("id",)}),))
+        assert (narrow,) == check_connections((narrow,))
+
+    def test_a_long_column_of_a_view_is_refused(self, record):
+        record("source-github", "deep", {"user": {"properties": {"c" * 64: {}}}})
+        view = Nested(name="deep_user", column="user")
+        stream = Stream(name="deep", sync_mode="full_refresh_append", nested=(view,))
+
+        with pytest.raises(DeclarationError, match=r"a column of the view.*out of `nested`"):
+            check_connections((connection(streams=(stream,)),))
+
+    def test_other_destinations_have_other_limits(self):
+        elsewhere = Destination(name="lake", type="s3", configuration={})
+        one = connection(destination=elsewhere, prefix="p" * 60)
+
+        assert (one,) == check_connections((one,))

@@ -3,8 +3,9 @@
 The modules, each after those that it builds on:
 
 ====================  ============================================================
-`declaration`         the words in which a connection is declared
 `record`              what a connector says about itself: stored and read back
+`identifiers`         the names that Postgres would cut, refused
+`declaration`         the words in which a connection is declared
 `specification`       what a connector's specification says about one property
 `configuration`       a declared configuration, looked up in the environment
 `faults`, `client`    the one HTTP client, and the messages of its errors

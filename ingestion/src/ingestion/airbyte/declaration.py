@@ -7,6 +7,7 @@ and looked up when a command or a run needs it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import KW_ONLY
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
+from ingestion.airbyte.identifiers import refuse_long_names
 from ingestion.errors import DeclarationError
 
 __all__ = [
@@ -130,6 +132,7 @@ class Connection(Model):
     namespace: str = Field(pattern=r"^[a-z_][a-z0-9_]*$")
     """The schema that rows land in, and the layer of the asset keys."""
     prefix: str = ""
+    """Put before the name of every stream and view. In Postgres, the whole has at most 63 bytes."""
     streams: tuple[Stream, ...] = Field(min_length=1)
     schedule: Literal["manual"] = "manual"
     """Airbyte itself never starts a sync; Dagster does."""
@@ -147,7 +150,13 @@ class Connection(Model):
 
 
 def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
-    """Return the connections; raise `DeclarationError` if two of them contradict each other."""
+    """Return the connections.
+
+    Raise `DeclarationError` if two of them contradict each other, or if one has a name that the
+    destination would shorten.
+    """
+    for connection in connections:
+        refuse_long_names(connection)
     _refuse_duplicates("connection", [c.name for c in connections])
     for kind in ("source", "destination"):
         by_name: dict[str, Any] = {}
@@ -169,7 +178,7 @@ def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, 
 
 
 def _refuse_duplicates(what: str, names: list[str]) -> None:
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, times in Counter(names).items() if times > 1)
     if twice:
         raise DeclarationError(
             f"{what} {twice[0]!r} is declared twice in connections.py: each needs its own name"

@@ -10,13 +10,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ingestion.errors import DeclarationError
 
-__all__ = ["connector_spec", "record_messages", "stream_schema"]
+__all__ = ["connector_spec", "record_messages", "recorded_stream", "stream_schema"]
+
+
+FOLDER: Final = Path(__file__).parents[1]
+"""The folder of the package, which has `specs/` and `catalogs/`."""
 
 
 def record_messages(
@@ -59,27 +62,43 @@ def record_messages(
         )
 
 
-@cache
 def stream_schema(connector: str, stream: str) -> dict[str, Any]:
     """Read a stream's JSON schema from `catalogs/`.
 
     Raise `DeclarationError` if the connector's catalog or the stream is not there.
     """
-    file = resources.files("ingestion") / "catalogs" / f"{connector}.json"
-    remedy = f"record it: see `ingestion record --help` (catalogs/{connector}.json)"
-    if not file.is_file():
-        raise DeclarationError(f"no catalog of {connector} is committed; {remedy}")
-    for entry in json.loads(file.read_text(encoding="utf-8"))["streams"]:
-        if entry["name"] == stream:
-            schema: dict[str, Any] = entry["json_schema"]
-            return schema
-    raise DeclarationError(f"the catalog of {connector} has no stream {stream!r}; {remedy}")
+    entry = recorded_stream(connector, stream)
+    if entry is None:
+        remedy = f"record it: see `ingestion record --help` (catalogs/{connector}.json)"
+        if not _streams(FOLDER, connector):
+            raise DeclarationError(f"no catalog of {connector} is committed; {remedy}")
+        raise DeclarationError(f"the catalog of {connector} has no stream {stream!r}; {remedy}")
+    schema: dict[str, Any] = entry["json_schema"]
+    return schema
+
+
+def recorded_stream(connector: str, stream: str) -> dict[str, Any] | None:
+    """Read what `catalogs/` has of a stream, in the protocol's words; None if it is not there."""
+    return _streams(FOLDER, connector).get(stream)
+
+
+def connector_spec(connector: str) -> dict[str, Any] | None:
+    """Read a connector's specification from `specs/`; None if none is committed."""
+    return _spec(FOLDER, connector)
 
 
 @cache
-def connector_spec(connector: str) -> dict[str, Any] | None:
-    """Read a connector's specification from `specs/`; None if none is committed."""
-    file = resources.files("ingestion") / "specs" / f"{connector}.json"
+def _streams(folder: Path, connector: str) -> dict[str, dict[str, Any]]:
+    """Read the recorded streams of a connector, by name; {} if no catalog is committed."""
+    file = folder / "catalogs" / f"{connector}.json"
+    if not file.is_file():
+        return {}
+    return {one["name"]: one for one in json.loads(file.read_text(encoding="utf-8"))["streams"]}
+
+
+@cache
+def _spec(folder: Path, connector: str) -> dict[str, Any] | None:
+    file = folder / "specs" / f"{connector}.json"
     if not file.is_file():
         return None
     spec: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
