@@ -6,6 +6,7 @@ import pytest
 from ingestion.airbyte.declaration import (
     Connection,
     Destination,
+    Env,
     Nested,
     Source,
     Stream,
@@ -137,3 +138,73 @@ class TestNames:
         one = connection(destination=elsewhere, prefix="p" * 60)
 
         assert (one,) == check_connections((one,))
+
+
+def reading(*repositories: object, **changes: object) -> Connection:
+    """Return a connection that reads several repositories."""
+    source = fetch_stargazer.source
+    configuration = {**source.configuration, "repositories": [*repositories]}
+    return connection(source=source.model_copy(update={"configuration": configuration}), **changes)
+
+
+def stream(name: str, sync_mode: str, *primary_key: str) -> Stream:
+    return Stream(name=name, sync_mode=sync_mode, primary_key=primary_key)
+
+
+class TestKeys:
+    """A key that holds within one repository would make one row of two."""
+
+    @pytest.mark.parametrize(
+        "repositories",
+        [
+            ("acme/rocket", "acme/moonshot"),
+            ("acme/*",),
+            ("acme/moon*",),
+            (Env("ONE"), Env("TWO")),
+        ],
+    )
+    def test_a_key_that_holds_within_one_repository_is_refused_for_several(self, repositories):
+        with pytest.raises(DeclarationError, match="reads several repositories") as caught:
+            check_connections((reading(*repositories),))
+        assert "stream 'stargazers' would lose rows" in str(caught.value)
+        assert "a source and a connection for each repository" in str(caught.value)
+
+    def test_the_deprecated_list_between_blanks_is_read_too(self):
+        source = fetch_stargazer.source.model_copy(
+            update={"configuration": {"repository": "acme/rocket acme/moonshot"}}
+        )
+
+        with pytest.raises(DeclarationError, match=r"\(acme/rocket, acme/moonshot\)"):
+            check_connections((connection(source=source),))
+
+    @pytest.mark.parametrize("sync_mode", ["full_refresh_overwrite", "incremental_append"])
+    def test_a_mode_that_keeps_all_rows_is_accepted(self, sync_mode):
+        one = reading("acme/*", streams=(stream("stargazers", sync_mode),))
+
+        assert (one,) == check_connections((one,))
+
+    def test_one_repository_is_accepted_however_it_is_written(self):
+        one = reading("acme/rocket", "Acme/Rocket")
+
+        assert (one,) == check_connections((one,))
+
+    def test_a_key_that_holds_everywhere_is_accepted(self):
+        one = reading("acme/*", streams=(stream("issues", "incremental_deduped_history", "id"),))
+
+        assert (one,) == check_connections((one,))
+
+    def test_a_key_that_holds_within_one_organization(self):
+        users = stream("users", "full_refresh_overwrite_deduped", "id")
+        one = reading("acme/*", "acme/rocket", streams=(users,))
+
+        assert (one,) == check_connections((one,))
+        with pytest.raises(DeclarationError, match=r"several organizations \(acme, zeta\)"):
+            check_connections((reading("acme/*", "zeta/x", streams=(users,)),))
+
+    def test_another_key_than_the_connectors_is_refused(self):
+        wished = stream("stargazers", "incremental_deduped_history", "repository", "user_id")
+
+        with pytest.raises(
+            DeclarationError, match="source-github defines it as `user_id`, which Airbyte lets"
+        ):
+            check_connections((reading("acme/*", streams=(wished,)),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ingestion.airbyte.apply import apply
 from ingestion.airbyte.client import AirbyteApi
+from ingestion.airbyte.declaration import Source, Stream
 from ingestion.airbyte.plan import make_plan
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, PlanError, SettingsError
@@ -54,6 +55,10 @@ DRIFT = [
         {"destination.configuration.port": ("~", 6543, 5432)},
     ),
 ]
+
+
+def notes(workspace, kind: str = "connection") -> list[str]:
+    return [note for one in workspace.plan().objects if one.kind == kind for note in one.notes]
 
 
 class TestDrift:
@@ -294,4 +299,115 @@ class TestConfiguration:
 
         assert [
             "no specification of destination-unheard-of is committed: Airbyte alone will check it"
-        ] == [note for one in workspace.plan().objects for note in one.notes]
+        ] == notes(workspace, "destination")
+
+
+class TestKeys:
+    @pytest.mark.parametrize("of", ["plan", "apply"])
+    def test_several_repositories_by_the_environment_are_refused(self, workspace, of):
+        workspace.env["GITHUB_REPOSITORY"] = "acme/*"
+
+        with pytest.raises(DeclarationError, match=r"several repositories \(acme/\*\)"):
+            getattr(workspace, of)()
+        assert [] == list(workspace.api.every("source"))
+
+
+class TestLosses:
+    """What the table of a stream lacks because of its mode: one line a stream, no difference."""
+
+    REMOVED = (
+        "stream stargazers (incremental_deduped_history): a row that the source removes stays, and "
+        "a row that comes late, below the newest `starred_at`, is missed: full_refresh_overwrite "
+        "reads all rows each time, or clear the stream in Airbyte now and then"
+    )
+
+    def test_an_incremental_stream_is_noted(self, applied):
+        assert [self.REMOVED] == notes(applied)
+        assert applied.plan().empty
+
+    @pytest.mark.parametrize(
+        "sync_mode", ["full_refresh_overwrite", "full_refresh_overwrite_deduped"]
+    )
+    def test_a_stream_that_is_read_whole_is_not_noted(self, workspace, sync_mode):
+        workspace.declare_stream(sync_mode=sync_mode)
+        workspace.apply()
+
+        assert [] == notes(workspace)
+        assert {} == workspace.changes()
+
+    @pytest.mark.parametrize(
+        ("sync_mode", "words"),
+        [
+            ("full_refresh_append", "every sync adds all rows again"),
+            ("incremental_append", "a row is added again each time that it is read or changes; a "),
+        ],
+    )
+    def test_rows_that_are_there_twice_are_noted(self, workspace, sync_mode, words):
+        workspace.declare_stream(sync_mode=sync_mode)
+
+        (note,) = notes(workspace)
+        assert note.startswith(f"stream stargazers ({sync_mode}): {words}")
+
+    def test_a_connector_that_reads_the_log_of_a_database_misses_nothing(self, workspace, record):
+        record("source-postgres", "orders", {"id": {}, "_ab_cdc_deleted_at": {}})
+        workspace.declare(source=Source(name="shop", type="postgres", configuration={}))
+        workspace.declare_stream(name="orders", cursor=None, fields=(), nested=())
+
+        assert [] == notes(workspace)
+
+    def test_without_a_known_cursor_only_removed_rows_are_noted(self, workspace, record):
+        record("source-shop", "orders", {"id": {}})
+        workspace.declare(source=Source(name="shop", type="shop", configuration={}))
+        workspace.declare_stream(name="orders", cursor=None, fields=(), nested=())
+
+        (note,) = notes(workspace)
+        assert "a row that the source removes stays: full_refresh_overwrite" in note
+
+    @pytest.mark.parametrize(
+        ("type_", "stream", "field", "setting", "plural"),
+        [
+            ("github", "commits", "repository", "repositories", "repositories"),
+            ("jira", "issues", "project", "projects", "projects"),
+            ("gitlab", "issues", "project_id", "projects_list", "projects_list"),
+        ],
+    )
+    def test_a_key_that_different_projects_may_share_is_noted(
+        self, workspace, record, type_, stream, field, setting, plural
+    ):
+        record(f"source-{type_}", stream, {"id": {}, field: {}})
+        workspace.configure("source", **{setting: ["acme/a", "acme/b"]})
+        workspace.declare(source=workspace.connection.source.model_copy(update={"type": type_}))
+        workspace.declare_stream(
+            name=stream, cursor=None, primary_key=("id",), fields=(), nested=()
+        )
+
+        (note,) = notes(workspace)
+        assert note.endswith(f"; rows of different {plural} that share `id` are one row")
+
+    def test_a_key_that_names_the_project_is_not_noted(self, workspace, record):
+        record("source-jira", "issues", {"id": {}, "project": {}})
+        workspace.configure("source", projects=["a", "b"])
+        workspace.declare(source=workspace.connection.source.model_copy(update={"type": "jira"}))
+        workspace.declare_stream(
+            name="issues", cursor=None, primary_key=("project", "id"), fields=(), nested=()
+        )
+
+        (note,) = notes(workspace)
+        assert "are one row" not in note
+
+    def test_streams_that_share_a_raw_table_are_noted(self, workspace, record):
+        stem = "arrival_pack_arrivalpacknotification_stacklist"
+        streams = []
+        for name in (f"{stem}_include", f"{stem}_exclude"):
+            record("source-github", name, {"id": {}})
+            streams.append(Stream(name=name, sync_mode="full_refresh_overwrite"))
+        workspace.declare(streams=tuple(streams))
+
+        assert [
+            f"stream {one} (full_refresh_overwrite): a Postgres destination before version 3 mixes "
+            f"its rows with fetch_stargazer.{other}'s"
+            for one, other in (
+                (f"{stem}_include", f"{stem}_exclude"),
+                (f"{stem}_exclude", f"{stem}_include"),
+            )
+        ] == notes(workspace)

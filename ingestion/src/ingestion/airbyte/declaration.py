@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic.dataclasses import dataclass
 
 from ingestion.airbyte.identifiers import refuse_long_names
+from ingestion.airbyte.keys import DEDUPLICATING, refuse_keys_that_lose_rows
 from ingestion.errors import DeclarationError
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
 
 SyncMode = Literal[
     "full_refresh_overwrite",
+    "full_refresh_overwrite_deduped",
     "full_refresh_append",
     "incremental_append",
     "incremental_deduped_history",
@@ -102,9 +104,16 @@ class Stream(Model):
 
     name: str
     sync_mode: SyncMode
+    """How rows are read and written. Only the two `full_refresh_overwrite` modes lose what the
+    source has removed and get rows that come late. The incremental ones read the rows whose cursor
+    is not below the newest one read: removed rows stay, later ones with an older cursor are missed
+    (unless the connector reads a database's log). The append modes have a row more than once.
+    `ingestion check` says what this means for each stream."""
     cursor: str | None = None
     """A field, or the path of a nested one: "meta.updated_at"."""
     primary_key: tuple[str, ...] = ()
+    """What tells rows apart: of the rows that share it, a mode that deduplicates keeps one. If the
+    connector defines it, it cannot be another, and it may hold within one repository only."""
     fields: tuple[str, ...] = ()
     """The fields to sync; empty means all of them."""
     description: str = ""
@@ -112,8 +121,13 @@ class Stream(Model):
 
     @model_validator(mode="after")
     def _has_key_and_cursor(self) -> Stream:
-        if self.sync_mode == "incremental_deduped_history" and not self.primary_key:
-            raise ValueError(f"stream {self.name}: append + dedup needs a primary_key")
+        if self.sync_mode in DEDUPLICATING and not self.primary_key:
+            how = (
+                "append + dedup"
+                if self.sync_mode.startswith("incremental")
+                else "overwrite + dedup"
+            )
+            raise ValueError(f"stream {self.name}: {how} needs a primary_key")
         if self.fields:
             paths = (*self.primary_key, *((self.cursor,) if self.cursor else ()))
             needed = {path.split(".")[0] for path in paths}
@@ -152,11 +166,12 @@ class Connection(Model):
 def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
     """Return the connections.
 
-    Raise `DeclarationError` if two of them contradict each other, or if one has a name that the
-    destination would shorten.
+    Raise `DeclarationError` if two of them contradict each other, if one has a name that the
+    destination would shorten, or if one would lose rows that have the same primary key.
     """
     for connection in connections:
         refuse_long_names(connection)
+        refuse_keys_that_lose_rows(connection, connection.source.configuration)
     _refuse_duplicates("connection", [c.name for c in connections])
     for kind in ("source", "destination"):
         by_name: dict[str, Any] = {}

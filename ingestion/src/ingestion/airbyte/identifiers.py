@@ -6,7 +6,9 @@ shortens a longer name itself and adds a digest: the rows then land in a table t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from ingestion.airbyte.record import recorded_stream
@@ -15,7 +17,7 @@ from ingestion.errors import DeclarationError
 if TYPE_CHECKING:
     from ingestion.airbyte.declaration import Connection, Stream
 
-__all__ = ["refuse_long_names"]
+__all__ = ["refuse_long_names", "shared_raw_tables"]
 
 LIMIT: Final = 63
 """Bytes. Letters outside ASCII have two or more."""
@@ -67,3 +69,31 @@ def _names_of_views(
         columns = properties.get(nested.column, {}).get("properties")
         for column in columns if isinstance(columns, dict) else ():
             yield f"a column of {what}", column, "take the view out of `nested`"
+
+
+def shared_raw_tables(connections: Iterable[Connection]) -> dict[tuple[str, str], str]:
+    """Return the streams whose raw table another stream has too, once their names are cut.
+
+    The key is the names of the connection and the stream; the value is the other stream. Versions
+    of the Postgres destination before 3 land rows in raw tables, and cut their names without a
+    digest.
+    """
+    tables: dict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for connection in connections:
+        if connection.destination.type == "postgres":
+            for stream in connection.streams:
+                raw = _raw_table(connection.namespace, connection.prefix + stream.name)
+                place = (connection.destination.name, raw[:LIMIT])
+                tables[place].append((connection.name, stream.name))
+    return {
+        one: next(f"{other[0]}.{other[1]}" for other in streams if other != one)
+        for streams in tables.values()
+        if len(streams) > 1
+        for one in streams
+    }
+
+
+def _raw_table(namespace: str, name: str) -> str:
+    """Return the name of a raw table. Its longest run of underscores stands in the middle."""
+    longest = max(map(len, re.findall("_+", namespace + name)), default=1)
+    return f"{namespace}_raw{'_' * (longest + 1)}stream_{name}".lower()

@@ -7,13 +7,16 @@ that the server fills in, the way numbers are written, masked secrets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.compare import Change, added, configuration_changes, secret_changes
 from ingestion.airbyte.configuration import Configuration, resolve
 from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
+from ingestion.airbyte.identifiers import shared_raw_tables
+from ingestion.airbyte.keys import refuse_keys_that_lose_rows
+from ingestion.airbyte.losses import notes_of
 from ingestion.airbyte.record import stream_schema
 from ingestion.airbyte.secrets import DigestStore
 from ingestion.errors import PlanError
@@ -76,6 +79,7 @@ def make_plan(
     connections = tuple(connections)
     wanted = configurations(connections, env)
     state = _State(api)
+    shared = shared_raw_tables(connections)
     objects: dict[tuple[Kind, str], ObjectPlan] = {
         (kind, name): plan_actor(kind, actor, configuration, state.one(kind, name), digests)
         for (kind, name), (actor, configuration) in wanted.items()
@@ -87,9 +91,10 @@ def make_plan(
         if actual is None:
             others = state.every("connection")
             refuse_second_writer(connection, source.id, destination.id, others, connections)
-        objects["connection", connection.name] = plan_connection(
-            connection, actual, source.id, destination.id
-        )
+        plan = plan_connection(connection, actual, source.id, destination.id)
+        _, configuration = wanted["source", connection.source.name]
+        notes = notes_of(connection, configuration.values, shared)
+        objects["connection", connection.name] = replace(plan, notes=tuple(notes))
     return Plan(tuple(objects.values()))
 
 
@@ -98,13 +103,19 @@ def configurations(
 ) -> dict[tuple[Kind, str], tuple[Source | Destination, Configuration]]:
     """Return every source and destination in use, with its configuration looked up and checked.
 
-    The key is the kind and the name.
+    The key is the kind and the name. Raise `DeclarationError` also for a stream that would lose
+    rows: how many repositories a source reads may depend on the environment.
     """
-    return {
+    connections = tuple(connections)
+    found = {
         (kind, actor.name): (actor, resolve(actor, env))
         for connection in connections
         for kind, actor in actors(connection)
     }
+    for connection in connections:
+        _, configuration = found["source", connection.source.name]
+        refuse_keys_that_lose_rows(connection, configuration.values)
+    return found
 
 
 def actors(connection: Connection) -> tuple[tuple[Kind, Source | Destination], ...]:
