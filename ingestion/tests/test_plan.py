@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ingestion.airbyte.apply import apply
 from ingestion.airbyte.client import AirbyteApi
-from ingestion.airbyte.declaration import Source, Stream
+from ingestion.airbyte.declaration import Basic, Connection, Cron, Secret, Source, Stream
 from ingestion.airbyte.plan import make_plan
 from ingestion.connections import fetch_stargazer
 from ingestion.errors import DeclarationError, PlanError, SettingsError
@@ -411,3 +411,131 @@ class TestLosses:
                 (f"{stem}_exclude", f"{stem}_include"),
             )
         ] == notes(workspace)
+
+
+class TestExisting:
+    """What people made by hand in Airbyte can be declared as it is."""
+
+    @pytest.mark.parametrize(
+        ("by_hand", "declared"),
+        [
+            ({"name": "GitHub → Postgres"}, {"airbyte_name": "GitHub → Postgres"}),
+            (
+                {"schedule": {"scheduleType": "cron", "cronExpression": "0 0 12 * * ?"}},
+                {"schedule": Cron("0  0 12 * * ? UTC")},
+            ),
+            (
+                {"schedule": {"scheduleType": "cron", "cronExpression": "0 0 12 ? * MON UTC"}},
+                {"schedule": Cron("0 0 12 ? * MON")},
+            ),
+            ({"namespaceDefinition": "destination"}, {"namespace_definition": "destination"}),
+            ({"namespaceDefinition": "source"}, {"namespace_definition": "source"}),
+        ],
+    )
+    def test_it_is_no_difference_and_apply_makes_it_again(self, applied, by_hand, declared):
+        applied.edit("connection", **by_hand)
+        applied.connection = Connection(**{**dict(applied.connection), **declared})
+
+        assert {} == applied.changes()
+        applied.api.delete("connection", applied.one("connection")["connectionId"])
+        assert ["connection"] == applied.apply()
+        assert {} == applied.changes()
+
+    def test_a_schedule_that_differs_is_a_difference(self, applied):
+        applied.declare(schedule=Cron("0 0 12 * * ?"))
+
+        assert {"connection.schedule": ("~", "manual", "cron 0 0 12 * * ? UTC")} == (
+            applied.changes()
+        )
+        applied.apply()
+        assert {} == applied.changes()
+
+    def test_a_schedule_of_the_ui_can_stay_and_cannot_be_set(self, fake_workspace, fake):
+        fake_workspace.declare(schedule=Basic("Every 24 HOURS"))
+        with pytest.raises(PlanError, match="public API cannot set this kind"):
+            fake_workspace.plan()
+        fake_workspace.declare(schedule="manual")
+        fake_workspace.apply()
+        fake_workspace.declare(schedule=Basic("Every 24 HOURS"))
+        with pytest.raises(PlanError, match=r"'basic Every 24 HOURS' .* and 'manual' in Airbyte"):
+            fake_workspace.plan()
+        basic = {"scheduleType": "basic", "basicTiming": "Every 24 HOURS"}
+        fake.only("connection")["schedule"] = basic
+
+        assert {} == fake_workspace.changes()
+        fake_workspace.declare(prefix="gh_")
+        assert ["connection"] == fake_workspace.apply()
+        assert basic == fake.only("connection")["schedule"]
+
+    def test_a_namespace_where_nothing_lands_is_refused(self):
+        with pytest.raises(ValueError, match="namespace must be 'postgres', where stream"):
+            Connection(
+                **{**dict(fetch_stargazer), "namespace": "x", "namespace_definition": "destination"}
+            )
+
+    def test_the_namespace_of_a_stream_in_the_source_is_kept(self, fake_workspace, fake):
+        fake_workspace.declare_stream(namespace="sales")
+        fake_workspace.apply()
+
+        assert "sales" == fake.only("connection")["configurations"]["streams"][0]["namespace"]
+        assert {} == fake_workspace.changes()
+        fake_workspace.declare_stream(namespace="shop")
+        assert {"connection.streams.stargazers.namespace": ("~", "sales", "shop")} == (
+            fake_workspace.changes()
+        )
+
+    def test_an_unrecorded_stream_is_noted(self, fake_workspace):
+        fake_workspace.declare_stream(name="issues", fields=(), nested=())
+
+        first, _ = notes(fake_workspace)
+        assert "the location does not load before the columns of issues are recorded" in first
+        assert "`ingestion record source-github --stream issues`" in first
+
+    def test_an_undeclared_connection_from_another_source_into_the_same_tables_is_refused(
+        self, applied
+    ):
+        applied.edit("connection", name="theirs")
+        source = applied.connection.source.model_copy(update={"name": "github-2"})
+        applied.declare(source=source, name="ours")
+
+        with pytest.raises(PlanError, match="would write the tables of 'theirs'"):
+            applied.plan()
+
+
+class TestAdoptedSecrets:
+    """Airbyte has the secret already; nobody can read it there."""
+
+    @pytest.fixture
+    def adopting(self, applied):
+        applied.digests.known.clear()
+        for actor, path, name in (
+            ("source", "credentials", "GITHUB_TOKEN"),
+            ("destination", "password", "WAREHOUSE_PASSWORD"),
+        ):
+            before = getattr(applied.connection, actor).configuration[path]
+            secret = Secret(name, adopted=True)
+            value = {**before, "personal_access_token": secret} if path != "password" else secret
+            applied.configure(actor, **{path: value})
+        return applied
+
+    def test_it_is_no_difference_until_its_variable_changes(self, adopting):
+        assert {} == adopting.changes()
+        assert [
+            "credentials.personal_access_token: taken to be what Airbyte has, until the next apply"
+        ] == notes(adopting, "source")
+        assert [] == adopting.apply()
+        assert [] == notes(adopting, "source")
+        adopting.env["GITHUB_TOKEN"] = "github-secret-2"
+
+        assert ["source.configuration.credentials.personal_access_token"] == list(
+            adopting.changes()
+        )
+        assert ["source"] == adopting.apply()
+        assert {} == adopting.changes()
+
+    def test_it_is_sent_to_an_airbyte_that_does_not_have_it(self, adopting):
+        for kind in ("connection", "source", "destination"):
+            adopting.api.delete(kind, adopting.one(kind)[f"{kind}Id"])
+
+        assert ["source", "destination", "connection"] == adopting.apply()
+        assert {} == adopting.changes()

@@ -30,7 +30,7 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
         can_subset=False,
         # Airbyte refuses a second sync of a connection while one runs.
         pool=connection.name,
-        description=f"A sync of the Airbyte connection {connection.name}.",
+        description=f"A sync of the Airbyte connection {connection.name_in_airbyte}.",
     )
     def sync(
         context: dg.AssetExecutionContext, airbyte: Airbyte, warehouse: Warehouse
@@ -103,7 +103,7 @@ def _specs(connection: Connection, stream: Stream) -> Iterator[dg.AssetSpec]:
     schema = _schema(connection, stream)
     key = key_of(connection, stream.name)
     shared: Mapping[str, Any] = {
-        "connection": connection.name,
+        "connection": connection.name_in_airbyte,
         "destination": connection.destination.type,
         "group": connection.group,
         "owners": connection.owners,

@@ -76,7 +76,7 @@ def destroy(
     The tables in the warehouse stay. What a connection remembers of how far it has read is lost.
     """
     with _session() as session:
-        names = ", ".join(connection.name for connection in session.connections)
+        names = ", ".join(connection.name_in_airbyte for connection in session.connections)
         if not yes:
             question = f"Delete {names} from {session.api.url}, with all sync state?"
             typer.confirm(question, abort=True)

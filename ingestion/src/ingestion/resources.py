@@ -103,8 +103,8 @@ def _connection_id(
     found = connection_id_of(api, connection)
     if found is None:
         raise DeclarationError(
-            f"Airbyte at {settings.url} has no connection {connection.name!r}: run `ingestion "
-            "check`, then `ingestion apply`"
+            f"Airbyte at {settings.url} has no connection {connection.name_in_airbyte!r}: run "
+            "`ingestion check`, then `ingestion apply`"
         )
     return found
 

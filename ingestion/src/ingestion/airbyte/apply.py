@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.configuration import Configuration
-from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
+from ingestion.airbyte.declaration import Connection, Cron, Destination, Source, Stream
 from ingestion.airbyte.plan import (
     ObjectPlan,
     actors,
@@ -69,7 +69,8 @@ def apply(
 
 def connection_id_of(api: AirbyteApi, connection: Connection) -> str | None:
     """Look up the connection's id in Airbyte by its name; None if it is not there."""
-    found = unique("connection", connection.name, api.named("connection", connection.name))
+    name = connection.name_in_airbyte
+    found = unique("connection", name, api.named("connection", name))
     return str(found["connectionId"]) if found else None
 
 
@@ -87,6 +88,7 @@ def _apply_actor(
         actual = unique(kind, actor.name, api.named(kind, actor.name))
         plan = plan_actor(kind, actor, configuration, actual, digests)
         if plan.empty and plan.id:
+            _remember_adopted(plan.id, configuration, digests)
             return plan.id
         id_ = plan.id
         if id_ is None:
@@ -107,6 +109,15 @@ def _apply_actor(
     raise AssertionError("unreachable: the rounds end with an error")
 
 
+def _remember_adopted(id_: str, configuration: Configuration, digests: DigestStore) -> None:
+    """Keep the digests of adopted secrets, so that a later value of one is noticed."""
+    if configuration.adopted:
+        known = digests.read(id_)
+        if new := configuration.adopted - set(known):
+            made = {path: digest(configuration.secrets[path]) for path in sorted(new)}
+            digests.write(id_, {**known, **made})
+
+
 def _apply_connection(
     api: AirbyteApi,
     connection: Connection,
@@ -116,10 +127,10 @@ def _apply_connection(
     report: Report,
 ) -> None:
     """Apply one connection, whose source and destination have these ids."""
-    for _ in _rounds(api, "connection", connection.name):
+    name = connection.name_in_airbyte
+    for _ in _rounds(api, "connection", name):
         every = list(api.every("connection"))
-        named = [entry for entry in every if entry.get("name") == connection.name]
-        actual = unique("connection", connection.name, named)
+        actual = unique("connection", name, [one for one in every if one.get("name") == name])
         plan = plan_connection(connection, actual, source_id, destination_id)
         if plan.empty:
             return
@@ -127,7 +138,7 @@ def _apply_connection(
         if plan.id is None:
             refuse_second_writer(connection, source_id, destination_id, every, declared)
             body |= {"sourceId": source_id, "destinationId": destination_id}
-            if _create_once(api, "connection", connection.name, body) is None:
+            if _create_once(api, "connection", name, body) is None:
                 continue
         else:
             api.update("connection", plan.id, body)
@@ -137,19 +148,27 @@ def _apply_connection(
 
 def connection_body(connection: Connection) -> dict[str, Any]:
     """Return a connection as the public API wants it, without its source and destination."""
-    return {
-        "name": connection.name,
+    body: dict[str, Any] = {
+        "name": connection.name_in_airbyte,
         "status": "active",
-        "schedule": {"scheduleType": connection.schedule},
-        "namespaceDefinition": "custom_format",
-        "namespaceFormat": connection.namespace,
+        "namespaceDefinition": connection.namespace_definition,
         "prefix": connection.prefix,
         "configurations": {"streams": [_stream_body(s) for s in connection.streams]},
     }
+    if connection.namespace_definition == "custom_format":
+        body["namespaceFormat"] = connection.namespace
+    match connection.schedule:
+        case Cron(expression):
+            body["schedule"] = {"scheduleType": "cron", "cronExpression": expression}
+        case "manual":
+            body["schedule"] = {"scheduleType": "manual"}
+    return body
 
 
 def _stream_body(stream: Stream) -> dict[str, Any]:
     body: dict[str, Any] = {"name": stream.name, "syncMode": stream.sync_mode}
+    if stream.namespace:
+        body["namespace"] = stream.namespace
     if stream.cursor:
         body["cursorField"] = stream.cursor.split(".")
     if stream.primary_key:
@@ -204,10 +223,10 @@ def destroy(
     """
     connections = tuple(connections)
     for connection in connections:
-        actual = unique("connection", connection.name, api.named("connection", connection.name))
-        if actual is not None:
-            api.delete("connection", actual["connectionId"])
-            report("connection", connection.name, True)
+        id_ = connection_id_of(api, connection)
+        if id_ is not None:
+            api.delete("connection", id_)
+            report("connection", connection.name_in_airbyte, True)
     in_use = {
         str(entry[f"{kind}Id"])
         for entry in api.every("connection")

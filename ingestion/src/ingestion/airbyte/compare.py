@@ -57,6 +57,8 @@ def secret_changes(
 ) -> Iterator[Change]:
     """Yield the secrets that are new, differ from those applied last, or have no digest.
 
+    An adopted secret without a digest counts as the one that the server has.
+
     `old` is the server's configuration, `known` the digests of the secrets applied last.
     """
     for dotted, secret in sorted(configuration.secrets.items()):
@@ -64,6 +66,8 @@ def secret_changes(
         place = ("configuration", *path)
         if _value_at(old, path) is None:
             yield Change("+", place, secret=True)
+        elif dotted not in known and dotted in configuration.adopted:
+            continue
         elif dotted not in known:
             yield Change("~", place, "unknown", "set", secret=True)
         elif not matches(secret, known[dotted]):

@@ -6,7 +6,7 @@ if the connector's specification says that the property is a secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ class Configuration:
     """The secrets in `values`, by dotted path. They must never be shown."""
     checked: bool
     """Whether there was a specification to check it against."""
+    adopted: frozenset[str] = frozenset()
+    """Which of the secrets Airbyte had before they were declared."""
 
     def __repr__(self) -> str:
         return f"Configuration({sorted(self.values)}, {len(self.secrets)} secrets)"
@@ -55,7 +57,21 @@ def resolve(actor: Source | Destination, env: Mapping[str, str]) -> Configuratio
                     "in connections.py, not the value"
                 )
         _validate(spec, values, where)
-    return Configuration(values, secrets, checked=spec is not None)
+    adopted = frozenset(adopted_paths(actor.configuration))
+    return Configuration(values, secrets, checked=spec is not None, adopted=adopted)
+
+
+def adopted_paths(value: Any, path: Path = ()) -> Iterator[str]:
+    """Yield the dotted path of each adopted secret in a declared configuration."""
+    if isinstance(value, Secret):
+        if value.adopted:
+            yield ".".join(path)
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from adopted_paths(inner, (*path, str(name)))
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            yield from adopted_paths(inner, (*path, str(position)))
 
 
 def secret_values(configuration: Any, env: Mapping[str, str]) -> list[str]:

@@ -20,7 +20,9 @@ from ingestion.airbyte.keys import DEDUPLICATING, refuse_keys_that_lose_rows
 from ingestion.errors import DeclarationError
 
 __all__ = [
+    "Basic",
     "Connection",
+    "Cron",
     "Destination",
     "Env",
     "Nested",
@@ -60,6 +62,30 @@ class Secret:
     """A secret that the environment supplies: sent to Airbyte, never shown or stored."""
 
     name: str
+    _: KW_ONLY
+    adopted: bool = False
+    """Whether Airbyte had it before it was declared. What Airbyte has then counts as the same until
+    the first apply remembers the variable's value. A later value is sent, as for any secret."""
+
+
+@dataclass(frozen=True)
+class Cron:
+    """A schedule on which Airbyte itself starts syncs: `Cron("0 0 12 * * ? UTC")`.
+
+    A Quartz expression (seconds first) and a time zone; without one, it is in UTC.
+    """
+
+    expression: str
+
+
+@dataclass(frozen=True)
+class Basic:
+    """A schedule that was chosen in Airbyte's UI: `Basic("Every 24 HOURS")`.
+
+    The public API shows it, and cannot set it.
+    """
+
+    timing: str
 
 
 class Source(Model):
@@ -103,6 +129,8 @@ class Stream(Model):
     """One table that a connection keeps up to date."""
 
     name: str
+    namespace: str = ""
+    """Where the source has it, if it says so: the schema of a database's table."""
     sync_mode: SyncMode
     """How rows are read and written. Only the two `full_refresh_overwrite` modes lose what the
     source has removed and get rows that come late. The incremental ones read the rows whose cursor
@@ -141,19 +169,29 @@ class Connection(Model):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Also the name of the op and the pool; the schedule's name begins with it."""
+    airbyte_name: str = ""
+    """The connection's name in Airbyte, if it is another one: "GitHub → Postgres"."""
     source: Source
     destination: Destination
     namespace: str = Field(pattern=r"^[a-z_][a-z0-9_]*$")
     """The schema that rows land in, and the layer of the asset keys."""
+    namespace_definition: Literal["custom_format", "destination", "source"] = "custom_format"
+    """How Airbyte is told the namespace: by its name, or as the destination's default schema, or as
+    the namespace that the streams have in the source."""
     prefix: str = ""
     """Put before the name of every stream and view. In Postgres, the whole has at most 63 bytes."""
     streams: tuple[Stream, ...] = Field(min_length=1)
-    schedule: Literal["manual"] = "manual"
-    """Airbyte itself never starts a sync; Dagster does."""
+    schedule: Literal["manual"] | Cron | Basic = "manual"
+    """When Airbyte itself starts a sync: with "manual" never, Dagster does. Dagster does not know
+    of the syncs that Airbyte starts."""
     sync_every_minutes: int | None = Field(default=None, ge=1, le=60)
     """Minutes between two syncs that Dagster's schedule starts; None means no schedule."""
     group: str = "ingestion"
     owners: tuple[str, ...] = ()
+
+    @property
+    def name_in_airbyte(self) -> str:
+        return self.airbyte_name or self.name
 
     @field_validator("sync_every_minutes")
     @classmethod
@@ -161,6 +199,26 @@ class Connection(Model):
         if minutes is not None and 60 % minutes:
             raise ValueError("sync_every_minutes must divide 60, for an even cron schedule")
         return minutes
+
+    @model_validator(mode="after")
+    def _lands_in_its_namespace(self) -> Connection:
+        """Refuse a namespace that is not the one that Airbyte would take."""
+        if self.namespace_definition == "custom_format":
+            return self
+        default = default_schema(self.destination.configuration)
+        for stream in self.streams:
+            lands = (self.namespace_definition == "source" and stream.namespace) or default
+            if isinstance(lands, str) and lands != self.namespace:
+                raise ValueError(
+                    f"namespace must be {lands!r}, where stream {stream.name!r} lands with "
+                    f'namespace_definition="{self.namespace_definition}"'
+                )
+        return self
+
+
+def default_schema(configuration: Mapping[str, Any]) -> Any:
+    """Return the schema for streams without a namespace: a text or a variable; None if unknown."""
+    return configuration.get("schema") or configuration.get("dataset_id")
 
 
 def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, ...]:
@@ -173,6 +231,7 @@ def check_connections(connections: tuple[Connection, ...]) -> tuple[Connection, 
         refuse_long_names(connection)
         refuse_keys_that_lose_rows(connection, connection.source.configuration)
     _refuse_duplicates("connection", [c.name for c in connections])
+    _refuse_duplicates("connection", [c.name_in_airbyte for c in connections])
     for kind in ("source", "destination"):
         by_name: dict[str, Any] = {}
         for connection in connections:

@@ -6,18 +6,19 @@ that the server fills in, the way numbers are written, masked secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from ingestion.airbyte.client import AirbyteApi, Kind
 from ingestion.airbyte.compare import Change, added, configuration_changes, secret_changes
 from ingestion.airbyte.configuration import Configuration, resolve
-from ingestion.airbyte.declaration import Connection, Destination, Source, Stream
+from ingestion.airbyte.declaration import Basic, Connection, Cron, Destination, Source, Stream
 from ingestion.airbyte.identifiers import shared_raw_tables
 from ingestion.airbyte.keys import refuse_keys_that_lose_rows
 from ingestion.airbyte.losses import notes_of
-from ingestion.airbyte.record import stream_schema
+from ingestion.airbyte.record import recorded_stream
 from ingestion.airbyte.secrets import DigestStore
 from ingestion.errors import PlanError
 
@@ -87,14 +88,14 @@ def make_plan(
     for connection in connections:
         source = objects["source", connection.source.name]
         destination = objects["destination", connection.destination.name]
-        actual = state.one("connection", connection.name)
+        actual = state.one("connection", connection.name_in_airbyte)
         if actual is None:
             others = state.every("connection")
             refuse_second_writer(connection, source.id, destination.id, others, connections)
         plan = plan_connection(connection, actual, source.id, destination.id)
         _, configuration = wanted["source", connection.source.name]
-        notes = notes_of(connection, configuration.values, shared)
-        objects["connection", connection.name] = replace(plan, notes=tuple(notes))
+        notes = (*_unrecorded(connection), *notes_of(connection, configuration.values, shared))
+        objects["connection", connection.name] = replace(plan, notes=notes)
     return Plan(tuple(objects.values()))
 
 
@@ -162,11 +163,11 @@ def plan_actor(
 
     `actual` is the one in Airbyte, None if it has to be created.
     """
-    notes = (
-        ()
-        if configuration.checked
-        else (f"no specification of {actor.connector} is committed: Airbyte alone will check it",)
-    )
+    notes: tuple[str, ...] = ()
+    if not configuration.checked:
+        notes = (
+            f"no specification of {actor.connector} is committed: Airbyte alone will check it",
+        )
     if actual is None:
         fields = {"type": actor.type, "configuration": dict(configuration.values)}
         return ObjectPlan(
@@ -180,10 +181,13 @@ def plan_actor(
         )
     id_ = str(actual[f"{kind}Id"])
     old = {k: v for k, v in (actual.get("configuration") or {}).items() if k != f"{kind}Type"}
+    known = digests.read(id_)
     changes = (
         *configuration_changes(actor.connector, configuration, old),
-        *secret_changes(configuration, old, digests.read(id_)),
+        *secret_changes(configuration, old, known),
     )
+    if unseen := sorted(configuration.adopted - set(known)):
+        notes = (*notes, f"{', '.join(unseen)}: taken to be what Airbyte has, until the next apply")
     return ObjectPlan(kind, actor.name, id_, changes, notes)
 
 
@@ -197,6 +201,7 @@ def plan_connection(
 
     `actual` is the one in Airbyte. It and the ids are None for objects that have to be created.
     """
+    name = connection.name_in_airbyte
     if actual is None:
         fields = {
             "source": connection.source.name,
@@ -204,29 +209,31 @@ def plan_connection(
             **{k: v for k, v in settings_of(connection).items() if v != ""},
             "streams": {s.name: stream_fields(connection, s) for s in connection.streams},
         }
-        return ObjectPlan("connection", connection.name, None, tuple(added(fields, (), {})))
+        _refuse_basic(connection, None)
+        return ObjectPlan("connection", name, None, tuple(added(fields, (), {})))
     for kind, id_, declared in (
         ("source", source_id, connection.source.name),
         ("destination", destination_id, connection.destination.name),
     ):
         if actual[f"{kind}Id"] != id_:
             raise PlanError(
-                f"connection {connection.name!r} has another {kind} in Airbyte than {declared!r}, "
+                f"connection {name!r} has another {kind} in Airbyte than {declared!r}, "
                 "and a connection cannot change its source or destination: give the new one "
                 "another name in connections.py, or put the old one back"
             )
     changes: list[Change] = []
     before = {
         "status": actual.get("status") or "active",
-        "schedule": (actual.get("schedule") or {}).get("scheduleType") or "manual",
+        "schedule": _schedule_of(actual, connection.schedule),
         "namespace": _namespace_of(actual),
         "prefix": actual.get("prefix") or "",
     }
-    for name, new in settings_of(connection).items():
-        if before[name] != new:
-            changes.append(Change("~", (name,), before[name], new))
+    for setting, new in settings_of(connection).items():
+        if before[setting] != new:
+            changes.append(Change("~", (setting,), before[setting], new))
+    _refuse_basic(connection, before["schedule"])
     changes += _stream_changes(connection, actual)
-    return ObjectPlan("connection", connection.name, str(actual["connectionId"]), tuple(changes))
+    return ObjectPlan("connection", name, str(actual["connectionId"]), tuple(changes))
 
 
 def refuse_second_writer(
@@ -241,30 +248,36 @@ def refuse_second_writer(
     Two connections would then read the same source into the same tables. Most likely the
     connection was renamed in connections.py alone, and Airbyte has it under its old name.
     """
-    names = {connection.name, *(one.name for one in declared)}
-    target = (source_id, destination_id, connection.namespace, connection.prefix)
+    names = {connection.name_in_airbyte, *(one.name_in_airbyte for one in declared)}
+    place = (destination_id, settings_of(connection)["namespace"], connection.prefix)
     streams = {stream.name for stream in connection.streams}
     for other in existing:
-        place = (_namespace_of(other), other.get("prefix") or "")
-        if (
-            other.get("name") not in names
-            and (other["sourceId"], other["destinationId"], *place) == target
-            and streams & set(_selected(other))
-        ):
+        theirs = (other["destinationId"], _namespace_of(other), other.get("prefix") or "")
+        if other.get("name") in names or theirs != place or not streams & set(_selected(other)):
+            continue
+        known = f"{other['name']!r} ({other['connectionId']})"
+        if other["sourceId"] != source_id:
             raise PlanError(
-                f"connection {connection.name!r} would be a second one beside {other['name']!r} "
-                f"({other['connectionId']}), which reads the same source into the same tables and "
-                "is not declared: if it is the same, rename it in Airbyte, which keeps its state; "
-                "else delete it there, or declare another prefix or namespace"
+                f"connection {connection.name_in_airbyte!r} would write the tables of {known}, "
+                "which reads another source into them and is not declared: declare another prefix "
+                "or namespace, or delete the other one in Airbyte"
             )
+        raise PlanError(
+            f"connection {connection.name_in_airbyte!r} would be a second one beside {known}, "
+            "which reads the same source into the same tables and is not declared: if it is the "
+            "same, rename it in Airbyte, which keeps its state; else delete it there, or declare "
+            "another prefix or namespace"
+        )
 
 
 def settings_of(connection: Connection) -> dict[str, str]:
     """Return a connection's own fields, as a plan shows them."""
     return {
         "status": "active",
-        "schedule": connection.schedule,
-        "namespace": connection.namespace,
+        "schedule": _schedule_words(connection.schedule),
+        "namespace": connection.namespace
+        if connection.namespace_definition == "custom_format"
+        else f"<the {connection.namespace_definition}'s>",
         "prefix": connection.prefix,
     }
 
@@ -272,6 +285,8 @@ def settings_of(connection: Connection) -> dict[str, str]:
 def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
     """Return the settings of a stream that are declared, as a plan shows them."""
     fields: dict[str, Any] = {"sync_mode": stream.sync_mode}
+    if stream.namespace:
+        fields["namespace"] = stream.namespace
     if stream.cursor:
         fields["cursor"] = stream.cursor
     if stream.primary_key:
@@ -283,7 +298,8 @@ def stream_fields(connection: Connection, stream: Stream) -> dict[str, Any]:
 def _selection(connection: Connection, stream: str, names: Iterable[str]) -> Any:
     """Return the selected fields; "all" if none or all are named, as servers keep no list then."""
     chosen = sorted(names)
-    every = stream_schema(connection.source.connector, stream).get("properties") or {}
+    recorded = recorded_stream(connection.source.connector, stream) or {}
+    every = recorded.get("json_schema", {}).get("properties") or {}
     return "all" if set(chosen) in (set(), set(every)) else chosen
 
 
@@ -293,6 +309,63 @@ def _namespace_of(connection: Mapping[str, Any]) -> str:
     if kind == "custom_format":
         return str(connection.get("namespaceFormat") or "")
     return f"<the {kind}'s>"
+
+
+def _unrecorded(connection: Connection) -> Iterator[str]:
+    """Yield a line if streams are not recorded, without which the location does not load."""
+    connector = connection.source.connector
+    names = [s.name for s in connection.streams if recorded_stream(connector, s.name) is None]
+    if names:
+        options = " ".join(f"--stream {name}" for name in names)
+        yield (
+            f"the location does not load before the columns of {', '.join(names)} are recorded: "
+            f"pipe the connector's `discover` into `ingestion record {connector} {options}`"
+        )
+
+
+def _schedule_words(schedule: Literal["manual"] | Cron | Basic) -> str:
+    """Return a declared schedule as a plan shows it."""
+    match schedule:
+        case Cron(expression):
+            return _cron_words(expression)
+        case Basic(timing):
+            return f"basic {timing}"
+    return schedule
+
+
+def _schedule_of(connection: Mapping[str, Any], declared: object) -> str:
+    """Return the schedule of Airbyte's connection as a plan shows it.
+
+    Beside a declared "manual", the kind of schedule is enough.
+    """
+    schedule = connection.get("schedule") or {}
+    kind = schedule.get("scheduleType") or "manual"
+    match "manual" if declared == "manual" else kind:
+        case "cron":
+            return _cron_words(str(schedule.get("cronExpression") or ""))
+        case "basic":
+            return f"basic {schedule.get('basicTiming') or ''}".rstrip()
+    return str(kind)
+
+
+def _cron_words(expression: str) -> str:
+    """Return a Quartz expression with its time zone, which Airbyte adds if it has none."""
+    words = expression.split()
+    # A seventh word is a year or a time zone. Days and months, which have letters, stand before it.
+    if len(words) in (6, 7) and not (len(words) == 7 and re.search("[A-Za-z]", words[6])):
+        words.append("UTC")
+    return " ".join(["cron", *words])
+
+
+def _refuse_basic(connection: Connection, actual: str | None) -> None:
+    """Raise `PlanError` if Airbyte would have to be given a schedule that its API cannot set."""
+    words = _schedule_words(connection.schedule)
+    if isinstance(connection.schedule, Basic) and words != actual:
+        raise PlanError(
+            f"connection {connection.name_in_airbyte!r} has the schedule {words!r} in "
+            f"connections.py{f' and {actual!r} in Airbyte' if actual else ''}: Airbyte's public "
+            'API cannot set this kind; declare a Cron or "manual", or set it in Airbyte\'s UI'
+        )
 
 
 def _stream_changes(connection: Connection, actual: Mapping[str, Any]) -> Iterable[Change]:
@@ -322,6 +395,7 @@ def _fields_of(entry: Mapping[str, Any]) -> dict[str, Any]:
     chosen = sorted(".".join(one["fieldPath"]) for one in entry.get("selectedFields") or [])
     return {
         "sync_mode": entry.get("syncMode") or "full_refresh_overwrite",
+        "namespace": entry.get("namespace") or "",
         "cursor": ".".join(entry.get("cursorField") or []),
         "primary_key": sorted(".".join(path) for path in entry.get("primaryKey") or []),
         "fields": chosen,
