@@ -45,15 +45,21 @@ def _cheap_digests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Records one more stream of a connector, in a copy of `catalogs/` and `specs/`."""
+def recorded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of a copy of `catalogs/` and `specs/`, which is used and written instead."""
     folder = tmp_path / "recorded"
     for name in ("catalogs", "specs"):
         shutil.copytree(FOLDER / name, folder / name)
     monkeypatch.setattr("ingestion.airbyte.record.FOLDER", folder)
+    return folder
+
+
+@pytest.fixture
+def record(recorded: Path) -> Callable[..., None]:
+    """Records one more stream of a connector, for this test."""
 
     def add(connector: str, stream: str, properties: Mapping[str, object], **more: object) -> None:
-        file = folder / "catalogs" / f"{connector}.json"
+        file = recorded / "catalogs" / f"{connector}.json"
         catalog = json.loads(file.read_text()) if file.exists() else {"streams": []}
         schema = {"type": "object", "properties": properties}
         catalog["streams"].append({"name": stream, "json_schema": schema, **more})

@@ -1,4 +1,4 @@
-"""The command line: `ingestion check`, `apply`, `destroy` and `record`.
+"""The command line: `ingestion check`, `apply`, `destroy`, `import` and `record`.
 
 Exit status: 0 done, or nothing to do; 1 `check` found differences; 2 an error, which is printed.
 """
@@ -90,6 +90,29 @@ def destroy(
         destroy_connections(session.api, session.connections, session.digests, report)
 
 
+@app.command("import")
+def import_() -> None:
+    """Write what Airbyte has as a `connections.py`, so that `check` then finds no differences.
+
+    The file goes to standard output: ingestion import > connections.py. Secrets are not in it, but
+    the names of variables. Standard error has the variables to set, and what was left out, with
+    the reason. Airbyte is only read. The columns of the streams are stored as `record` does it, if
+    this Airbyte gives them.
+    """
+    # Imported here, because it loads Dagster, which takes a second.
+    from ingestion.airbyte.existing import read_existing, report_lines
+    from ingestion.airbyte.python_text import python_text
+
+    redact = Redactor()
+    with _errors_printed(redact):
+        settings = AirbyteSettings.from_environment(environment())
+        with AirbyteApi(settings, redact=redact) as api:
+            existing = read_existing(api)
+    typer.echo(python_text(existing.connections), nl=False)
+    for line in report_lines(existing):
+        _err().print(line)
+
+
 @app.command()
 def record(
     connector: Annotated[str, typer.Argument(help="For example source-github.")],
@@ -146,8 +169,7 @@ def _errors_printed(redact: Redactor) -> Iterator[None]:
     try:
         yield
     except IngestionError as error:
-        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-        console.print(f"error: {redact(str(error))}")
+        _err().print(f"error: {redact(str(error))}")
         raise typer.Exit(2) from None
 
 
@@ -158,3 +180,7 @@ def _print(plan: ObjectPlan) -> None:
 
 def _out() -> Console:
     return Console(soft_wrap=True, highlight=False, markup=False)
+
+
+def _err() -> Console:
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)

@@ -168,6 +168,28 @@ class AirbyteApi:
             if error.status != 404:
                 raise
 
+    def catalog(self, connection_id: str) -> list[dict[str, Any]]:
+        """Return the streams of a connection with their schemas, as Airbyte's protocol has them.
+
+        Only the internal API has them, and some servers do not offer it: then raise `AirbyteError`.
+        """
+        url = f"{self._settings.internal_url}/connections/get"
+        answer = self.request("POST", url, json={"connectionId": connection_id})
+        names = {
+            "name": "name",
+            "jsonSchema": "json_schema",
+            "supportedSyncModes": "supported_sync_modes",
+            "sourceDefinedCursor": "source_defined_cursor",
+            "defaultCursorField": "default_cursor_field",
+            "sourceDefinedPrimaryKey": "source_defined_primary_key",
+        }
+        streams = [one["stream"] for one in (answer.get("syncCatalog") or {}).get("streams") or []]
+        return [
+            {ours: stream[theirs] for theirs, ours in names.items() if theirs in stream}
+            for stream in streams
+            if stream.get("jsonSchema")
+        ]
+
     # --- jobs ---------------------------------------------------------------------------------
 
     def jobs(self, connection_id: str, *, created_after: datetime) -> list[dict[str, Any]]:

@@ -12,13 +12,21 @@ from typing import Any
 
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError, best_match
+from jsonschema.validators import extend
 
 from ingestion.airbyte.declaration import Destination, Env, Secret, Source
 from ingestion.airbyte.record import connector_spec
+from ingestion.airbyte.secrets import HIDDEN
 from ingestion.airbyte.specification import secret_paths
 from ingestion.errors import DeclarationError, SettingsError
 
-__all__ = ["Configuration", "resolve", "secret_values"]
+__all__ = [
+    "Configuration",
+    "declared_secrets",
+    "refuse_by_specification",
+    "resolve",
+    "secret_values",
+]
 
 Path = tuple[str, ...]
 
@@ -57,33 +65,25 @@ def resolve(actor: Source | Destination, env: Mapping[str, str]) -> Configuratio
                     "in connections.py, not the value"
                 )
         _validate(spec, values, where)
-    adopted = frozenset(adopted_paths(actor.configuration))
+    adopted = frozenset(p for p, one in declared_secrets(actor.configuration) if one.adopted)
     return Configuration(values, secrets, checked=spec is not None, adopted=adopted)
-
-
-def adopted_paths(value: Any, path: Path = ()) -> Iterator[str]:
-    """Yield the dotted path of each adopted secret in a declared configuration."""
-    if isinstance(value, Secret):
-        if value.adopted:
-            yield ".".join(path)
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from adopted_paths(inner, (*path, str(name)))
-    elif isinstance(value, (list, tuple)):
-        for position, inner in enumerate(value):
-            yield from adopted_paths(inner, (*path, str(position)))
 
 
 def secret_values(configuration: Any, env: Mapping[str, str]) -> list[str]:
     """Return the secrets that a declared configuration refers to and that are set."""
-    if isinstance(configuration, Secret):
-        return [env[configuration.name]] if env.get(configuration.name) else []
-    inner: Any = ()
-    if isinstance(configuration, Mapping):
-        inner = configuration.values()
-    elif isinstance(configuration, (list, tuple)):
-        inner = configuration
-    return [secret for value in inner for secret in secret_values(value, env)]
+    return [env[one.name] for _, one in declared_secrets(configuration) if env.get(one.name)]
+
+
+def declared_secrets(value: Any, path: Path = ()) -> Iterator[tuple[str, Secret]]:
+    """Yield each secret in a declared configuration, with its dotted path."""
+    if isinstance(value, Secret):
+        yield ".".join(path), value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from declared_secrets(inner, (*path, str(name)))
+    elif isinstance(value, (list, tuple)):
+        for position, inner in enumerate(value):
+            yield from declared_secrets(inner, (*path, str(position)))
 
 
 def _look_up(
@@ -118,10 +118,43 @@ def _not_set(name: str, path: Path, where: str) -> SettingsError:
     )
 
 
-def _validate(spec: Mapping[str, Any], values: Any, where: str) -> None:
-    fault = best_match(Draft7Validator(spec).iter_errors(values))
+def refuse_by_specification(actor: Source | Destination) -> None:
+    """Raise `DeclarationError` if the specification refuses a configuration, whatever its secrets.
+
+    All variables of the configuration must be secrets.
+    """
+    spec = connector_spec(actor.connector)
+    if spec is not None:
+        env = {one.name: HIDDEN for _, one in declared_secrets(actor.configuration)}
+        values = _look_up(actor.configuration, (), env, {}, "")
+        _validate(spec, values, f"{actor.connector} {actor.name!r}", _AnySecret)
+
+
+def _validate(
+    spec: Mapping[str, Any], values: Any, where: str, validator: Any = Draft7Validator
+) -> None:
+    fault = best_match(validator(spec).iter_errors(values))
     if fault is not None:
         raise DeclarationError(f"{where}: {_explain(fault)}")
+
+
+def _unless_secret(rule: Any) -> Any:
+    """Return a rule of a specification that holds for everything but secrets."""
+
+    def check(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+        if not schema.get("airbyte_secret"):
+            yield from rule(validator, value, instance, schema) or ()
+
+    return check
+
+
+_AnySecret: Any = extend(  # type: ignore[no-untyped-call]  # jsonschema has no types for it
+    Draft7Validator,
+    {
+        word: _unless_secret(Draft7Validator.VALIDATORS[word])
+        for word in ("type", "pattern", "format", "minLength", "maxLength", "enum", "const")
+    },
+)
 
 
 def _explain(fault: ValidationError) -> str:

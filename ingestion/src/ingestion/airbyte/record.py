@@ -15,7 +15,13 @@ from typing import Any, Final
 
 from ingestion.errors import DeclarationError
 
-__all__ = ["connector_spec", "record_messages", "recorded_stream", "stream_schema"]
+__all__ = [
+    "connector_spec",
+    "record_messages",
+    "record_streams",
+    "recorded_stream",
+    "stream_schema",
+]
 
 
 FOLDER: Final = Path(__file__).parents[1]
@@ -60,6 +66,15 @@ def record_messages(
             "no SPEC or CATALOG message on standard input: pipe the connector's `spec` or "
             "`discover --config FILE` into this command"
         )
+
+
+def record_streams(connector: str, streams: Sequence[dict[str, Any]]) -> str:
+    """Add streams, in the protocol's words, to a connector's catalog; return a line about it."""
+    catalog = {**_streams(FOLDER, connector), **{one["name"]: one for one in streams}}
+    file = FOLDER / "catalogs" / f"{connector}.json"
+    _write(file, {"streams": [catalog[name] for name in sorted(catalog)]})
+    _streams.cache_clear()
+    return f"wrote catalogs/{connector}.json: {', '.join(sorted(one['name'] for one in streams))}"
 
 
 def stream_schema(connector: str, stream: str) -> dict[str, Any]:
