@@ -61,6 +61,12 @@ class TestConnection:
         ):
             check_connections((fetch_stargazer, connection(prefix="other_")))
 
+    def test_two_connections_of_one_name_in_airbyte_are_refused(self):
+        other = connection(name="other", airbyte_name="fetch_stargazer", prefix="other_")
+
+        with pytest.raises(DeclarationError, match="'fetch_stargazer' is declared twice"):
+            check_connections((fetch_stargazer, other))
+
     def test_two_connections_into_one_table_are_refused(self):
         with pytest.raises(
             DeclarationError, match=r"table 'postgres.stargazers' is declared twice"
