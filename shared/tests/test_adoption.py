@@ -378,6 +378,25 @@ class TestPause:
         assert ["mart", "root"] == sorted(ticking.requested("all"))
 
 
+class TestAtMostEvery:
+    def test_the_gate_and_the_status_say_that_a_policy_is_infeasible(
+        self, ticking: Ticking
+    ) -> None:
+        limited = dg.asset(key=["raw", "orders"], metadata={"freshline/at_most_every": 30})
+        elt = dg.Definitions(assets=[limited(lambda: None)])
+        marts = dg.Definitions(assets=[target("mart/orders", "raw/orders", minutes=10)])
+        contracts = [
+            Contract.from_definitions(elt, "elt"),
+            Contract.from_definitions(marts, "marts"),
+        ]
+
+        (found,) = findings(Workspace([Location(it.location, it) for it in contracts]))
+
+        assert 30 == contracts[0].by_key["raw/orders"].at_most_every
+        assert Rule.POLICY is found.rule
+        assert found.message.endswith(" `raw/orders` of `elt` is made at most every 30 min.")
+
+
 class TestRenamedLocation:
     @pytest.mark.parametrize(("old", "new"), [("aaa", "zzz"), ("zzz", "aaa")])
     def test_the_new_name_wins_once_the_old_one_is_silent(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from freshline.check.finding import Finding, Rule, Workspace
-from freshline.model import Durations, Moments
+from freshline.model import Durations, Graph, Moments
 from freshline.planner import ShortestLag, shortest_lags
 from freshline.policy import MaxLag, partitioned_message
 from freshline.words import span
@@ -39,6 +39,8 @@ class Infeasible(NamedTuple):
     key: str
     policy: MaxLag
     shortest: ShortestLag
+    bound: str
+    """Which asset on the path may be made how often, if that is what takes long; else ""."""
     measured: bool
     """Whether every asset on the path was measured or declared; if not, it takes even longer."""
 
@@ -81,7 +83,13 @@ def infeasible(workspace: Workspace, measured: Mapping[str, Durations]) -> list[
     }
     known = {key for key, one in measured.items() if one.execution} | set(seconds)
     return [
-        Infeasible(key, policy, shortest, measured=known.issuperset(shortest.path))
+        Infeasible(
+            key,
+            policy,
+            shortest,
+            bound=_bound(lineage.graph, shortest),
+            measured=known.issuperset(shortest.path),
+        )
         for key, shortest in shortest_lags(lineage, durations).items()
         if shortest.seconds > (policy := lineage.policies[key]).minutes * 60.0
     ]
@@ -99,7 +107,17 @@ def explain(problem: Infeasible) -> str:
     before = "" if problem.policy.cron else ", including the wait for the run before it"
     return (
         f"{asked} asked, {takes} {spoken(problem.shortest.seconds)}{before}: {', '.join(shares)}."
+        f"{problem.bound}"
     )
+
+
+def _bound(graph: Graph, shortest: ShortestLag) -> str:
+    slowest = max(shortest.path, key=lambda key: graph.assets[key].at_most_every)
+    seconds = graph.assets[slowest].at_most_every
+    if seconds < shortest.seconds / 2:
+        return ""
+    maker = graph.assets[slowest].location
+    return f" `{slowest}` of `{maker}` is made at most every {spoken(seconds)}."
 
 
 def spoken(seconds: float) -> str:
