@@ -379,9 +379,7 @@ class TestPause:
 
 
 class TestAtMostEvery:
-    def test_the_gate_and_the_status_say_that_a_policy_is_infeasible(
-        self, ticking: Ticking
-    ) -> None:
+    def test_the_gate_says_that_it_makes_a_policy_infeasible(self) -> None:
         limited = dg.asset(key=["raw", "orders"], metadata={"freshline/at_most_every": 30})
         elt = dg.Definitions(assets=[limited(lambda: None)])
         marts = dg.Definitions(assets=[target("mart/orders", "raw/orders", minutes=10)])
