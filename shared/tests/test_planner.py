@@ -239,16 +239,34 @@ class TestExplainable:
         asked = workspace().at(220).plan.assets[SYNC]
 
         assert (CUMULATIVE, NOON + 300, 3.0) == (asked.target, asked.deadline, asked.slack)
-        assert f"{CUMULATIVE} needs newer data by 12:05:00, 1 min 17 s from its start" == (
+        assert f"{CUMULATIVE} needs newer data by 12:05:00 UTC, 1 min 17 s from its start" == (
             asked.reason
         )
 
     def test_an_idle_message_names_the_next_asset_and_when_it_starts(self) -> None:
         story = workspace().at(180)
 
-        assert f"next: {SYNC} in 43 s for {CUMULATIVE} (due 12:05:00)" == idle_message(
+        assert f"next: {SYNC} in 43 s for {CUMULATIVE} (due 12:05:00 UTC)" == idle_message(
             story.plan, "ingestion", story.graph
         )
+
+    def test_the_deadline_of_a_cron_is_written_in_its_own_time_zone(self) -> None:
+        policy = MaxLag(60, cron="0 9 * * 1-5", timezone="America/Los_Angeles")
+        asset = Asset("report", "marts", (), policy)
+        story = Story(graph_of(asset), now=NOON + 86_400).made("report", data=86_400)
+        due = "17 Nov 09:00 America/Los_Angeles"
+
+        # At noon in UTC it is four in the morning there.
+        assert "good until 09:00:00 America/Los_Angeles" == story.plan.targets["report"].reason
+        assert f"for report (due Fri {due})" in idle_message(
+            story.made("report", data=86_400 + 6 * 3600).plan, "marts", story.graph
+        )
+
+    def test_a_deadline_on_another_day_has_its_date(self) -> None:
+        story = Story(graph_of(Asset("report", "marts", (), MaxLag(9 * 1440))))
+        target = story.made("report", data=0).plan.targets["report"]
+
+        assert "good until Fri 24 Nov 12:00 UTC" == target.reason
 
     def test_every_asset_has_a_reason(self) -> None:
         for seconds in range(0, 700, 35):

@@ -18,18 +18,40 @@ from freshline.words import clock, quoted, same_but_for_spelling, similar, span
         (190, "3 min 10 s"),
         (3600, "1 h"),
         (7530, "2 h 5 min"),
+        (86_399, "23 h 59 min"),
+        (86_400, "1 d"),
+        (90_000, "1 d 1 h"),
+        (-777_600, "-9 d"),
     ],
 )
 def test_span_writes_a_duration(seconds: float, expected: str) -> None:
     assert expected == span(seconds)
 
 
+NOON = 1_700_049_600.0  # Wednesday 15 November 2023, 12:00:00 UTC
+HOUR, DAY = 3_600, 86_400
+
+
 @pytest.mark.parametrize(
-    ("time", "expected"),
-    [(0, "00:00:00"), (86_400 + 43_390, "12:03:10"), (-inf, "any time"), (inf, "no time")],
+    ("time", "zone", "expected"),
+    [
+        (NOON + 190, None, "12:03:10 UTC"),
+        (NOON + 190.9, "UTC", "12:03:10 UTC"),
+        (NOON - 2 * HOUR, "Europe/Amsterdam", "11:00:00 Europe/Amsterdam"),
+        (NOON + 12 * HOUR, None, "Thu 16 Nov 00:00 UTC"),
+        # It is already the 16th there, and still the 15th.
+        (NOON + 12 * HOUR, "Europe/Amsterdam", "Thu 16 Nov 01:00 Europe/Amsterdam"),
+        (NOON + 12 * HOUR, "America/Los_Angeles", "16:00:00 America/Los_Angeles"),
+        (NOON - 9 * DAY, None, "Mon 6 Nov 12:00 UTC"),
+        (NOON + 365 * DAY, None, "Thu 14 Nov 2024 12:00 UTC"),
+        (-inf, None, "any time"),
+        (inf, "Europe/Amsterdam", "no time"),
+    ],
 )
-def test_clock_writes_a_time_of_day(time: float, expected: str) -> None:
-    assert expected == clock(time)
+def test_clock_writes_a_time_and_its_date_if_it_is_not_today(
+    time: float, zone: str | None, expected: str
+) -> None:
+    assert expected == clock(time, NOON, zone)
 
 
 def test_quoted_shortens_long_lists() -> None:

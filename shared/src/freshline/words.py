@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
 from difflib import SequenceMatcher, get_close_matches
 from math import isinf
 from typing import Final
+from zoneinfo import ZoneInfo
 
 __all__ = ["clock", "quoted", "same_but_for_spelling", "similar", "span"]
 
@@ -16,17 +18,34 @@ _SHOWN: Final = 5
 _CLOSE: Final = 0.65
 """The lowest similarity (`difflib`'s ratio) at which a name is suggested."""
 
+# Not from `strftime`, which writes them in the language of the host.
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS: Final = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
 
-def clock(time: float) -> str:
-    """Return the time of day in UTC, `12:03:10`, from epoch seconds."""
+
+def clock(time: float, now: float, zone: str | None = None) -> str:
+    """Return a time as people read it at the time `now`, both in epoch seconds.
+
+    `zone` is the IANA name of the time zone to write it in; None: UTC. A time of today is
+    `12:03:10 UTC`, any other one has its date: `Fri 4 Dec 12:03 UTC`, or in another year
+    `Fri 4 Dec 2026 12:03 UTC`.
+    """
     if isinf(time):
         return "any time" if time < 0 else "no time"
-    seconds = int(time) % 86_400
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    name = zone or "UTC"
+    tzinfo = UTC if name == "UTC" else ZoneInfo(name)
+    at, today = (datetime.fromtimestamp(int(one), tzinfo) for one in (time, now))
+    if at.date() == today.date():
+        return f"{at:%H:%M:%S} {name}"
+    year = "" if at.year == today.year else f" {at.year}"
+    return f"{_DAYS[at.weekday()]} {at.day} {_MONTHS[at.month - 1]}{year} {at:%H:%M} {name}"
 
 
 def span(seconds: float) -> str:
-    """Return a duration in seconds as people read it: `42 s`, `3 min 10 s`, `2 h 5 min`."""
+    """Return a duration in seconds as people read it: `42 s`, `3 min 10 s`, `2 h 5 min`, `9 d`."""
     sign = "-" if seconds < -0.5 else ""
     whole = round(abs(seconds))
     if whole < 60:
@@ -34,8 +53,11 @@ def span(seconds: float) -> str:
     if whole < 3600:
         minutes, rest = divmod(whole, 60)
         return f"{sign}{minutes} min {rest} s" if rest else f"{sign}{minutes} min"
-    hours, rest = divmod(whole // 60, 60)
-    return f"{sign}{hours} h {rest} min" if rest else f"{sign}{hours} h"
+    if whole < 86_400:
+        hours, rest = divmod(whole // 60, 60)
+        return f"{sign}{hours} h {rest} min" if rest else f"{sign}{hours} h"
+    days, rest = divmod(whole // 3600, 24)
+    return f"{sign}{days} d {rest} h" if rest else f"{sign}{days} d"
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -131,9 +131,11 @@ class _Decisions:
                 decision.reason = f"made with {lacking}, which lacks an input"
             elif leader is not None and lacking is None and first.rested_at > self.now:
                 pause = span(execution_set.at_most_every)
-                decision.reason = f"made at most every {pause}: not before {clock(not_before)}"
+                decision.reason = (
+                    f"made at most every {pause}: not before {clock(not_before, self.now)}"
+                )
             elif leader is not None and lacking is None and hold:
-                decision.reason = f"{hold.message}; next attempt at {clock(not_before)}"
+                decision.reason = f"{hold.message}; next attempt at {clock(not_before, self.now)}"
             self._expect_next_version(key, start)
 
     def _vote_on_static(self, key: str) -> _Vote:
@@ -148,9 +150,8 @@ class _Decisions:
         if not inputs:
             if self._is_due(key):
                 return _Vote(True, self._why_urgent(decision.urgency))
-            return _Vote(
-                False, f"not before {clock(latest)}: {self._who_needs_it(decision.urgency)}", latest
-            )
+            who = self._who_needs_it(decision.urgency)
+            return _Vote(False, f"not before {clock(latest, self.now)}: {who}", latest)
         joined = self._joined(key)
         if self._improves(key, {}):
             wait = self._better_inputs_at(key, joined)
@@ -168,8 +169,8 @@ class _Decisions:
             return _Vote(False, f"its inputs hold nothing new ({self._oldest_input(inputs)})")
         return _Vote(
             False,
-            f"waits for {self._oldest_input(inputs)}, expected at {clock(wait)}, "
-            f"to start by {clock(latest)}",
+            f"waits for {self._oldest_input(inputs)}, expected at {clock(wait, self.now)}, "
+            f"to start by {clock(latest, self.now)}",
             wait,
         )
 
@@ -411,7 +412,8 @@ class _Decisions:
         all_in_run = promise is not None and len(same_run) == len(self.inputs[key])
         decision.promise = promise if all_in_run else asset.used_up_to
         doing = "in progress" if pending.started_at is not None else "queued"
-        decision.reason = f"{doing} since {clock(decision.start)}, expected by {clock(expected)}"
+        since, by = clock(decision.start, self.now), clock(expected, self.now)
+        decision.reason = f"{doing} since {since}, expected by {by}"
 
     def _expect_next_version(self, key: str, start: float) -> None:
         """Note when an asset that is not requested now is expected to have a newer version."""
@@ -445,7 +447,9 @@ class _Decisions:
         claim = urgency.claim
         if claim is None or urgency.deadline is None:
             return "no policy needs it"
-        due = "" if urgency.deadline == -inf else f" by {clock(urgency.deadline)}"
+        due = ""
+        if urgency.deadline != -inf:
+            due = f" by {clock(urgency.deadline, self.now, claim.policy.timezone)}"
         return f"{claim.target} needs newer data{due}, {span(claim.allowed)} from its start"
 
     def _why_urgent(self, urgency: Urgency) -> str:

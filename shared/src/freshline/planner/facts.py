@@ -172,7 +172,7 @@ def _own_hold(
     if execution_set.never_requested:
         return Hold(location, first, Phase.UNSCHEDULED, None, execution_set.never_requested)
     if pause := facts.pauses.get(location):
-        message = f"{location} is paused until {clock(pause.until)}: {pause.reason}"
+        message = f"{location} is paused until {clock(pause.until, facts.now)}: {pause.reason}"
         return Hold(location, first, Phase.PAUSED, None, message)
     seen = snapshot.seen.get(location)
     if seen is not None and is_silent(seen, execution_set.tick, facts.now):

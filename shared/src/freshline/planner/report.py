@@ -106,7 +106,7 @@ def _target_plan(
 
     why = blame.message if blame else ""
     if pause:
-        reason = f"paused until {clock(pause.until)}: {pause.reason}"
+        reason = f"paused until {clock(pause.until, facts.now)}: {pause.reason}"
     elif status is TargetStatus.BLOCKED and blame:
         reason = f"held up by {blame.asset} ({blame.location}): {why}"
     elif status is TargetStatus.INFEASIBLE:
@@ -138,7 +138,7 @@ def _standing(
     if overdue(policy, data_time, now):
         maximum = policy.minutes * 60.0
         return f"{span(max(0.0, now - data_time) - maximum)} over its {span(maximum)}: {why}"
-    until = clock(deadline(policy, data_time))
+    until = clock(deadline(policy, data_time), now, policy.timezone)
     return f"good until {until}" + (f", but {why}" if why else "")
 
 
@@ -146,11 +146,12 @@ def _blame(hold: Hold, now: float) -> Blame:
     """Return `hold` as the blame for a late or blocked target downstream of it."""
     message = hold.message
     if hold.phase is not Phase.UNKNOWN:
-        message += f" since {clock(hold.since)}" if hold.since is not None else ""
+        message += f" since {clock(hold.since, now)}" if hold.since is not None else ""
     elif hold.since is None or now - hold.since > DANGLING_AFTER:
         message += ": dangling"
     else:
-        message += f": dangling unless it is explained by {clock(hold.since + DANGLING_AFTER)}"
+        by = clock(hold.since + DANGLING_AFTER, now)
+        message += f": dangling unless it is explained by {by}"
     return Blame(hold.location, hold.asset, hold.phase, hold.since, message)
 
 
@@ -216,7 +217,7 @@ def _run_of(key: str, facts: Facts) -> str | None:
 
 
 def idle_message(plan: Plan, location: str, graph: Graph) -> str:
-    """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10)`."""
+    """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10 UTC)`."""
     best: AssetPlan | None = None
     running: AssetPlan | None = None
     for key, asset_plan in plan.assets.items():
@@ -228,6 +229,9 @@ def idle_message(plan: Plan, location: str, graph: Graph) -> str:
             best = asset_plan
     if best is None or best.due is None:
         return f"{running.key}: {running.reason}" if running else "no policy needs anything here"
-    due = f" (due {clock(best.deadline)})" if best.deadline is not None else ""
+    due = ""
+    policy = graph.assets[best.target].policy if best.target else None
+    if best.deadline is not None and policy is not None:
+        due = f" (due {clock(best.deadline, plan.now, policy.timezone)})"
     ahead = f" for {best.target}{due}" if best.target else ""
     return f"next: {best.key} in {span(best.due - plan.now)}{ahead}"
