@@ -76,6 +76,32 @@ class TestWithFreshline:
         assert timedelta(minutes=5) == window(definitions, "mart")
         assert window(definitions, "other") is None
 
+    def test_dagsters_own_policy_shows_a_cron_at_its_ticks(self) -> None:
+        cron = {"cron": "0 9 * * 1-5", "timezone": "Europe/Amsterdam"}
+
+        @dg.asset(metadata=max_lag(60, **cron))
+        def morning() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[morning]), location="here")
+        native = dg.FreshnessPolicy.cron(cron["cron"], timedelta(hours=1), cron["timezone"])
+
+        assert native == specs(definitions)["morning"].freshness_policy
+
+    @pytest.mark.parametrize(
+        "policy", [max_lag(0.5), max_lag(120, cron="0 * * * *")], ids=["seconds", "skips a tick"]
+    )
+    def test_a_policy_that_dagster_cannot_say_is_left_to_the_check(
+        self, policy: dict[str, Any]
+    ) -> None:
+        @dg.asset(metadata=policy)
+        def live() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[live]), location="here")
+        checks = definitions.get_repository_def().asset_checks_defs_by_key
+
+        assert specs(definitions)["live"].freshness_policy is None
+        assert dg.AssetCheckKey(live.key, "maximum_lag") in checks
+
     def test_an_assets_own_freshness_policy_stays(self) -> None:
         hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
 

@@ -24,6 +24,7 @@ Which module answers which question:
     check/           do the contracts of all locations fit together? (the gate and its rules)
     settings         which convention and which rules does a workspace ask the gate for?
     impact/          which assets does a change reach?
+    native           which of Dagster's own freshness policies does the UI show?
     sensor/          what does a location do at each tick: plan, request, report?
     location         what does `with_freshline` add to a location?
     cli/             how are these questions asked from a terminal?

@@ -4,7 +4,6 @@
 
 import time
 from collections.abc import Collection
-from datetime import timedelta
 from typing import Final, Literal
 
 from dagster import (
@@ -14,13 +13,13 @@ from dagster import (
     AssetKey,
     AssetSpec,
     Definitions,
-    FreshnessPolicy,
     asset_check,
 )
 
 from freshline.contract import contract_spec
 from freshline.errors import ModeError
 from freshline.names import LAG_CHECK, OBSERVE
+from freshline.native import native_policy
 from freshline.policy import MaxLag, policy_of
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.contract_checks import contract_checks
@@ -79,14 +78,17 @@ def with_freshline(
 def _with_native_policies(
     definitions: Definitions, policies: dict[AssetKey, MaxLag]
 ) -> Definitions:
-    """Return `definitions` with Dagster's own freshness policies, which the UI shows."""
+    """Return `definitions` with those of Dagster's own freshness policies that say the same.
+
+    An asset that has one of its own keeps it.
+    """
 
     def with_native_policy(spec: AssetSpec) -> AssetSpec:
         policy = policies.get(spec.key)
         if policy is None or spec.freshness_policy is not None:
             return spec
-        window = timedelta(minutes=policy.minutes)
-        return spec.replace_attributes(freshness_policy=FreshnessPolicy.time_window(window))
+        native = native_policy(policy)
+        return spec if native is None else spec.replace_attributes(freshness_policy=native)
 
     if not policies:
         return definitions
