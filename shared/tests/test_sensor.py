@@ -66,11 +66,11 @@ class Workspace:
             if request.run_key in self.run_keys:
                 continue
             self.run_keys.add(request.run_key)
-            selected = self.job(location).get_subset(
+            part = self.job(location).get_subset(
                 asset_selection=set(request.asset_selection or ()),
                 asset_check_selection=set(request.asset_check_keys or ()),
             )
-            selected.execute_in_process(
+            part.execute_in_process(
                 instance=self.instance,
                 run_config=request.run_config,
                 raise_on_error=False,
@@ -113,6 +113,39 @@ def check_results(result: dg.SensorResult) -> list[tuple[str, bool]]:
         for event in result.asset_events
         if isinstance(event, dg.AssetCheckEvaluation)
     ]
+
+
+def check_on(asset: str, name: str = "check", **options: Any) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=asset, name=name, **options)
+    def check() -> dg.AssetCheckResult:
+        return dg.AssetCheckResult(passed=True)
+
+    return check
+
+
+def checks_of(workspace: Workspace, location: str) -> set[str]:
+    """Tick, run what is requested, and return the checks that have a run without their asset."""
+    result = workspace.tick(location)
+    workspace.run(location, result)
+    return {
+        key.to_user_string()
+        for request in result.run_requests or ()
+        for key in request.asset_check_keys or ()
+        if key.asset_key not in (request.asset_selection or ())
+    }
+
+
+def evaluation(workspace: Workspace, asset: str, name: str) -> dg.AssetCheckEvaluation | None:
+    """Return the last result of a check."""
+    key = dg.AssetCheckKey(dg.AssetKey(asset), name)
+    storage: Any = workspace.instance.event_log_storage
+    record = storage.get_latest_asset_check_execution_by_key([key]).get(key)
+    return record and record.evaluation
+
+
+def report(workspace: Workspace, asset: str, **options: Any) -> None:
+    """Make a version of an asset, outside every run."""
+    workspace.instance.report_runless_asset_event(dg.AssetMaterialization(asset, **options))
 
 
 def publications(result: dg.SensorResult) -> list[str]:
@@ -472,6 +505,152 @@ class TestChecks:
         assert [[True], [], []] == measured
 
 
+class TestChecksOnOthersAssets:
+    """`marts` has checks on `root`, which another location makes, or somebody else."""
+
+    def test_they_are_requested_once_for_each_new_version(self, workspace: Workspace) -> None:
+        workspace.load("sources", root())
+        workspace.load("marts", mart(), asset_checks=[check_on("root", "rows"), check_on("mart")])
+        first = [checks_of(workspace, "marts")]
+        for location in ("sources", "sources", "marts"):
+            workspace.requested(location)
+        evaluated = evaluation(workspace, "root", "rows")
+        (version,) = workspace.instance.fetch_materializations(dg.AssetKey("root"), 1).records
+        quiet = [checks_of(workspace, "marts") for _ in range(2)]
+        report(workspace, "root")
+        again = [checks_of(workspace, "marts") for _ in range(2)]
+
+        assert [set()] == first
+        assert evaluated is not None
+        assert evaluated.target_materialization_data is not None
+        assert version.storage_id == evaluated.target_materialization_data.storage_id
+        assert [set(), set()] == quiet
+        assert [{"root:rows"}, set()] == again
+
+    def test_they_need_no_policy_and_no_contract_of_the_maker(self, workspace: Workspace) -> None:
+        workspace.load("marts", asset_checks=[check_on("root")])
+        report(workspace, "root")
+        (request,) = workspace.tick("marts").run_requests or ()
+
+        assert [] == request.asset_selection
+        assert "there is a new version of root" == request.tags["freshline/reason"]
+
+    def test_one_on_an_external_asset_of_the_location_is_requested(
+        self, workspace: Workspace
+    ) -> None:
+        workspace.load("marts", dg.AssetSpec("feed"), asset_checks=[check_on("feed")])
+        report(workspace, "feed")
+
+        assert {"feed:check"} == checks_of(workspace, "marts")
+
+    @pytest.mark.parametrize("by_hand", [True, False], ids=["reported", "run"])
+    def test_a_version_that_was_checked_before_is_not_checked_again(
+        self, workspace: Workspace, by_hand: bool
+    ) -> None:
+        report(workspace, "root")
+        if by_hand:
+            workspace.instance.report_runless_asset_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=dg.AssetKey("root"), check_name="check", passed=True, metadata={}
+                )
+            )
+        else:
+            job = dg.define_asset_job("job", dg.AssetSelection.all_asset_checks())
+            before = dg.Definitions(asset_checks=[check_on("root")], jobs=[job])
+            before.resolve_job_def("job").execute_in_process(instance=workspace.instance)
+        workspace.load("marts", asset_checks=[check_on("root")])
+        old = checks_of(workspace, "marts")
+        report(workspace, "root")
+
+        assert set() == old
+        assert {"root:check"} == checks_of(workspace, "marts")
+
+    def test_they_wait_for_a_run_of_theirs_that_is_queued(self, workspace: Workspace) -> None:
+        workspace.load("marts", asset_checks=[check_on("root")])
+        report(workspace, "root")
+        (request,) = workspace.tick("marts").run_requests or ()
+        run = _create(workspace, "marts", request)
+        report(workspace, "root")
+        while_queued = workspace.tick("marts").run_requests
+        workspace.instance.report_run_failed(run)
+
+        assert not while_queued
+        assert {"root:check"} == checks_of(workspace, "marts")
+
+    def test_one_that_fails_to_run_is_not_repeated_for_the_same_version(
+        self, workspace: Workspace
+    ) -> None:
+        @dg.asset_check(asset="root")
+        def check() -> dg.AssetCheckResult:
+            raise RuntimeError("the warehouse is closed")
+
+        workspace.load("marts", asset_checks=[check])
+        report(workspace, "root")
+
+        assert [{"root:check"}, set(), set()] == [checks_of(workspace, "marts") for _ in range(3)]
+
+    def test_a_request_has_the_same_run_key_when_the_cursor_is_lost(
+        self, workspace: Workspace
+    ) -> None:
+        workspace.load("marts", asset_checks=[check_on("root")])
+        report(workspace, "root")
+        first = workspace.tick("marts")
+        workspace.cursors.clear()
+
+        assert _only_key(first) == _only_key(workspace.tick("marts"))
+
+    def test_one_that_dagster_refuses_stops_no_other(self, workspace: Workspace) -> None:
+        @dg.asset_check(asset="root", config_schema={"floor": int})
+        def needs_config() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        workspace.load("marts", asset_checks=[needs_config, check_on("root", "rows")])
+        report(workspace, "root")
+        requested = checks_of(workspace, "marts")
+        idle = workspace.tick("marts").skip_reason
+
+        assert {"root:rows"} == requested
+        assert idle is not None
+        assert "never run: check root:needs_config: " in str(idle.skip_message)
+        assert "floor" in str(idle.skip_message)
+
+    def test_those_that_run_only_together_wait_for_all_their_assets(
+        self, workspace: Workspace
+    ) -> None:
+        specs = [dg.AssetCheckSpec("sums", asset=key) for key in ("root", "other", "mart")]
+
+        @dg.multi_asset_check(specs=specs)
+        def compare() -> Any:
+            for spec in specs:
+                yield dg.AssetCheckResult(passed=True, asset_key=spec.asset_key)
+
+        workspace.load("marts", mart(), asset_checks=[compare])
+        requested = []
+        for key in ("root", "other", "mart", "other"):
+            report(workspace, key)
+            requested.append(checks_of(workspace, "marts"))
+        every = {"root:sums", "other:sums", "mart:sums"}
+
+        assert [set(), set(), every, every] == requested
+
+    def test_a_partition_of_an_asset_is_left_to_its_own_schedule(
+        self, workspace: Workspace
+    ) -> None:
+        workspace.load("marts", asset_checks=[check_on("root")])
+        report(workspace, "root", partition="2026-01-01")
+
+        assert set() == checks_of(workspace, "marts")
+
+    def test_one_with_an_automation_condition_is_left_to_dagster(
+        self, workspace: Workspace
+    ) -> None:
+        eager = check_on("root", automation_condition=dg.AutomationCondition.eager())
+        workspace.load("marts", asset_checks=[eager])
+        report(workspace, "root")
+
+        assert set() == checks_of(workspace, "marts")
+
+
 class TestStorageFailure:
     def test_a_tick_raises_the_storages_error_and_the_next_one_requests_everything(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
@@ -497,8 +676,12 @@ def _only_key(result: dg.SensorResult) -> str | None:
 def _create(workspace: Workspace, location: str, request: dg.RunRequest) -> dg.DagsterRun:
     """Create the run that the daemon creates for a request."""
     job = workspace._definitions[location].resolve_implicit_global_asset_job_def()
+    part = job.get_subset(
+        asset_selection=set(request.asset_selection or ()),
+        asset_check_selection=set(request.asset_check_keys or ()),
+    )
     return workspace.instance.create_run_for_job(
-        job, asset_selection=set(request.asset_selection or ()), tags=request.tags
+        part, asset_selection=set(request.asset_selection or ()), tags=request.tags
     )
 
 

@@ -36,6 +36,7 @@ from freshline.errors import TickError
 from freshline.model import HEARTBEAT, Phase, TargetPlan, TargetStatus
 from freshline.planner import DANGLING_AFTER
 from freshline.sensor.contract_checks import contract_evaluations
+from freshline.sensor.foreign_checks import ForeignChecks
 from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
@@ -106,13 +107,19 @@ class _Reported:
     """The status of each of the location's targets."""
     contracts: str = ""
     """What the last check of the contracts depended on."""
+    checks: dict[str, str] = field(default_factory=dict)
+    """The versions that were seen by checks on assets that the location does not make."""
 
     @classmethod
     def from_cursor(cls, cursor: str | None) -> _Reported:
         """Read what `cursor` keeps; nothing, if it is empty or cannot be read."""
         try:
             known = json.loads(cursor or "{}")
-            return cls(dict(known.get("targets", {})), str(known.get("contracts", "")))
+            return cls(
+                dict(known.get("targets", {})),
+                str(known.get("contracts", "")),
+                dict(known.get("checks", {})),
+            )
         except (ValueError, TypeError, AttributeError):
             return cls()  # the cursor was set by hand: report everything again
 
@@ -131,7 +138,7 @@ class _Ticker:
         self._observer = Observer()
         self._published_at: float | None = None
         self._observers: Final = (location,) if observes else ()
-        self._own: tuple[RepositoryDefinition, Contract, Requester] | None = None
+        self._own: tuple[RepositoryDefinition, Contract, Requester, ForeignChecks] | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         """Return what this location requests and reports now."""
@@ -140,7 +147,7 @@ class _Ticker:
         repository = context.repository_def
         if repository is None:
             raise RuntimeError("the freshness sensor needs its repository in the context")
-        own, requester = self._own_part(repository)
+        own, requester, foreign_checks = self._own_part(repository)
         outlook = self._observer.look(context.instance, now, own, self._observers)
         own = outlook.contract(self._location) or own
         events: list[Any] = [
@@ -150,11 +157,13 @@ class _Ticker:
         ]
         groups = requested_groups(outlook.plan, outlook.graph, self._location)
         requests: list[RunRequest] = []
-        if not self._observers:
+        if not self._observers and self._location not in outlook.snapshot.pauses:
             requests.extend(
                 requester.requests(groups, outlook.plan, outlook.graph, outlook.snapshot)
             )
-        message = tick_message(outlook, self._location, groups, requester.refused_checks)
+            requests.extend(foreign_checks.requests(context.instance, reported.checks))
+        refused = requester.refused_checks | foreign_checks.refused
+        message = tick_message(outlook, self._location, groups, refused)
         return SensorResult(
             run_requests=requests,
             skip_reason=None if requests else message,
@@ -162,15 +171,19 @@ class _Ticker:
             cursor=reported.to_cursor(),
         )
 
-    def _own_part(self, repository: RepositoryDefinition) -> tuple[Contract, Requester]:
+    def _own_part(
+        self, repository: RepositoryDefinition
+    ) -> tuple[Contract, Requester, ForeignChecks]:
         """Return the location's contract, with what Dagster refuses, and what requests its runs."""
         if self._own is None or self._own[0] is not repository:
             contract = Contract.from_definitions(
                 repository, self._location, tick_seconds=self._tick_seconds
             )
-            self._own = repository, contract, Requester(repository)
-        _, contract, requester = self._own
-        return contract.with_unlaunchable(requester.refused), requester
+            requester = Requester(repository)
+            foreign_checks = ForeignChecks(repository, requester.checks)
+            self._own = repository, contract, requester, foreign_checks
+        _, contract, requester, foreign_checks = self._own
+        return contract.with_unlaunchable(requester.refused), requester, foreign_checks
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
         """Return the contract if it has changed or is old, else a heartbeat if one is due."""

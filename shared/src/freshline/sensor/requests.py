@@ -43,7 +43,8 @@ class Requester:
 
     def __init__(self, repository: RepositoryDefinition) -> None:
         self._repository = repository
-        self._checks = _checks(repository)
+        self.checks = _checks(repository)
+        """The checks that run with their assets. A set holds checks that only run together."""
         self._tried: dict[tuple[frozenset[AssetKey], frozenset[AssetCheckKey]], str | None] = {}
         self.refused: dict[str, str] = {}
         """Why Dagster refuses to run an asset, by its key."""
@@ -111,7 +112,7 @@ class Requester:
     def _checks_on(self, keys: Collection[str]) -> set[AssetCheckKey]:
         return {
             check
-            for together in self._checks
+            for together in self.checks
             if all(
                 check.asset_key.to_user_string() in keys
                 and check.to_user_string() not in self.refused_checks
