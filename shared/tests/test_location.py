@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from event_logs import plain
 from freshline.contract import Contract, contract_asset_key
-from freshline.errors import PolicyError
+from freshline.errors import DefinitionsError, PolicyError
 from freshline.location import with_freshline
 from freshline.model import Durations, Moments
 from freshline.policy import max_lag
@@ -127,6 +128,72 @@ class TestWithFreshline:
 
         with pytest.raises(PolicyError, match="asset never"):
             with_freshline(dg.Definitions(assets=[never]), location="here")
+
+    def test_definitions_that_freshline_cannot_be_added_to_are_refused(self) -> None:
+        def refuse(definitions: Any, message: str) -> None:
+            with pytest.raises(DefinitionsError, match=message):
+                with_freshline(definitions, location="here")
+
+        @dg.sensor(name="update_sensor", target=[mart])
+        def own_sensor() -> None: ...
+
+        @dg.asset_check(asset=mart, name="maximum_lag")
+        def own_check() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        @dg.multi_asset(
+            specs=[dg.AssetSpec("models", metadata=max_lag(5))],
+            check_specs=[dg.AssetCheckSpec("maximum_lag", asset="models")],
+        )
+        def with_own_check() -> Iterator[Any]:
+            yield from ()
+
+        @dg.repository
+        def everything() -> list[Any]:
+            return [mart]
+
+        twice = with_freshline(dg.Definitions(assets=[mart]), location="other")
+        refuse(twice, "location 'here' has freshline already, as 'other'")
+        refuse(dg.Definitions(sensors=[own_sensor]), "sensor or schedule 'update_sensor' already")
+        refuse(
+            dg.Definitions(assets=[mart], asset_checks=[own_check]),
+            "asset mart has a check 'maximum_lag' already",
+        )
+        refuse(dg.Definitions(assets=[with_own_check]), "asset models has a check 'maximum_lag'")
+        refuse(everything, "takes dg.Definitions, not a RepositoryDefinition")
+
+    def test_a_check_of_that_name_is_accepted_on_an_asset_without_a_policy(self) -> None:
+        @dg.asset_check(asset="other", name="maximum_lag")
+        def own_check() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        with_freshline(
+            dg.Definitions(assets=[plain("other")], asset_checks=[own_check]), location="here"
+        ).get_repository_def()
+
+    def test_definitions_of_a_defs_folder_are_accepted_inside_their_function(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = tmp_path / "dg_shop" / "defs"
+        folder.mkdir(parents=True)
+        (folder.parent / "__init__.py").touch()
+        (folder / "__init__.py").touch()
+        (folder / "orders.py").write_text(
+            "import dagster as dg\nfrom freshline import max_lag\n"
+            "@dg.asset(metadata=max_lag(5))\ndef orders(): ...\n"
+        )
+        (tmp_path / "pyproject.toml").write_text(
+            '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "dg_shop"\n'
+        )
+        monkeypatch.syspath_prepend(str(tmp_path))
+
+        @dg.definitions
+        def defs() -> dg.Definitions:
+            return with_freshline(
+                dg.load_from_defs_folder(path_within_project=tmp_path), location="shop"
+            )
+
+        assert timedelta(minutes=5) == window(defs(), "orders")
 
     def test_other_definitions_are_kept(self) -> None:
         @dg.asset_check(asset=mart)

@@ -11,6 +11,7 @@ from .dbt.build import dbt_manifest as dbt_manifest
 from .dbt.prepare import prepare_dbt as prepare_dbt
 from .dbt.translator import FreshlineDbtTranslator as FreshlineDbtTranslator
 from .errors import ContractError as ContractError
+from .errors import DefinitionsError as DefinitionsError
 from .errors import FreshlineError as FreshlineError
 from .errors import KeyConventionError as KeyConventionError
 from .errors import ManifestMissingError as ManifestMissingError

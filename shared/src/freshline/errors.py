@@ -3,6 +3,7 @@
     FreshlineError
     |-- InputError               also a ValueError
     |   |-- KeyConventionError
+    |   |-- DefinitionsError
     |   |-- PolicyError
     |   |-- TickError
     |   |-- ModeError
@@ -28,6 +29,7 @@ from __future__ import annotations
 __all__ = [
     "CommandError",
     "ContractError",
+    "DefinitionsError",
     "DurationsError",
     "FreshlineError",
     "GitError",
@@ -57,6 +59,10 @@ class InputError(FreshlineError, ValueError):
 
 class KeyConventionError(InputError):
     """A name that the key convention cannot express; says which file to change, and to what."""
+
+
+class DefinitionsError(InputError):
+    """Definitions that freshline cannot be added to; names what is in the way, and the fix."""
 
 
 class PolicyError(InputError):

@@ -3,8 +3,8 @@
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 import time
-from collections.abc import Collection
-from typing import Final, Literal
+from collections.abc import Collection, Mapping
+from typing import Literal, TypeAlias, get_args
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -17,8 +17,8 @@ from dagster import (
 )
 
 from freshline.contract import contract_spec
-from freshline.errors import ModeError
-from freshline.names import LAG_CHECK, OBSERVE
+from freshline.errors import DefinitionsError, ModeError
+from freshline.names import CONTRACT_PREFIX, LAG_CHECK, OBSERVE
 from freshline.native import native_policy
 from freshline.policy import MaxLag, policy_of
 from freshline.sensor import build_freshness_sensor
@@ -26,9 +26,10 @@ from freshline.sensor.contract_checks import contract_checks
 from freshline.sensor.lag_check import check_result
 from freshline.sensor.outlook import Observer
 
-__all__ = ["with_freshline"]
+__all__ = ["Mode", "additions", "check_definitions", "with_freshline"]
 
-MODES: Final = ("request", OBSERVE)
+Mode: TypeAlias = Literal["request", "observe"]
+"""What a location's sensor does with what is due."""
 
 
 def with_freshline(
@@ -37,42 +38,96 @@ def with_freshline(
     location: str,
     sensor_name: str = "update_sensor",
     tick_seconds: int = 5,
-    mode: Literal["request", "observe"] = "request",
+    mode: Mode = "request",
 ) -> Definitions:
     """Return `definitions` with the contract of `location`, its sensor and a check for each policy.
 
     The sensor plans every `tick_seconds`. In the mode "observe" it requests nothing: it shows how
-    the targets stand, and what it would request. Raises `ModeError` for any other mode,
-    `PolicyError` for a policy that cannot be kept or is on a partitioned asset, and `TickError` for
-    `tick_seconds` below 5.
+    the targets stand, and what it would request. Raises `PolicyError` for a policy that cannot be
+    kept or is on a partitioned asset, `TickError` for `tick_seconds` below 5, `ModeError` for
+    another mode, and `DefinitionsError` for definitions that have freshline already, or a sensor or
+    check of the same name.
     """
-    if mode not in MODES:
-        raise ModeError(
-            f"mode={mode!r} of location {location!r} is not known; write "
-            f"{' or '.join(map(repr, MODES))}."
+    if not isinstance(definitions, Definitions):
+        raise DefinitionsError(
+            f"with_freshline(location={location!r}) takes dg.Definitions, not a "
+            f"{type(definitions).__name__}. Put what it has into dg.Definitions(...); a function "
+            "under @dg.definitions calls with_freshline on what it returns."
         )
-    observes = mode == OBSERVE
-    observers = (location,) if observes else ()
-    policies = {
-        spec.key: policy
-        for spec in definitions.resolve_all_asset_specs()
-        if (policy := policy_of(spec)) is not None
-    }
+    policies = check_definitions(definitions, location=location, sensor_name=sensor_name)
     return Definitions.merge(
         _with_native_policies(definitions, policies),
-        Definitions(
-            assets=[contract_spec(location, tick_seconds, observes=observes)],
-            asset_checks=[
-                *contract_checks(location),
-                *(_maximum_lag_check(key, observers) for key in sorted(policies)),
-            ],
-            sensors=[
-                build_freshness_sensor(
-                    sensor_name, location=location, tick_seconds=tick_seconds, observes=observes
-                )
-            ],
+        additions(
+            policies,
+            location=location,
+            sensor_name=sensor_name,
+            tick_seconds=tick_seconds,
+            mode=mode,
         ),
     )
+
+
+def additions(
+    policies: Collection[AssetKey],
+    *,
+    location: str,
+    sensor_name: str,
+    tick_seconds: int,
+    mode: Mode,
+    given: Mapping[AssetKey, MaxLag] | None = None,
+) -> Definitions:
+    """Return what a location gets: its contract, its sensor, and a check on each of `policies`.
+
+    `given` are policies that the assets themselves do not carry. Raises `ModeError`.
+    """
+    if mode not in get_args(Mode):
+        modes = " or ".join(map(repr, get_args(Mode)))
+        raise ModeError(f"mode={mode!r} of location {location!r} is not known; write {modes}.")
+    observes = mode == OBSERVE
+    return Definitions(
+        assets=[contract_spec(location, tick_seconds, given, observes=observes)],
+        asset_checks=[
+            *contract_checks(location),
+            *(_maximum_lag_check(key, [location] if observes else []) for key in sorted(policies)),
+        ],
+        sensors=[
+            build_freshness_sensor(
+                sensor_name, location=location, tick_seconds=tick_seconds, observes=observes
+            )
+        ],
+    )
+
+
+def check_definitions(
+    definitions: Definitions, *, location: str, sensor_name: str
+) -> dict[AssetKey, MaxLag]:
+    """Return the policies that the assets carry.
+
+    Raises `DefinitionsError` if the definitions have something that `additions` adds, and
+    `PolicyError` for a policy that cannot be kept.
+    """
+    specs = definitions.resolve_all_asset_specs()
+    for spec in specs:
+        if tuple(spec.key.path[: len(CONTRACT_PREFIX)]) == CONTRACT_PREFIX:
+            raise DefinitionsError(
+                f"location {location!r} has freshline already, as {spec.key.path[-1]!r}. Add it "
+                "once, to all definitions of the location together."
+            )
+    for instigator in (*(definitions.sensors or ()), *(definitions.schedules or ())):
+        if instigator.name == sensor_name:
+            raise DefinitionsError(
+                f"location {location!r} has a sensor or schedule {sensor_name!r} already. Give "
+                "freshline's another name with sensor_name=..., or rename the other."
+            )
+    policies = {spec.key: policy for spec in specs if (policy := policy_of(spec)) is not None}
+    for part in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
+        for check in getattr(part, "check_keys", ()):
+            if check.name == LAG_CHECK and check.asset_key in policies:
+                raise DefinitionsError(
+                    f"asset {check.asset_key.to_user_string()} has a check {LAG_CHECK!r} already. "
+                    "freshline adds one of that name for its policy; rename the other."
+                )
+    return policies
 
 
 def _with_native_policies(
@@ -100,7 +155,8 @@ def _with_native_policies(
 def _maximum_lag_check(target: AssetKey, observers: Collection[str]) -> AssetChecksDefinition:
     """Return the asset check of a target. The sensor records its results.
 
-    A run of the check itself reads the instance and plans once.
+    A run of the check itself reads the instance and plans once, as if `observers` did not only
+    observe.
     """
 
     @asset_check(

@@ -27,6 +27,7 @@ from freshline.names import (
     MODE,
     OBSERVE,
     OUTSIDE,
+    POLICIES,
     TICK_SECONDS,
     USES,
 )
@@ -80,6 +81,7 @@ def describe(
 def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict[str, Any]:
     """Return the contract document of a location that declares `nodes`."""
     about: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     made: dict[str, Node] = {}
     external: dict[str, Node] = {}
     for node in nodes:
@@ -90,10 +92,14 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
                 about["tick_seconds"] = tick
             if _unwrapped(node.metadata.get(MODE)) == OBSERVE:
                 about["observes"] = True
+            given.update(_unwrapped(node.metadata.get(POLICIES)) or {})
         elif node.made:
             made[node.key] = node
         else:
             external[node.key] = node
+    for key in given.keys() & made.keys():
+        metadata = {**made[key].metadata, MAX_LAG: given[key]}
+        made[key] = made[key]._replace(metadata=metadata)
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
         key for key, node in external.items() if _unwrapped(node.metadata.get(OUTSIDE)) is True

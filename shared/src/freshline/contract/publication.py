@@ -28,6 +28,7 @@ from freshline.names import (
     IMPORTS,
     MODE,
     OBSERVE,
+    POLICIES,
     RETIRED,
     TICK_SECONDS,
 )
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
         DagsterInstance,
         EventLogRecord,
     )
+
+    from freshline.policy import MaxLag
 
 __all__ = [
     "ContractReader",
@@ -75,15 +78,31 @@ def contract_asset_key(location: str) -> AssetKey:
     return AssetKey([*CONTRACT_PREFIX, location])
 
 
-def contract_spec(location: str, tick_seconds: float, *, observes: bool = False) -> AssetSpec:
-    """Return the spec of the contract asset of `location`, which plans every `tick_seconds`."""
+def contract_spec(
+    location: str,
+    tick_seconds: float,
+    policies: Mapping[AssetKey, MaxLag] | None = None,
+    *,
+    observes: bool = False,
+) -> AssetSpec:
+    """Return the spec of the contract asset of `location`, which plans every `tick_seconds`.
+
+    `policies` are those of assets that do not carry one themselves. A location that `observes`
+    requests nothing.
+    """
     from dagster import AssetSpec
+
+    given = {key.to_user_string(): policy.to_json() for key, policy in (policies or {}).items()}
 
     return AssetSpec(
         contract_asset_key(location),
         group_name=GROUP,
         description=f"What {location} makes and needs, for the other code locations.",
-        metadata={TICK_SECONDS: tick_seconds, **({MODE: OBSERVE} if observes else {})},
+        metadata={
+            TICK_SECONDS: tick_seconds,
+            **({MODE: OBSERVE} if observes else {}),
+            **({POLICIES: given} if given else {}),
+        },
     )
 
 
