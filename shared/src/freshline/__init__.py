@@ -27,6 +27,7 @@ Which module answers which question:
     native           which of Dagster's own freshness policies does the UI show?
     sensor/          what does a location do at each tick: plan, request, report?
     location         what does `with_freshline` add to a location?
+    component        how does a dg project get that from YAML?
     cli/             how are these questions asked from a terminal?
 
 A module imports only from those above it in this list: see pyproject.toml.

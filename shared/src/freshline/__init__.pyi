@@ -4,6 +4,7 @@ from .airbyte import nested_columns as nested_columns
 from .airbyte import stream_columns as stream_columns
 from .airbyte import stream_key as stream_key
 from .airbyte import stream_spec as stream_spec
+from .component import FreshlineComponent as FreshlineComponent
 from .contract import Contract as Contract
 from .dbt.build import FreshlineDbtResource as FreshlineDbtResource
 from .dbt.build import build_dbt as build_dbt
