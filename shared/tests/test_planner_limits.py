@@ -82,7 +82,7 @@ class TestPause:
         assert TargetStatus.BLOCKED is target.status
         assert target.blame
         assert (Phase.PAUSED, "ingestion") == (target.blame.phase, target.blame.location)
-        assert "ingestion is paused until 12:10:00: maintenance" in target.reason
+        assert "ingestion is paused until 12:10:00 UTC: maintenance" in target.reason
 
     def test_a_paused_target_asks_for_nothing(self) -> None:
         story = workspace().paused(CUMULATIVE, until=HOUR).paused(JOIN, until=HOUR).at(900)
@@ -90,7 +90,7 @@ class TestPause:
         assert set() == story.requested
         target = story.plan.targets[CUMULATIVE]
         assert TargetStatus.PAUSED is target.status
-        assert "paused until 13:00:00: maintenance" == target.reason
+        assert "paused until 13:00:00 UTC: maintenance" == target.reason
 
     def test_a_paused_target_leaves_the_others_to_be_kept(self) -> None:
         story = workspace().paused(JOIN, until=HOUR).at(280)
@@ -112,7 +112,7 @@ class TestAtMostEvery:
 
         assert 600 == story.first_request(SYNC, within=900)
         assert (
-            "made at most every 10 min: not before 12:10:00"
+            "made at most every 10 min: not before 12:10:00 UTC"
             == story.at(400).plan.assets[SYNC].reason
         )
 

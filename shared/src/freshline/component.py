@@ -34,7 +34,7 @@ from dagster import (
 )
 
 from freshline.errors import DefinitionsError, PolicyError
-from freshline.location import additions, check_definitions
+from freshline.location import Mode, additions, check_definitions
 from freshline.policy import MaxLag, partitioned_message
 from freshline.words import similar
 
@@ -60,12 +60,13 @@ class FreshlineComponent(Component, Model, Resolvable):
     """Adds the contract of the project, its sensor, and a check for each policy in the project.
 
     `location` is the name of the code location, by default the project's. `policies` come on top
-    of those that assets carry in their metadata.
+    of those that assets carry in their metadata. `mode` is that of `with_freshline`.
     """
 
     location: str | None = None
     sensor_name: str = "update_sensor"
     tick_seconds: int = 5
+    mode: Mode = "request"
     policies: Sequence[PolicyAttributes] = ()
 
     def build_defs(self, context: ComponentLoadContext) -> Definitions:
@@ -85,6 +86,7 @@ class FreshlineComponent(Component, Model, Resolvable):
             location=location,
             sensor_name=self.sensor_name,
             tick_seconds=self.tick_seconds,
+            mode=self.mode,
             given=given,
         )
 

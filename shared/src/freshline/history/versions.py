@@ -178,7 +178,8 @@ class Versions:
         if not inputs:
             return self._root_data_time(made)
         if made.data_time is not None and not made.run_id:
-            return made.data_time  # reported by hand, with the data time stated
+            # Reported by hand, with the data time stated; never later than the version itself.
+            return min(made.data_time, made.at)
         return data_time_of(self._input_data_time(made, read) for read in inputs.values())
 
     def _input_data_time(self, made: Materialized, read: int | None) -> float | None:
