@@ -20,7 +20,7 @@ from freshline.check import (
 from freshline.check.explain import EXPLANATIONS, explained
 from freshline.check.policies import infeasible, spoken
 from freshline.compare.types import accepts
-from freshline.contract import Column, Contract, Export, Import, UsedColumn
+from freshline.contract import Column, Contract, Export, Import, UnkeptPolicy, UsedColumn
 from freshline.keys import Convention
 from freshline.model import Durations, Moments
 from freshline.policy import MaxLag
@@ -616,6 +616,122 @@ class TestPolicies:
         assert expected == spoken(seconds)
 
 
+def writes(*unkept: UnkeptPolicy, **changes: Any) -> Contract:
+    """Return the contract of `marts` with policies that are not kept."""
+    return marts(unkept=unkept, **changes)
+
+
+class TestWrittenPolicies:
+    def test_a_policy_that_cannot_be_read_is_an_error(self) -> None:
+        wrong = UnkeptPolicy(
+            key="mart/join", notation="meta.x", reason="wrong", problem="it is late", file="j.sql"
+        )
+
+        location = Location("marts", writes(wrong), folder=Path("marts").absolute())
+        finding = only(found(ingestion(), core(), location))
+
+        assert (Rule.POLICY, "mart/join", "it is late", "marts/j.sql") == (
+            finding.rule,
+            finding.key,
+            finding.message,
+            finding.file,
+        )
+        assert Severity.ERROR is finding.severity
+
+    def test_a_policy_without_freshline_is_an_error(self) -> None:
+        plain = marts(policy=MaxLag(60), published_as=None)
+
+        finding = only(found(ingestion(), core(), plain))
+
+        assert (Rule.POLICY, Severity.ERROR) == (finding.rule, finding.severity)
+        assert "nobody keeps it: `marts` does not use freshline" in finding.message
+        assert "with_freshline(..., location='marts')" in finding.fix
+
+    def test_older_notations_without_freshline_are_one_note(self) -> None:
+        old = [
+            UnkeptPolicy(key=key, notation="legacy_freshness_policy", reason="not adopted")
+            for key in ("mart/a", "mart/b")
+        ]
+
+        finding = only(found(ingestion(), core(), writes(*old, published_as=None)))
+
+        assert Severity.NOTE is finding.severity
+        assert (
+            "`mart/a` and `mart/b` of `marts` carry a policy (legacy_freshness_policy), which "
+            "nobody keeps"
+        ) in finding.message
+
+    def test_dagsters_own_policies_are_one_note(self) -> None:
+        native = UnkeptPolicy(key="mart/join", notation="freshness_policy", reason="native")
+
+        finding = only(found(ingestion(), core(), writes(native)))
+
+        assert Severity.NOTE is finding.severity
+        assert "Dagster watches it, and freshline does not keep it" in finding.message
+
+    @pytest.mark.parametrize(
+        ("maker", "says"),
+        [
+            (core(), "`core`, which makes it, carries none."),
+            (
+                core(Export(key="mart/stars", policy=MaxLag(60)), published_as="core"),
+                "`core`, which makes it, promises at most 60 minutes behind.",
+            ),
+        ],
+    )
+    def test_a_policy_on_anothers_asset_is_an_error(self, maker: Contract, says: str) -> None:
+        shared = UnkeptPolicy(
+            key="mart/stars", notation="freshline/max_lag", reason="external", policy=MaxLag(30)
+        )
+
+        finding = only(found(ingestion(), maker, writes(shared)))
+
+        assert (Rule.POLICY, Severity.ERROR) == (finding.rule, finding.severity)
+        assert says in finding.message
+
+    def test_a_policy_that_the_maker_has_too_is_no_finding(self) -> None:
+        maker = core(Export(key="mart/stars", policy=MaxLag(30)), published_as="core")
+        shared = UnkeptPolicy(
+            key="mart/stars", notation="freshline/max_lag", reason="external", policy=MaxLag(30)
+        )
+
+        assert [] == found(ingestion(), maker, writes(shared))
+
+    def test_a_policy_on_what_nobody_makes_is_an_error(self) -> None:
+        feed = UnkeptPolicy(
+            key="vendor/feed", notation="freshline/max_lag", reason="external", policy=MaxLag(30)
+        )
+
+        finding = only(found(ingestion(), core(), writes(feed)))
+
+        assert (Severity.ERROR, "vendor/feed") == (finding.severity, finding.key)
+        assert "no location makes it" in finding.message
+
+    @pytest.mark.parametrize(
+        ("reason", "severity"),
+        [
+            ("source", Severity.ERROR),
+            ("ephemeral", Severity.ERROR),
+            ("partitioned", Severity.ERROR),
+            ("maybe inherited", Severity.NOTE),
+            ("disabled", Severity.NOTE),
+            ("not selected", Severity.NOTE),
+        ],
+    )
+    def test_a_policy_on_what_is_not_built_says_why(self, reason: str, severity: Severity) -> None:
+        unkept = UnkeptPolicy(key="sales/x", notation="meta.x", reason=reason)
+
+        finding = only(found(ingestion(), core(), writes(unkept)))
+
+        assert (severity, "sales/x") == (finding.severity, finding.key)
+        assert "(meta.x)" in finding.message
+
+    def test_a_policy_on_a_model_that_another_location_makes_is_no_finding(self) -> None:
+        unkept = UnkeptPolicy(key="mart/stars", notation="meta.x", reason="not selected")
+
+        assert [] == found(ingestion(), core(), writes(unkept))
+
+
 class TestCommitted:
     def test_a_stale_contract_has_the_fields_and_the_command(self, tmp_path: Path) -> None:
         committed = marts(needs(), policy=MaxLag(5))
@@ -652,9 +768,8 @@ class TestCommitted:
         assert "Run `freshline contract write marts` and commit the file." == finding.fix
 
     def test_a_location_without_freshline_needs_no_contract(self, tmp_path: Path) -> None:
-        plain = Location(
-            "marts", marts(published_as=None), contract_file=tmp_path / "contract.json"
-        )
+        contract = marts(published_as=None)
+        plain = Location("marts", contract, contract_file=tmp_path / "contract.json")
 
         assert [] == found(ingestion(), core(), plain)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from freshline.contract import (
     read_contracts,
     retirement,
 )
+from freshline.contract.describe import describe
 from freshline.contract.publication import digest
 from freshline.errors import ContractError
 from freshline.model import Asset
@@ -226,17 +229,107 @@ class TestFromDefinitions:
 
         assert (True, MaxLag(5)) == (export.partitioned, export.policy)
 
-    def test_a_policy_that_cannot_be_read_names_the_asset(self) -> None:
-        broken = dg.asset(key=["raw", "x"], metadata={"freshline/max_lag": {"minutes": -1}})(
-            lambda: None
+    def test_a_static_asset_is_marked(self) -> None:
+        rates = dg.asset(key=["raw", "rates"], metadata={"freshline/static": True})(lambda: None)
+
+        assert contract_of(rates).by_key["raw/rates"].static
+        assert not contract_of(revenue).by_key["mart/revenue"].static
+
+
+def legacy(minutes: float, **fields: Any) -> Any:
+    """Return a policy of Dagster's first kind, which is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dg.LegacyFreshnessPolicy(maximum_lag_minutes=minutes, **fields)
+
+
+def asset(**fields: Any) -> Any:
+    """Return an asset ``raw/x``; Dagster warns of the older fields."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return dg.asset(key=["raw", "x"], **fields)(lambda: None)
+
+
+class TestPolicies:
+    def test_are_read_in_dagsters_older_notation(self) -> None:
+        daily = legacy(60, cron_schedule="0 9 * * *", cron_schedule_timezone="Europe/Amsterdam")
+
+        contract = contract_of(asset(legacy_freshness_policy=daily))
+
+        assert MaxLag(60, "0 9 * * *", "Europe/Amsterdam") == contract.by_key["raw/x"].policy
+        assert () == contract.unkept
+
+    def test_what_is_written_in_two_notations_counts_once(self) -> None:
+        agree = asset(legacy_freshness_policy=legacy(5), metadata=max_lag(5))
+        differ = asset(legacy_freshness_policy=legacy(10), metadata=max_lag(5))
+
+        assert MaxLag(5) == contract_of(agree).by_key["raw/x"].policy
+        assert () == contract_of(agree).unkept
+        contract = contract_of(differ)
+        assert MaxLag(5) == contract.by_key["raw/x"].policy
+        (unkept,) = contract.unkept
+        assert ("raw/x", "legacy_freshness_policy", "wrong") == (
+            unkept.key,
+            unkept.notation,
+            unkept.reason,
+        )
+        assert "two different policies, at most 5 minutes behind in freshline/max_lag and" in str(
+            unkept.problem
         )
 
-        with pytest.raises(ContractError) as caught:
-            contract_of(broken)
+    @pytest.mark.parametrize("written", [{"minutes": -1}, {"minuets": 5}, 5, dg.AssetKey("x")])
+    def test_one_that_cannot_be_read_is_not_kept_and_hides_nothing(self, written: object) -> None:
+        contract = contract_of(asset(metadata={"freshline/max_lag": written}), revenue)
 
-        assert str(caught.value).startswith(
-            "contract of shop: exports.[raw/x].policy: policy: maximum_lag_minutes must be above 0"
+        assert None is contract.by_key["raw/x"].policy
+        assert MaxLag(10) == contract.by_key["mart/revenue"].policy
+        (unkept,) = contract.unkept
+        assert "wrong" == unkept.reason
+        assert str(unkept.problem).startswith("asset raw/x: ")
+
+    def test_an_older_one_on_a_partitioned_asset_is_not_kept(self) -> None:
+        days = dg.DailyPartitionsDefinition("2026-01-01")
+
+        contract = contract_of(asset(partitions_def=days, legacy_freshness_policy=legacy(5)))
+
+        assert None is contract.by_key["raw/x"].policy
+        assert ["partitioned"] == [unkept.reason for unkept in contract.unkept]
+
+    def test_dagsters_own_is_named_if_there_is_no_other(self) -> None:
+        hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
+
+        alone = contract_of(asset(freshness_policy=hourly))
+        beside = contract_of(asset(freshness_policy=hourly, metadata=max_lag(5)))
+
+        assert [("raw/x", "native")] == [(it.key, it.reason) for it in alone.unkept]
+        assert () == beside.unkept
+
+    @pytest.mark.parametrize("definition", [dg.AssetSpec, dg.SourceAsset])
+    def test_one_on_an_external_definition_is_named(self, definition: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # SourceAsset is deprecated
+            external = definition(dg.AssetKey(["crm", "customers"]), metadata=max_lag(30))
+
+        (unkept,) = contract_of(revenue, external).unkept
+
+        assert ("crm/customers", "external", MaxLag(30)) == (
+            unkept.key,
+            unkept.reason,
+            unkept.policy,
         )
+
+    def test_older_ones_do_not_count_in_a_location_without_freshline(self) -> None:
+        assets = dg.Definitions(assets=[asset(legacy_freshness_policy=legacy(5))])
+
+        contract = Contract.from_description(describe([assets.get_repository_def()], "shop"))
+
+        assert None is contract.by_key["raw/x"].policy
+        assert ["not adopted"] == [unkept.reason for unkept in contract.unkept]
+
+    def test_are_the_same_in_a_file(self) -> None:
+        contract = contract_of(asset(metadata={"freshline/max_lag": 5}))
+
+        assert contract.unkept == Contract.from_json(contract.to_json()).unkept
 
 
 class TestFile:

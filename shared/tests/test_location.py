@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -194,6 +195,51 @@ class TestWithFreshline:
             )
 
         assert timedelta(minutes=5) == window(defs(), "orders")
+
+    def test_a_policy_in_an_older_notation_is_kept(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the field is deprecated
+
+            @dg.asset(legacy_freshness_policy=dg.LegacyFreshnessPolicy(maximum_lag_minutes=5))
+            def old() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[old]), location="here")
+        repository = definitions.get_repository_def()
+
+        assert {"minutes": 5} == specs(definitions)["old"].metadata["freshline/max_lag"]
+        assert timedelta(minutes=5) == window(definitions, "old")
+        assert ("old", "maximum_lag") in {
+            (key.asset_key.to_user_string(), key.name)
+            for key in repository.asset_checks_defs_by_key
+        }
+        assert () == Contract.from_definitions(repository, "here").unkept
+
+    def test_an_older_policy_that_cannot_be_kept_does_not_stop_the_location(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the field is deprecated
+
+            @dg.asset(
+                partitions_def=dg.DailyPartitionsDefinition("2026-01-01"),
+                legacy_freshness_policy=dg.LegacyFreshnessPolicy(maximum_lag_minutes=5),
+            )
+            def old() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[old]), location="here")
+
+        contract = Contract.from_definitions(definitions, "here")
+        assert ["partitioned"] == [unkept.reason for unkept in contract.unkept]
+
+    def test_the_policy_of_anothers_asset_gets_no_check(self) -> None:
+        feed = dg.AssetSpec("feed", metadata=max_lag(5))
+
+        definitions = with_freshline(dg.Definitions(assets=[feed, mart]), location="here")
+
+        assert ["mart"] == [
+            key.asset_key.to_user_string()
+            for key in definitions.get_repository_def().asset_checks_defs_by_key
+            if key.name == "maximum_lag"
+        ]
+        assert window(definitions, "feed") is None
 
     def test_other_definitions_are_kept(self) -> None:
         @dg.asset_check(asset=mart)

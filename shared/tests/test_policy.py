@@ -19,6 +19,7 @@ class TestParse:
         [
             ({"maximum_lag_minutes": 5}, MaxLag(5)),
             ({"maximum_lag_minutes": 0.5}, MaxLag(0.5)),
+            ({"maximum_lag_minutes": "15"}, MaxLag(15)),  # from var() or env_var() of dbt
             (
                 {"maximum_lag_minutes": 60, "cron": "0 9 * * 1-5", "timezone": "Europe/Amsterdam"},
                 MaxLag(60, "0 9 * * 1-5", "Europe/Amsterdam"),
@@ -42,7 +43,8 @@ class TestParse:
         [
             (5, "a freshness policy is a mapping such as"),
             ({}, "lacks maximum_lag_minutes"),
-            ({"maximum_lag_minutes": "5"}, "must be a number of minutes, not '5'"),
+            ({"maximum_lag_minutes": "soon"}, "must be a number of minutes, not 'soon'"),
+            ({"maximum_lag_minutes": "0"}, "must be above 0, not 0"),
             ({"maximum_lag_minutes": None}, "must be a number of minutes, not None"),
             ({"maximum_lag_minutes": True}, "must be a number of minutes, not True"),
             ({"maximum_lag_minutes": float("nan")}, "must be a finite number, not nan"),

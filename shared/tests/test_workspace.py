@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freshline import names
+from freshline import declared, names
 from freshline.contract import describe, launch
 from freshline.errors import WorkspaceError
 from freshline.workspace import Entry, WorkspaceSource, child, read_workspace
@@ -115,8 +115,9 @@ class TestReadWorkspace:
     ("module", "ours"),
     [
         (names, set()),
+        (declared, {"freshline.names"}),
         (launch, {"freshline.names"}),
-        (describe, {"freshline.names", "freshline.contract.launch"}),
+        (describe, {"freshline.names", "freshline.declared", "freshline.contract.launch"}),
         # Code servers are asked by the gate's own Python, which has freshline.
         (child, {"freshline.workspace.server"}),
     ],
@@ -155,7 +156,7 @@ def test_a_child_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
         "log": str(tmp_path / "log"),
     }
     plan = tmp_path / "plan.json"
-    modules = {it.__name__: it.__file__ for it in (names, launch, describe)}
+    modules = {it.__name__: it.__file__ for it in (names, declared, launch, describe)}
     content = {"modules": modules, "path": str(tmp_path), "tasks": [task, task]}
     plan.write_text(json.dumps(content))
     process = subprocess.Popen([sys.executable, child.__file__, plan], stdin=subprocess.PIPE)

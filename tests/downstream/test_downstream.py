@@ -32,6 +32,7 @@ SAYS = {
     "made_twice": "by `ingestion` (ingestion/definitions.py) and by `marts` (marts/definitions.py)",
     "cycle": "`mart/months` (marts) -> `mart/stargazers` (core) -> `raw/stars` (ingestion) -> ",
     "impossible_policy": "2 min asked, the path takes at the very least ",
+    "policy_nobody_keeps": "carries a maximum lag, and nobody keeps it: `marts` does not use",
     "twenty_seconds": "20 s asked, the path takes at the very least ",
     "stale_contract": "marts/contract.json no longer matches the code of `marts`",
     "newer_schema": "has schema 2, this freshline knows 1",
@@ -118,7 +119,7 @@ def test_a_location_that_fails_says_why_and_hides_no_other(tmp_path: Path) -> No
 
     assert (1, expected) == (status, found(answer))
     by_location = {finding["location"]: finding for finding in answer["findings"]}
-    assert ["noisy"] == [it["name"] for it in answer["locations"] if it["known"]]
+    assert ["noisy", "bad_policy"] == [it["name"] for it in answer["locations"] if it["known"]]
     assert (
         f'  File "{tmp_path}/raises.py", line 2, in load',
         '    raise RuntimeError("the warehouse\'s host is not set")',

@@ -14,6 +14,7 @@ import dagster as dg
 import freshline
 import pytest
 from dagster_dbt import DagsterDbtTranslator, DbtProject, dbt_assets
+from freshline import with_freshline
 from freshline.contract import Contract
 from freshline.dbt.translator import FreshlineDbtTranslator
 from freshline.errors import KeyConventionError, PolicyError
@@ -234,6 +235,12 @@ class TestPolicies:
     def test_is_read_from_the_config_as_in_older_projects(self, spec_of: Any) -> None:
         assert MaxLag(60) == policy_of(spec_of("bare"))
 
+    def test_is_read_from_dagsters_own_meta(self, spec_of: Any, manifest: dict[str, Any]) -> None:
+        policy = {"maximum_lag_minutes": "30", "cron_schedule": "0 9 * * *"}
+        node(manifest, "renamed")["config"]["meta"] = {"dagster": {"freshness_policy": policy}}
+
+        assert MaxLag(30, "0 9 * * *") == policy_of(spec_of("renamed"))
+
     def test_is_none_without_a_policy(self, spec_of: Any) -> None:
         assert None is policy_of(spec_of("renamed"))
 
@@ -244,6 +251,7 @@ class TestPolicies:
             {"maximum_lag_minutes": "soon"},
             {"maximum_lag_minuets": 5},
             {"maximum_lag_minutes": 5, "cron": "every day"},
+            {},
             5,
         ],
     )
@@ -272,12 +280,22 @@ class TestPolicies:
     def test_a_policy_on_a_resource_that_is_not_built_is_refused(
         self, spec_of: Any, manifest: dict[str, Any], name: str, kind: str
     ) -> None:
-        node(manifest, name)["config"]["meta"] = {
-            "dagster_freshness_policy": {"maximum_lag_minutes": 5}
-        }
+        policy = {"dagster_freshness_policy": {"maximum_lag_minutes": 5}}
+        node(manifest, name)["config"]["meta"] = policy
+        node(manifest, name)["raw_code"] = f"{{{{ config(meta={policy}) }}}}"
 
         with pytest.raises(PolicyError, match=f"{name} .*{kind} is not built here"):
             spec_of("orders")
+
+    def test_the_policy_of_a_folder_may_reach_an_ephemeral_model(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        for name in ("hidden", "renamed"):
+            node(manifest, name)["config"]["meta"] = {
+                "dagster_freshness_policy": {"maximum_lag_minutes": 5}
+            }
+
+        assert MaxLag(5) == policy_of(spec_of("renamed"))
 
     def test_a_policy_on_a_partitioned_model_is_refused(
         self, manifest: dict[str, Any], project: DbtProject
@@ -292,6 +310,79 @@ class TestPolicies:
             PolicyError, match=r"sales/orders \(shop/models/orders\.sql\) is partitioned"
         ):
             policy_of(spec)
+
+
+class TestDagstersOwnTranslator:
+    """Policies are kept behind it too; what cannot be kept must not stop a location."""
+
+    @pytest.fixture
+    def contract(self, project: DbtProject) -> Callable[[dict[str, Any]], Contract]:
+        def of(manifest: dict[str, Any]) -> Contract:
+            models = load(manifest, project, DagsterDbtTranslator())
+            with_policies = with_freshline(dg.Definitions(assets=[models]), location="shop")
+            return Contract.from_definitions(with_policies, "shop")
+
+        return of
+
+    def test_policies_are_read_from_the_manifest(
+        self, contract: Any, manifest: dict[str, Any]
+    ) -> None:
+        policy = {"maximum_lag_minutes": 30}
+        node(manifest, "renamed")["config"]["meta"] = {"dagster": {"freshness_policy": policy}}
+
+        found = contract(manifest)
+
+        assert {
+            "sales/orders": MaxLag(15),
+            "sales/bare": MaxLag(60),
+            "sales/renamed": MaxLag(30),
+        } == {export.key: export.policy for export in found.exports if export.policy}
+        assert () == found.unkept
+
+    def test_the_lag_of_a_model_is_checked(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        models = load(manifest, project, DagsterDbtTranslator())
+        definitions = with_freshline(dg.Definitions(assets=[models]), location="shop")
+
+        checks = definitions.get_repository_def().asset_checks_defs_by_key
+        assert {"sales/orders", "sales/bare"} == {
+            key.asset_key.to_user_string() for key in checks if key.name == "maximum_lag"
+        }
+
+    @pytest.mark.parametrize(
+        ("name", "reason"), [("customers", "source"), ("hidden", "ephemeral"), ("bare", "wrong")]
+    )
+    def test_what_cannot_be_kept_is_named(
+        self, contract: Any, manifest: dict[str, Any], name: str, reason: str
+    ) -> None:
+        props = node(manifest, name)
+        props["config"]["meta"] = {"dagster_freshness_policy": {}}
+        props["raw_code"] = "dagster_freshness_policy"
+        props["config"].pop("dagster_freshness_policy", None)
+
+        (unkept,) = contract(manifest).unkept
+
+        assert (reason, props["original_file_path"]) == (
+            unkept.reason,
+            str(unkept.file).removeprefix("shop/"),
+        )
+
+    def test_a_model_that_is_disabled_or_not_selected_is_named(
+        self, contract: Any, manifest: dict[str, Any]
+    ) -> None:
+        meta = {"dagster_freshness_policy": {"maximum_lag_minutes": 5}}
+        node(manifest, "by_target")["config"]["meta"] = meta
+        gone = copy.deepcopy(node(manifest, "renamed"))
+        gone.update(unique_id="model.shop.gone", name="gone")
+        gone["config"].update(meta=meta, enabled=False)
+        manifest["disabled"] = {"model.shop.gone": [gone]}
+
+        unkept = contract(manifest).unkept
+
+        assert {("sales_dev/by_target", "not selected"), ("sales/gone", "disabled")} == {
+            (it.key, it.reason) for it in unkept
+        }
 
 
 class TestOtherFields:

@@ -7,6 +7,7 @@ planner start without Dagster, and a location without a dbt project does not nee
 Which module answers which question:
 
     names            what are the keys, tags and metadata called that freshline puts into Dagster?
+    declared         what is written on an asset, or in a dbt manifest, and in whose notation?
     errors           what can go wrong, and which error is raised then?
     words            how do messages write durations, times and names?
     keys             which key does a table have?

@@ -18,9 +18,9 @@ from dagster import (
 
 from freshline.contract import contract_spec
 from freshline.errors import DefinitionsError, ModeError
-from freshline.names import CONTRACT_PREFIX, LAG_CHECK, OBSERVE
+from freshline.names import CONTRACT_PREFIX, LAG_CHECK, MAX_LAG, OBSERVE
 from freshline.native import native_policy
-from freshline.policy import MaxLag, policy_of
+from freshline.policy import MaxLag, max_lag_metadata, policy_of
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.contract_checks import contract_checks
 from freshline.sensor.lag_check import check_result
@@ -56,7 +56,7 @@ def with_freshline(
         )
     policies = check_definitions(definitions, location=location, sensor_name=sensor_name)
     return Definitions.merge(
-        _with_native_policies(definitions, policies),
+        _with_policies(definitions, policies),
         additions(
             policies,
             location=location,
@@ -119,7 +119,13 @@ def check_definitions(
                 f"location {location!r} has a sensor or schedule {sensor_name!r} already. Give "
                 "freshline's another name with sensor_name=..., or rename the other."
             )
-    policies = {spec.key: policy for spec in specs if (policy := policy_of(spec)) is not None}
+    made = definitions.resolve_asset_graph().materializable_asset_keys
+    policies = {
+        spec.key: policy
+        for spec in specs
+        # The policy on a definition of another location's asset is for that location to keep.
+        if spec.key in made and (policy := policy_of(spec)) is not None
+    }
     for part in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
         for check in getattr(part, "check_keys", ()):
             if check.name == LAG_CHECK and check.asset_key in policies:
@@ -130,17 +136,19 @@ def check_definitions(
     return policies
 
 
-def _with_native_policies(
-    definitions: Definitions, policies: dict[AssetKey, MaxLag]
-) -> Definitions:
-    """Return `definitions` with those of Dagster's own freshness policies that say the same.
+def _with_policies(definitions: Definitions, policies: dict[AssetKey, MaxLag]) -> Definitions:
+    """Return `definitions` with each policy in freshline's place for it, whatever its notation.
 
-    An asset that has one of its own keeps it.
+    Assets get Dagster's own freshness policies too, where these say the same, unless they have one.
     """
 
-    def with_native_policy(spec: AssetSpec) -> AssetSpec:
+    def with_policy(spec: AssetSpec) -> AssetSpec:
         policy = policies.get(spec.key)
-        if policy is None or spec.freshness_policy is not None:
+        if policy is None:
+            return spec
+        if MAX_LAG not in spec.metadata:
+            spec = spec.merge_attributes(metadata=max_lag_metadata(policy))
+        if spec.freshness_policy is not None:
             return spec
         native = native_policy(policy)
         return spec if native is None else spec.replace_attributes(freshness_policy=native)
@@ -149,7 +157,7 @@ def _with_native_policies(
         return definitions
     # The public `map_resolved_asset_specs` does the same, but warns that it is a preview and
     # refuses locations that have a `SourceAsset`.
-    return definitions.permissive_map_resolved_asset_specs(with_native_policy, None)
+    return definitions.permissive_map_resolved_asset_specs(with_policy, None)
 
 
 def _maximum_lag_check(target: AssetKey, observers: Collection[str]) -> AssetChecksDefinition:

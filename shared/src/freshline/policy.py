@@ -1,14 +1,16 @@
 """`MaxLag`: how far behind the data of an asset may be, and where the asset carries it.
 
-A policy lives in exactly one place: under the metadata key `MAX_LAG` of the asset's spec.
-dbt models get it there from their ``meta`` through freshline's translator, Python assets
-through `max_lag`. Nothing here imports Dagster.
+freshline's own place for a policy is the metadata key `MAX_LAG` of the asset's spec. dbt models get
+it there from their ``meta`` through freshline's translator, Python assets through `max_lag`. What
+is written in Dagster's older notations is read too: see `freshline.declared`. Nothing here imports
+Dagster.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -19,11 +21,12 @@ from croniter import (  # type: ignore[import-untyped]  # it ships no types
     croniter,
 )
 
+from freshline.declared import Written, written_policies
 from freshline.errors import PolicyError
 from freshline.names import FILE, MAX_LAG
 from freshline.words import similar
 
-__all__ = ["MaxLag", "max_lag", "max_lag_metadata", "policy_of"]
+__all__ = ["MaxLag", "chosen_policy", "max_lag", "max_lag_metadata", "policy_of"]
 
 # The names that people may write, each with the field of `MaxLag`. The first three are those of
 # Dagster's first freshness policies, which older dbt projects use.
@@ -82,7 +85,7 @@ class MaxLag:
                     f"{where}: the freshness policy says {field} twice, the second time "
                     f"as {given!r}. Keep one."
                 )
-            fields[field] = value
+            fields[field] = _number(value) if field == "minutes" else value
         if "minutes" not in fields:
             raise PolicyError(
                 f"{where}: the freshness policy lacks maximum_lag_minutes, as in {_EXAMPLE}."
@@ -125,18 +128,49 @@ def max_lag_metadata(policy: MaxLag) -> dict[str, Any]:
 
 
 def policy_of(spec: Any) -> MaxLag | None:
-    """Read the policy that an `AssetSpec` carries; None: it carries none.
+    """Read the policy that an `AssetSpec` carries, in any notation; None: it carries none.
 
-    Raises `PolicyError` for a policy that cannot be kept or is on a partitioned asset.
+    Raises `PolicyError` for a policy in freshline's own notation that cannot be kept or is on a
+    partitioned asset. In another notation, where nothing minded it before, it counts as none: it
+    must not keep a location from loading. The gate reports it.
     """
-    entry = spec.metadata.get(MAX_LAG)
-    if entry is None:
-        return None
+    written = written_policies(spec)
     key = spec.key.to_user_string()
-    policy = MaxLag.parse(getattr(entry, "data", entry), f"asset {key}")
-    if getattr(spec, "partitions_def", None) is not None:
-        raise PolicyError(partitioned_message(key, spec.metadata.get(FILE)))
+    policy, problems = chosen_policy(written, f"asset {key}")
+    for each, problem in problems:
+        if each.own:
+            raise PolicyError(problem)
+    if policy is not None and getattr(spec, "partitions_def", None) is not None:
+        if written[0].own:
+            raise PolicyError(partitioned_message(key, spec.metadata.get(FILE)))
+        return None
     return policy
+
+
+def chosen_policy(
+    written: Iterable[Written], where: str
+) -> tuple[MaxLag | None, list[tuple[Written, str]]]:
+    """Return the policy that counts, the first that can be read, and what is wrong with others.
+
+    `where` names the asset, for messages. None: none can be read.
+    """
+    chosen: tuple[MaxLag, str] | None = None
+    problems: list[tuple[Written, str]] = []
+    for each in written:
+        try:
+            policy = MaxLag.parse(each.policy, where if each.own else f"{where}, {each.notation}")
+        except PolicyError as error:
+            problems.append((each, str(error)))
+            continue
+        if chosen is None:
+            chosen = policy, each.notation
+        elif policy != chosen[0]:
+            problem = (
+                f"{where}: two different policies, {chosen[0]} in {chosen[1]} and {policy} in "
+                f"{each.notation}. The first counts; keep only one."
+            )
+            problems.append((each, problem))
+    return (chosen[0] if chosen else None), problems
 
 
 def partitioned_message(key: str, file: str | None) -> str:
@@ -147,6 +181,14 @@ def partitioned_message(key: str, file: str | None) -> str:
         "one current version. Take the policy off, or put it on an unpartitioned asset that "
         "reads the latest partition."
     )
+
+
+def _number(value: object) -> object:
+    """Return a number that is written as text, as ``var()`` and ``env_var()`` of dbt give it."""
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+        number = float(value)
+        return int(number) if number.is_integer() else number
+    return value
 
 
 def _check_minutes(minutes: object) -> None:

@@ -91,6 +91,8 @@ def differences(committed: Contract, current: Contract) -> list[str]:
         old, new = getattr(committed, name), getattr(current, name)
         if old != new:
             found.append(f"{name}: {old or 'none'} -> {new or 'none'}")
+    if committed.unkept != current.unkept:
+        found.append("policies that are not kept: others than before")
     return found
 
 

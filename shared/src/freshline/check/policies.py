@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from freshline.check.finding import Finding, Rule, Workspace
+from freshline.check.written import check_written
 from freshline.model import Durations, Graph, Moments
 from freshline.planner import ShortestLag, shortest_lags
 from freshline.policy import MaxLag, partitioned_message
@@ -73,6 +74,7 @@ def check_policies(
                 key=problem.key,
                 file=location.file_of(export),
             )
+    yield from check_written(workspace)
 
 
 def infeasible(workspace: Workspace, measured: Mapping[str, Durations]) -> list[Infeasible]:

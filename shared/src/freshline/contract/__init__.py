@@ -1,7 +1,8 @@
 """What does a code location make and need, and how do other locations read it?
 
-`describe` reads it from Dagster definitions, `document` is the contract as a value and as a file,
-`publication` sends it through the shared instance, `graph` joins all contracts to one lineage.
+`describe` reads it from Dagster definitions, `written` says which policies in it are kept,
+`document` is the contract as a value and as a file, `publication` sends it through the shared
+instance, `graph` joins all contracts to one lineage.
 """
 
 from freshline.contract.document import (
@@ -10,6 +11,7 @@ from freshline.contract.document import (
     Contract,
     Export,
     Import,
+    UnkeptPolicy,
     UsedColumn,
     json_schema,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "Export",
     "Import",
     "PublishedContract",
+    "UnkeptPolicy",
     "UsedColumn",
     "contract_asset_key",
     "contract_materialization",

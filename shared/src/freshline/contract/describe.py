@@ -1,8 +1,8 @@
 """Read a location's contract from its Dagster definitions, as plain JSON values.
 
 The gate runs this file inside every location's own environment, where freshline need not be
-installed. It imports nothing but the standard library, `freshline.names` and `launch` (which the
-gate brings along) and, inside functions, Dagster.
+installed. It imports nothing but the standard library, `freshline.names`, `freshline.declared` and
+`launch` (which the gate brings along) and, inside functions, Dagster.
 """
 
 from __future__ import annotations
@@ -14,6 +14,16 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from freshline.contract.launch import unlaunchable_assets
+from freshline.declared import (
+    Written,
+    dbt_manifest_of,
+    dbt_node,
+    has_native_policy,
+    is_injected,
+    unbuilt_policies,
+    written_policies,
+)
+from freshline.declared import unwrapped as _unwrapped
 from freshline.names import (
     AT_MOST_EVERY,
     CODE_REFERENCES,
@@ -28,6 +38,7 @@ from freshline.names import (
     OBSERVE,
     OUTSIDE,
     POLICIES,
+    STATIC,
     TICK_SECONDS,
     USES,
 )
@@ -59,6 +70,9 @@ class Node(NamedTuple):
     metadata: Mapping[str, Any] = {}
     folder: str | None = None
     """The location's folder, to which files are relative; None: not known."""
+    policies: tuple[Written, ...] = ()
+    native_policy: bool = False
+    """Whether Dagster itself watches the asset's freshness."""
 
     @property
     def key(self) -> str:
@@ -98,8 +112,8 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
         else:
             external[node.key] = node
     for key in given.keys() & made.keys():
-        metadata = {**made[key].metadata, MAX_LAG: given[key]}
-        made[key] = made[key]._replace(metadata=metadata)
+        written = Written(MAX_LAG, given[key])
+        made[key] = made[key]._replace(policies=(written, *made[key].policies))
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
         key for key, node in external.items() if _unwrapped(node.metadata.get(OUTSIDE)) is True
@@ -113,6 +127,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
         "imports": _imports(made, external),
         "declares": sorted(set(external) - set(made)),
         "outside": sorted(outside - set(made)),
+        "unkept": [*_policies_without_asset(made, external), *_native_policies(made)],
     }
 
 
@@ -121,7 +136,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
     for key, assets_def in repository.assets_defs_by_key.items():
         spec = assets_def.get_asset_spec(key)
         # Dagster has no public property for this; `is_materializable` is there since 1.5.
-        made = assets_def.is_materializable
+        made = assets_def.is_materializable and not is_injected(dbt_node(spec.metadata) or {})
         yield Node(
             path=tuple(key.path),
             made=made,
@@ -136,9 +151,16 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
             file=_file(spec, assets_def, folder) if made and folder else None,
             metadata=spec.metadata,
             folder=folder,
+            policies=tuple(written_policies(spec)),
+            native_policy=has_native_policy(spec),
         )
     for source in repository.source_assets_by_key.values():
-        yield Node(tuple(source.key.path), made=False, metadata=source.metadata)
+        yield Node(
+            tuple(source.key.path),
+            made=False,
+            metadata=source.metadata,
+            policies=tuple(written_policies(source)),
+        )
 
 
 def _execution_set(assets_def: Any) -> str:
@@ -155,16 +177,98 @@ def _export(node: Node) -> dict[str, Any]:
         "group": None if node.group == "default" else node.group,
         "owners": sorted(node.owners),
         "kinds": sorted(node.kinds),
-        "policy": _unwrapped(node.metadata.get(MAX_LAG)),
+        "written_policies": [_plain_policy(written) for written in node.policies],
         "columns": _columns(node),
         "columns_enforced": _unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is True,
         "partitioned": node.partitioned,
         "unlaunchable": node.unlaunchable,
         "at_most_every": _unwrapped(node.metadata.get(AT_MOST_EVERY)),
+        "static": _is_static(node),
         "expected_seconds": _unwrapped(node.metadata.get(EXPECTED_SECONDS)),
         "description": node.description,
-        "file": _unwrapped(node.metadata.get(FILE)) or node.file,
+        "file": _unwrapped(node.metadata.get(FILE))
+        or node.file
+        or _dbt_file(dbt_node(node.metadata) or {}, node),
     }
+
+
+def _is_static(node: Node) -> bool:
+    """Return whether the content of an asset does not change with time, as that of a dbt seed."""
+    unique_id = str(_unwrapped(node.metadata.get("dagster_dbt/unique_id")) or "")
+    return unique_id.startswith("seed.") or _unwrapped(node.metadata.get(STATIC)) is True
+
+
+# --- policies -----------------------------------------------------------------------------
+
+
+def _plain_policy(written: Written) -> dict[str, Any]:
+    """Return a policy as plain JSON values. Any other value is given as Python shows it."""
+    policy = written.policy
+    if isinstance(policy, Mapping):
+        plain: Any = {str(name): _plain(value) for name, value in policy.items()}
+    else:
+        plain = _plain(policy)
+    return {"notation": written.notation, "policy": plain}
+
+
+def _plain(value: Any) -> Any:
+    return value if value is None or isinstance(value, (str, int, float)) else repr(value)
+
+
+def _policies_without_asset(
+    made: Mapping[str, Node], external: Mapping[str, Node]
+) -> Iterator[dict[str, Any]]:
+    """Yield the policies on what the location does not make: nobody here can keep them."""
+    for key, node in external.items():
+        if key not in made:
+            for written in node.policies[:1]:
+                yield {"key": key, "reason": "external", **_plain_policy(written)}
+    projects: dict[int, list[Node]] = {}
+    for node in made.values():
+        if dbt_node(node.metadata):
+            projects.setdefault(id(_manifest(node)), []).append(node)
+    for nodes in projects.values():
+        built = {str(_unwrapped(node.metadata["dagster_dbt/unique_id"])) for node in nodes}
+        for unbuilt in unbuilt_policies(_manifest(nodes[0]), built):
+            yield {
+                "key": _dbt_key(unbuilt.props, nodes[0]),
+                "reason": unbuilt.reason,
+                "file": _dbt_file(unbuilt.props, nodes[0]),
+                **_plain_policy(unbuilt.written),
+            }
+
+
+def _dbt_file(props: Mapping[str, Any], node: Node) -> str | None:
+    """Return the file of a resource of the project of `node`, relative to the location's folder.
+
+    The project is a folder inside that one. None: it is not known which.
+    """
+    project: Any = node.metadata.get("dagster_dbt/project")
+    path = props.get("original_file_path")
+    return f"{project.project_dir.name}/{path}" if project and path else None
+
+
+def _dbt_key(props: Mapping[str, Any], node: Node) -> str:
+    """Return the key that a resource of the dbt project of `node` has as an asset, or its id."""
+    translator: Any = node.metadata.get("dagster_dbt/dagster_dbt_translator")
+    try:
+        return str(translator.get_asset_key(props).to_user_string())
+    except Exception:  # noqa: BLE001  # a team's own code, for a resource that it may not expect
+        return str(props["unique_id"])
+
+
+def _native_policies(made: Mapping[str, Node]) -> Iterator[dict[str, Any]]:
+    """Yield the policies of Dagster's own kind on assets that carry no other."""
+    for key, node in made.items():
+        if node.native_policy and not node.policies:
+            yield {"key": key, "reason": "native", "notation": "freshness_policy"}
+
+
+def _manifest(node: Node) -> Mapping[str, Any]:
+    return dbt_manifest_of(node.metadata)
+
+
+# --- imports ------------------------------------------------------------------------------
 
 
 def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dict[str, Any]]:
@@ -278,22 +382,16 @@ def _integration(node: Node) -> str | None:
     return None
 
 
-def _manifest(node: Node) -> Mapping[str, Any]:
-    """Return the manifest of the dbt project that the asset is part of; {}: none is known."""
-    return getattr(node.metadata.get("dagster_dbt/manifest"), "manifest", None) or {}
-
-
 def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the asset key and the manifest entry of each dbt source that a model reads.
 
     As in Dagster, a model also reads what the ephemeral models read that it is made from.
     """
-    manifest = _manifest(node)
-    translator = node.metadata.get("dagster_dbt/dagster_dbt_translator")
-    models = manifest.get("nodes", {})
-    model = models.get(_unwrapped(node.metadata.get("dagster_dbt/unique_id")))
+    translator: Any = node.metadata.get("dagster_dbt/dagster_dbt_translator")
+    model = dbt_node(node.metadata)
     if not model or not translator:
         return
+    manifest = _manifest(node)
     seen: set[str] = set()
     waiting = list(model.get("depends_on", {}).get("nodes", ()))
     while waiting:
@@ -302,13 +400,14 @@ def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
             continue
         seen.add(parent)
         source = manifest.get("sources", {}).get(parent)
+        other = manifest.get("nodes", {}).get(parent, {})
         if source:
-            yield _dbt_key(node, translator, manifest, source), source
-        elif models.get(parent, {}).get("config", {}).get("materialized") == "ephemeral":
-            waiting.extend(models[parent].get("depends_on", {}).get("nodes", ()))
+            yield _source_key(node, translator, manifest, source), source
+        elif other.get("config", {}).get("materialized") == "ephemeral":
+            waiting.extend(other.get("depends_on", {}).get("nodes", ()))
 
 
-def _dbt_key(
+def _source_key(
     node: Node, translator: Any, manifest: Mapping[str, Any], source: Mapping[str, Any]
 ) -> str:
     """Return the key that the project's translator gives a source."""
@@ -377,11 +476,3 @@ def _code_references(key: Any, assets_def: Any) -> Any:
     if not isinstance(found, AssetsDefinition):
         return None
     return found.get_asset_spec(key).metadata.get(CODE_REFERENCES)
-
-
-def _unwrapped(value: Any) -> Any:
-    """Return the value that Dagster may have wrapped in a `MetadataValue`."""
-    for attribute in ("schema", "data", "value", "text"):
-        if type(value).__name__.endswith("MetadataValue") and hasattr(value, attribute):
-            return getattr(value, attribute)
-    return value

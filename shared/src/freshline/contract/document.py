@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from freshline.contract.describe import SCHEMA_VERSION, describe
+from freshline.contract.written import judged
 from freshline.errors import ContractError
 from freshline.policy import MaxLag
 
@@ -30,6 +31,7 @@ __all__ = [
     "Contract",
     "Export",
     "Import",
+    "UnkeptPolicy",
     "UsedColumn",
     "json_schema",
 ]
@@ -105,7 +107,8 @@ class Export(_Value):
     )
     partitioned: bool = False
     static: bool = Field(
-        default=False, description="Its content does not change with time, as that of a dbt seed."
+        default=False,
+        description="Its content does not change with time; it is made when it was never made.",
     )
     unlaunchable: str | None = Field(
         default=None, description="Why Dagster cannot launch it as it is; null: it can."
@@ -155,6 +158,20 @@ class Import(_Value):
     columns: tuple[UsedColumn, ...] = ()
 
 
+class UnkeptPolicy(_Value):
+    """A policy that is written in the location, and that freshline does not keep."""
+
+    key: str = Field(description="The asset; a dbt resource without a key: its unique id.")
+    notation: str = Field(description="Where it is written.")
+    reason: str = Field(
+        description="wrong, external, partitioned, source, ephemeral, maybe inherited, disabled, "
+        "not selected, native or not adopted."
+    )
+    problem: str | None = Field(default=None, description="What is wrong with it.")
+    policy: Policy | None = Field(default=None, description="Null: not read.")
+    file: str | None = None
+
+
 class Contract(_Value):
     """What a location publishes about itself. Derived from its definitions, never written."""
 
@@ -184,6 +201,9 @@ class Contract(_Value):
     outside: tuple[str, ...] = Field(
         default=(), description="Keys that are made outside the workspace, on purpose."
     )
+    unkept: tuple[UnkeptPolicy, ...] = Field(
+        default=(), description="Policies that are written in it, and that freshline does not keep."
+    )
 
     @classmethod
     def from_definitions(
@@ -203,13 +223,21 @@ class Contract(_Value):
             else definitions
         )
         given = {"tick_seconds": tick_seconds, "code_version": code_version}
-        return cls.from_document(
+        return cls.from_description(
             {
                 **describe([repository], location),
                 "published_as": location,
                 **{field: value for field, value in given.items() if value is not None},
             }
         )
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Contract:
+        """Read the contract from what `freshline.contract.describe` found in a location.
+
+        A policy that cannot be kept does not count; it is in `unkept`. Raises `ContractError`.
+        """
+        return cls.from_document(judged(description))
 
     @classmethod
     def from_document(cls, document: object) -> Contract:

@@ -17,6 +17,7 @@ from dagster_dbt import (
     DbtProject,
 )
 
+from freshline.declared import dbt_policies, why_not_built
 from freshline.errors import KeyConventionError, PolicyError
 from freshline.keys import (
     LAYER_TABLE,
@@ -31,13 +32,12 @@ from freshline.names import (
     COLUMN_SCHEMA,
     COLUMNS_ENFORCED,
     DBT_META,
-    DBT_POLICY,
     EXPECTED_SECONDS,
     FILE,
     OUTSIDE,
     USES,
 )
-from freshline.policy import MaxLag, max_lag_metadata
+from freshline.policy import MaxLag, chosen_policy, max_lag_metadata
 
 __all__ = ["FreshlineDbtTranslator"]
 
@@ -233,19 +233,11 @@ def _get_file_metadata(props: Mapping[str, Any], project: DbtProject | None) -> 
 
 
 def _get_policy(props: Mapping[str, Any]) -> MaxLag | None:
-    """Return the policy in ``config.meta``, or directly in ``config``, as in older projects."""
-    policies = [MaxLag.parse(each, _where(props)) for each in _get_written_policies(props)]
-    if len(policies) == 2 and policies[0] != policies[1]:
-        raise PolicyError(
-            f"{_where(props)}: two different policies, {policies[0]} in meta and {policies[1]} "
-            f"in config({DBT_POLICY}=...). Keep the one in meta."
-        )
-    return policies[0] if policies else None
-
-
-def _get_written_policies(props: Mapping[str, Any]) -> list[Any]:
-    places = (_meta(props), props.get("config", {}))
-    return [place[DBT_POLICY] for place in places if place.get(DBT_POLICY) is not None]
+    """Return the policy of a resource, in any notation that `freshline.declared` knows."""
+    policy, problems = chosen_policy(dbt_policies(props), _where(props))
+    for _, problem in problems:
+        raise PolicyError(problem)
+    return policy
 
 
 def _get_policy_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,15 +248,15 @@ def _get_policy_metadata(props: Mapping[str, Any]) -> dict[str, Any]:
 def _refuse_policies_without_asset(manifest: Mapping[str, Any]) -> None:
     """Raise `PolicyError` for a policy on a resource that is not built: it has no effect."""
     for props in (*manifest["sources"].values(), *manifest["nodes"].values()):
-        ephemeral = props.get("config", {}).get("materialized") == "ephemeral"
-        if not _get_written_policies(props):
+        if next(dbt_policies(props), None) is None:
             continue
-        if not (ephemeral or props["resource_type"] == "source"):
-            continue
-        raise PolicyError(
-            f"{_where(props)}: {'an ephemeral model' if ephemeral else 'a source'} is not built "
-            "here and can promise nothing. Put the policy on a model that reads it."
-        )
+        why = why_not_built(props)
+        # The folder's policy may be for the other models in it; the gate has more to say.
+        if why in ("source", "ephemeral"):
+            raise PolicyError(
+                f"{_where(props)}: {'an ephemeral model' if why == 'ephemeral' else 'a source'} is "
+                "not built here and can promise nothing. Put the policy on a model that reads it."
+            )
 
 
 # --- columns ------------------------------------------------------------------------------

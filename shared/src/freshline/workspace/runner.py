@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from dotenv import dotenv_values
 
-from freshline import names
+from freshline import declared, names
 from freshline.contract import describe, launch
 from freshline.contract.document import Contract
 from freshline.errors import ContractError
@@ -35,7 +35,7 @@ _START_UP: Final = 60.0
 _BATCH: Final = 8
 """The number of locations of one Python above which a second process is started."""
 
-_BROUGHT: Final = (names, launch, describe)
+_BROUGHT: Final = (names, declared, launch, describe)
 """The modules of freshline that a location's Python is given; each imports those before it."""
 
 _FIELDS: Final = {
@@ -188,7 +188,7 @@ def _outcome(entry: Entry, task: dict[str, Any], failure: str | None) -> Inspect
         lines = answer.get("traceback") or _last_lines(Path(task["log"]))
         return Inspected(entry, error=answer["error"], traceback=tuple(lines))
     try:
-        return Inspected(entry, contract=Contract.from_document(answer["document"]))
+        return Inspected(entry, contract=Contract.from_description(answer["document"]))
     except ContractError as error:
         return Inspected(entry, error=str(error))
 

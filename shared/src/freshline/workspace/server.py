@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from freshline.contract.describe import Node, document
+from freshline.declared import has_native_policy, written_policies
 from freshline.names import KIND, STUB
 
 __all__ = ["describe_server", "nodes_of"]
@@ -80,6 +81,8 @@ def nodes_of(snaps: Iterable[Any]) -> list[Node]:
             partitioned=snap.partitions is not None,
             description=snap.description,
             metadata=snap.metadata,
+            policies=tuple(written_policies(snap)),
+            native_policy=has_native_policy(snap),
         )
         for snap in kept
     ]

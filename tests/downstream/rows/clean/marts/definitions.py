@@ -7,7 +7,6 @@ import dagster as dg
     owners=["team:marts"],
     kinds={"postgres"},
     metadata={
-        "freshline/max_lag": {"minutes": 10},
         "freshline/uses": {
             "mart/stargazers": [
                 {"name": "user_login", "type": "character varying"},
