@@ -83,6 +83,58 @@ class TestKeys:
         with pytest.raises(KeyConventionError, match=rf"models/{file}\.sql.*generate_schema_name"):
             spec_of(file.split("/")[-1])
 
+    def test_an_alias_that_the_projects_macro_makes_does_not_matter(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        for name in ("orders", "renamed"):
+            node(manifest, name)["alias"] = f"dev_{name}"
+
+        assert "sales/orders" == spec_of("orders").key.to_user_string()
+        assert "sales/turnover" == spec_of("renamed").key.to_user_string()
+        assert "shop.public_sales.dev_orders" == spec_of("orders").metadata["dagster/table_name"]
+
+    @pytest.mark.parametrize(("version", "table"), [(2, "orders_v2"), ("1.5", "orders_v1_5")])
+    def test_a_version_is_a_table_of_its_own(
+        self, spec_of: Any, manifest: dict[str, Any], version: object, table: str
+    ) -> None:
+        node(manifest, "orders")["version"] = version
+
+        assert ["sales", table] == list(spec_of("orders").key.path)
+
+    @pytest.mark.parametrize(
+        "code",
+        [
+            'config(alias=target.name ~ "_orders")',
+            'config(meta={"a": {"b": 1}}, alias=env_var("PREFIX") ~ "orders")',
+            'config({"alias": "orders" if target.name == "prod" else "dev_orders"})',
+            'set prefix = target.name ~ "_" %}{% do config(alias=prefix ~ "orders")',
+        ],
+    )
+    @pytest.mark.parametrize("setting", ["alias", "schema"])
+    def test_a_name_by_target_is_refused(
+        self, spec_of: Any, manifest: dict[str, Any], code: str, setting: str
+    ) -> None:
+        orders = node(manifest, "orders")
+        orders["config"][setting] = "dev_orders"
+        statement = code.replace("alias", setting)
+        block = statement if statement.startswith("set") else f"do {statement}"
+        orders["raw_code"] = f"{{% {block} %}} select 1"
+
+        with pytest.raises(KeyConventionError, match=rf"orders\.sql.*generate_{setting}_name"):
+            spec_of("orders")
+
+    def test_a_plain_name_beside_what_depends_on_the_target_is_not_refused(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        orders = node(manifest, "orders")
+        orders["config"]["alias"] = "sold"
+        orders["raw_code"] = (
+            '{{ config(alias="sold", materialized="view" if target.name == "dev" else "table") }}'
+            " select 1 as alias {% if target.name == 'dev' %} limit 1 {% endif %}"
+        )
+
+        assert "sales/sold" == spec_of("orders").key.to_user_string()
+
     def test_a_model_without_a_layer_is_refused(
         self, spec_of: Any, manifest: dict[str, Any]
     ) -> None:
@@ -102,7 +154,7 @@ class TestKeys:
         [
             (
                 "renamed",
-                {"alias": "Turn-over"},
+                {"config": {"schema": "sales", "alias": "Turn-over"}},
                 r"model renamed \(models/renamed\.sql\).*Turn-over",
             ),
             ("customers", {"name": "Customers"}, r"crm\.Customers \(models/sources\.yml\)"),
@@ -131,7 +183,7 @@ class TestKeys:
     def test_two_models_with_the_same_key_are_refused_with_their_files(
         self, manifest: dict[str, Any], project: DbtProject
     ) -> None:
-        node(manifest, "bare")["alias"] = "orders"
+        node(manifest, "bare")["config"]["alias"] = "orders"
 
         with pytest.raises(dg.DagsterInvalidDefinitionError) as refused:
             load(manifest, project)
@@ -435,6 +487,40 @@ class TestOtherFields:
         assert "selling" == spec_of("orders").group_name
         assert ["buyers@example.com"] == list(spec_of("renamed").owners)
         assert [] == list(spec_of("bare").owners)
+
+    @pytest.mark.parametrize(
+        ("owner", "owners"),
+        [
+            ({"name": "R&D"}, ["team:R&D"]),
+            ({"name": "Data Platform"}, ["team:Data Platform"]),
+            ({"name": ["a", "b"]}, ["team:a", "team:b"]),
+            ({"name": 7}, ["team:7"]),
+            ({"name": " "}, []),
+            ({"email": "A. Person <a@example.com>"}, ["team:A. Person <a@example.com>"]),
+            ({"email": ["a@example.com", "b@example.com"]}, ["a@example.com", "b@example.com"]),
+        ],
+    )
+    def test_an_owner_that_dagster_would_refuse_is_a_team(
+        self, spec_of: Any, manifest: dict[str, Any], owner: Any, owners: list[str]
+    ) -> None:
+        manifest["groups"]["group.shop.selling"]["owner"] = owner
+
+        assert owners == list(spec_of("orders").owners)
+
+    def test_a_group_that_the_manifest_lacks_owns_nothing(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        del manifest["groups"]["group.shop.selling"]
+
+        assert [] == list(spec_of("orders").owners)
+
+    def test_a_tag_of_a_column_may_have_any_text(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        node(manifest, "orders")["columns"]["id"]["tags"] = ["contains pii", "layer=gold"]
+
+        (column, _) = spec_of("orders").metadata["dagster/column_schema"].columns
+        assert {"contains pii", "layer=gold"} == set(column.tags)
 
     def test_kinds_and_description(self, spec_of: Any) -> None:
         assert {"dbt", "postgres", "table"} == spec_of("orders").kinds

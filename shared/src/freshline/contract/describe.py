@@ -188,7 +188,7 @@ def _export(node: Node) -> dict[str, Any]:
         "description": node.description,
         "file": _unwrapped(node.metadata.get(FILE))
         or node.file
-        or _dbt_file(dbt_node(node.metadata) or {}, node),
+        or _dbt_file(node, dbt_node(node.metadata) or {}),
     }
 
 
@@ -233,19 +233,9 @@ def _policies_without_asset(
             yield {
                 "key": _dbt_key(unbuilt.props, nodes[0]),
                 "reason": unbuilt.reason,
-                "file": _dbt_file(unbuilt.props, nodes[0]),
+                "file": _dbt_file(nodes[0], unbuilt.props),
                 **_plain_policy(unbuilt.written),
             }
-
-
-def _dbt_file(props: Mapping[str, Any], node: Node) -> str | None:
-    """Return the file of a resource of the project of `node`, relative to the location's folder.
-
-    The project is a folder inside that one. None: it is not known which.
-    """
-    project: Any = node.metadata.get("dagster_dbt/project")
-    path = props.get("original_file_path")
-    return f"{project.project_dir.name}/{path}" if project and path else None
 
 
 def _dbt_key(props: Mapping[str, Any], node: Node) -> str:
@@ -363,9 +353,9 @@ def _names_an_asset(source: Mapping[str, Any]) -> bool:
     )
 
 
-def _dbt_file(node: Node, source: Mapping[str, Any]) -> str | None:
-    """Return the file of a dbt source, relative to the location's folder as far as known."""
-    file = source.get("original_file_path")
+def _dbt_file(node: Node, props: Mapping[str, Any]) -> str | None:
+    """Return the file of a dbt resource, relative to the location's folder as far as known."""
+    file = props.get("original_file_path")
     project = getattr(node.metadata.get("dagster_dbt/project"), "project_dir", None)
     if not file or not project:
         return file

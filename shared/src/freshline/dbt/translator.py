@@ -6,9 +6,8 @@ assets, see `freshline.dbt.build`. Needs dagster-dbt, which freshline itself doe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import dagster as dg
 from dagster_dbt import (
@@ -17,6 +16,7 @@ from dagster_dbt import (
     DbtProject,
 )
 
+from freshline.dbt.by_target import depends_on_target
 from freshline.declared import dbt_policies, why_not_built
 from freshline.errors import KeyConventionError, PolicyError
 from freshline.keys import (
@@ -40,12 +40,6 @@ from freshline.names import (
 from freshline.policy import MaxLag, chosen_policy, max_lag_metadata
 
 __all__ = ["FreshlineDbtTranslator"]
-
-# Finds a schema that depends on the target, in the SQL of a model. Of the YAML files, the manifest
-# keeps the templates of dbt_project.yml only.
-_SCHEMA_BY_TARGET: Final = re.compile(
-    r"\{\{\s*config\([^}]*\bschema\s*=[^,)]*\b(target|env_var|var)\b"
-)
 
 
 class FreshlineDbtTranslator(DagsterDbtTranslator):
@@ -112,12 +106,14 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
 
     def get_owners(self, dbt_resource_props: Mapping[str, Any]) -> list[str] | None:
         """Return the owners in ``meta.dagster.owners``, else the owner of the model's dbt group."""
-        owners = super().get_owners(dbt_resource_props)
-        if owners:
-            return list(owners)
         group = dbt_resource_props.get("group")
-        name = group["owner"].get("name") if isinstance(group, Mapping) else None
-        return [f"team:{name}"] if name else None
+        if not isinstance(group, Mapping):
+            # The name of a group that the manifest lacks. The base class expects none.
+            dbt_resource_props, group = {**dbt_resource_props, "group": None}, {}
+        owners = super().get_owners(dbt_resource_props) or (group.get("owner") or {}).get("name")
+        given = owners if isinstance(owners, (list, tuple)) else [owners or ""]
+        names = [str(owner).removeprefix("team:").strip() for owner in given]
+        return [_get_owner(name) for name in names if name] or None
 
     def get_asset_check_spec(
         self,
@@ -152,7 +148,7 @@ def _get_asset_key(props: Mapping[str, Any]) -> dg.AssetKey:
     if props["resource_type"] == "source":
         key = asset_key(props["source_name"], props["name"], where=_where(props))
     else:
-        key = asset_key(_get_layer(props), props["alias"], where=_where(props))
+        key = asset_key(_get_layer(props), _get_table(props), where=_where(props))
     return _by_names(props, key.path)
 
 
@@ -170,10 +166,6 @@ def _by_names(props: Mapping[str, Any], parts: Sequence[str]) -> dg.AssetKey:
     return key
 
 
-def _get_table(props: Mapping[str, Any]) -> str:
-    return str(props["name"] if props["resource_type"] == "source" else props["alias"])
-
-
 def _get_full_name(props: Mapping[str, Any]) -> list[str]:
     """Return database, layer and table. The database is that of the target if none is set."""
     is_source = props["resource_type"] == "source"
@@ -184,7 +176,7 @@ def _get_full_name(props: Mapping[str, Any]) -> list[str]:
             f"{_where(props)}: no database, which keys of three parts begin with. Set +database "
             "for its folder in dbt_project.yml."
         )
-    return [str(database), layer, _get_table(props)]
+    return [str(database), layer, str(props["name"]) if is_source else _get_table(props)]
 
 
 def _get_layer(props: Mapping[str, Any]) -> str:
@@ -197,14 +189,31 @@ def _get_layer(props: Mapping[str, Any]) -> str:
             f"{_where(props)}: no layer. Set +schema for its folder in dbt_project.yml, or keep "
             'the keys that Dagster gives, with FreshlineDbtTranslator(keys="dagster-dbt").'
         )
-    written = (props.get("unrendered_config") or {}).get("schema")
-    if "{{" in str(written) or _SCHEMA_BY_TARGET.search(props.get("raw_code") or ""):
-        raise KeyConventionError(
-            f"{_where(props)}: its schema ({layer!r} here) is not the same in every target, but a "
-            "layer is part of the asset's key. Write the layer as plain text, and put what "
-            "differs into the project's generate_schema_name macro."
-        )
+    _refuse_by_target(props, "schema", str(layer))
     return str(layer)
+
+
+def _get_table(props: Mapping[str, Any]) -> str:
+    """Return the alias as it is written, else the model's name: the same in every target.
+
+    The project's generate_alias_name macro may make another name of it in each target.
+    """
+    alias = props["config"].get("alias")
+    if alias:
+        _refuse_by_target(props, "alias", str(alias))
+        return str(alias).strip()
+    version = props.get("version")
+    # As dbt names the table of a model that has versions.
+    return str(props["name"] if not version else f"{props['name']}_v{version}".replace(".", "_"))
+
+
+def _refuse_by_target(props: Mapping[str, Any], setting: str, value: str) -> None:
+    if depends_on_target(props, setting):
+        raise KeyConventionError(
+            f"{_where(props)}: its {setting} ({value!r} here) is not the same in every target, but "
+            "it is part of the asset's key. Write it as plain text, and put what differs into the "
+            f"project's generate_{setting}_name macro."
+        )
 
 
 def _where(props: Mapping[str, Any]) -> str:
@@ -336,6 +345,15 @@ def _get_description(props: Mapping[str, Any]) -> str | None:
     # Without the SQL that dagster-dbt adds: with it, every edit of a model would change the
     # contract. The SQL can be seen elsewhere.
     return props.get("description") or None
+
+
+def _get_owner(name: str) -> str:
+    """Return an owner as Dagster takes it: an address stays, any other name is a team's."""
+    try:
+        dg.AssetSpec("any", owners=[name])
+    except dg.DagsterInvalidDefinitionError:
+        return f"team:{name}"
+    return name
 
 
 def _get_kinds(spec: dg.AssetSpec, props: Mapping[str, Any]) -> set[str]:
