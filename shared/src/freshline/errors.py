@@ -15,6 +15,7 @@
     |   |-- WhatIfError
     |   |-- SourcesError
     |   |-- SettingsError
+    |   |-- ManifestError
     |   `-- CommandError
     |-- InstanceError
     |-- GitError
@@ -36,6 +37,7 @@ __all__ = [
     "InputError",
     "InstanceError",
     "KeyConventionError",
+    "ManifestError",
     "ManifestMissingError",
     "ModeError",
     "PolicyError",
@@ -107,6 +109,10 @@ class SourcesError(InputError):
 
 class SettingsError(InputError):
     """A setting of a workspace that cannot be used; names the file, the field and the fix."""
+
+
+class ManifestError(InputError):
+    """A dbt manifest that cannot be used as it is; says how to read it."""
 
 
 class CommandError(InputError):

@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,10 @@ from typing import Any, Final
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject
 from dagster_dbt.core.dbt_event_iterator import DbtEventIterator
+from dagster_dbt.dbt_manifest import validate_manifest
 from packaging.version import Version
 
+from freshline.dbt.injected import injected_as_sources
 from freshline.dbt.prepare import changed
 from freshline.errors import ManifestMissingError
 from freshline.stamp import stamp_lag
@@ -30,10 +32,12 @@ _KEPT_RUNS: Final = 20
 _PARSED: Final = "partial_parse.msgpack"
 
 
-def dbt_manifest(project: DbtProject) -> Path:
+def dbt_manifest(project: DbtProject) -> Path | dict[str, Any]:
     """Return the file of the manifest that `freshline.dbt.prepare` made. This never runs dbt.
 
-    Logs a warning if the project has changed since. Raises `ManifestMissingError`.
+    If dbt-loom or dbt Mesh has put models of other projects into it, its content is returned, with
+    those models as sources. Logs a warning if the project has changed since. Raises
+    `ManifestMissingError`.
     """
     command = f"{sys.executable} -m freshline.dbt.prepare {project.project_dir}"
     if not project.manifest_path.exists():
@@ -47,7 +51,14 @@ def dbt_manifest(project: DbtProject) -> Path:
             f"The dbt project {project.name} has changed since it was prepared, and is loaded as "
             f"it was. Prepare it, then reload the location:\n    {command}"
         )
-    return Path(project.manifest_path)
+    return _without_injected(project.manifest_path.resolve())
+
+
+@cache  # as dagster-dbt keeps what it has read: one manifest for all that is made of a project
+def _without_injected(path: Path) -> Path | dict[str, Any]:
+    manifest = validate_manifest(path)
+    changed_manifest = injected_as_sources(manifest)
+    return path if changed_manifest is manifest else dict(changed_manifest)
 
 
 class FreshlineDbtResource(DbtCliResource):
@@ -94,7 +105,7 @@ def _described_events(invocation: DbtCliInvocation) -> Iterator[Any]:
         if not has_manifest:
             # The location's manifest was parsed at set-up, maybe for another database or schema.
             # This one names the relations that were just built.
-            invocation.manifest = invocation.get_artifact("manifest.json")
+            invocation.manifest = injected_as_sources(invocation.get_artifact("manifest.json"))
             has_manifest = True
         model = DbtEventIterator(iter([event]), invocation)
         yield from model.fetch_row_counts().fetch_column_metadata()

@@ -17,8 +17,8 @@ from dagster_dbt import (
 )
 
 from freshline.dbt.by_target import depends_on_target
-from freshline.declared import dbt_policies, why_not_built
-from freshline.errors import KeyConventionError, PolicyError
+from freshline.declared import dbt_policies, is_injected, why_not_built
+from freshline.errors import KeyConventionError, ManifestError, PolicyError
 from freshline.keys import (
     LAYER_TABLE,
     ONE_PART,
@@ -51,7 +51,8 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
     The other fields of an asset do not depend on it.
 
     Raises `KeyConventionError` for names that no key can be made of and `PolicyError` for
-    policies that cannot be kept; both name the file.
+    policies that cannot be kept; both name the file. Raises `ManifestError` for models of other
+    projects in the manifest, which `dbt_manifest` reads as sources.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         # Cached, as in the base class: each spec is asked for many times.
         memo = (id(manifest), unique_id)
         if memo not in self._specs:
+            _refuse_injected(self.get_resource_props(manifest, unique_id))
             spec = super().get_asset_spec(manifest, unique_id, project)
             props = self.get_resource_props(manifest, unique_id)
             sources = self._sources_of(manifest)
@@ -139,6 +141,17 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
                 self.get_asset_key(source): source for source in manifest["sources"].values()
             }
         return self._sources[id(manifest)]
+
+
+def _refuse_injected(props: Mapping[str, Any]) -> None:
+    """Raise `ManifestError` for a model that dbt never builds, because it is another project's."""
+    if is_injected(props):
+        raise ManifestError(
+            f"dbt model {props['name']} is one of the project {props['package_name']}, which "
+            "dbt-loom or dbt Mesh has put into the manifest. It is not made here: write "
+            "@dbt_assets(manifest=dbt_manifest(project), ...), with `from freshline import "
+            "dbt_manifest`, which reads such models as dbt sources."
+        )
 
 
 # --- names --------------------------------------------------------------------------------
