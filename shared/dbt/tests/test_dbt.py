@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -435,6 +436,49 @@ class TestDagstersOwnTranslator:
         assert {("sales_dev/by_target", "not selected"), ("sales/gone", "disabled")} == {
             (it.key, it.reason) for it in unkept
         }
+
+
+class TestComponents:
+    """Policies are kept in a project of `dg`: from dbt's manifest, and from a component's YAML."""
+
+    DBT = """
+        type: dagster_dbt.DbtProjectComponent
+        attributes: {{project: {{project_dir: {project}}}, prepare_if_dev: false}}
+    """
+    SCRIPT = """
+        type: dagster.PythonScriptComponent
+        attributes:
+          execution: {path: script.py}
+          assets: [{key: sales/script, metadata: {freshline/max_lag: {minutes: 5}}}]
+    """
+
+    def test_policies_are_read(
+        self, project: DbtProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        files = {
+            "pyproject.toml": "[tool.dg]\ndirectory_type = 'project'\n"
+            "[tool.dg.project]\nroot_module = 'dg_shop'\n",
+            "dg_shop/__init__.py": "",
+            "dg_shop/defs/dbt/defs.yaml": self.DBT.format(project=project.project_dir),
+            "dg_shop/defs/script/defs.yaml": self.SCRIPT,
+            "dg_shop/defs/script/script.py": "",
+        }
+        for name, text in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+
+        definitions = dg.load_from_defs_folder(path_within_project=tmp_path)
+        contract = Contract.from_definitions(
+            with_freshline(definitions, location="shop"), location="shop"
+        )
+
+        assert {
+            "sales/bare": MaxLag(60),
+            "sales/orders": MaxLag(15),
+            "sales/script": MaxLag(5),
+        } == {export.key: export.policy for export in contract.exports if export.policy}
+        assert ["sales/countries"] == [export.key for export in contract.exports if export.static]
 
 
 class TestOtherFields:
