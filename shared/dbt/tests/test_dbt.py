@@ -124,6 +124,18 @@ class TestKeys:
         with pytest.raises(KeyConventionError, match=rf"orders\.sql.*generate_{setting}_name"):
             spec_of("orders")
 
+    def test_a_snapshots_schema_by_target_is_refused_under_its_older_name(
+        self, spec_of: Any, manifest: dict[str, Any]
+    ) -> None:
+        past = node(manifest, "past_orders")
+        past["config"].update(schema=None, target_schema="dev_history")
+        past["raw_code"] = "{{ config(target_schema='dev_history') }}"
+        assert "dev_history/past_orders" == spec_of("past_orders").key.to_user_string()
+
+        past["raw_code"] = "{{ config(target_schema=target.name ~ '_history') }}"
+        with pytest.raises(KeyConventionError, match="Set schema instead as plain text"):
+            spec_of("past_orders")
+
     def test_a_plain_name_beside_what_depends_on_the_target_is_not_refused(
         self, spec_of: Any, manifest: dict[str, Any]
     ) -> None:

@@ -196,13 +196,14 @@ def _get_layer(props: Mapping[str, Any]) -> str:
     """Return the logical schema, which is the same in every target."""
     config = props["config"]
     # In older projects, the schema of a snapshot is called target_schema.
-    layer = config.get("schema") or config.get("target_schema")
+    setting = "schema" if config.get("schema") else "target_schema"
+    layer = config.get(setting)
     if not layer:
         raise KeyConventionError(
             f"{_where(props)}: no layer. Set +schema for its folder in dbt_project.yml, or keep "
             'the keys that Dagster gives, with FreshlineDbtTranslator(keys="dagster-dbt").'
         )
-    _refuse_by_target(props, "schema", str(layer))
+    _refuse_by_target(props, setting, str(layer))
     return str(layer)
 
 
@@ -222,10 +223,13 @@ def _get_table(props: Mapping[str, Any]) -> str:
 
 def _refuse_by_target(props: Mapping[str, Any], setting: str, value: str) -> None:
     if depends_on_target(props, setting):
+        # dbt does not pass a target_schema to the macro.
+        plain = "Set schema instead" if setting == "target_schema" else "Write it"
+        macro = "generate_alias_name" if setting == "alias" else "generate_schema_name"
         raise KeyConventionError(
             f"{_where(props)}: its {setting} ({value!r} here) is not the same in every target, but "
-            "it is part of the asset's key. Write it as plain text, and put what differs into the "
-            f"project's generate_{setting}_name macro."
+            f"it is part of the asset's key. {plain} as plain text, and put what differs into the "
+            f"project's {macro} macro."
         )
 
 
