@@ -19,7 +19,6 @@ from freshline.check import (
 )
 from freshline.check.explain import EXPLANATIONS, explained
 from freshline.check.policies import infeasible, spoken
-from freshline.compare.types import accepts
 from freshline.contract import Column, Contract, Export, Import, UnkeptPolicy, UsedColumn
 from freshline.keys import Convention
 from freshline.model import Durations, Moments
@@ -398,6 +397,23 @@ class TestColumns:
             "table; `mart/join` of `marts` uses it as `text`." == finding.message
         )
 
+    def test_a_type_that_is_not_known_is_a_note(self) -> None:
+        used = UsedColumn(name="user_login", type="mood", used_by=("mart/join",))
+
+        finding = only(found(ingestion(), core(), marts(needs(used))))
+
+        assert (Rule.COLUMN_TYPE, Severity.NOTE) == (finding.rule, finding.severity)
+        assert (
+            "column `user_login` of `mart/stars` is `text` in `core`, and `mart/join` of `marts` "
+            "uses it as `mood`. They were not compared: no type `mood` is known."
+        ) == finding.message
+
+    def test_the_readers_tell_the_engine_of_an_asset_that_names_none(self) -> None:
+        used = UsedColumn(name="user_id", type="number(38,0)", used_by=("mart/join",))
+        join = Export(key="mart/join", deps=("mart/stars",), kinds=("dbt", "snowflake"))
+
+        assert [] == found(ingestion(), core(), marts(needs(used), exports=(join,)))
+
     def test_names_are_compared_without_case(self) -> None:
         used = UsedColumn(name="USER_LOGIN", type="TEXT")
 
@@ -414,46 +430,6 @@ class TestColumns:
         used = UsedColumn(name="user_id")
 
         assert Rule.MISSING_COLUMN is only(found(ingestion(), empty, marts(needs(used)))).rule
-
-
-@pytest.mark.parametrize(
-    ("expected", "actual", "kinds", "accepted"),
-    [
-        ("text", "varchar", (), True),
-        ("text", "character varying(10)", (), True),
-        ("varchar(10)", "text", (), False),
-        ("varchar(10)", "varchar(5)", (), True),
-        ("int8", "bigint", (), True),
-        ("bigint", "integer", (), False),
-        ("int4", "integer", (), True),
-        ("numeric", "decimal(5, 4)", (), True),
-        ("numeric(5,4)", "numeric(5, 4)", (), True),
-        ("numeric(5,4)", "numeric(5,3)", (), False),
-        ("numeric(10,2)", "numeric(8,2)", (), True),
-        ("numeric(8,2)", "numeric(10,2)", (), False),
-        ("numeric(5,0)", "numeric(5)", (), True),
-        ("timestamptz", "timestamp with time zone", (), True),
-        ("timestamptz", "timestamp(6) with time zone", (), True),
-        ("timestamptz", "timestamp", (), False),
-        ("timestamptz", "text", (), False),
-        ("float8", "double precision", (), True),
-        ("bool", "boolean", (), True),
-        ("jsonb", "json", (), False),
-        ("text[]", "varchar[]", (), True),
-        ("text[]", "integer[]", (), False),
-        (None, "text", (), True),
-        ("text", None, (), True),
-        ("my_enum", "other_enum", (), True),
-        ("String", "text", ("postgres",), True),
-        ("NUMBER(38,0)", "number(38, 0)", ("dbt", "snowflake"), True),
-        ("STRING", "TEXT", ("bigquery",), True),
-        ("INT64", "STRING", ("dbt", "bigquery"), False),
-    ],
-)
-def test_types_are_compared_as_the_warehouse_means_them(
-    expected: str | None, actual: str | None, kinds: tuple[str, ...], accepted: bool
-) -> None:
-    assert accepted is accepts(expected, actual, kinds)
 
 
 class TestMakers:

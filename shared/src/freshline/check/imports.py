@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from freshline.check.declared import declaration_of, how_to_declare_outside, new_name
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
-from freshline.compare.types import accepts
+from freshline.compare.types import accepts, unread_types
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
 from freshline.words import quoted, same_but_for_spelling, similar
 
@@ -141,10 +141,13 @@ def _check_columns(
     by_name = {column.name.lower(): column for column in export.columns}
     for used in needed.columns:
         column = by_name.get(used.name.lower())
+        kinds = export.kinds, _reader_kinds(location, used, needed)
         if column is None:
             yield _missing_column(location, needed, used, maker, export)
-        elif not accepts(used.type, column.type, export.kinds):
+        elif not accepts(used.type, column.type, *kinds):
             yield _other_type(location, needed, used, maker, export, column)
+        elif unread := unread_types(used.type, column.type, *kinds):
+            yield _unread_type(location, needed, used, maker, export, column, unread)
 
 
 def _missing_column(
@@ -160,7 +163,8 @@ def _missing_column(
         [
             column.name
             for column in export.columns or ()
-            if column.name not in known and accepts(used.type, column.type, export.kinds)
+            if column.name not in known
+            and accepts(used.type, column.type, export.kinds, _reader_kinds(location, used, needed))
         ],
     )
     return Finding(
@@ -195,6 +199,36 @@ def _other_type(
         key=export.key,
         file=location.file_of(_first_reader(location, used, needed)),
     )
+
+
+def _unread_type(
+    location: Location,
+    needed: Import,
+    used: UsedColumn,
+    maker: Location,
+    export: Export,
+    column: Column,
+    unread: Sequence[str],
+) -> Finding:
+    users = quoted(used.used_by or needed.used_by)
+    return Finding(
+        Rule.COLUMN_TYPE,
+        location.name,
+        f"column `{used.name}` of `{export.key}` is `{column.type}` in `{maker.name}`, and {users} "
+        f"of `{location.name}` uses it as `{used.type}`. They were not compared: no type "
+        f"{quoted(unread)} is known.",
+        "If both mean the same type, write it by one name.",
+        key=export.key,
+        file=location.file_of(_first_reader(location, used, needed)),
+        severity=Severity.NOTE,
+    )
+
+
+def _reader_kinds(location: Location, used: UsedColumn, needed: Import) -> set[str]:
+    """Return the kinds of the assets that read a column: they may name the SQL engine."""
+    exports = location.contract.by_key if location.contract else {}
+    readers = used.used_by or needed.used_by
+    return {kind for key in readers if key in exports for kind in exports[key].kinds}
 
 
 def _first_reader(location: Location, used: UsedColumn, needed: Import) -> Export | None:

@@ -3,83 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
-__all__ = ["accepts"]
+from freshline.compare.engines import SqlType, engines_of, sql_type
 
-_DEFAULT_DIALECT: Final = "postgres"
+__all__ = ["accepts", "unread_types"]
+
+_WITHOUT_STRING: Final = frozenset({"postgres", "redshift", "mysql", "tsql", "oracle", "trino"})
+"""Engines without a type `string`, which Dagster writes for a column that is given no type."""
 
 
-def accepts(expected: str | None, actual: str | None, kinds: Collection[str] = ()) -> bool:
+def accepts(
+    expected: str | None,
+    actual: str | None,
+    kinds: Collection[str] = (),
+    reader_kinds: Collection[str] = (),
+) -> bool:
     """Return whether a reader that expects type `expected` can use values of type `actual`.
 
     Two names of one type are the same type (``text`` and ``varchar``, ``int8`` and ``bigint``).
-    If `expected` has a length or precision, `actual` must have one that is not larger. `kinds` are
-    those of the producing asset: a kind that is the name of a SQL dialect selects that dialect. An
-    unknown or missing type is accepted: the gate does not guess.
+    If `expected` has a length or precision, `actual` must have one that is not larger. `kinds` and
+    `reader_kinds`, those of the asset and of its readers, tell whose type names these are. A
+    missing type, and one that is not known, is accepted: the gate does not guess.
     """
-    if expected is None or actual is None or _normalized(expected) == _normalized(actual):
+    return _fits(expected, actual, kinds, reader_kinds) is not False
+
+
+def unread_types(
+    expected: str | None,
+    actual: str | None,
+    kinds: Collection[str] = (),
+    reader_kinds: Collection[str] = (),
+) -> list[str]:
+    """Return which of the two types is not known, if they cannot be compared for that reason."""
+    if _fits(expected, actual, kinds, reader_kinds) is not None:
+        return []
+    engines = engines_of(kinds, reader_kinds)
+    return [
+        name
+        for name in (expected, actual)
+        if name and any(_read(name, engine) is None for engine in engines)
+    ]
+
+
+def _fits(
+    expected: str | None,
+    actual: str | None,
+    kinds: Collection[str],
+    reader_kinds: Collection[str],
+) -> bool | None:
+    """Return whether `actual` fits in one of the engines that may be meant; None: not known."""
+    if _is_missing(expected) or _is_missing(actual) or expected is None or actual is None:
         return True
-    dialect = _dialect(tuple(sorted(kinds)))
-    wanted, given = _parsed(expected, dialect), _parsed(actual, dialect)
-    if wanted is None or given is None:
+    if _normalized(expected) == _normalized(actual):
         return True
-    return _same_type(wanted, given) and _fits(wanted, given)
+    answers = set()
+    for engine in engines_of(kinds, reader_kinds):
+        wanted, given = sql_type(expected, engine), sql_type(actual, engine)
+        if wanted and given and _accepts(wanted, given):
+            return True
+        known = _read(expected, engine) and _read(actual, engine)
+        answers.add(False if known else None)
+    return None if None in answers else False
+
+
+def _read(name: str, engine: str) -> SqlType | None:
+    if engine in _WITHOUT_STRING and _normalized(name) == "string":
+        return None
+    return sql_type(name, engine)
+
+
+def _is_missing(name: str | None) -> bool:
+    # dbt's translators write "?" for a column whose type nobody has written.
+    return not name or name.strip() in ("", "?")
 
 
 def _normalized(name: str) -> str:
     return "".join(name.lower().split())
 
 
-def _same_type(wanted: Any, given: Any) -> bool:
-    if wanted.this in wanted.TEXT_TYPES and given.this in given.TEXT_TYPES:
-        return True
-    if wanted.this != given.this:
-        return False
-    # Elements of arrays and structs are types themselves.
-    inner = [
-        [part for part in one.expressions if part.key == wanted.key] for one in (wanted, given)
-    ]
-    return len(inner[0]) == len(inner[1]) and all(
-        _same_type(one, other) and _fits(one, other) for one, other in zip(*inner, strict=True)
+def _accepts(wanted: SqlType, given: SqlType) -> bool:
+    return _same_name(wanted, given) and _sizes_fit(wanted, given) and _parts_fit(wanted, given)
+
+
+def _same_name(wanted: SqlType, given: SqlType) -> bool:
+    if wanted.name == "TEXT":
+        return given.name in ("TEXT", "own citext", "ENUM")  # values of all three are read as text
+    if wanted.name == given.name == "ENUM":
+        return given.values <= wanted.values
+    intervals = wanted.name.startswith("INTERVAL") and given.name.startswith("INTERVAL")
+    return wanted.name == given.name or (
+        intervals and "INTERVAL" in (wanted.name, given.name)  # one does not say which
     )
 
 
-def _fits(wanted: Any, given: Any) -> bool:
-    """Return whether every value of `given` fits the length or precision of `wanted`."""
-    limits, sizes = _sizes(wanted), _sizes(given)
-    if not limits:
+def _sizes_fit(wanted: SqlType, given: SqlType) -> bool:
+    """Return whether every value of `given` fits the length or precision that `wanted` names."""
+    if not wanted.named_sizes or given.name == "ENUM":
         return True
-    if not sizes:
+    if not given.sizes:
         return False
-    precision_fits = sizes[0] <= limits[0]
-    return precision_fits and (limits[1:] or [0]) == (sizes[1:] or [0])
+    if wanted.name in ("ARRAY", "VECTOR"):
+        return wanted.sizes == given.sizes
+    return given.sizes[0] <= wanted.sizes[0] and wanted.sizes[1:] == given.sizes[1:]
 
 
-def _sizes(type_: Any) -> list[int]:
-    sizes = [part.name for part in type_.expressions if part.key == "datatypeparam"]
-    # Readers do not rely on a length of "max", or on the precision of a timestamp.
-    limited = type_.this in type_.TEXT_TYPES or type_.this in type_.NUMERIC_TYPES
-    return [int(size) for size in sizes] if limited and all(map(str.isdigit, sizes)) else []
-
-
-@lru_cache(maxsize=4096)
-def _parsed(name: str, dialect: str) -> Any:
-    # Imported here because it takes half a second, and most gates never compare two type names.
-    from sqlglot import exp
-    from sqlglot.errors import SqlglotError
-
-    try:
-        parsed = exp.DataType.build(name, dialect=dialect)
-    except (SqlglotError, ValueError):
-        return None
-    return None if parsed.this in (parsed.Type.USERDEFINED, parsed.Type.UNKNOWN) else parsed
-
-
-@lru_cache(maxsize=256)
-def _dialect(kinds: tuple[str, ...]) -> str:
-    from sqlglot.dialects.dialect import Dialects
-
-    known = {dialect.value for dialect in Dialects if dialect.value}
-    return next((kind for kind in kinds if kind in known), _DEFAULT_DIALECT)
+def _parts_fit(wanted: SqlType, given: SqlType) -> bool:
+    """Return whether elements and fields fit. A type that does not say what it holds fits all."""
+    if not wanted.parts or not given.parts:
+        return True
+    if all(name for name, _ in (*wanted.parts, *given.parts)):
+        fields = dict(given.parts)
+        return all(name in fields and _accepts(one, fields[name]) for name, one in wanted.parts)
+    return len(wanted.parts) == len(given.parts) and all(
+        _accepts(one, other) for (_, one), (_, other) in zip(wanted.parts, given.parts, strict=True)
+    )
