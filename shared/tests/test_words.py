@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from difflib import SequenceMatcher, get_close_matches
 from math import inf
+from random import Random
 
 import pytest
-from freshline.words import clock, quoted, same_but_for_spelling, similar, span
+from freshline.words import Names, clock, quoted, same_but_for_spelling, similar, span
+from hypothesis import given
+from hypothesis import strategies as some
 
 
 @pytest.mark.parametrize(
@@ -81,3 +85,72 @@ def test_only_differences_of_spelling_are_the_same_name(
 
 def test_no_name_is_suggested_when_none_is_close() -> None:
     assert similar("crm/people", ["mart/stars", "raw/stars"]) is None
+
+
+PARTS = ["raw", "stage", "mart", "order", "orders", "item", "users", "github", "stars", "dim", "id"]
+KEYS = some.builds(
+    lambda layer, parts, end: f"{layer}/{'_'.join(parts)}{end}",
+    some.sampled_from(["raw", "mart", "warehouse/raw"]),
+    some.lists(some.sampled_from(PARTS), min_size=1, max_size=3),
+    some.sampled_from(["", "s", "-", "S", "x", "_2023", "_2024"]),
+)
+
+
+@given(KEYS, some.sets(KEYS, max_size=40))
+def test_of_few_names_the_closest_is_suggested(name: str, names: set[str]) -> None:
+    spelled = sorted(other for other in names if same_but_for_spelling(name, other))
+    close = get_close_matches(name, sorted(names), n=1, cutoff=0.65)
+    table = name.rpartition("/")[2]
+    elsewhere = sorted(other for other in names if other.rpartition("/")[2] == table)
+
+    assert next(iter([*spelled, *close, *elsewhere]), None) == similar(name, names)
+
+
+def many_names(random: Random) -> list[str]:
+    def word() -> str:
+        return "".join(random.choice("abcdefgiklmnoprstu") for _ in range(random.randint(3, 7)))
+
+    words = [word() for _ in range(200)]
+    return [
+        f"{random.choice(['raw', 'stage', 'mart'])}/{'_'.join(random.sample(words, 3))}"
+        for _ in range(3000)
+    ]
+
+
+def test_of_many_names_one_that_differs_in_spelling_is_always_found() -> None:
+    random = Random(1)
+    known = many_names(random)
+    names = Names(known)
+    for meant in random.sample(known, 20):
+        place = random.randrange(len(meant))
+        written = meant[:place] + random.choice(["", "x", "_"]) + meant[place + 1 :]
+        alike = sorted(other for other in set(known) if same_but_for_spelling(written, other))
+
+        assert alike == names.spelled_like(written)
+        if alike:
+            assert alike[0] == names.similar(written)
+
+
+def test_of_many_names_one_nearly_as_close_as_any_is_suggested() -> None:
+    random = Random(7)
+    known = many_names(random)
+    names = Names(known)
+    for meant in random.sample(known, 20):
+        layer, _, table = meant.partition("/")
+        written = f"old_{layer}/{table.replace('_', '', 1)}_all"
+        closest = get_close_matches(written, sorted(known), n=1)[0]
+        suggested = names.similar(written)
+
+        assert suggested is not None
+        ratio, best = (
+            SequenceMatcher(None, other, written).ratio() for other in (suggested, closest)
+        )
+        assert ratio >= best - 0.05
+
+
+def test_names_besides_are_suggested_only_for_a_spelling() -> None:
+    names = Names(["mart/starred", "mart/joins"])
+
+    assert names.similar("mart/stars") == "mart/starred"
+    assert names.similar("mart/stars", besides={"mart/starred"}) is None
+    assert names.similar("mart/join", besides={"mart/joins"}) == "mart/joins"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from datetime import UTC, datetime
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
+from functools import cached_property
+from itertools import chain, islice
 from math import isinf
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["clock", "quoted", "same_but_for_spelling", "similar", "span"]
+__all__ = ["Names", "clock", "quoted", "same_but_for_spelling", "similar", "span"]
 
 _SHOWN: Final = 5
 """At most this many names of a list are written; the others are counted."""
@@ -24,6 +27,17 @@ _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
+_LONG: Final = 6
+"""Names of fewer letters are different names if they differ in a letter."""
+
+_FEW: Final = 50
+"""So many names are compared one by one; of more than that, the nearest."""
+
+_NEAREST: Final = 25
+"""How many names that share the most pieces are compared."""
+
+_VISITS: Final = 2000
+"""How often a search looks at a name, at most, to see which share the most pieces."""
 
 
 def clock(time: float, now: float, zone: str | None = None) -> str:
@@ -69,20 +83,78 @@ def quoted(names: Iterable[str]) -> str:
     return " and ".join([", ".join(marked[:-1]), marked[-1]]) if marked[1:] else "".join(marked)
 
 
-def similar(name: str, names: Collection[str]) -> str | None:
-    """Return the name that was probably meant; None: no name is close enough.
+class Names:
+    """Names of which one may have been meant, ready for many searches.
 
-    That is a name with nearly the same spelling, or the same table in another layer.
+    A search looks at the names that have a piece in common with the one that is searched, so its
+    cost does not grow with the number of names as long as their pieces differ.
     """
-    spelled = [other for other in names if same_but_for_spelling(name, other)]
-    if spelled:
-        return min(spelled)
-    close = get_close_matches(name, sorted(names), n=1, cutoff=_CLOSE)
-    if close:
-        return close[0]
-    table = name.rpartition("/")[2]
-    elsewhere = [other for other in names if other.rpartition("/")[2] == table]
-    return min(elsewhere) if elsewhere else None
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = sorted(set(names))
+
+    def similar(self, name: str, besides: Container[str] = ()) -> str | None:
+        """Return the name that was probably meant; None: no name is close enough.
+
+        That is a name with nearly the same spelling, or the same table in another layer. Names in
+        `besides` are only returned if they differ in spelling alone.
+        """
+        spelled = self.spelled_like(name)
+        if spelled:
+            return spelled[0]
+        elsewhere = [
+            other for other in self._by_table[name.rpartition("/")[2]] if other not in besides
+        ]
+        close = _closest(name, dict.fromkeys([*self._nearest(name, besides), *elsewhere]))
+        return close or min(elsewhere, default=None)
+
+    def spelled_like(self, name: str) -> list[str]:
+        """Return the names that are the same but for spelling, sorted."""
+        # A letter more, less or changed breaks three pieces at most, so one of any four is whole.
+        whole = islice(self._pieces_of(name), 4) if len(name) >= _LONG else ()
+        near = {number for _, numbers in whole for number in numbers}
+        alike = [other for other in (self._names[number] for number in near) if _near(name, other)]
+        return sorted(
+            other
+            for other in {*alike, *self._by_plain[_plain(name)]}
+            if same_but_for_spelling(name, other)
+        )
+
+    def _nearest(self, name: str, besides: Container[str]) -> list[str]:
+        """Return the names that share the most of their rarest pieces with `name`."""
+        if len(self._names) <= _FEW:
+            return [other for other in self._names if other not in besides]
+        shared: Counter[int] = Counter()
+        visits = chain.from_iterable(numbers for _, numbers in self._pieces_of(name))
+        shared.update(islice(visits, _VISITS))
+        ordered = (self._names[number] for number, _ in shared.most_common())
+        return list(islice((other for other in ordered if other not in besides), _NEAREST))
+
+    def _pieces_of(self, name: str) -> list[tuple[str, list[int]]]:
+        """Return the pieces of `name` and the numbers of the names that have each: rarest first."""
+        found = [(piece, self._by_piece.get(piece, [])) for piece in _pieces(name)]
+        return sorted(found, key=lambda it: (len(it[1]), it[0]))
+
+    @cached_property
+    def _by_piece(self) -> Mapping[str, list[int]]:
+        numbers: defaultdict[str, list[int]] = defaultdict(list)
+        for number, name in enumerate(self._names):
+            for piece in _pieces(name):
+                numbers[piece].append(number)
+        return numbers
+
+    @cached_property
+    def _by_plain(self) -> defaultdict[str, list[str]]:
+        return _grouped(self._names, _plain)
+
+    @cached_property
+    def _by_table(self) -> defaultdict[str, list[str]]:
+        return _grouped(self._names, lambda name: name.rpartition("/")[2])
+
+
+def similar(name: str, names: Collection[str]) -> str | None:
+    """Return the name of `names` that was probably meant, as `Names.similar` does."""
+    return Names(names).similar(name)
 
 
 def same_but_for_spelling(one: str, other: str) -> bool:
@@ -99,7 +171,7 @@ def same_but_for_spelling(one: str, other: str) -> bool:
     # One letter may be added, missing or changed, but no digit: orders_2023 is not orders_2024.
     return (
         len(edits) == 1
-        and len(one) >= 6
+        and len(one) >= _LONG
         and all(len(part) <= 1 and not part.isdigit() and part != "/" for part in edits[0])
     )
 
@@ -107,3 +179,42 @@ def same_but_for_spelling(one: str, other: str) -> bool:
 def _plain(name: str) -> str:
     parts = re.split("/", name.lower())
     return "/".join(re.sub(r"[^a-z0-9]", "", part).removesuffix("s") for part in parts)
+
+
+def _closest(name: str, pool: Iterable[str]) -> str | None:
+    """Return the name in `pool` with the highest ratio; None: none is close.
+
+    That is what `difflib.get_close_matches` returns. This works out fewer ratios, each of which
+    takes long: none if its upper bounds are below the best one so far.
+    """
+    best: tuple[float, str | None] = (_CLOSE, None)
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(name)
+    for other in pool:
+        matcher.set_seq1(other)
+        if matcher.real_quick_ratio() >= best[0] and matcher.quick_ratio() >= best[0]:
+            best = max(best, (matcher.ratio(), other), key=lambda it: (it[0], it[1] or ""))
+    return best[1]
+
+
+def _near(one: str, other: str) -> bool:
+    """Return whether one letter more, less or changed makes one name of the other."""
+    if abs(len(one) - len(other)) > 1:
+        return False
+    pairs = enumerate(zip(one, other, strict=False))
+    first = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    rests = {one[first + 1 :] == other[first + 1 :], one[first + 1 :] == other[first:]}
+    return True in rests or one[first:] == other[first + 1 :]
+
+
+def _pieces(name: str) -> set[str]:
+    """Return all runs of three letters of `name`, with two marks before and after it."""
+    marked = f"\0\0{name}\0\0"
+    return {marked[start : start + 3] for start in range(len(marked) - 2)}
+
+
+def _grouped(names: Iterable[str], by: Callable[[str], str]) -> defaultdict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[by(name)].append(name)
+    return groups

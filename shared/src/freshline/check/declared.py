@@ -7,13 +7,13 @@ a stream that Sling or dlt reads. Such an input may well be made outside the wor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final, NamedTuple
 
 from freshline.check.finding import Location, Workspace, shown
 from freshline.contract.document import Export, Import
-from freshline.words import same_but_for_spelling, similar
 
 __all__ = ["Declaration", "declaration_of", "how_to_declare_outside", "new_name"]
 
@@ -37,7 +37,7 @@ class Declaration(NamedTuple):
 
 def declaration_of(workspace: Workspace, location: Location, needed: Import) -> Declaration | None:
     """Return how an import is declared, by this location if it does, else by another; or None."""
-    declaring = workspace.declaring(needed.key)
+    declaring = workspace.declared.get(needed.key)
     if declaring:
         whose = "it" if location.name in declaring else f"`{declaring[0]}`"
         return Declaration(
@@ -99,16 +99,14 @@ def _declaring_file(needed: Import, location: Location) -> str | None:
 # --- what was meant ---------------------------------------------------------------------------
 
 
-def new_name(
-    workspace: Workspace, location: Location, needed: Import, candidates: Mapping[str, str]
-) -> str | None:
+def new_name(workspace: Workspace, location: Location, needed: Import) -> str | None:
     """Return the key that a declared input has now; None: it may well be made elsewhere.
 
     That is a key that is spelled nearly the same. For the input of an integration it is also one
     with the signs of a rename: in the same layer, not read by this location, not made from the
     input, and either with all the columns that are read or with much the same name.
     """
-    spelled = sorted(key for key in candidates if same_but_for_spelling(needed.key, key))
+    spelled = workspace.made.spelled_like(needed.key)
     if spelled:
         return spelled[0]
     layer, _, table = needed.key.rpartition("/")
@@ -116,11 +114,23 @@ def new_name(
         return None
     exports, read = workspace.layers.get(layer, {}), location.contract.reads
     found = _with_columns(workspace, layer, needed)
-    alike = similar(table, [it for it in exports if f"{layer}/{it}" not in read])
+    names = workspace.tables.get(layer)
+    alike = names.similar(table, besides=_Read(layer, read)) if names else None
     if alike and _is_alike(table, alike) and not _lacks_columns(exports[alike], needed):
         found.add(alike)
     keys = sorted({f"{layer}/{it}" for it in found} - read)
     return next((key for key in keys if not _is_made_from(workspace, key, needed.key)), None)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """The tables of a layer that a location reads."""
+
+    layer: str
+    keys: Collection[str]
+
+    def __contains__(self, table: object) -> bool:
+        return f"{self.layer}/{table}" in self.keys
 
 
 def _with_columns(workspace: Workspace, layer: str, needed: Import) -> set[str]:

@@ -12,6 +12,7 @@ from freshline.contract.document import Contract, Export, Import
 from freshline.contract.graph import graph_of
 from freshline.keys import Convention
 from freshline.planner import Lineage, lineage_of
+from freshline.words import Names
 
 __all__ = ["Finding", "Location", "Rule", "Severity", "Workspace", "shown"]
 
@@ -133,6 +134,21 @@ class Workspace:
         return makers
 
     @cached_property
+    def made(self) -> Names:
+        """The keys that some location makes, to search for the one that was meant."""
+        return Names(self.makers)
+
+    @cached_property
+    def declared(self) -> Mapping[str, list[str]]:
+        """The names of the locations that have an external definition of each key."""
+        declaring: dict[str, list[str]] = {}
+        for contract in self.contracts:
+            needed = {it.key for it in contract.imports if it.declared}
+            for key in sorted({*contract.declares, *needed}):
+                declaring.setdefault(key, []).append(contract.location)
+        return declaring
+
+    @cached_property
     def layers(self) -> Mapping[str, Mapping[str, Export]]:
         """What is made, by the last part of its key, for each key without its last part."""
         layers: dict[str, dict[str, Export]] = {}
@@ -141,6 +157,11 @@ class Workspace:
                 layer, _, table = export.key.rpartition("/")
                 layers.setdefault(layer, {}).setdefault(table, export)
         return layers
+
+    @cached_property
+    def tables(self) -> Mapping[str, Names]:
+        """The last parts of the keys of `layers`, to search for the one that was meant."""
+        return {layer: Names(exports) for layer, exports in self.layers.items()}
 
     @cached_property
     def tables_with_column(self) -> Mapping[tuple[str, str], frozenset[str]]:
@@ -156,15 +177,6 @@ class Workspace:
     def outside(self) -> frozenset[str]:
         """Keys that some location declares to be made outside the workspace, on purpose."""
         return frozenset(key for contract in self.contracts for key in contract.outside)
-
-    def declaring(self, key: str) -> list[str]:
-        """Return the names of the locations that have an external definition of `key`."""
-        return [
-            contract.location
-            for contract in self.contracts
-            if key in contract.declares
-            or any(needed.key == key and needed.declared for needed in contract.imports)
-        ]
 
     @cached_property
     def declared_inputs(self) -> Mapping[str, tuple[Location, Import]]:

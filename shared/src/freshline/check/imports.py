@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from freshline.check.declared import declaration_of, how_to_declare_outside, new_name
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.compare.types import accepts, unread_types
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
-from freshline.words import quoted, same_but_for_spelling, similar
+from freshline.words import quoted, similar
 
 __all__ = ["check_imports"]
 
@@ -31,14 +31,14 @@ def _unknown_import(
     """Return the finding for an import that nobody exports: a note if it may exist all the same."""
     message = f"`{location.name}` needs `{needed.key}` for {quoted(needed.used_by)}; "
     file = location.file_of(contract.by_key.get(needed.used_by[0]) if needed.used_by else None)
-    candidates = _candidates(workspace, location, needed.key)
+    close = workspace.made.similar(needed.key, besides=contract.by_key)
     former = _former_maker(workspace, needed.key)
     if former:
         return Finding(
             Rule.UNKNOWN_IMPORT,
             location.name,
             message + f"`{former}` made it, as its committed contract says, and no longer does.",
-            _did_you_mean(candidates, needed.key)
+            _did_you_mean(workspace, close)
             or f"Ask the team of `{former}` to keep it, or stop depending on it.",
             key=needed.key,
             file=file,
@@ -55,7 +55,7 @@ def _unknown_import(
             severity=Severity.NOTE,
         )
     declaration = declaration_of(workspace, location, needed)
-    renamed = new_name(workspace, location, needed, candidates) if declaration else None
+    renamed = new_name(workspace, location, needed) if declaration else None
     if declaration and not renamed:
         return Finding(
             Rule.UNKNOWN_IMPORT,
@@ -66,19 +66,13 @@ def _unknown_import(
             file=declaration.file or file,
             severity=Severity.NOTE,
         )
-    if renamed:
-        candidates = {renamed: workspace.makers[renamed][0].name}
-    close = renamed or similar(needed.key, candidates)
+    close = renamed or close
+    exporter = f"`{_maker(workspace, close)}` exports `{close}`." if close else None
     return Finding(
         Rule.UNKNOWN_IMPORT,
         location.name,
-        message
-        + (
-            f"`{candidates[close]}` exports `{close}`."
-            if close
-            else "no location makes anything like it."
-        ),
-        _suggestion(close, candidates)
+        message + (exporter or "no location makes anything like it."),
+        _did_you_mean(workspace, close)
         or "Depend on an asset that a location makes; or, if it is made outside the workspace on "
         f"purpose, {how_to_declare_outside(needed, location)}",
         key=needed.key,
@@ -94,28 +88,15 @@ def _former_maker(workspace: Workspace, key: str) -> str | None:
     return None
 
 
-def _candidates(workspace: Workspace, location: Location, key: str) -> dict[str, str]:
-    """Return the keys that may be suggested instead of `key`, with the location of each.
-
-    One of the location's own keys is suggested only if `key` may be a misspelling of it: the
-    location knows its other keys.
-    """
-    return {
-        other: maker.name
-        for other, makers in workspace.makers.items()
-        for maker in makers[:1]
-        if maker is not location or same_but_for_spelling(key, other)
-    }
-
-
-def _did_you_mean(candidates: Mapping[str, str], key: str) -> str | None:
-    return _suggestion(similar(key, candidates), candidates)
-
-
-def _suggestion(close: str | None, candidates: Mapping[str, str]) -> str | None:
+def _did_you_mean(workspace: Workspace, close: str | None) -> str | None:
     if not close:
         return None
-    return f"Did you mean `{close}`? If `{candidates[close]}` renamed it, depend on the new name."
+    maker = _maker(workspace, close)
+    return f"Did you mean `{close}`? If `{maker}` renamed it, depend on the new name."
+
+
+def _maker(workspace: Workspace, key: str) -> str:
+    return workspace.makers[key][0].name
 
 
 def _outside_but_made(workspace: Workspace, location: Location) -> Iterator[Finding]:
@@ -224,11 +205,12 @@ def _unread_type(
     )
 
 
-def _reader_kinds(location: Location, used: UsedColumn, needed: Import) -> set[str]:
+def _reader_kinds(location: Location, used: UsedColumn, needed: Import) -> tuple[str, ...]:
     """Return the kinds of the assets that read a column: they may name the SQL engine."""
     exports = location.contract.by_key if location.contract else {}
     readers = used.used_by or needed.used_by
-    return {kind for key in readers if key in exports for kind in exports[key].kinds}
+    kinds = [kind for key in readers if key in exports for kind in exports[key].kinds]
+    return tuple(dict.fromkeys(kinds))
 
 
 def _first_reader(location: Location, used: UsedColumn, needed: Import) -> Export | None:

@@ -42,7 +42,7 @@ def engines_of(makes: Collection[str], reads: Collection[str] = ()) -> tuple[str
     if an asset has the kinds of several (it copies from one to the other), or its readers have
     other ones.
     """
-    producer, readers = _named_engines(makes), _named_engines(reads)
+    producer, readers = _named_engines(tuple(makes)), _named_engines(tuple(reads))
     both = producer & readers
     return tuple(sorted(both or producer | readers)) or (DEFAULT_ENGINE,)
 
@@ -71,13 +71,10 @@ def sql_type(name: str, engine: str) -> SqlType | None:
     return found
 
 
-def _named_engines(kinds: Collection[str]) -> set[str]:
-    return {
-        engine
-        for kind in kinds
-        for engine in [_KINDS.get(kind.lower(), kind.lower())]
-        if engine in _dialects()
-    }
+@lru_cache(maxsize=1024)
+def _named_engines(kinds: tuple[str, ...]) -> frozenset[str]:
+    names = {_KINDS.get(kind.lower(), kind.lower()) for kind in kinds}
+    return frozenset(names & _dialects())
 
 
 @lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 from freshline.compare.engines import SqlType, engines_of, sql_type
@@ -57,8 +58,13 @@ def _fits(
         return True
     if _normalized(expected) == _normalized(actual):
         return True
+    return _fits_in(expected, actual, engines_of(kinds, reader_kinds))
+
+
+@lru_cache(maxsize=8192)
+def _fits_in(expected: str, actual: str, engines: tuple[str, ...]) -> bool | None:
     answers = set()
-    for engine in engines_of(kinds, reader_kinds):
+    for engine in engines:
         wanted, given = sql_type(expected, engine), sql_type(actual, engine)
         if wanted and given and _accepts(wanted, given):
             return True

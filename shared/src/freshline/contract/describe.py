@@ -7,9 +7,10 @@ installed. It imports nothing but the standard library, `freshline.names`, `fres
 
 from __future__ import annotations
 
+import inspect
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -265,7 +266,7 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
     users: dict[str, set[str]] = {}
     used: dict[str, dict[tuple[str, str], set[str]]] = {}
     for key, node in made.items():
-        for dep in set(node.deps) - set(made):
+        for dep in (dep for dep in node.deps if dep not in made):
             users.setdefault(dep, set()).add(key)
         for dep, reads in _uses(node):
             for read in reads:
@@ -431,38 +432,34 @@ def _columns(node: Node) -> list[dict[str, Any]] | None:
 
 def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
     """Return the file that defines an asset, relative to `folder`; None: not inside, or unknown."""
-    references = spec.metadata.get(CODE_REFERENCES)
-    if references is None:
-        references = _code_references(spec.key, assets_def)
-    for reference in getattr(references, "code_references", ()):
-        path = getattr(reference, "file_path", None)
-        if path is None:
-            continue
-        inside = _inside(folder, path)
-        if inside:
-            return inside
-    return None
+    references = getattr(spec.metadata.get(CODE_REFERENCES), "code_references", None)
+    paths = (
+        [getattr(reference, "file_path", None) for reference in references]
+        if references is not None
+        else [_function_file(assets_def)]
+    )
+    inside = (_inside(folder, path) for path in paths if path is not None)
+    return next((path for path in inside if path is not None), None)
 
 
+@lru_cache(maxsize=1024)
 def _inside(folder: str, path: str | Path) -> str | None:
     """Return the path relative to `folder`; None: it is not inside."""
     relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
     # Installed code has another path on each machine.
-    if os.pardir in relative.parts or "site-packages" in relative.parts:
-        return None
-    return relative.as_posix()
+    own = os.pardir not in relative.parts and "site-packages" not in relative.parts
+    return relative.as_posix() if own else None
 
 
-def _code_references(key: Any, assets_def: Any) -> Any:
-    from dagster import AssetsDefinition, with_source_code_references
+def _function_file(assets_def: Any) -> str | None:
+    """Return the file of the function that makes an asset; None: it was defined at run time.
 
+    Dagster's own `with_source_code_references` reads the whole function for its line number, which
+    takes more time than all else here.
+    """
+    node = assets_def.node_def
+    function: Any = getattr(node, "composition_fn", None) or getattr(node, "compute_fn", None)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the function is marked beta
-            (found,) = with_source_code_references([assets_def])
-    except (OSError, TypeError):
-        # An asset that is defined at run time has no source file; messages then name no file.
+        return inspect.getsourcefile(getattr(function, "decorated_fn", function))
+    except TypeError:  # not a function
         return None
-    if not isinstance(found, AssetsDefinition):
-        return None
-    return found.get_asset_spec(key).metadata.get(CODE_REFERENCES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket as sockets
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -66,15 +67,13 @@ def _check_host(location: str, host: str) -> None:
 def nodes_of(snaps: Iterable[Any]) -> list[Node]:
     """Return the assets in Dagster's snapshots of asset nodes, without its stubs."""
     kept = [snap for snap in snaps if STUB not in snap.metadata]
-    sets = [snap.execution_set_identifier for snap in kept]
+    sizes = Counter(snap.execution_set_identifier for snap in kept)
     return [
         Node(
             path=tuple(snap.asset_key.path),
             made=snap.execution_type.name == "MATERIALIZATION",
             deps=tuple(edge.parent_asset_key.to_user_string() for edge in snap.parent_edges),
-            execution_set=_execution_set(snap)
-            if sets.count(snap.execution_set_identifier) > 1
-            else "",
+            execution_set=_execution_set(snap) if sizes[snap.execution_set_identifier] > 1 else "",
             group=snap.group_name,
             owners=tuple(snap.owners or ()),
             kinds=tuple(tag[len(KIND) :] for tag in snap.tags or {} if tag.startswith(KIND)),
