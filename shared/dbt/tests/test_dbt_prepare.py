@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import freshline
 import pytest
 from dagster_dbt import DbtProject
 from freshline.dbt.build import dbt_manifest
@@ -21,8 +23,13 @@ def copied(project: DbtProject, tmp_path: Path) -> Path:
     folder = tmp_path / project.project_dir.name
     shutil.copytree(project.project_dir, folder)
     # Prepare the copy anew: dbt links local packages by absolute path, so the folder matters.
-    subprocess.run([sys.executable, "-m", "freshline.dbt.prepare", str(folder)], check=True)
+    prepare(folder)
     return folder
+
+
+def prepare(folder: Path) -> None:
+    """Prepare a project in a process of its own: dbt leaves files open."""
+    subprocess.run([sys.executable, "-m", "freshline.dbt.prepare", str(folder)], check=True)
 
 
 def test_a_project_that_has_not_changed_is_not_parsed_again(copied: Path) -> None:
@@ -69,6 +76,51 @@ def test_a_project_that_dbt_refuses_is_not_prepared(copied: Path) -> None:
     assert "'nothing' which was not found" in done.stdout
     assert f"{copied} could not be prepared" in done.stderr
     assert changed(copied) is False, "the project counts as never prepared"
+
+
+@pytest.mark.parametrize("declared", ["packages.yml", "dependencies.yml"])
+def test_a_project_can_use_the_macros_of_the_installed_freshline(
+    copied: Path, declared: str
+) -> None:
+    (copied / declared).write_text("packages:\n  - local: target/freshline_dbt\n")
+    (copied / "models" / "bare.yml").write_text(
+        "models: [{name: bare, columns: [{name: one, data_tests: "
+        "[{freshline_dbt.accepted_range: {arguments: {min_value: 1}}}]}]}]"
+    )
+
+    prepare(copied)
+
+    manifest = json.loads((copied / "target" / "manifest.json").read_text())
+    assert "macro.freshline_dbt.test_accepted_range" in manifest["macros"]
+    assert any("accepted_range_bare_one" in name for name in manifest["nodes"])
+    macros = Path(freshline.__file__).with_name("dbt") / "freshline_dbt"
+    assert macros == (copied / "target" / "freshline_dbt").resolve()
+
+
+def test_macros_that_are_elsewhere_now_are_a_change_that_prepare_mends(copied: Path) -> None:
+    (copied / "packages.yml").write_text("packages:\n  - local: target/freshline_dbt\n")
+    prepare(copied)
+    link = copied / "target" / "freshline_dbt"
+    where = link.readlink()
+    link.unlink()
+    link.symlink_to(copied / "an" / "environment" / "that" / "is" / "gone")
+    assert changed(copied)
+
+    prepare(copied)
+
+    assert where == link.readlink()
+    assert not changed(copied)
+
+
+def test_files_in_place_of_the_link_to_the_macros_are_replaced(copied: Path) -> None:
+    link = copied / "target" / "freshline_dbt"
+    where = link.readlink()
+    link.unlink()
+    shutil.copytree(where, link)
+
+    prepare(copied)
+
+    assert where == link.readlink()
 
 
 @pytest.mark.parametrize(

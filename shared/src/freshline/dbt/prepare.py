@@ -5,12 +5,19 @@
 Run it at set-up, when an image is built, and after a change to the project: loading a location
 never runs dbt. It needs no database. It takes a tenth of a second if nothing has changed, else
 seven seconds: dbt is only imported when it is needed.
+
+It also makes ``target/freshline_dbt`` in the project: a link to freshline's macros and generic
+tests, wherever freshline is installed. A project uses them with this in its packages.yml:
+
+    packages:
+      - local: target/freshline_dbt
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -20,6 +27,9 @@ from typing import Final
 import yaml
 
 __all__ = ["changed", "prepare_dbt"]
+
+_MACROS: Final = Path(__file__).resolve().with_name("freshline_dbt")
+"""The dbt package with freshline's macros and generic tests."""
 
 # Files and folders that dbt and Python write into a project. They are not part of its digest.
 _MADE: Final = frozenset({"target", "logs", "dbt_packages", "package-lock.yml", "__pycache__"})
@@ -44,6 +54,7 @@ def _prepare(project: Path) -> bool:
     """Run ``dbt deps`` and ``dbt parse`` unless nothing has changed. Return whether they worked."""
     project = project.resolve()
     stamp = _stamp(project)
+    _link_macros(project)
     if stamp.exists() and not changed(project):
         return True
     stamp.unlink(missing_ok=True)
@@ -59,6 +70,19 @@ def changed(project: Path) -> bool:
     project = project.resolve()
     stamp = _stamp(project)
     return stamp.exists() and stamp.read_text() != _digest(project)
+
+
+def _link_macros(project: Path) -> None:
+    """Make ``target/freshline_dbt``, or correct it: the Python environment may have moved."""
+    link = project / "target" / _MACROS.name
+    if link.is_symlink():
+        if link.readlink() == _MACROS:
+            return
+        link.unlink()
+    elif link.exists():  # a copy of the project that has files in place of links
+        shutil.rmtree(link)
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(_MACROS, target_is_directory=True)
 
 
 def _stamp(project: Path) -> Path:
@@ -87,11 +111,11 @@ def _digest(project: Path) -> str:
 
 
 def _local_packages(project: Path) -> Iterator[Path]:
-    declared = project / "packages.yml"
-    if declared.exists():
-        for package in (yaml.safe_load(declared.read_text()) or {}).get("packages") or []:
-            if "local" in package:
-                yield project / package["local"]
+    for declared in (project / "packages.yml", project / "dependencies.yml"):
+        if declared.exists():
+            for package in (yaml.safe_load(declared.read_text()) or {}).get("packages") or []:
+                if "local" in package:
+                    yield project / package["local"]
 
 
 def _files(root: Path) -> Iterator[Path]:
