@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def without_login() -> Contract:
     return CORE.model_copy(
         update={"exports": (stars.model_copy(update={"columns": stars.columns[:1]}),)}
     )
+
+
+def test_version_names_freshline_and_the_dagster_beside_it() -> None:
+    expected = f"freshline {version('freshline')}, Dagster {dg.__version__}\n"
+
+    assert expected == run("--version").output
 
 
 class TestCheck:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import traceback
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from dotenv import load_dotenv
@@ -68,8 +69,24 @@ contract_app.command("write")(write_command)
 contract_app.command("show")(show_command)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"freshline {version('freshline')}, Dagster {version('dagster')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _settings() -> None:
+def _settings(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the versions of freshline and of the Dagster beside it.",
+        ),
+    ] = False,
+) -> None:
     """Settings of the workspace, such as where its instance is, come from ./.env as well."""
     # As in Dagster, its values win over those of the environment.
     load_dotenv(Path.cwd() / ".env", override=True)
