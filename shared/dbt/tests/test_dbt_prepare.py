@@ -59,6 +59,19 @@ def test_a_changed_project_is_loaded_with_a_warning(
     assert f"-m freshline.dbt.prepare {copied}" in message
 
 
+def test_a_project_has_changed_when_a_file_that_dbt_reads_has(copied: Path) -> None:
+    for name in ("warehouse.duckdb", "contract.json", ".venv/lib/models/a.sql"):
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_text("anything")
+        assert not changed(copied), name
+
+    for name in ("models/a.sql", "models/b.yml", "models/c.md", "models/d.py", "seeds/e.csv"):
+        (copied / name).write_text("anything")
+        assert changed(copied), name
+        (copied / name).unlink()
+        assert not changed(copied), name
+
+
 def test_a_project_that_was_never_prepared_is_refused_with_the_command(copied: Path) -> None:
     shutil.rmtree(copied / "target")
 

@@ -33,6 +33,9 @@ _MACROS: Final = Path(__file__).resolve().with_name("freshline_dbt")
 
 # Files and folders that dbt and Python write into a project. They are not part of its digest.
 _MADE: Final = frozenset({"target", "logs", "dbt_packages", "package-lock.yml", "__pycache__"})
+_READ: Final = frozenset({".csv", ".js", ".md", ".py", ".sql", ".yaml", ".yml"})
+"""What the files that dbt reads end with. Others may lie in a project too, and change with every
+run: a DuckDB file, a contract."""
 
 
 def prepare_dbt(folders: Sequence[str | Path]) -> int:
@@ -120,8 +123,10 @@ def _local_packages(project: Path) -> Iterator[Path]:
 
 def _files(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
-        folders[:] = sorted(set(folders) - _MADE)
-        yield from (Path(folder, name) for name in sorted(set(names) - _MADE))
+        # A hidden folder is a repository's, an environment's or an editor's.
+        folders[:] = sorted(name for name in set(folders) - _MADE if not name.startswith("."))
+        paths = (Path(folder, name) for name in sorted(set(names) - _MADE))
+        yield from (path for path in paths if path.suffix in _READ)
 
 
 if __name__ == "__main__":
