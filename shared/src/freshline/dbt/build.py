@@ -93,12 +93,16 @@ def build_dbt(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterato
 def _described_events(invocation: DbtCliInvocation) -> Iterator[Any]:
     """Yield the events of a dbt invocation, with row counts, columns and column lineage.
 
-    They are fetched for one model at a time. For a whole stream, dagster-dbt keeps a processor
-    busy until dbt has finished, does not pass interruptions on to dbt, and fetches columns of
-    tests too.
+    They are fetched for one model at a time, from DuckDB when dbt has ended. For a whole stream,
+    dagster-dbt keeps a processor busy until dbt has finished, does not pass interruptions on to
+    dbt, and fetches columns of tests too.
     """
     has_manifest = False
-    for event in invocation.stream():
+    events: Iterator[Any] = invocation.stream()
+    if type(invocation.adapter).__name__ == "DuckDBAdapter":
+        # One process at a time can open a DuckDB file: while dbt runs, either would fail.
+        events = _once_complete(events)
+    for event in events:
         if not isinstance(event, dg.Output):
             yield event
             continue
@@ -109,6 +113,15 @@ def _described_events(invocation: DbtCliInvocation) -> Iterator[Any]:
             has_manifest = True
         model = DbtEventIterator(iter([event]), invocation)
         yield from model.fetch_row_counts().fetch_column_metadata()
+
+
+def _once_complete(events: Iterator[Any]) -> Iterator[Any]:
+    """Yield events when no more will come, also those before an error; then raise the error."""
+    complete: list[Any] = []
+    try:
+        complete.extend(events)
+    finally:
+        yield from complete
 
 
 def _keep_parsed(target: Path) -> None:
