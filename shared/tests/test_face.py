@@ -41,12 +41,31 @@ def test_a_location_imports_from_freshline_only_these_names(location: str) -> No
     assert {"freshline"} == {name for file in files for name in imported_of_freshline(file)}
 
 
+def test_the_readme_names_each_private_module_of_dagster_that_is_used() -> None:
+    readme = (ROOT / "shared" / "README.md").read_text(encoding="utf-8")
+    files = Path(freshline.__file__).parent.rglob("*.py")
+    private = {
+        name
+        for file in files
+        for name in imported_modules(file)
+        if name.startswith("dagster") and "._" in name
+    }
+
+    assert "dagster._grpc.server" in private
+    assert set() == {name for name in private if f"`{name}" not in readme}
+
+
 def imported_of_freshline(file: Path) -> Iterator[str]:
     """Yield the modules of freshline that `file` imports from."""
+    yield from (name for name in imported_modules(file) if name.split(".")[0] == "freshline")
+
+
+def imported_modules(file: Path) -> Iterator[str]:
+    """Yield the modules that `file` imports, or imports names from."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module]
-        yield from (name for name in names if name.split(".")[0] == "freshline")
+        yield from names
