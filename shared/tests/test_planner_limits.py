@@ -53,6 +53,16 @@ class TestNeverRequested:
             "not under freshline" == late.reason
         )
 
+    def test_a_run_that_is_under_way_is_named_before_it(self) -> None:
+        story = self.story().made("elt/orders", data=0)
+
+        assert TargetStatus.LATE is story.plan.targets["mart/orders"].status
+        running = story.started("mart/orders").after(10).plan.targets["mart/orders"]
+        assert (TargetStatus.LATE, "no version yet: mart/orders has been running for 10 s") == (
+            running.status,
+            running.reason,
+        )
+
     def test_nothing_is_made_for_its_sake(self) -> None:
         middle = replace(self.SOURCE, deps=("raw/orders",))
         story = Story(graph_of(Asset("raw/orders", "raw"), middle, self.MART))

@@ -93,8 +93,10 @@ def _target_plan(
     hold = asset.hold
     pause = facts.pause(key)
     blame = _blame(hold, facts.now) if hold else None
-    if blame is None and late and not pause:
-        blame = _culprit(key, lineage, facts, decisions)
+    if late and not pause and (hold is None or hold.phase is Phase.UNSCHEDULED):
+        culprit = _culprit(key, lineage, facts, decisions)
+        if hold is None or _is_on_its_way(culprit, decisions):
+            hold, blame = None, culprit
     if pause:
         status = TargetStatus.PAUSED
     elif hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):
@@ -209,6 +211,12 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             message = f"the data time of {key} is unknown until its next run"
             return Blame(asset.location, key, Phase.UNKNOWN, version.at, message)
         key = oldest
+
+
+def _is_on_its_way(culprit: Blame, decisions: Mapping[str, Decision]) -> bool:
+    """Return whether a run is under way, or requested now, that brings the target further."""
+    moving = culprit.phase in (Phase.QUEUE, Phase.START, Phase.EXECUTION)
+    return moving or decisions[culprit.asset].request
 
 
 def _run_of(key: str, facts: Facts) -> str | None:
