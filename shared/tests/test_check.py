@@ -386,6 +386,33 @@ class TestColumns:
             "Did you mean `user_login`?" == only(found(ingestion(), core(), marts(needs(used)))).fix
         )
 
+    def test_a_column_that_only_the_sql_names_is_an_error_if_the_producer_lists_all(self) -> None:
+        used = UsedColumn(name="country", used_by=("mart/join",), inferred=True)
+
+        finding = only(found(ingestion(), core(), marts(needs(used))))
+
+        assert (Rule.MISSING_COLUMN, Severity.ERROR) == (finding.rule, finding.severity)
+        assert finding.message.endswith("used by `mart/join` of `marts`, as the SQL says.")
+
+    @pytest.mark.parametrize(("enforced", "dropped"), [(True, False), (False, True)])
+    def test_a_dbt_model_lists_all_columns_if_enforced_and_drops_those_no_longer_listed(
+        self, enforced: bool, dropped: bool
+    ) -> None:
+        used = UsedColumn(name="Country", used_by=("mart/join",), inferred=True)
+        stars = Export(key="mart/stars", columns=STARS, kinds=("dbt",), columns_enforced=enforced)
+        before = stars.model_copy(update={"columns": (*STARS, Column(name="country"))})
+        maker = Location("core", core(stars), committed=core(before if dropped else stars))
+
+        rules = [it.rule for it in found(ingestion(), maker, marts(needs(used)))]
+
+        assert Rule.MISSING_COLUMN in rules
+
+    def test_a_dbt_model_may_have_columns_that_it_does_not_list(self) -> None:
+        used = UsedColumn(name="country", used_by=("mart/join",), inferred=True)
+        stars = Export(key="mart/stars", deps=("raw/stars",), columns=STARS, kinds=("dbt",))
+
+        assert [] == found(ingestion(), core(stars), marts(needs(used)))
+
     def test_a_column_of_another_type_is_an_error(self) -> None:
         used = UsedColumn(name="starred_at", type="text", used_by=("mart/join",))
 

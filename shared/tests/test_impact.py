@@ -127,6 +127,20 @@ def reader(location: str, key: str, of: str, *columns: str, **fields: Any) -> Co
     )
 
 
+def test_a_consumer_whose_columns_were_found_in_its_sql_may_read_others() -> None:
+    used = UsedColumn(name="login", used_by=("mart/join",), inferred=True)
+    need = Import(key="mart/stars", used_by=("mart/join",), columns=(used,))
+    join = Export(key="mart/join", deps=("mart/stars",))
+    contracts = [core(), Contract(location="marts", exports=(join,), imports=(need,))]
+
+    hows = [
+        [consumer.how for consumer in consumers(contracts, "mart/stars", column)]
+        for column in ("login", "id")
+    ]
+
+    assert [["reads it"], ["may read it"]] == hows
+
+
 class TestConsumers:
     CONTRACTS = (
         core(),

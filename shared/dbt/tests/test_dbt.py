@@ -631,6 +631,23 @@ class TestContract:
         assert [True, False] == [needed.expected for needed in contract.imports]
 
 
+@pytest.mark.parametrize("translator", [FreshlineDbtTranslator(), DagsterDbtTranslator()])
+def test_columns_that_no_source_declares_are_found_in_the_sql(
+    translator: DagsterDbtTranslator, manifest: dict[str, Any], project: DbtProject
+) -> None:
+    node(manifest, "customers")["columns"] = {}
+
+    contract = Contract.from_definitions(
+        dg.Definitions([load(manifest, project, translator)]), "shop"
+    )
+
+    # `orders` reads the source through an ephemeral model.
+    (needed,) = (it for it in contract.imports if it.key == "crm/customers")
+    assert [("id", None, ("sales/orders",), True)] == [
+        (it.name, it.type, it.used_by, it.inferred) for it in needed.columns
+    ]
+
+
 def load(
     manifest: dict[str, Any],
     project: DbtProject,

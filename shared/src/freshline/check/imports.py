@@ -124,19 +124,36 @@ def _check_columns(
         column = by_name.get(used.name.lower())
         kinds = export.kinds, _reader_kinds(location, used, needed)
         if column is None:
-            yield _missing_column(location, needed, used, maker, export)
+            if not used.inferred or _lists_all_columns(maker, export, used.name):
+                yield _missing_column(location, needed, used, maker, export)
         elif not accepts(used.type, column.type, *kinds):
             yield _other_type(location, needed, used, maker, export, column)
         elif unread := unread_types(used.type, column.type, *kinds):
             yield _unread_type(location, needed, used, maker, export, column, unread)
 
 
+def _lists_all_columns(maker: Location, export: Export, column: str) -> bool:
+    """Return whether a column that `export` does not list is not there.
+
+    In dbt, a list of columns may be of those that somebody described or tests, unless it is
+    enforced. But a column that was in the list and no longer is, is taken for dropped.
+    """
+    partial = "dbt" in export.kinds and not export.columns_enforced
+    return not partial or _had_column(maker, export, column)
+
+
+def _had_column(maker: Location, export: Export, column: str) -> bool:
+    """Return whether the maker's committed contract has the column."""
+    had = maker.committed.by_key.get(export.key) if maker.committed else None
+    columns = had.columns if had and had.columns else ()
+    return any(it.name.lower() == column.lower() for it in columns)
+
+
 def _missing_column(
     location: Location, needed: Import, used: UsedColumn, maker: Location, export: Export
 ) -> Finding:
     users = quoted(used.used_by or needed.used_by)
-    had = maker.committed and maker.committed.by_key.get(export.key)
-    gone = had and any(column.name == used.name for column in had.columns or ())
+    gone = _had_column(maker, export, used.name)
     # Do not suggest a column that the reader already uses, or one whose type does not fit.
     known = {column.name for column in needed.columns}
     close = similar(
@@ -152,7 +169,8 @@ def _missing_column(
         Rule.MISSING_COLUMN,
         location.name,
         f"column `{used.name}` of `{export.key}` {'is gone' if gone else 'does not exist'} in "
-        f"`{maker.name}`, which makes the table; used by {users} of `{location.name}`.",
+        f"`{maker.name}`, which makes the table; used by {users} of `{location.name}`"
+        f"{', as the SQL says' if used.inferred else ''}.",
         f"Did you mean `{close}`?"
         if close
         else f"`{maker.name}` brings the column back, or {users} stops using it first.",

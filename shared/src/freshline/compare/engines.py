@@ -12,6 +12,8 @@ from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
+from freshline.contract.dialects import dialect_of
+
 __all__ = ["SqlType", "engines_of", "sql_type"]
 
 _T = TypeVar("_T")
@@ -73,16 +75,7 @@ def sql_type(name: str, engine: str) -> SqlType | None:
 
 @lru_cache(maxsize=1024)
 def _named_engines(kinds: tuple[str, ...]) -> frozenset[str]:
-    names = {_KINDS.get(kind.lower(), kind.lower()) for kind in kinds}
-    return frozenset(names & _dialects())
-
-
-@lru_cache(maxsize=1)
-def _dialects() -> frozenset[str]:
-    # Imported here because it takes half a second, and most gates never compare two type names.
-    from sqlglot.dialects.dialect import Dialects
-
-    return frozenset(dialect.value for dialect in Dialects if dialect.value)
+    return frozenset(engine for kind in kinds if (engine := dialect_of(kind)))
 
 
 def _parse(name: str, engine: str) -> Any:
@@ -222,22 +215,6 @@ _ONE_INTERVAL: Final = frozenset(
 
 _WRAPPERS: Final = frozenset({"LOWCARDINALITY", "SIMPLEAGGREGATEFUNCTION"})
 """ClickHouse: how values are stored or merged, not what they are."""
-
-_KINDS: Final[Mapping[str, str]] = {
-    "azuresql": "tsql",
-    "cockroachdb": "postgres",
-    "googlebigquery": "bigquery",
-    "greenplum": "postgres",
-    "mariadb": "mysql",
-    "motherduck": "duckdb",
-    "mssql": "tsql",
-    "postgresql": "postgres",
-    "pyspark": "spark",
-    "sqlserver": "tsql",
-    "synapse": "tsql",
-    "timescaledb": "postgres",
-}
-"""Kinds of assets, and types of dbt adapters, that sqlglot has no dialect of the same name for."""
 
 _SPELLINGS: Final = (
     (re.compile(r"^national "), ""),

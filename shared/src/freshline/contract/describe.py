@@ -115,6 +115,9 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
     for key in given.keys() & made.keys():
         written = Written(MAX_LAG, given[key])
         made[key] = made[key]._replace(policies=(written, *made[key].policies))
+    queries = [query for node in made.values() for query in _queries(node, made, external)]
+    if queries:
+        about["queries"] = queries
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
         key for key, node in external.items() if _unwrapped(node.metadata.get(OUTSIDE)) is True
@@ -373,6 +376,51 @@ def _integration(node: Node) -> str | None:
     return None
 
 
+def _queries(
+    node: Node, made: Mapping[str, Node], external: Mapping[str, Node]
+) -> Iterator[dict[str, Any]]:
+    """Yield the code of a dbt model that reads tables of others without declaring their columns.
+
+    The code of the ephemeral models that it reads is part of it. `freshline.contract.reads` finds
+    the columns in it, where freshline is installed.
+    """
+    declared = {dep for dep, reads in _uses(node) if reads}
+    declared.update(key for key, other in external.items() if _columns(other))
+    imports = sorted({dep for dep in node.deps if dep not in made} - declared)
+    translator: Any = node.metadata.get("dagster_dbt/dagster_dbt_translator")
+    manifest = _manifest(node)
+    model = dbt_node(node.metadata)
+    waiting = [model] if model and translator and imports else []
+    seen: set[str] = set()
+    while waiting:
+        props = waiting.pop()
+        if props["unique_id"] in seen:
+            continue
+        seen.add(props["unique_id"])
+        relations = []
+        for name in props.get("depends_on", {}).get("nodes", ()):
+            source, other = manifest["sources"].get(name), manifest["nodes"].get(name)
+            if source:
+                key = _translated_key(node, translator, manifest, source)
+                relations.append([key, source["source_name"], source["name"]])
+            elif other:
+                ephemeral = other.get("config", {}).get("materialized") == "ephemeral"
+                if ephemeral:
+                    waiting.append(other)
+                key = "" if ephemeral else _translated_key(node, translator, manifest, other)
+                version = other.get("version")
+                version = "" if version is None else str(version)
+                relations.append([key, other["package_name"], other["name"], version])
+        if props.get("language", "sql") == "sql":
+            yield {
+                "asset": node.key,
+                "adapter": manifest["metadata"].get("adapter_type") or "",
+                "code": props.get("raw_code") or "",
+                "relations": relations,
+                "imports": imports,
+            }
+
+
 def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the asset key and the manifest entry of each dbt source that a model reads.
 
@@ -393,19 +441,19 @@ def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
         source = manifest.get("sources", {}).get(parent)
         other = manifest.get("nodes", {}).get(parent, {})
         if source:
-            yield _source_key(node, translator, manifest, source), source
+            yield _translated_key(node, translator, manifest, source), source
         elif other.get("config", {}).get("materialized") == "ephemeral":
             waiting.extend(other.get("depends_on", {}).get("nodes", ()))
 
 
-def _source_key(
-    node: Node, translator: Any, manifest: Mapping[str, Any], source: Mapping[str, Any]
+def _translated_key(
+    node: Node, translator: Any, manifest: Mapping[str, Any], props: Mapping[str, Any]
 ) -> str:
-    """Return the key that the project's translator gives a source."""
+    """Return the key that the project's translator gives a dbt resource."""
     if not hasattr(translator, "get_asset_spec"):  # dagster-dbt before 0.25
-        return str(translator.get_asset_key(source).to_user_string())
+        return str(translator.get_asset_key(props).to_user_string())
     project = node.metadata.get("dagster_dbt/project")
-    spec = translator.get_asset_spec(manifest, source["unique_id"], project)
+    spec = translator.get_asset_spec(manifest, props["unique_id"], project)
     return str(spec.key.to_user_string())
 
 

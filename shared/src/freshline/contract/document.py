@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from freshline.contract.describe import SCHEMA_VERSION, describe
+from freshline.contract.reads import with_columns_read
 from freshline.contract.written import judged
 from freshline.errors import ContractError
 from freshline.policy import MaxLag
@@ -87,6 +88,10 @@ class UsedColumn(_Value):
     name: str
     type: str | None = Field(default=None, description="The type the readers rely on; null: any.")
     used_by: tuple[str, ...] = Field(default=(), description="Keys of the assets that read it.")
+    inferred: bool = Field(
+        default=False,
+        description="Nobody declares it: the SQL of the readers has it, and may read others.",
+    )
 
 
 class Export(_Value):
@@ -237,7 +242,7 @@ class Contract(_Value):
 
         A policy that cannot be kept does not count; it is in `unkept`. Raises `ContractError`.
         """
-        return cls.from_document(judged(description))
+        return cls.from_document(judged(with_columns_read(description)))
 
     @classmethod
     def from_document(cls, document: object) -> Contract:

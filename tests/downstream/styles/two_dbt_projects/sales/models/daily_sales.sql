@@ -1,3 +1,5 @@
-select * from {{ source("raw", "orders") }}
+with orders as (select * from {{ source("raw", "orders") }})
+
+select day, sum(price) as amount from orders group by day
 union all
-select * from {{ source("raw_again", "orders") }}
+select day, amount from {{ source("raw_again", "orders") }}
