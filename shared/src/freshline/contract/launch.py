@@ -29,10 +29,9 @@ def unlaunchable_assets(repository: Any) -> dict[Any, str]:
         for key, assets_def in repository.assets_defs_by_key.items()
         if assets_def.is_executable and assets_def.is_materializable
     }
-    needy = _in_need_of_config(repository)
     refused: dict[Any, str] = {}
     for assets_def in {id(it): it for it in made.values()}.values():
-        if not needy & _parts(assets_def) and not any(map(_config, assets_def.specs)):
+        if not _needs_config(assets_def) and not any(map(_config, assets_def.specs)):
             continue
         # What can be made alone is tried alone.
         groups = [[key] for key in assets_def.keys] if assets_def.can_subset else [assets_def.keys]
@@ -82,29 +81,24 @@ def run_config_of(repository: Any, assets: Iterable[Any]) -> dict[str, Any]:
     return {"ops": ops} if ops else {}
 
 
-def _in_need_of_config(repository: Any) -> set[str]:
-    """Return the names of ops and resources that cannot run without config."""
-    schema = repository.get_implicit_global_asset_job_def().run_config_schema.config_type
-    return {
-        name
-        for part in ("ops", "resources")
-        for name, field in getattr(_field(schema, part), "fields", {}).items()
-        if field.is_required
-    }
+def _needs_config(assets_def: Any) -> bool:
+    """Return whether the op of `assets_def`, or a resource of it, cannot run without config.
 
-
-def _field(schema: Any, name: str) -> Any:
-    field = schema.fields.get(name)
-    return field.config_type if field is not None else None
-
-
-def _parts(assets_def: Any) -> set[str]:
-    """Return the names of the op and the resources of `assets_def`.
-
-    In the job, the second op of a name has the suffix `_2`; an op that is suspected without cause
-    is only tried in vain.
+    The config schema of the whole job would say so too, but takes seconds to build.
     """
-    return {assets_def.node_def.name, *assets_def.required_resource_keys}
+    resources = assets_def.resource_defs
+    needed = (resources[key] for key in assets_def.required_resource_keys if key in resources)
+    return _is_needy(assets_def.node_def) or any(map(_requires_config, needed))
+
+
+def _is_needy(node: Any) -> bool:
+    if _is_plain_graph(node):
+        return any(map(_is_needy, node.node_defs))
+    return _requires_config(node)
+
+
+def _requires_config(definition: Any) -> bool:
+    return bool(definition.has_config_field and definition.config_field.is_required)
 
 
 def _is_plain_graph(node: Any) -> bool:
