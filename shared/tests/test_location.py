@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 from event_logs import plain
 from freshline.contract import Contract, contract_asset_key
-from freshline.errors import DefinitionsError, PolicyError
+from freshline.errors import DefinitionsError, MetadataError, PolicyError
 from freshline.location import with_freshline
 from freshline.model import Durations, Moments
 from freshline.policy import max_lag
@@ -411,3 +411,23 @@ def _run_check(
     result = repository.get_job("by_hand").execute_in_process(instance=instance)
     (evaluation,) = result.get_asset_check_evaluations()
     return evaluation
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("freshline/at_most_every", "ten", "a number of minutes above 0, not 'ten'"),
+        ("freshline/at_most_every", True, "a number of minutes above 0, not True"),
+        ("freshline/expected_seconds", -5, "a number of seconds above 0, not -5"),
+        ("freshline/config", "since", "the config of the op"),
+        ("freshline/uses", {"raw/orders": ["id"]}, "columns by upstream key"),
+        ("freshline/uses", "raw/orders", "columns by upstream key"),
+    ],
+)
+def test_metadata_that_cannot_be_used_is_named_when_the_location_loads(
+    name: str, value: Any, expected: str
+) -> None:
+    told = dg.asset(name="told", metadata={name: value})(lambda: None)
+
+    with pytest.raises(MetadataError, match=f"asset told: metadata '{name}' must be {expected}"):
+        with_freshline(dg.Definitions(assets=[told]), location="here")

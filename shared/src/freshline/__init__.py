@@ -11,6 +11,7 @@ Which module answers which question:
     errors           what can go wrong, and which error is raised then?
     words            how do messages write durations, times and names?
     keys             which key does a table have?
+    metadata         is what an asset tells freshline in its metadata usable?
     policy           what can a policy ask for, and where does an asset carry it?
     model            what does the planner work on, in which units, and what does None mean?
     planner/         what starts now, what waits, for which target, and why?

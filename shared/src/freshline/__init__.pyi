@@ -16,6 +16,7 @@ from .errors import DefinitionsError as DefinitionsError
 from .errors import FreshlineError as FreshlineError
 from .errors import KeyConventionError as KeyConventionError
 from .errors import ManifestMissingError as ManifestMissingError
+from .errors import MetadataError as MetadataError
 from .errors import ModeError as ModeError
 from .errors import PolicyError as PolicyError
 from .errors import StreamError as StreamError

@@ -6,6 +6,7 @@
     |   |-- DefinitionsError
     |   |-- PolicyError
     |   |-- TickError
+    |   |-- MetadataError
     |   |-- ModeError
     |   |-- StreamError
     |   |-- ContractError
@@ -39,6 +40,7 @@ __all__ = [
     "KeyConventionError",
     "ManifestError",
     "ManifestMissingError",
+    "MetadataError",
     "ModeError",
     "PolicyError",
     "SettingsError",
@@ -73,6 +75,10 @@ class PolicyError(InputError):
 
 class TickError(InputError):
     """A tick that is shorter than Dagster's daemon allows; names the location."""
+
+
+class MetadataError(InputError):
+    """Metadata by which an asset tells freshline something that cannot be used; names both."""
 
 
 class ModeError(InputError):

@@ -18,6 +18,7 @@ from dagster import (
 
 from freshline.contract import contract_spec
 from freshline.errors import DefinitionsError, ModeError
+from freshline.metadata import check_metadata
 from freshline.names import CONTRACT_PREFIX, LAG_CHECK, MAX_LAG, OBSERVE
 from freshline.native import native_policy
 from freshline.policy import MaxLag, max_lag_metadata, policy_of
@@ -103,11 +104,12 @@ def check_definitions(
 ) -> dict[AssetKey, MaxLag]:
     """Return the policies that the assets carry.
 
-    Raises `DefinitionsError` if the definitions have something that `additions` adds, and
-    `PolicyError` for a policy that cannot be kept.
+    Raises `DefinitionsError` if the definitions have something that `additions` adds,
+    `PolicyError` for a policy that cannot be kept, and `MetadataError`.
     """
     specs = definitions.resolve_all_asset_specs()
     for spec in specs:
+        check_metadata(spec)
         if tuple(spec.key.path[: len(CONTRACT_PREFIX)]) == CONTRACT_PREFIX:
             raise DefinitionsError(
                 f"location {location!r} has freshline already, as {spec.key.path[-1]!r}. Add it "
