@@ -1,4 +1,5 @@
 import dagster as dg
+from freshline import with_freshline
 
 
 @dg.asset(
@@ -17,4 +18,4 @@ def daily(): ...
 def totals(): ...
 
 
-defs = dg.Definitions(assets=[daily, totals])
+defs = with_freshline(dg.Definitions(assets=[daily, totals]), location="daily")

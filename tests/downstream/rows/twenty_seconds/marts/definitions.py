@@ -1,4 +1,5 @@
 import dagster as dg
+from freshline import with_freshline
 
 
 @dg.asset(
@@ -19,4 +20,4 @@ import dagster as dg
 def months(): ...
 
 
-defs = dg.Definitions(assets=[months])
+defs = with_freshline(dg.Definitions(assets=[months]), location="marts")
