@@ -217,6 +217,13 @@ class TestFindWorkspace:
 
         assert (Path(file), (), None) == find_workspace()
 
+    def test_a_dg_workspace_that_lists_no_projects_is_passed_over(self) -> None:
+        settings = '[tool.dg]\ndirectory_type = "workspace"\n[tool.dg.workspace]\n'
+        write("pyproject.toml", settings)
+        write("workspace.yaml", "load_from: []")
+
+        assert (Path("workspace.yaml"), (), None) == find_workspace()
+
     def test_dg_finds_its_workspace_from_a_subfolder(self, monkeypatch: pytest.MonkeyPatch) -> None:
         dg_workspace("projects/sales")
         dg_project("projects/sales")

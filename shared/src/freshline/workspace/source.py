@@ -203,9 +203,17 @@ def _declaring(folder: Path) -> Iterator[Path]:
 
 
 def _dg_file(folder: Path) -> Path | None:
-    """Return the file with dg's settings in the folder; None: there is none."""
+    """Return the file in the folder whose dg settings name code locations; None: there is none.
+
+    A workspace that lists no projects names none.
+    """
     for path in (folder / DG_FILE, folder / PYPROJECT):
-        if path.is_file() and dg_settings(path, toml_settings(path, _text))[1]:
+        if not path.is_file():
+            continue
+        settings = dg_settings(path, toml_settings(path, _text))[1]
+        workspace = settings.get("workspace")
+        lists_none = isinstance(workspace, Mapping) and not workspace.get("projects")
+        if settings and (is_project(settings) or not lists_none):
             return path
     return None
 
