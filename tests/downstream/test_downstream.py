@@ -34,6 +34,8 @@ SAYS = {
     "impossible_policy": "2 min asked, the path takes at the very least ",
     "policy_nobody_keeps": "carries a maximum lag, and nobody keeps it: `marts` does not use",
     "twenty_seconds": "20 s asked, the path takes at the very least ",
+    "unlaunchable": "`mart/stargazers` of `core` cannot be requested, and `mart/months` needs it: ",
+    "not_requested": "`mart/months` needs it: core, which makes it, is not under freshline.",
     "stale_contract": "marts/contract.json no longer matches the code of `marts`",
     "newer_schema": "has schema 2, this freshline knows 1",
     "key_against_convention": "`Marts/MonthTotals` of `marts` has the layer 'Marts', which",

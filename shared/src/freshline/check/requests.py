@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from freshline.check.finding import Finding, Rule, Severity, Workspace
+from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
+from freshline.contract.document import Export
 from freshline.words import quoted
 
 __all__ = ["check_requests"]
@@ -31,7 +32,7 @@ def check_requests(workspace: Workspace) -> Iterator[Finding]:
         file = made[0].file_of(made[1]) if made else None
         needed = f"{quoted(targets)} {'needs' if len(targets) == 1 else 'need'} it"
         readers = tuple(sorted({graph.assets[target].location for target in targets}))
-        if made and made[1].unlaunchable and not made[1].partitioned:
+        if made and _is_unlaunchable(*made):
             yield Finding(
                 Rule.UNLAUNCHABLE,
                 asset.location,
@@ -55,6 +56,15 @@ def check_requests(workspace: Workspace) -> Iterator[Finding]:
                 severity=Severity.NOTE,
                 concerns=readers,
             )
+
+
+def _is_unlaunchable(location: Location, export: Export) -> bool:
+    """Return whether Dagster's refusal is why an asset is never requested.
+
+    A location without freshline starts its assets itself, and knows the config that they need.
+    """
+    under_freshline = location.contract is not None and location.contract.published_as is not None
+    return under_freshline and export.unlaunchable is not None and not export.partitioned
 
 
 def _needed_but_never_requested(workspace: Workspace) -> Mapping[str, tuple[str, ...]]:

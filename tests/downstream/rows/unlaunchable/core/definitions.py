@@ -1,0 +1,34 @@
+import dagster as dg
+from freshline import with_freshline
+
+
+class Since(dg.Config):
+    since: str
+
+
+@dg.asset(
+    key=["mart", "stargazers"],
+    deps=[["raw", "stars"]],
+    owners=["team:core"],
+    kinds={"postgres"},
+    metadata={
+        "freshline/uses": {
+            "raw/stars": [
+                {"name": "user_id", "type": "bigint"},
+                {"name": "login", "type": "text"},
+                {"name": "starred_at", "type": "timestamptz"},
+            ]
+        },
+        "dagster/column_schema": dg.TableSchema(
+            columns=[
+                dg.TableColumn("user_id", "bigint"),
+                dg.TableColumn("user_login", "text"),
+                dg.TableColumn("starred_at", "timestamptz"),
+            ]
+        ),
+    },
+)
+def stargazers(config: Since): ...
+
+
+defs = with_freshline(dg.Definitions(assets=[stargazers]), location="core")
