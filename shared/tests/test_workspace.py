@@ -116,7 +116,7 @@ class TestReadWorkspace:
     [
         (names, set()),
         (declared, {"freshline.names"}),
-        (launch, {"freshline.names"}),
+        (launch, {"freshline.names", "freshline.declared"}),
         (describe, {"freshline.names", "freshline.declared", "freshline.contract.launch"}),
         # Code servers are asked by the gate's own Python, which has freshline.
         (child, {"freshline.workspace.server"}),

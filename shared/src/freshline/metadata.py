@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from freshline.declared import unwrapped
 from freshline.errors import MetadataError
 from freshline.names import AT_MOST_EVERY, CONFIG, EXPECTED_SECONDS, USES
 
@@ -21,20 +22,15 @@ _USES_EXAMPLE: Final = '{"raw/orders": [{"name": "id", "type": "bigint"}]}'
 def check_metadata(spec: Any) -> None:
     """Raise `MetadataError` if the `AssetSpec` tells freshline something that cannot be used."""
     for name, unit in ((AT_MOST_EVERY, "minutes"), (EXPECTED_SECONDS, "seconds")):
-        value = _value(spec, name)
+        value = unwrapped(spec.metadata.get(name))
         if value is not None and not _is_positive(value):
             raise _wrong(spec, name, f"a number of {unit} above 0", value)
-    config = _value(spec, CONFIG)
+    config = unwrapped(spec.metadata.get(CONFIG))
     if config is not None and not isinstance(config, Mapping):
         raise _wrong(spec, CONFIG, 'the config of the op, as in {"since": "2026-01-01"}', config)
-    uses = _value(spec, USES)
+    uses = unwrapped(spec.metadata.get(USES))
     if uses is not None and not _are_uses(uses):
         raise _wrong(spec, USES, f"columns by upstream key, as in {_USES_EXAMPLE}", uses)
-
-
-def _value(spec: Any, name: str) -> Any:
-    entry = spec.metadata.get(name)
-    return getattr(entry, "data", getattr(entry, "value", entry))
 
 
 def _is_positive(value: object) -> bool:

@@ -1,8 +1,8 @@
 """Would Dagster launch a run of these assets, and with which config? Its own code answers that.
 
 Like `describe`, the gate runs this file inside every location's own environment, where freshline
-need not be installed. It imports nothing but the standard library, `freshline.names` and, inside
-functions, Dagster.
+need not be installed. It imports nothing but the standard library, `freshline.names`,
+`freshline.declared` and, inside functions, Dagster.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from freshline.declared import unwrapped
 from freshline.names import CONFIG
 
 _LONGEST: Final = 300
@@ -106,8 +107,7 @@ def _is_plain_graph(node: Any) -> bool:
 
 
 def _config(spec: Any) -> Mapping[str, Any] | None:
-    entry = spec.metadata.get(CONFIG)
-    config = getattr(entry, "data", getattr(entry, "value", entry))
+    config = unwrapped(spec.metadata.get(CONFIG))
     return config if isinstance(config, Mapping) else None
 
 
