@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from freshline.model import Asset, Phase, TargetStatus
+from freshline.planner import idle_message
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Scenario, simulate
 from planner_stories import (
@@ -61,6 +62,13 @@ class TestNeverRequested:
         assert (TargetStatus.LATE, "no version yet: mart/orders has been running for 10 s") == (
             running.status,
             running.reason,
+        )
+
+    def test_its_reader_says_what_it_waits_for(self) -> None:
+        story = self.story().made("elt/orders", "mart/orders", data=0)
+
+        assert "mart/orders: its inputs hold nothing new (elt/orders)" == idle_message(
+            story.at(60).plan, "marts", story.graph
         )
 
     def test_nothing_is_made_for_its_sake(self) -> None:

@@ -228,15 +228,19 @@ def idle_message(plan: Plan, location: str, graph: Graph) -> str:
     """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10 UTC)`."""
     best: AssetPlan | None = None
     running: AssetPlan | None = None
+    waiting: AssetPlan | None = None
     for key, asset_plan in plan.assets.items():
-        if graph.assets[key].location != location or asset_plan.due is None:
+        if graph.assets[key].location != location:
             continue
-        if asset_plan.due <= plan.now:
+        if asset_plan.due is None:
+            waiting = waiting or (asset_plan if asset_plan.target else None)
+        elif asset_plan.due <= plan.now:
             running = running or asset_plan
         elif best is None or best.due is None or asset_plan.due < best.due:
             best = asset_plan
     if best is None or best.due is None:
-        return f"{running.key}: {running.reason}" if running else "no policy needs anything here"
+        held = running or waiting
+        return f"{held.key}: {held.reason}" if held else "no policy needs anything here"
     due = ""
     policy = graph.assets[best.target].policy if best.target else None
     if best.deadline is not None and policy is not None:
