@@ -35,13 +35,15 @@ def findings(
     workspace: Workspace, measured: Mapping[str, Durations] | None = None
 ) -> list[Finding]:
     """Return all that is wrong or worth knowing; errors come before notes."""
+    imports = list(check_imports(workspace))
+    broken = {it.key for it in imports if it.severity is Severity.ERROR}
     found = [
         *check_loading(workspace),
-        *check_imports(workspace),
+        *imports,
         *check_makers(workspace),
         *check_cycles(workspace),
         *check_policies(workspace, measured),
-        *check_requests(workspace),
+        *(it for it in check_requests(workspace) if it.key not in broken),
         *check_committed(workspace),
         *check_schema(workspace),
         *check_keys(workspace),
