@@ -205,6 +205,16 @@ class TestUnknownImport:
             results[1].message
         )
 
+    def test_a_name_that_a_location_nearly_has_is_an_error_though_another_does_not_load(
+        self,
+    ) -> None:
+        stars = core(Export(key="mart/star", deps=("raw/stars",), columns=STARS))
+        results = found(ingestion(), stars, marts(), Location("web", error="it does not load"))
+
+        (finding,) = [it for it in results if it.rule is Rule.UNKNOWN_IMPORT]
+        assert Severity.ERROR is finding.severity
+        assert finding.fix.startswith("Did you mean `mart/star`?")
+
     def test_a_location_that_does_not_load_is_judged_by_its_committed_contract(self) -> None:
         core_down = Location("core", core(), error="it does not load", traceback=("KeyError: 1",))
 

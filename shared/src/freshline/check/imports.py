@@ -43,7 +43,7 @@ def _unknown_import(
             key=needed.key,
             file=file,
         )
-    if workspace.without_contract:
+    if workspace.without_contract and not workspace.made.spelled_like(needed.key):
         return Finding(
             Rule.UNKNOWN_IMPORT,
             location.name,
