@@ -423,6 +423,65 @@ class TestColumns:
 
         assert [] == found(ingestion(), core(stars), marts(needs(used)))
 
+    @pytest.mark.parametrize("columns", [None, STARS])
+    def test_a_column_that_the_sql_of_neither_model_makes_is_an_error(
+        self, columns: tuple[Column, ...] | None
+    ) -> None:
+        used = UsedColumn(name="country", used_by=("mart/join",), inferred=True)
+        made = ("countries", "starred_at", "user_login")
+        stars = Export(
+            key="mart/stars",
+            deps=("raw/stars",),
+            columns=columns,
+            kinds=("dbt",),
+            made_columns=made,
+        )
+
+        finding = only(found(ingestion(), core(stars), marts(needs(used))))
+
+        assert (Rule.MISSING_COLUMN, Severity.ERROR) == (finding.rule, finding.severity)
+        assert finding.message.endswith(
+            "used by `mart/join` of `marts`, as the SQL of both says."
+        ), finding.message
+        assert "Did you mean `countries`?" == finding.fix
+
+    @pytest.mark.parametrize("inferred", [True, False])
+    @pytest.mark.parametrize("name", ["country", "COUNTRY", '"Country"', "country.code", "_part"])
+    def test_a_column_that_only_the_sql_of_the_producer_has_is_there(
+        self, name: str, inferred: bool
+    ) -> None:
+        used = UsedColumn(name=name, used_by=("mart/join",), inferred=inferred)
+        made = ("Country", "starred_at", "user_login")
+        stars = Export(
+            key="mart/stars", deps=("raw/stars",), columns=STARS, kinds=("dbt",), made_columns=made
+        )
+        before = stars.model_copy(update={"columns": (*STARS, Column(name=name))})
+        maker = Location("core", core(stars), committed=core(before))
+
+        results = found(ingestion(), maker, marts(needs(used)))
+
+        assert Rule.MISSING_COLUMN not in [it.rule for it in results]
+
+    def test_a_column_that_the_yaml_lists_and_the_sql_does_not_make_is_an_error(self) -> None:
+        used = UsedColumn(name="user_login", type="text", used_by=("mart/join",))
+        stars = Export(
+            key="mart/stars",
+            deps=("raw/stars",),
+            columns=STARS,
+            kinds=("dbt",),
+            made_columns=("login", "starred_at"),
+        )
+
+        finding = only(found(ingestion(), core(stars), marts(needs(used))))
+
+        assert Rule.MISSING_COLUMN is finding.rule
+        assert (
+            "column `user_login` of `mart/stars` does not exist in `core`, which makes the table; "
+            "used by `mart/join` of `marts`, as the SQL of `core` says; the YAML of `core` still "
+            "lists it." == finding.message
+        )
+        assert "Did you mean `login`?" == finding.fix
+
     def test_a_column_of_another_type_is_an_error(self) -> None:
         used = UsedColumn(name="starred_at", type="text", used_by=("mart/join",))
 

@@ -99,6 +99,30 @@ class TestChanges:
     ) -> None:
         assert [(text, breaking)] == [(it.text, it.breaking) for it in changed(**fields)]
 
+    def test_columns_that_only_the_sql_makes_are_compared(self) -> None:
+        before = core(columns=None, made_columns=("id", "order", "who"))
+
+        assert [
+            Change(
+                "mart/stars",
+                "column `order` renamed to `orders` in its SQL",
+                breaking=True,
+                column="order",
+            ),
+            Change("mart/stars", "column `who` removed in its SQL", breaking=True, column="who"),
+            Change("mart/stars", "column `day` added in its SQL", breaking=False, column="day"),
+        ] == changes(before, core(columns=None, made_columns=("day", "id", "orders")))
+        assert [
+            Change("mart/stars", "its columns are no longer known from its SQL", breaking=False)
+        ] == (changes(before, core(columns=None)))
+
+    def test_a_column_that_is_gone_from_yaml_and_sql_is_one_change(self) -> None:
+        after = core(made_columns=("id",), columns=(STARS.columns or ())[:1])
+
+        assert ["column `login` removed"] == [
+            it.text for it in changes(core(made_columns=("id", "login")), after)
+        ]
+
     def test_a_policy_that_loses_its_cron_is_harmless(self) -> None:
         before = core(policy=MaxLag(10, "0 9 * * *"))
 

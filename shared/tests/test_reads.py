@@ -35,6 +35,7 @@ def read(code: str, dialect: str = "postgres") -> dict[str, list[str]]:
         (f"with o as (select *, a + b as c from {SRC}) select c, d from o", ["a", "b", "d"]),
         (f"with o as (select id as key from {SRC}) select key from o", ["id"]),
         (f"select x.id from (select * from {SRC} where ok) x left join y on true", ["id", "ok"]),
+        (f"with o as (select * from {SRC} union select * from x) select id from o", ["id"]),
         (f"select id from {SRC} union all select number from {SRC}", ["id", "number"]),
         (f"select 1 from t where exists (select 1 from {SRC} o where o.k = t.k)", ["k"]),
         (f"select a from {SRC} {{% if is_incremental() %}} where b > 1 {{% endif %}}", ["a", "b"]),

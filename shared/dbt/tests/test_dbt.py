@@ -648,6 +648,60 @@ def test_columns_that_no_source_declares_are_found_in_the_sql(
     ]
 
 
+class TestColumnsThatTheSqlMakes:
+    def made(self, manifest: dict[str, Any], project: DbtProject) -> dict[str, Any]:
+        contract = Contract.from_definitions(dg.Definitions([load(manifest, project)]), "shop")
+        return {export.key: export.made_columns for export in contract.exports}
+
+    def test_are_in_the_contract_unless_the_columns_are_enforced(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        assert {
+            "history/past_orders": None,  # a snapshot
+            "sales/bare": ("one",),
+            "sales/countries": None,  # a seed
+            "sales/orders": None,  # enforced
+            "sales/turnover": ("amount", "id"),  # all of `orders`
+        } == self.made(manifest, project)
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {"materialized": "historized"},
+            {"materialized": "incremental", "on_schema_change": "append_new_columns"},
+            {"post-hook": [{"sql": "alter table {{ this }} add column at date"}]},
+        ],
+    )
+    def test_are_not_known_where_the_model_says_that_others_may_be_added(
+        self, config: dict[str, Any], manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        node(manifest, "bare")["config"].update(config)
+
+        assert None is self.made(manifest, project)["sales/bare"]
+
+    @pytest.mark.parametrize(
+        ("package", "name", "columns"),
+        [
+            ("shop", "postgres__create_table_as", None),
+            ("audited", "materialization_table_default", None),
+            ("shop", "cents", ("one",)),
+            ("dbt_postgres", "postgres__create_table_as", ("one",)),
+        ],
+    )
+    def test_are_not_known_where_the_project_makes_tables_in_its_own_way(
+        self,
+        package: str,
+        name: str,
+        columns: tuple[str, ...] | None,
+        manifest: dict[str, Any],
+        project: DbtProject,
+    ) -> None:
+        macro = {"package_name": package, "name": name}
+        manifest["macros"][f"macro.{package}.{name}"] = {**macro, "macro_sql": ""}
+
+        assert columns == self.made(manifest, project)["sales/bare"]
+
+
 def load(
     manifest: dict[str, Any],
     project: DbtProject,

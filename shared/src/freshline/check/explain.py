@@ -41,7 +41,7 @@ EXPLANATIONS: Final[Mapping[Rule, Explanation]] = {
     ),
     Rule.MISSING_COLUMN: Explanation(
         "A column that a location reads of another one's asset, which has no such column. Only "
-        "where both declare columns.",
+        "where the columns of both are known: declared, or from the SQL of dbt models.",
         "The reader's next run fails, or, worse, goes on with nulls.",
         "The producer brings the column back, or the readers stop using it first: see `freshline "
         "impact KEY.COLUMN`. A rename takes three steps: add, move the readers, remove.",

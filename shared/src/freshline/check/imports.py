@@ -8,6 +8,7 @@ from freshline.check.declared import declaration_of, how_to_declare_outside, new
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.compare.types import accepts, unread_types
 from freshline.contract.document import Column, Contract, Export, Import, UsedColumn
+from freshline.contract.reads import may_be_no_column
 from freshline.words import quoted, similar
 
 __all__ = ["check_imports"]
@@ -117,19 +118,39 @@ def _outside_but_made(workspace: Workspace, location: Location) -> Iterator[Find
 def _check_columns(
     location: Location, needed: Import, maker: Location, export: Export
 ) -> Iterator[Finding]:
-    if export.columns is None:
-        return  # no declared columns: nothing to compare with
-    by_name = {column.name.lower(): column for column in export.columns}
+    if export.columns is None and export.made_columns is None:
+        return  # no known columns: nothing to compare with
+    by_name = {column.name.lower(): column for column in export.columns or ()}
     for used in needed.columns:
         column = by_name.get(used.name.lower())
         kinds = export.kinds, _reader_kinds(location, used, needed)
-        if column is None:
-            if not used.inferred or _lists_all_columns(maker, export, used.name):
-                yield _missing_column(location, needed, used, maker, export)
+        if _is_missing(maker, export, used):
+            yield _missing_column(location, needed, used, maker, export)
+        elif column is None:
+            continue
         elif not accepts(used.type, column.type, *kinds):
             yield _other_type(location, needed, used, maker, export, column)
         elif unread := unread_types(used.type, column.type, *kinds):
             yield _unread_type(location, needed, used, maker, export, column, unread)
+
+
+def _is_missing(maker: Location, export: Export, used: UsedColumn) -> bool:
+    """Return whether the asset certainly does not have the column.
+
+    What the SQL of a dbt model makes counts more than what its YAML lists.
+    """
+    if export.made_columns is not None:
+        return not _is_made(export.made_columns, used.name) and not may_be_no_column(used.name)
+    if any(column.name.lower() == used.name.lower() for column in export.columns or ()):
+        return False
+    return not used.inferred or _lists_all_columns(maker, export, used.name)
+
+
+def _is_made(made: Sequence[str], column: str) -> bool:
+    """Return whether `column`, as YAML or SQL writes it, is one of those that are made."""
+    plain = column.strip('"`[]').lower()
+    # In YAML, `address.city` is a field of the column `address`.
+    return not {plain, plain.partition(".")[0]}.isdisjoint(name.lower() for name in made)
 
 
 def _lists_all_columns(maker: Location, export: Export, column: str) -> bool:
@@ -145,8 +166,9 @@ def _lists_all_columns(maker: Location, export: Export, column: str) -> bool:
 def _had_column(maker: Location, export: Export, column: str) -> bool:
     """Return whether the maker's committed contract has the column."""
     had = maker.committed.by_key.get(export.key) if maker.committed else None
-    columns = had.columns if had and had.columns else ()
-    return any(it.name.lower() == column.lower() for it in columns)
+    columns = [it.name for it in had.columns or ()] if had else []
+    made = had.made_columns or () if had else ()
+    return column.lower() in {name.lower() for name in (*columns, *made)}
 
 
 def _missing_column(
@@ -160,7 +182,7 @@ def _missing_column(
         used.name,
         [
             column.name
-            for column in export.columns or ()
+            for column in _columns_there(export)
             if column.name not in known
             and accepts(used.type, column.type, export.kinds, _reader_kinds(location, used, needed))
         ],
@@ -170,13 +192,32 @@ def _missing_column(
         location.name,
         f"column `{used.name}` of `{export.key}` {'is gone' if gone else 'does not exist'} in "
         f"`{maker.name}`, which makes the table; used by {users} of `{location.name}`"
-        f"{', as the SQL says' if used.inferred else ''}.",
+        f"{_as_the_sql_says(used, maker, export)}.",
         f"Did you mean `{close}`?"
         if close
         else f"`{maker.name}` brings the column back, or {users} stops using it first.",
         key=export.key,
         file=location.file_of(_first_reader(location, used, needed)),
     )
+
+
+def _columns_there(export: Export) -> list[Column]:
+    """Return the columns that an asset has, as far as known: those that its SQL makes, if known."""
+    listed = export.columns or ()
+    if export.made_columns is None:
+        return list(listed)
+    names = {column.name.lower() for column in listed}
+    unlisted = [Column(name=name) for name in export.made_columns if name.lower() not in names]
+    return [*(it for it in listed if _is_made(export.made_columns, it.name)), *unlisted]
+
+
+def _as_the_sql_says(used: UsedColumn, maker: Location, export: Export) -> str:
+    """Return the end of a sentence: whose SQL says it, and whose YAML says something else."""
+    if export.made_columns is None:
+        return ", as the SQL says" if used.inferred else ""
+    listed = used.name.lower() in {column.name.lower() for column in export.columns or ()}
+    yaml = f"; the YAML of `{maker.name}` still lists it" if listed else ""
+    return f", as the SQL of {'both' if used.inferred else f'`{maker.name}`'} says{yaml}"
 
 
 def _other_type(

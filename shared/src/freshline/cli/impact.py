@@ -97,7 +97,9 @@ def _key_and_column(asset: str, contracts: Sequence[Contract]) -> tuple[str, str
         meant = f"; did you mean {close}?" if close else "."
         raise UnknownNameError(f"no location makes or needs {key or asset}{meant}")
     export = known.get(key)
-    names = [it.name for it in export.columns or ()] if export else []
+    listed = [it.name for it in export.columns or ()] if export else []
+    made = [name for name in (export.made_columns or () if export else ()) if name not in listed]
+    names = [*listed, *made]
     if names and column.lower() not in [name.lower() for name in names]:
         raise UnknownNameError(f"{key} has no column {column}; it has {', '.join(names)}.")
     return key, column

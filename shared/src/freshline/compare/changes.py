@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from freshline.compare.types import accepts
@@ -62,7 +62,9 @@ def _successor(export: Export, new: list[Export]) -> Export | None:
 
 def _asset_changes(before: Export, after: Export) -> Iterator[Change]:
     key = before.key
-    yield from _columns_changes(before, after)
+    columns = list(_columns_changes(before, after))
+    yield from columns
+    yield from _made_changes(before, after, {it.column.lower() for it in columns if it.column})
     yield from _policy_changes(key, before.policy, after.policy)
     if after.partitioned != before.partitioned:
         how = "partitioned now" if after.partitioned else "no longer partitioned"
@@ -123,6 +125,26 @@ def _columns_changes(before: Export, after: Export) -> Iterator[Change]:
     for column in added:
         text = f"column `{column.name}` added"
         yield Change(before.key, text, breaking=False, column=column.name)
+
+
+def _made_changes(before: Export, after: Export, told: Collection[str]) -> Iterator[Change]:
+    """Yield the changes of the columns that the SQL of a dbt model makes, except those `told`."""
+    if before.made_columns is None or after.made_columns is None:
+        if before.made_columns != after.made_columns:
+            how = "are known" if before.made_columns is None else "are no longer known"
+            yield Change(before.key, f"its columns {how} from its SQL", breaking=False)
+        return
+    old, new = ({it.lower() for it in made} for made in (before.made_columns, after.made_columns))
+    added = sorted(new - old - set(told))
+    for name in sorted(old - new - set(told)):
+        successor = next((it for it in added if same_but_for_spelling(name, it)), None)
+        if successor:
+            added.remove(successor)
+        how = f"renamed to `{successor}`" if successor else "removed"
+        yield Change(before.key, f"column `{name}` {how} in its SQL", breaking=True, column=name)
+    for name in added:
+        text = f"column `{name}` added in its SQL"
+        yield Change(before.key, text, breaking=False, column=name)
 
 
 def _is_renamed(gone: Column, new: Column) -> bool:

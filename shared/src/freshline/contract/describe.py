@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -49,6 +50,16 @@ SCHEMA_VERSION: Final = 1
 _INTEGRATIONS: Final = ("sling", "dlt", "fivetran", "airbyte", "dbt")
 """The integrations whose assets have inputs that the integration's own configuration names. They
 are known by a kind of the asset, or by what its metadata begins with, as in `dagster_sling/`."""
+
+_MATERIALIZED: Final = frozenset(
+    ["dynamic_table", "ephemeral", "incremental", "materialized_view", "table", "view"]
+)
+"""How dbt makes a model without adding columns to those of its SQL."""
+
+_MAKES_TABLES: Final = re.compile(
+    r"^materialization_|(^|__)(create_(table|view)_as|create_or_replace_view|get_create_\w+_sql)$"
+)
+"""The names of the macros of dbt that make tables and views."""
 
 
 class Node(NamedTuple):
@@ -118,6 +129,9 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
     queries = [query for node in made.values() for query in _queries(node, made, external)]
     if queries:
         about["queries"] = queries
+    models = _models(made)
+    if models:
+        about["models"] = models
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
         key for key, node in external.items() if _unwrapped(node.metadata.get(OUTSIDE)) is True
@@ -398,19 +412,12 @@ def _queries(
             continue
         seen.add(props["unique_id"])
         relations = []
-        for name in props.get("depends_on", {}).get("nodes", ()):
-            source, other = manifest["sources"].get(name), manifest["nodes"].get(name)
-            if source:
-                key = _translated_key(node, translator, manifest, source)
-                relations.append([key, source["source_name"], source["name"]])
-            elif other:
-                ephemeral = other.get("config", {}).get("materialized") == "ephemeral"
-                if ephemeral:
-                    waiting.append(other)
-                key = "" if ephemeral else _translated_key(node, translator, manifest, other)
-                version = other.get("version")
-                version = "" if version is None else str(version)
-                relations.append([key, other["package_name"], other["name"], version])
+        for other, names in _dbt_parents(manifest, props):
+            ephemeral = _is_ephemeral(other)
+            if ephemeral:
+                waiting.append(other)
+            key = "" if ephemeral else _translated_key(node, translator, manifest, other)
+            relations.append([key, *names])
         if props.get("language", "sql") == "sql":
             yield {
                 "asset": node.key,
@@ -419,6 +426,98 @@ def _queries(
                 "relations": relations,
                 "imports": imports,
             }
+
+
+def _models(made: Mapping[str, Node]) -> list[dict[str, Any]]:
+    """Return the code of the dbt models whose columns are not enforced.
+
+    Also that of the models that one with a `*` in its code may select all columns from; these have
+    no `asset`, unless they are such models themselves. A model that the adapter or the project may
+    give more columns than its SQL has is left out.
+    """
+    numbers: dict[int, int] = {}
+    assets: dict[str, str] = {}
+    waiting: list[tuple[int, Mapping[str, Any], Mapping[str, Any]]] = []
+    for key in sorted(made):
+        node = made[key]
+        props, manifest = dbt_node(node.metadata), _manifest(node)
+        if props and _unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is not True:
+            number = numbers.setdefault(id(manifest), len(numbers))
+            assets[f"{number}:{props['unique_id']}"] = key
+            waiting.append((number, manifest, props))
+    changed: dict[int, bool] = {}
+    found: dict[str, dict[str, Any]] = {}
+    while waiting:
+        number, manifest, props = waiting.pop()
+        name = f"{number}:{props['unique_id']}"
+        if number not in changed:
+            changed[number] = _changes_how_tables_are_made(manifest)
+        if name in found or changed[number] or not _has_the_columns_of_its_sql(props):
+            continue
+        parents = list(_dbt_parents(manifest, props))
+        code, config = props.get("raw_code") or "", props.get("config") or {}
+        if "*" in code:
+            waiting.extend((number, manifest, other) for other, _ in parents)
+        found[name] = {
+            "id": name,
+            "asset": assets.get(name),
+            "adapter": manifest["metadata"].get("adapter_type") or "",
+            "code": code,
+            "hooks": [
+                str(hook.get("sql") or "") if isinstance(hook, Mapping) else str(hook)
+                for when in ("pre-hook", "post-hook")
+                for hook in config.get(when) or ()
+            ],
+            "relations": [[f"{number}:{other['unique_id']}", *names] for other, names in parents],
+        }
+    return [found[name] for name in sorted(found)]
+
+
+def _has_the_columns_of_its_sql(props: Mapping[str, Any]) -> bool:
+    """Return whether dbt makes a table with the columns of the SQL, of a resource of a project."""
+    config = props.get("config") or {}
+    return (
+        props.get("resource_type") == "model"
+        and props.get("language", "sql") == "sql"
+        and not is_injected(props)
+        and config.get("materialized") in _MATERIALIZED
+        and config.get("on_schema_change") != "append_new_columns"  # keeps what is dropped
+    )
+
+
+def _changes_how_tables_are_made(manifest: Mapping[str, Any]) -> bool:
+    """Return whether a dbt project has macros instead of those of dbt that make tables.
+
+    dbt's own packages, and those of adapters, are named dbt or dbt_<adapter>.
+    """
+    project = manifest["metadata"].get("project_name")
+    return any(
+        macro.get("package_name") == project
+        or not re.match(r"dbt(_|$)", macro.get("package_name") or "")
+        for macro in manifest.get("macros", {}).values()
+        if _MAKES_TABLES.search(macro.get("name") or "")
+    )
+
+
+def _dbt_parents(
+    manifest: Mapping[str, Any], props: Mapping[str, Any]
+) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
+    """Yield what a dbt model reads, with the names by which its code refers to it.
+
+    These are the source and the table, or the package, the model and its version ("": it has none).
+    """
+    for name in props.get("depends_on", {}).get("nodes", ()):
+        source, other = manifest["sources"].get(name), manifest["nodes"].get(name)
+        if source:
+            yield source, [source["source_name"], source["name"]]
+        elif other:
+            version = other.get("version")
+            version = "" if version is None else str(version)
+            yield other, [other["package_name"], other["name"], version]
+
+
+def _is_ephemeral(props: Mapping[str, Any]) -> bool:
+    return bool((props.get("config") or {}).get("materialized") == "ephemeral")
 
 
 def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:

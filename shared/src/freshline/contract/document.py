@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from freshline.contract.describe import SCHEMA_VERSION, describe
+from freshline.contract.outputs import with_columns_made
 from freshline.contract.reads import with_columns_read
 from freshline.contract.written import judged
 from freshline.errors import ContractError
@@ -109,6 +110,11 @@ class Export(_Value):
     columns: tuple[Column, ...] | None = Field(default=None, description="Null: not declared.")
     columns_enforced: bool = Field(
         default=False, description="The location refuses to make any other columns."
+    )
+    made_columns: tuple[str, ...] | None = Field(
+        default=None,
+        description="The names of all its columns, sorted, as the SQL of the dbt model says; null: "
+        "not known, or its columns are enforced.",
     )
     partitioned: bool = False
     static: bool = Field(
@@ -242,7 +248,7 @@ class Contract(_Value):
 
         A policy that cannot be kept does not count; it is in `unkept`. Raises `ContractError`.
         """
-        return cls.from_document(judged(with_columns_read(description)))
+        return cls.from_document(judged(with_columns_made(with_columns_read(description))))
 
     @classmethod
     def from_document(cls, document: object) -> Contract:

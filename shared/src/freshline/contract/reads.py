@@ -1,27 +1,21 @@
 """Finds the columns that dbt models certainly read of other locations' tables, in their SQL.
 
 Most dbt projects do not list the columns of their sources. `describe` hands on the code of the
-models that read such a table, as the manifest has it. The code is rendered here without dbt, so
-that the result is the same on every machine, whether or not the project was compiled there. A model
-with anything that only dbt knows (a macro, the target's name in a condition) is left out. So is a
-column that may come from elsewhere: the gate does not guess.
+models that read such a table, as the manifest has it, and `rendering` makes SQL of it. A model
+whose code depends on what only dbt knows is left out. So is a column that may come from elsewhere:
+the gate does not guess.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache, wraps
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from freshline.contract.dialects import dialect_of
+from freshline.contract.rendering import MARK, first_branch, quiet, renderings, table_number
 
-__all__ = ["columns_read", "with_columns_read"]
-
-_MARK: Final = "__freshline_"
-_UNKNOWN: Final = f"{_MARK}unknown"
-_THIS: Final = f"{_MARK}this"
+__all__ = ["columns_read", "may_be_no_column", "with_columns_read"]
 
 _DEPTH: Final = 50
 """So many queries inside each other are followed."""
@@ -31,6 +25,7 @@ _NO_COLUMNS: Final = frozenset(
         *("cmax", "cmin", "ctid", "tableoid", "xmax", "xmin", "oid"),  # Postgres
         *("level", "rowid", "rownum", "sysdate", "systimestamp", "user"),  # Oracle, SQLite, DuckDB
         *("_partitiontime", "_partitiondate", "_table_suffix", "_file_name"),  # BigQuery
+        *("_part", "_part_index", "_part_uuid", "_partition_id", "_sample_factor"),  # ClickHouse
         *("_metadata", "_change_type", "_commit_version", "_commit_timestamp"),  # Databricks
         *("current_date", "current_time", "current_timestamp", "current_user", "session_user"),
         *("localtime", "localtimestamp", "default", "value"),
@@ -95,116 +90,14 @@ def columns_read(
     from sqlglot.errors import SqlglotError
 
     found: dict[str, set[str]] = {}
-    # In an incremental model, either branch is run at times.
-    for incremental in (False, True):
-        sql = _rendered(code, relations, incremental)
-        if sql is None:
-            return {}
+    for sql in renderings(code, relations):
         try:
-            with _quiet():
+            with quiet():
                 for number, column in _certain_columns(parse_one(sql, dialect=dialect)):
                     found.setdefault(relations[number][0], set()).add(column)
         except (SqlglotError, ValueError, RecursionError):
             return {}
     return {key: frozenset(columns) for key, columns in found.items()}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let sqlglot log nothing about SQL that it does not understand: it is left out."""
-    logger = logging.getLogger("sqlglot")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-# --- Jinja --------------------------------------------------------------------------------
-
-
-class _NotKnownError(Exception):
-    """The code depends on something that only dbt knows."""
-
-
-class _Opaque:
-    """A value that only dbt knows. It may be printed into the SQL; nothing may depend on it."""
-
-    def __str__(self) -> str:
-        return _UNKNOWN
-
-    def __getattr__(self, name: str) -> _Opaque:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self
-
-    def _refuse(self, *_: object) -> Any:
-        raise _NotKnownError
-
-    __bool__ = __eq__ = __ne__ = __lt__ = __gt__ = __le__ = __ge__ = _refuse
-    __iter__ = __len__ = __contains__ = __getitem__ = __add__ = __hash__ = _refuse
-
-
-def _rendered(code: str, relations: Sequence[tuple[str, ...]], incremental: bool) -> str | None:
-    """Return the SQL, with a marked name for each table; None: it cannot be known without dbt."""
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import SandboxedEnvironment
-
-    def source(name: str, table: str) -> str:
-        for number, relation in enumerate(relations):
-            if relation[1:] == (name, table):
-                return f"{_MARK}{number}"
-        raise _NotKnownError
-
-    def ref(*names: str, version: object = None, v: object = None) -> str:
-        wanted = version if v is None else v
-        chosen = [
-            (number, relation)
-            for number, relation in enumerate(relations)
-            if len(relation) == 4
-            and relation[2] == names[-1]
-            and (len(names) == 1 or relation[1] == names[0])
-            and (wanted is None or relation[3] == str(wanted))
-        ]
-        if len(chosen) != 1:
-            raise _NotKnownError
-        return f"{_MARK}{chosen[0][0]}"
-
-    environment = SandboxedEnvironment(undefined=StrictUndefined, extensions=["jinja2.ext.do"])
-    functions: Any
-    for functions in (environment.filters, environment.tests):
-        functions.update({name: _refusing_opaque(it) for name, it in functions.items()})
-    opaque = _Opaque()
-    try:
-        return environment.from_string(code).render(
-            config=lambda *_, **__: "",
-            source=source,
-            ref=ref,
-            this=_THIS,
-            target=opaque,
-            var=lambda *_: opaque,
-            env_var=lambda *_: opaque,
-            is_incremental=lambda: incremental,
-        )
-    except (TemplateError, _NotKnownError, ArithmeticError, AttributeError, LookupError):
-        return None
-    except (RecursionError, TypeError, ValueError):
-        return None
-
-
-def _refusing_opaque(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a filter or test of Jinja that does not turn a value that only dbt knows into one."""
-
-    @wraps(function)
-    def refusing(*given: Any, **named: Any) -> Any:
-        if any(isinstance(it, _Opaque) for it in (*given, *named.values())):
-            raise _NotKnownError
-        return function(*given, **named)
-
-    return refusing
-
-
-# --- SQL ----------------------------------------------------------------------------------
 
 
 def _certain_columns(query: Any) -> Iterator[tuple[int, str]]:
@@ -231,10 +124,15 @@ def _certain_columns(query: Any) -> Iterator[tuple[int, str]]:
                 else None
             )
             name = column.name if column.this.args.get("quoted") else column.name.lower()
-            if name.lower() not in _NO_COLUMNS and _MARK not in name:
+            if not may_be_no_column(name) and MARK not in name:
                 number = _table_of(source, name.lower(), 0)
                 if number is not None:
                     yield number, name
+
+
+def may_be_no_column(name: str) -> bool:
+    """Return whether an engine gives a name a meaning of its own, without a column."""
+    return name.lower() in _NO_COLUMNS
 
 
 def _aliases(scope: Any) -> Mapping[str, Any]:
@@ -283,15 +181,11 @@ def _table_of(source: Any, column: str, depth: int) -> int | None:
     if source is None or depth > _DEPTH:
         return None
     if isinstance(source, exp.Table):
-        number = source.name.removeprefix(_MARK)
-        renamed = source.args.get("pivots") or source.alias_column_names
-        plain = source.name.startswith(_MARK) and number.isdigit() and not renamed
-        return int(number) if plain and not source.args.get("db") else None
+        return table_number(source)
     select = source.expression
-    queries = getattr(source, "union_scopes", None)
-    if isinstance(select, exp.SetOperation) and queries:
+    if isinstance(select, exp.SetOperation):
         # The first of the queries gives the columns their names.
-        return _table_of(queries[0], column, depth + 1)
+        return _table_of(first_branch(source), column, depth + 1)
     if not isinstance(select, exp.Select):
         return None
     renamed = select.parent and getattr(select.parent, "alias_column_names", None)

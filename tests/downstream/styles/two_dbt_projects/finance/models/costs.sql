@@ -1,0 +1,1 @@
+select day, refunded, reason from {{ source("sales", "refunds") }}
