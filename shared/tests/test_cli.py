@@ -716,6 +716,40 @@ class TestRetire:
         assert 2 == result.exit_code
         assert "there is no dagster.yaml here; set DAGSTER_HOME" in result.output
 
+    def test_needs_an_instance_that_outlives_dagster_dev(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An empty instance would be made here, and what is written to it would change nothing."""
+        (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+        result = run("retire", "core")
+
+        assert 2 == result.exit_code
+        assert "dagster.yaml names no storage" in result.output
+        assert not (tmp_path / "history").exists()
+
+    def test_finds_the_instance_that_is_here(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(home)
+        monkeypatch.delenv("DAGSTER_HOME")
+
+        assert 0 == run("retire", "core").exit_code
+
+    def test_says_that_the_settings_of_an_instance_are_no_yaml(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "dagster.yaml").write_text("storage: {")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("DAGSTER_HOME", raising=False)
+
+        result = run("retire", "core")
+
+        assert 2 == result.exit_code
+        assert f"the instance of {tmp_path} does not answer" in result.output
+
 
 class TestContract:
     DEFINITIONS = (

@@ -7,7 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import yaml
 
 from freshline.errors import InstanceError
 
@@ -18,10 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = ["measured_durations", "open_instance"]
 
+_STORAGE: Final = ("storage", "run_storage", "event_log_storage", "instance_class")
+"""The settings of dagster.yaml that say where runs and events are kept."""
+
 
 @contextmanager
 def open_instance() -> Iterator[DagsterInstance]:
-    """Open the instance of `DAGSTER_HOME`, else of ``./dagster.yaml``. Raises `InstanceError`."""
+    """Open the instance of `DAGSTER_HOME`, else of ``./dagster.yaml``. Raises `InstanceError`.
+
+    An instance that does not exist yet is not made.
+    """
     from dagster import DagsterInstance
 
     home = os.environ.get("DAGSTER_HOME")
@@ -32,6 +40,11 @@ def open_instance() -> Iterator[DagsterInstance]:
         raise InstanceError(
             "there is no dagster.yaml here; set DAGSTER_HOME to the instance's folder."
         )
+    if not home and _is_temporary(folder):
+        raise InstanceError(
+            "dagster.yaml names no storage, so `dagster dev` keeps it in a temporary folder; set "
+            "DAGSTER_HOME to a folder, here and where Dagster is started."
+        )
     try:
         instance = DagsterInstance.from_config(str(folder))
         instance.get_asset_keys(limit=1)
@@ -41,6 +54,16 @@ def open_instance() -> Iterator[DagsterInstance]:
         raise InstanceError(f"the instance of {folder} does not answer: {first[0]}") from error
     with instance:
         yield instance
+
+
+def _is_temporary(folder: Path) -> bool:
+    """Return whether Dagster, without `DAGSTER_HOME`, keeps nothing in `folder` for others."""
+    try:
+        settings = yaml.safe_load((folder / "dagster.yaml").read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError:
+        return False  # Dagster, which reads it next, says what is wrong
+    # With DAGSTER_HOME it makes the folder, which may be this one.
+    return not any(name in settings for name in _STORAGE) and not (folder / "history").is_dir()
 
 
 def measured_durations(graph: Graph) -> Mapping[str, Durations]:
