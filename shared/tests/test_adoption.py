@@ -271,6 +271,18 @@ class TestHalfAWorkspace:
             "`elt/orders` is never requested, and `mart/m` needs it: elt, which makes it, is not "
             "under freshline." == found[0].message
         )
+        assert "outside" not in found[0].fix
+
+    def test_the_gate_says_how_not_to_wait_for_what_nobody_reports(self) -> None:
+        definitions = dg.Definitions(
+            assets=[dg.AssetSpec("crm"), target("mart", "crm")],
+        )
+        found = findings(
+            Workspace([Location("marts", Contract.from_definitions(definitions, "marts"))])
+        )
+
+        (note,) = [it for it in found if it.rule is Rule.NOT_REQUESTED]
+        assert "declare it with `freshline/outside`" in note.fix
 
 
 class TestObserve:

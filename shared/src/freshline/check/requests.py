@@ -14,6 +14,12 @@ __all__ = ["check_requests"]
 _SHOWN: Final = 3
 """At most this many targets that need an asset are named."""
 
+_UNREPORTED: Final = (
+    " If nobody reports them to Dagster, what needs it waits for ever: declare it with "
+    "`freshline/outside` (on a dbt source: `config: {meta: {freshline: {outside: true}}}`), and "
+    "nothing waits for it."
+)
+
 
 def check_requests(workspace: Workspace) -> Iterator[Finding]:
     """Find what a policy needs and Dagster cannot launch; note what somebody else has to start."""
@@ -50,7 +56,7 @@ def check_requests(workspace: Workspace) -> Iterator[Finding]:
                 readers[0],
                 f"`{key}` is never requested, and {needed}: {asset.never_requested}.",
                 "Its versions count, whoever makes them: something else has to start it often "
-                "enough.",
+                "enough." + (_UNREPORTED if asset.elsewhere else ""),
                 key=key,
                 file=file,
                 severity=Severity.NOTE,
