@@ -26,6 +26,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 from support.dagster import ROOT
+from support.page import Command, Edit, read_steps
 from support.processes import Daemon
 
 HERE = Path(__file__).parent
@@ -213,6 +214,30 @@ def test_the_gate_finds_nothing_until_a_producer_renames_its_table(prepared: Ins
     assert 1 == done.returncode, done.stderr
     rules = {(it["rule"], it["location"]) for it in json.loads(done.stdout)["findings"]}
     assert ("unknown-import", "shop") in rules
+
+
+def test_the_page_for_adopters_is_true(installed: Installed, tmp_path: Path) -> None:
+    """Each edit of docs/adopting.md fits the example, and each command prints what is there."""
+    shutil.copytree(ROOT / "examples" / "adopting", tmp_path, dirs_exist_ok=True)
+    steps = list(read_steps(ROOT / "docs" / "adopting.md"))
+    assert {Command, Edit} == {type(step) for step in steps}
+
+    for step in steps:
+        if isinstance(step, Edit):
+            subprocess.run(
+                ["git", "apply", "-p0", "-"], cwd=tmp_path, input=step.patch, text=True, check=True
+            )
+            continue
+        done = subprocess.run(
+            ["sh", "-c", step.line],
+            cwd=tmp_path,
+            env=installed.env() | {"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        printed = "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+        assert step.output == printed, f"{step.line}\n{printed}\n{done.stderr}"
 
 
 @pytest.fixture
