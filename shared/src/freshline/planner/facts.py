@@ -81,6 +81,8 @@ class Facts:
 
     def pause(self, target: str) -> Pause | None:
         """Return the pause of `target` or of its location; None: the target is to be kept."""
+        if not self.pauses:
+            return None
         return self.pauses.get(target) or self.pauses.get(self.assets[target].location)
 
     def late_for(self, target: str, policy: MaxLag) -> float:
@@ -118,7 +120,9 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
     states = {key: snapshot.state(key) for key in execution_set.keys}
     pending = next((state.pending for state in states.values() if state.pending), None)
     retry_at = max([_retry_at(state) for state in states.values()])
-    rested_at = max([_rested_at(state, execution_set) for state in states.values()])
+    rested_at = -inf
+    if execution_set.at_most_every:
+        rested_at = max([_rested_at(state, execution_set) for state in states.values()])
     own_hold = _own_hold(facts, execution_set, states, snapshot)
     for key, state in states.items():
         inputs = [name for name in lineage.inputs[key] if name in facts.assets]
@@ -157,7 +161,7 @@ def _retry_at(state: AssetState) -> float:
 
 
 def _rested_at(state: AssetState, execution_set: ExecutionSet) -> float:
-    if state.version is None or not execution_set.at_most_every:
+    if state.version is None:
         return -inf
     return state.version.at + execution_set.at_most_every
 
@@ -171,7 +175,7 @@ def _own_hold(
         return Hold(location, first, Phase.UNKNOWN, since, execution_set.obstacle)
     if execution_set.never_requested:
         return Hold(location, first, Phase.UNSCHEDULED, None, execution_set.never_requested)
-    if pause := facts.pauses.get(location):
+    if facts.pauses and (pause := facts.pauses.get(location)):
         message = f"{location} is paused until {clock(pause.until, facts.now)}: {pause.reason}"
         return Hold(location, first, Phase.PAUSED, None, message)
     seen = snapshot.seen.get(location)

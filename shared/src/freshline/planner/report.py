@@ -179,7 +179,9 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
         asset, decision = facts.assets[key], decisions[key]
         pending, version = asset.pending, asset.state.version
         if pending and pending.started_at is not None:
-            message = f"{key} has been running for {span(facts.now - pending.started_at)}"
+            # The step may have started after this tick began, or by another host's clock.
+            seconds = max(0.0, facts.now - pending.started_at)
+            message = f"{key} has been running for {span(seconds)}"
             return Blame(asset.location, key, Phase.EXECUTION, pending.started_at, message)
         if pending:
             ahead = [name for name in lineage.inputs[key] if _run_of(name, facts) == pending.run_id]
@@ -189,7 +191,7 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             launched = pending.launched_at
             phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
             since = launched or pending.requested_at
-            message = f"{key} has been {doing} for {span(facts.now - since)}"
+            message = f"{key} has been {doing} for {span(max(0.0, facts.now - since))}"
             return Blame(asset.location, key, phase, since, message)
         if decision.request:
             requested = "would be" if observed else "is"
