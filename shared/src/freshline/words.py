@@ -27,6 +27,8 @@ _MONTHS: Final = (
     *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
+_DAY: Final = 86_400
+
 _LONG: Final = 6
 """Names of fewer letters are different names if they differ in a letter."""
 
@@ -50,6 +52,10 @@ def clock(time: float, now: float, zone: str | None = None) -> str:
     if isinf(time):
         return "any time" if time < 0 else "no time"
     name = zone or "UTC"
+    if name == "UTC" and int(time) // _DAY == int(now) // _DAY:
+        # A plan of ten thousand assets writes as many times: without dates it takes a fifth less.
+        seconds = int(time) % _DAY
+        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02} UTC"
     tzinfo = UTC if name == "UTC" else ZoneInfo(name)
     at, today = (datetime.fromtimestamp(int(one), tzinfo) for one in (time, now))
     if at.date() == today.date():
