@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 from dagster import DagsterInstance
 
@@ -45,6 +46,16 @@ class Outlook:
         return next((it for it in self.contracts if it.location == location), None)
 
 
+class _Gaps(NamedTuple):
+    """What does not fit together in the contracts, as long as none of them changes."""
+
+    digest: str
+    unexplained: set[str]
+    """Keys that some location depends on and no contract explains."""
+    claimed_twice: list[tuple[str, str, str]]
+    """Each key that two locations make, with both, once in each order."""
+
+
 class Observer:
     """Looks at an instance at every tick, and remembers what cannot change."""
 
@@ -52,8 +63,7 @@ class Observer:
         self._reader = ContractReader()
         self._history: History | None = None
         self._elsewhere = Elsewhere()
-        self._unexplained: tuple[str, set[str]] = ("", set())
-        self._claimed_twice: tuple[str, list[tuple[str, str, str]]] = ("", [])
+        self._gaps: _Gaps | None = None
         self._lineage: tuple[object, Lineage] | None = None
         self._since: dict[str, tuple[str, float]] = {}
 
@@ -87,8 +97,9 @@ class Observer:
             own = _after(published.get(own.location), own, published)
             contracts[own.location] = PublishedContract(own, now, digest(own))
             problems.pop(own.location, None)
-        replaced = self._replaced(contracts, now)
-        lineage = self._lineage_of(instance, contracts, replaced, observers)
+        gaps = self._gaps_of(contracts)
+        replaced = _replaced(gaps, contracts, now)
+        lineage = self._lineage_of(instance, contracts, gaps, replaced, observers)
         snapshot = self._history_of(instance).read(
             lineage.graph,
             now,
@@ -104,7 +115,7 @@ class Observer:
             problems=problems,
             contracts=tuple(contract.contract for contract in contracts.values()),
             replaced=replaced,
-            digest=_digest(contracts),
+            digest=gaps.digest,
         )
 
     def _history_of(self, instance: DagsterInstance) -> History:
@@ -117,40 +128,26 @@ class Observer:
         self,
         instance: DagsterInstance,
         contracts: Mapping[str, PublishedContract],
+        gaps: _Gaps,
         replaced: Collection[str],
         observers: Collection[str],
     ) -> Lineage:
         """Return the same object as long as nothing that it is made of changes."""
-        given = [contract.contract for contract in contracts.values()]
-        content = _digest(contracts)
-        if self._unexplained[0] != content:
-            self._unexplained = content, unexplained(given)
-        elsewhere = self._elsewhere.find(instance, self._unexplained[1], contracts.keys())
-        basis = content, tuple(elsewhere), frozenset(replaced), frozenset(observers)
+        elsewhere = self._elsewhere.find(instance, gaps.unexplained, contracts.keys())
+        basis = gaps.digest, tuple(elsewhere), frozenset(replaced), frozenset(observers)
         if self._lineage is None or self._lineage[0] != basis:
+            given = (contract.contract for contract in contracts.values())
             graph = graph_of(given, silent=replaced, elsewhere=elsewhere, observers=observers)
             self._lineage = basis, lineage_of(graph)
         return self._lineage[1]
 
-    def _replaced(self, contracts: Mapping[str, PublishedContract], now: float) -> dict[str, str]:
-        """Return the silent locations that claim what a location which is not silent makes.
-
-        Each with a sentence that says so, and what to do.
-        """
+    def _gaps_of(self, contracts: Mapping[str, PublishedContract]) -> _Gaps:
+        """Return the same object as long as no contract changes."""
         content = _digest(contracts)
-        if self._claimed_twice[0] != content:
-            self._claimed_twice = content, list(_claimed_twice(contracts))
-        silent = {
-            location
-            for location, contract in contracts.items()
-            if is_silent(contract.published_at, contract.contract.tick_seconds, now)
-        }
-        return {
-            location: f"{location} is silent, and {rival} makes its {key} now; if it was renamed, "
-            f"or is gone for good: freshline retire {location}"
-            for key, location, rival in reversed(self._claimed_twice[1])
-            if location in silent and rival not in silent
-        }
+        if self._gaps is None or self._gaps.digest != content:
+            given = (contract.contract for contract in contracts.values())
+            self._gaps = _Gaps(content, unexplained(given), list(_claimed_twice(contracts)))
+        return self._gaps
 
     def _first_published(self, contracts: Mapping[str, PublishedContract]) -> dict[str, float]:
         """Return when each location's present contract was first published, as far as seen."""
@@ -161,6 +158,26 @@ class Observer:
             for location, contract in contracts.items()
         }
         return {location: since for location, (_, since) in self._since.items()}
+
+
+def _replaced(
+    gaps: _Gaps, contracts: Mapping[str, PublishedContract], now: float
+) -> dict[str, str]:
+    """Return the silent locations that claim what a location which is not silent makes.
+
+    Each with a sentence that says so, and what to do.
+    """
+    silent = {
+        location
+        for location, contract in contracts.items()
+        if is_silent(contract.published_at, contract.contract.tick_seconds, now)
+    }
+    return {
+        location: f"{location} is silent, and {rival} makes its {key} now; if it was renamed, "
+        f"or is gone for good: freshline retire {location}"
+        for key, location, rival in reversed(gaps.claimed_twice)
+        if location in silent and rival not in silent
+    }
 
 
 def _claimed_twice(
