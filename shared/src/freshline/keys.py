@@ -76,12 +76,13 @@ def convention_of(value: object, where: str) -> Convention:
         raise KeyConventionError(f"{where}: {value!r} is no key convention: {guess}.")
     module, _, name = value.partition(":")
     try:
-        function = getattr(import_module(module), name)
+        function: Any = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise KeyConventionError(f"{where}: {value} cannot be imported: {error}.") from None
     if not callable(function):
         raise KeyConventionError(f"{where}: {value} is no function: {choice}.")
-    return function  # type: ignore[no-any-return]
+    chosen: KeyFunction = function
+    return chosen
 
 
 def parts_of(
