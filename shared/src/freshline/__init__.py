@@ -9,6 +9,7 @@ Which module answers which question:
     names            what are the keys, tags and metadata called that freshline puts into Dagster?
     declared         what is written on an asset, or in a dbt manifest, and in whose notation?
     errors           what can go wrong, and which error is raised then?
+    garbage          when is Python's garbage collector only in the way?
     words            how do messages write durations, times and names?
     keys             which key does a table have?
     metadata         is what an asset tells freshline in its metadata usable?

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -64,11 +61,12 @@ def check_command(
     from freshline.check.gather import gather, read_seconds
     from freshline.cli import output
     from freshline.cli.instance import measured_durations
+    from freshline.garbage import no_garbage_collection
     from freshline.settings import read_settings
 
     declared = read_seconds(durations) if durations else {}
     settings = read_settings(workspace.home)
-    with _without_garbage_collection():
+    with no_garbage_collection():
         locations = gather(workspace, from_code=not committed, seconds=seconds)
         looked_at = Workspace(locations, declared, settings.convention)
         known = measured_durations(looked_at.lineage.graph) if measured else None
@@ -87,18 +85,3 @@ def check_command(
     else:
         output.print_findings(found, locations, left_out)
     raise typer.Exit(int(any(finding.severity is Severity.ERROR for finding in found)))
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Collect no garbage inside. Contracts are read and kept: there is none to speak of.
-
-    With ten thousand assets, looking for it again and again takes longer than all else.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import NamedTuple
@@ -15,6 +13,7 @@ from freshline.contract import Contract, ContractReader, PublishedContract, grap
 from freshline.contract.graph import unexplained
 from freshline.contract.pauses import read_pauses
 from freshline.contract.publication import digest
+from freshline.garbage import no_garbage_collection
 from freshline.history import History
 from freshline.model import Graph, Plan, Snapshot
 from freshline.planner import Lineage, is_silent, lineage_of, plan
@@ -80,7 +79,7 @@ class Observer:
         location has published. `observers` are locations that only observe, and are to be planned
         as if they did not. Raises what the instance's storage raises.
         """
-        with _no_garbage_collection():
+        with no_garbage_collection():
             return self._look(instance, now, own, observers)
 
     def _look(
@@ -210,23 +209,6 @@ def _after(
         contracts = [own, *(it.contract for it in published.values())]
         gone &= {needed.key for contract in contracts for needed in contract.imports}
     return own.model_copy(update={"gone": tuple(sorted(gone))}) if gone else own
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Keep Python's garbage collector off.
-
-    A look makes many objects, which would set off collections although hardly any are in a
-    reference cycle. Each collection walks all that is remembered, and with 10,000 assets they
-    take a third of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _digest(contracts: Mapping[str, PublishedContract]) -> str:
