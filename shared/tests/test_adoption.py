@@ -18,8 +18,8 @@ from freshline.contract.pauses import pause_event, read_pauses, resumption
 from freshline.errors import ModeError
 from freshline.model import Pause
 from freshline.policy import max_lag
-from test_sensor import Workspace as Ticking
 from test_sensor import check_results, mart, root
+from ticking import Workspace as Ticking
 
 
 class Since(dg.Config):
