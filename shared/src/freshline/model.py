@@ -14,6 +14,7 @@ from functools import cached_property
 from math import inf
 
 from freshline.policy import MaxLag
+from freshline.windows import Window, Windows
 
 __all__ = [
     "DEFAULT_TICK",
@@ -26,10 +27,14 @@ __all__ = [
     "Durations",
     "Graph",
     "Moments",
+    "NothingNew",
+    "Part",
+    "PartitionKeys",
     "Pause",
     "Pending",
     "Phase",
     "Plan",
+    "Reads",
     "Snapshot",
     "TargetPlan",
     "TargetStatus",
@@ -64,6 +69,30 @@ def data_time_of(inputs: Iterable[float | None]) -> float | None:
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionKeys:
+    """The keys of an asset's static or dynamic partitions, or of that dimension of them."""
+
+    static: tuple[str, ...] = ()
+    dynamic: str = ""
+    """The name of the set of keys that the instance keeps; "": the keys are `static`."""
+    first: bool = False
+    """With time windows as well: whether a partition key begins with this dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Which partitions of an input a partition of an asset reads; by default, all of them."""
+
+    windows: tuple[int, int] | None = None
+    """Those of the same time, from so many windows later until so many later; (0, 0): no others.
+    None: not by windows."""
+    last: bool = False
+    """Only the last partition."""
+    same_key: bool = False
+    """The partition of the same key, of static or dynamic partitions."""
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """An executable asset of some code location."""
 
@@ -81,6 +110,29 @@ class Asset:
     """No contract describes it: what it is made from is not known."""
     static: bool = False
     """Its content does not change with time, as that of a dbt seed: it is made if it never was."""
+    view: bool = False
+    """It is as fresh as its inputs without a run: it is made if it never was, or if its code has
+    changed."""
+    code_version: str | None = None
+    """The version of its code; None: it does not say."""
+    observed: bool = False
+    """A run observes it: it is made outside, and its location can look at it."""
+    windows: Windows | None = None
+    """The time windows of its partitions; None: it has none."""
+    keys: PartitionKeys | None = None
+    """Its static or dynamic partitions, besides those of time; None: it has none."""
+    reads: Mapping[str, Reads] = field(default_factory=dict, hash=False)
+    """Which partitions of an input it reads, by input; all of those that are not here."""
+    single_run: bool = False
+    """One run can make a range of its partitions."""
+    promised_from: float | None = None
+    """Partitions whose window ends before it are history that was never promised; None: all
+    partitions count."""
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it has partitions of any kind."""
+        return self.windows is not None or self.keys is not None
 
 
 @dataclass(frozen=True)
@@ -172,7 +224,13 @@ class Version:
     at: float
     """When it was materialized."""
     data_time: float | None
-    """None: unknown, because the version of an input is. Such a version is never fresh."""
+    """None: unknown, because the version of an input is. Such a version is never fresh. Of a
+    partitioned asset: up to then nothing is missing."""
+    unchanged_since: float | None = None
+    """Its data time when it was made, if that has moved on since because nothing has changed
+    upstream; None: it has not moved."""
+    code_version: str | None = None
+    """The version of the code that made it; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +248,45 @@ class Pending:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingNew:
+    """The answer of an asset's newest run: it succeeded, and there was nothing to make."""
+
+    at: float
+    """When its step ended."""
+    data_time: float | None
+    """The data time that a version would have had; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One partition of an asset that runs may still have to make."""
+
+    name: str
+    """Its partition key."""
+    window: Window | None = None
+    """Its time window; None: it has none."""
+    data_time: float | None = None
+    """The data time of its newest version; None: there is no version, or it is unknown."""
+    version: int = 0
+    """The id of that version; 0: there is none."""
+    pending: Pending | None = None
+    failures: int = 0
+    """Consecutive failed or cancelled runs since that version."""
+    failed_at: float | None = None
+    error: str | None = None
+    last_run_id: str = ""
+    key: str = ""
+    """Its key in the dimension without time, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class AssetState:
     """What the event log says about one asset."""
 
     version: Version | None = None
+    """Of a partitioned asset: the newest version of any partition, with the asset's data time."""
     pending: Pending | None = None
+    """Of a partitioned asset: None; its parts have their own."""
     failures: int = 0
     """Consecutive failed or cancelled runs since the last materialization."""
     failing_since: float | None = None
@@ -205,6 +297,15 @@ class AssetState:
     last_run_id: str = ""
     """The newest run that was to make the asset, whether it did or not; "" for none."""
     durations: Durations = Durations()
+    nothing_new: NothingNew | None = None
+    """Set if the newest run had nothing to make."""
+    parts: tuple[Part, ...] = ()
+    """Of an asset with time windows: its partitions that are not complete, the oldest first. Of
+    one with static or dynamic partitions alone: all of them."""
+    last_data_time: float | None = None
+    """Of a partitioned asset: up to when nothing is missing in its last partition."""
+    holes_before_promise: int = 0
+    """How many of its partitions are missing that were never promised."""
 
 
 NEVER_RUN = AssetState()
@@ -279,6 +380,10 @@ class AssetPlan:
     """One sentence for people."""
     run: str = ""
     """Requested assets of one location with the same `run` go into one run."""
+    parts: tuple[str, ...] = ()
+    """The keys of the partitions to request; () for an asset without partitions."""
+    together: bool = False
+    """Whether one run makes all `parts`, which are then a range, and not one run each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +398,8 @@ class TargetPlan:
     """The shortest maximum lag that the path could hold, in seconds."""
     blame: Blame | None
     reason: str
+    unchanged_since: float | None = None
+    """Since when nothing upstream has changed, if it is fresh because of that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,15 @@ CONFIG: Final = "freshline/config"
 """The config of the asset's op in the runs that freshline requests, as a mapping."""
 STATIC: Final = "freshline/static"
 """``True``: the content does not change with time. The asset is made when it was never made."""
+VIEW: Final = "freshline/view"
+"""``True``: the asset is as fresh as what it reads at every moment, as a view in a database is. No
+run makes it fresher, so none is requested for that. ``False``: it is none, whatever else says."""
+COMPLETE_FROM: Final = "freshline/complete_from"
+"""On a partitioned asset: a date or a time in ISO 8601. Partitions that end before it may be
+missing; nobody promised them."""
+CHECK_VIEW: Final = "freshline/check_view"
+"""On a view: ``True`` if its checks are to run whenever what it reads has changed, not only with
+the next tables that are made from it."""
 FILE: Final = "freshline/file"
 """The file that declares the asset, relative to the location's folder."""
 POLICIES: Final = "freshline/policies"
@@ -108,7 +117,10 @@ DBT_POLICY: Final = "dagster_freshness_policy"
 # --- Dagster's own names that freshline reads or writes -------------------------------------------
 
 CODE_REFERENCES: Final = "dagster/code_references"
+CODE_VERSION_TAG: Final = "dagster/code_version"
 COLUMN_SCHEMA: Final = "dagster/column_schema"
+DATA_VERSION: Final = "dagster/data_version"
+DATA_VERSION_SET: Final = "dagster/data_version_is_user_provided"
 INPUT_POINTER: Final = "dagster/input_event_pointer/"
 KIND: Final = "dagster/kind/"
 RETRY_RUN: Final = "dagster/auto_retry_run_id"

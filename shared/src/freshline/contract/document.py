@@ -33,8 +33,12 @@ __all__ = [
     "Contract",
     "Export",
     "Import",
+    "Partitions",
+    "PartitionsRead",
+    "TimeWindows",
     "UnkeptPolicy",
     "UsedColumn",
+    "WatchedPolicy",
     "json_schema",
 ]
 
@@ -95,6 +99,64 @@ class UsedColumn(_Value):
     )
 
 
+class TimeWindows(_Value):
+    """The time windows of an asset's partitions."""
+
+    cron: str = Field(description="A window begins at each of its ticks.")
+    timezone: str = "UTC"
+    start: float = Field(description="No window begins before it. UTC, in epoch seconds.")
+    end: float | None = Field(
+        default=None, description="No window ends after it. UTC, in epoch seconds; null: never."
+    )
+    end_offset: int = Field(
+        default=0, description="How many windows exist beyond the last one that has closed."
+    )
+    fmt: str = Field(default="%Y-%m-%d", description="The format of the partition keys.")
+
+
+class Partitions(_Value):
+    """The partitions of an asset: by time, by keys, or by both."""
+
+    windows: TimeWindows | None = None
+    keys: tuple[str, ...] = Field(default=(), description="The keys of a static dimension.")
+    dynamic: str | None = Field(
+        default=None, description="The name of the set of keys that the instance keeps."
+    )
+    keys_first: bool = Field(
+        default=False, description="With windows: the partition key begins with the other key."
+    )
+    single_run: bool = Field(default=False, description="One run can make a range of them.")
+    complete_from: float | None = Field(
+        default=None,
+        description="Partitions that end before it may be missing. UTC, in epoch seconds.",
+    )
+    unsupported: str | None = Field(
+        default=None, description="Why freshline cannot follow them; null: it can."
+    )
+
+
+class PartitionsRead(_Value):
+    """Which partitions of an input a partition of an asset reads; all, unless it says otherwise."""
+
+    windows: tuple[int, int] | None = Field(
+        default=None,
+        description="Those of the same time, their start and end moved by so many windows of the "
+        "reader. Null: not by time.",
+    )
+    last: bool = Field(default=False, description="Only the last partition.")
+    same_key: bool = Field(default=False, description="The partition of the same key.")
+    unsupported: str | None = Field(
+        default=None, description="Why freshline cannot follow the mapping; null: it can."
+    )
+
+
+class WatchedPolicy(_Value):
+    """A policy on an asset that the location declares and nobody in the workspace makes."""
+
+    key: str
+    policy: Policy
+
+
 class Export(_Value):
     """An asset that the location makes."""
 
@@ -117,6 +179,21 @@ class Export(_Value):
         "not known, or its columns are enforced.",
     )
     partitioned: bool = False
+    partitions: Partitions | None = Field(
+        default=None, description="Null: none, or a freshline before 0.3 has written it."
+    )
+    reads: dict[str, PartitionsRead] = Field(
+        default={}, description="Which partitions of its inputs it reads, by key of the input."
+    )
+    view: bool = Field(
+        default=False, description="It is as fresh as its inputs, without a run, as a view is."
+    )
+    observed: bool = Field(
+        default=False, description="It is made elsewhere; a run of the location observes it."
+    )
+    code_version: str | None = Field(
+        default=None, description="The version of a view's code; null: not declared."
+    )
     static: bool = Field(
         default=False,
         description="Its content does not change with time; it is made when it was never made.",
@@ -211,6 +288,14 @@ class Contract(_Value):
     )
     outside: tuple[str, ...] = Field(
         default=(), description="Keys that are made outside the workspace, on purpose."
+    )
+    watched: tuple[WatchedPolicy, ...] = Field(
+        default=(), description="Policies on assets that it declares and does not make."
+    )
+    promised: dict[str, float] = Field(
+        default={},
+        description="When each policy was first published, by key. UTC, in epoch seconds; not in a "
+        "committed file.",
     )
     unkept: tuple[UnkeptPolicy, ...] = Field(
         default=(), description="Policies that are written in it, and that freshline does not keep."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from math import inf
 from typing import Final
 
-from freshline.contract.document import Contract, Export
-from freshline.model import Asset, Graph
+from freshline.contract.document import Contract, Export, TimeWindows
+from freshline.model import Asset, Graph, PartitionKeys, Reads
+from freshline.windows import Windows
 
 __all__ = ["OUTSIDE_LOCATION", "graph_of", "unexplained"]
 
@@ -40,11 +42,14 @@ def graph_of(
         watched = contract.observes and contract.location not in observers
         for export in contract.exports:
             assets.setdefault(export.key, _asset(contract, export, watched=watched))
-    for asset in (*elsewhere, *_declared(ordered)):
-        if asset.key not in outside and asset.key not in gone:
+    for asset in (*elsewhere, *_watched(ordered), *_declared(ordered)):
+        known = assets.get(asset.key)
+        if known is not None and known.elsewhere and known.policy is None and asset.policy:
+            assets[asset.key] = replace(known, location=asset.location, policy=asset.policy)
+        elif asset.key not in gone:
             assets.setdefault(asset.key, asset)
     return Graph(
-        assets=_with_static_ones(assets),
+        assets=_with_promises(_with_static_ones(assets), ordered),
         ticks={
             contract.location: contract.tick_seconds
             for contract in ordered
@@ -70,11 +75,12 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         never = f"{contract.location}, which makes it, is not under freshline"
     elif watched:
         never = f"{contract.location}, which makes it, only observes"
-    elif export.partitioned:
-        never = "it is partitioned"
+    elif export.partitioned and (why := _unfollowed(export)):
+        never = why
     elif export.unlaunchable:
         never = f"Dagster refuses its run: {export.unlaunchable}"
     kept = contract.published_as is not None and not watched
+    partitions = export.partitions if not export.view else None
     return Asset(
         key=export.key,
         location=contract.location,
@@ -84,7 +90,63 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         never_requested=never,
         at_most_every=(export.at_most_every or 0.0) * 60.0,
         static=export.static,
+        view=export.view,
+        code_version=export.code_version,
+        observed=export.observed,
+        windows=_windows(partitions.windows, export) if partitions and partitions.windows else None,
+        keys=(
+            PartitionKeys(partitions.keys, partitions.dynamic or "", partitions.keys_first)
+            if partitions and (partitions.keys or partitions.dynamic)
+            else None
+        ),
+        reads={
+            dep: Reads(read.windows, read.last, read.same_key)
+            for dep, read in sorted(export.reads.items())
+        },
+        single_run=partitions is not None and partitions.single_run,
+        promised_from=partitions.complete_from if partitions else None,
     )
+
+
+def _unfollowed(export: Export) -> str:
+    """Return why the partitions of an asset cannot be followed, as the end of a sentence."""
+    if export.partitions is None:
+        return "it is partitioned, and the freshline of its location is too old to say how"
+    if export.partitions.unsupported:
+        return export.partitions.unsupported
+    for dep, read in sorted(export.reads.items()):
+        if read.unsupported:
+            return f"which partitions of {dep} it reads cannot be followed: {read.unsupported}"
+    return ""
+
+
+def _windows(windows: TimeWindows, export: Export) -> Windows:
+    """Return the windows, older by as many as the partitions read no later ones of their inputs."""
+    ends = [read.windows[1] for read in export.reads.values() if read.windows]
+    return Windows(
+        cron=windows.cron,
+        start=windows.start,
+        fmt=windows.fmt,
+        timezone=windows.timezone,
+        end=windows.end,
+        end_offset=windows.end_offset,
+        shift=min(0, *ends, 0),
+    )
+
+
+def _watched(contracts: Iterable[Contract]) -> Iterator[Asset]:
+    """Yield the assets that a location has a policy for and that somebody else makes."""
+    for contract in contracts:
+        if contract.published_as is None:
+            continue
+        for watched in contract.watched:
+            yield Asset(
+                watched.key,
+                contract.location,
+                policy=watched.policy,
+                never_requested=f"{contract.location} declares it as made by somebody else",
+                elsewhere=True,
+            )
 
 
 def _declared(contracts: Iterable[Contract]) -> Iterator[Asset]:
@@ -115,5 +177,31 @@ def _with_static_ones(assets: Mapping[str, Asset]) -> dict[str, Asset]:
                 waiting.append(key)
     return {
         key: replace(asset, static=True) if key in static and not asset.static else asset
+        for key, asset in assets.items()
+    }
+
+
+def _with_promises(assets: dict[str, Asset], contracts: Iterable[Contract]) -> dict[str, Asset]:
+    """Return `assets`, of which the partitioned ones say from when on their partitions count.
+
+    That is two windows before the maximum lag before the first policy was published that needs
+    them, unless the asset says it itself.
+    """
+    promised = {key: at for contract in contracts for key, at in contract.promised.items()}
+    waiting = [
+        (key, promised[key] - asset.policy.minutes * 60.0)
+        for key, asset in assets.items()
+        if asset.policy and key in promised
+    ]
+    since: dict[str, float] = {}
+    while waiting:
+        key, begin = waiting.pop()
+        if key in assets and begin < since.get(key, inf):
+            since[key] = begin
+            waiting.extend((dep, begin) for dep in assets[key].deps)
+    return {
+        key: replace(asset, promised_from=since[key] - 2 * asset.windows.longest(since[key]))
+        if asset.windows and asset.promised_from is None and key in since
+        else asset
         for key, asset in assets.items()
     }

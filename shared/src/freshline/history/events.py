@@ -23,7 +23,13 @@ from dagster import (
     RunsFilter,
 )
 
-from freshline.names import DATA_TIME, INPUT_POINTER
+from freshline.names import (
+    CODE_VERSION_TAG,
+    DATA_TIME,
+    DATA_VERSION,
+    DATA_VERSION_SET,
+    INPUT_POINTER,
+)
 
 if TYPE_CHECKING:
     from dagster import EventLogEntry, EventLogRecord, RunRecord
@@ -69,7 +75,16 @@ class Materialized:
     data_time: float | None
     """What its own metadata states; None: nothing."""
     consumed: tuple[tuple[str, int | None], ...]
-    """The id of the version that was read of each input; None: the input had no version."""
+    """The id of the version that was read of each input; None: the input had no version. Of an
+    input with partitions: the id of its newest version of any partition, which says up to where in
+    the log its versions were there to be read."""
+    partition: str | None = None
+    """The key of its partition; None: it has none."""
+    data_version: str | None = None
+    """The data version that a step or an observation has set; None: none was set."""
+    code_version: str | None = None
+    observed: bool = False
+    """Whether it was observed, not made."""
 
 
 @dataclass(slots=True)
@@ -257,6 +272,7 @@ def _materialized(record: EventLogRecord) -> Materialized | None:
     if event is None or not event.is_step_materialization:
         return None
     materialization: AssetMaterialization = event.step_materialization_data.materialization
+    tags = materialization.tags or {}
     return Materialized(
         id=record.storage_id,
         key=materialization.asset_key.to_user_string(),
@@ -264,8 +280,18 @@ def _materialized(record: EventLogRecord) -> Materialized | None:
         run_id=entry.run_id,
         step=entry.step_key or "",
         data_time=stated_data_time(materialization.metadata),
-        consumed=tuple(_consumed(materialization.tags or {})),
+        consumed=tuple(_consumed(tags)),
+        partition=materialization.partition,
+        data_version=_set_data_version(tags, by_step=bool(entry.run_id)),
+        code_version=tags.get(CODE_VERSION_TAG),
     )
+
+
+def _set_data_version(tags: Mapping[str, str], *, by_step: bool) -> str | None:
+    """Return the data version that somebody has set; None: Dagster has given one by default."""
+    if by_step and tags.get(DATA_VERSION_SET) != "true":
+        return None
+    return tags.get(DATA_VERSION)
 
 
 def _consumed(tags: Mapping[str, str]) -> Iterator[tuple[str, int | None]]:

@@ -93,7 +93,7 @@ class Observer:
         problems = dict(self._reader.problems)
         contracts = dict(published)
         if own is not None:
-            own = _after(published.get(own.location), own, published)
+            own = _after(published.get(own.location), own, published, now)
             contracts[own.location] = PublishedContract(own, now, digest(own))
             problems.pop(own.location, None)
         gaps = self._gaps_of(contracts)
@@ -135,7 +135,7 @@ class Observer:
         elsewhere = self._elsewhere.find(instance, gaps.unexplained, contracts.keys())
         basis = gaps.digest, tuple(elsewhere), frozenset(replaced), frozenset(observers)
         if self._lineage is None or self._lineage[0] != basis:
-            given = (contract.contract for contract in contracts.values())
+            given = map(_with_promises, contracts.values())
             graph = graph_of(given, silent=replaced, elsewhere=elsewhere, observers=observers)
             self._lineage = basis, lineage_of(graph)
         return self._lineage[1]
@@ -195,20 +195,37 @@ def _claimed_twice(
 
 
 def _after(
-    last: PublishedContract | None, own: Contract, published: Mapping[str, PublishedContract]
+    last: PublishedContract | None,
+    own: Contract,
+    published: Mapping[str, PublishedContract],
+    now: float,
 ) -> Contract:
-    """Return `own`, which comes after the contract `last`, with the keys that are gone.
+    """Return `own`, which comes after the contract `last`, with what follows from that.
 
-    Those are keys that the location does not make any more and that some location still needs.
+    These are the keys that the location does not make any more and that some location still needs,
+    and since when each policy is there.
     """
-    if last is None:
-        return own
-    before = last.contract.by_key.keys() | set(last.contract.gone)
-    gone = before - own.by_key.keys()
+    since = last.contract.promised if last else {}
+    policies = [export.key for export in own.exports if export.policy]
+    policies.extend(watched.key for watched in own.watched)
+    promised = {key: since.get(key, now) for key in sorted(policies)}
+    gone: set[str] = set()
+    if last is not None:
+        gone = {*last.contract.by_key, *last.contract.gone} - own.by_key.keys()
     if gone:
         contracts = [own, *(it.contract for it in published.values())]
         gone &= {needed.key for contract in contracts for needed in contract.imports}
-    return own.model_copy(update={"gone": tuple(sorted(gone))}) if gone else own
+    return own.model_copy(update={"gone": tuple(sorted(gone)), "promised": promised})
+
+
+def _with_promises(published: PublishedContract) -> Contract:
+    """Return a contract that says since when each policy is there, also if it is an older one."""
+    contract = published.contract
+    policies = {export.key for export in contract.exports if export.policy}
+    if policies <= contract.promised.keys():
+        return contract
+    since = dict.fromkeys(policies, published.content_at or published.published_at)
+    return contract.model_copy(update={"promised": {**since, **contract.promised}})
 
 
 def _digest(contracts: Mapping[str, PublishedContract]) -> str:
