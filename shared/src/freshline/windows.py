@@ -60,6 +60,10 @@ class Windows:
         first = max(known.index_at(after), known.index_from(self.start))
         return [known.window(index) for index in range(first, self._last(now) + 1)]
 
+    def last(self, now: float) -> Window:
+        """Return the last window that exists at `now`, as if there were some before the first."""
+        return self._calendar.window(self._last(now))
+
     def longest(self, now: float) -> float:
         """Return the length in seconds of the longest window around `now`."""
         known = self._calendar
@@ -86,7 +90,7 @@ class Windows:
         That is the end of the last window that has closed then. If the partition of the open window
         can be made too, it is `data_time` itself.
         """
-        if self._has_open_window and (self.end is None or data_time < self.end):
+        if self.has_open_window and (self.end is None or data_time < self.end):
             return data_time
         known = self._calendar
         last = self._last(data_time)
@@ -104,7 +108,7 @@ class Windows:
             final = known.window(known.index_at(self.end) - 1)
             if data_time >= self.data_of(final).end:
                 return inf
-        if self._has_open_window:
+        if self.has_open_window:
             return data_time
         index = known.index_at(max(data_time, self.data_of(self.first).start))
         return known.window(index - self.shift - min(0, self.end_offset)).end
@@ -115,7 +119,7 @@ class Windows:
         return self._calendar.window(self._calendar.index_from(self.start))
 
     @property
-    def _has_open_window(self) -> bool:
+    def has_open_window(self) -> bool:
         """Whether the partition of the window that is open can be made, and has its own rows."""
         return self.end_offset > 0 and not self.shift
 

@@ -79,6 +79,6 @@ def plan(lineage: Lineage, snapshot: Snapshot, now: float) -> Plan:
     return Plan(
         id=plan_id(lineage, snapshot),
         now=now,
-        assets=asset_plans(lineage, decisions, now),
+        assets=asset_plans(facts, decisions),
         targets=target_plans(lineage, facts, decisions),
     )

@@ -9,15 +9,20 @@ with the number of pairs of target and asset.
 from __future__ import annotations
 
 from math import inf, sqrt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from freshline.planner.deadlines import deadline
 from freshline.planner.estimate import MARGIN, Z_99, Route, Span, allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.policy import MaxLag
+from freshline.windows import Windows
 
 __all__ = ["Claim", "Urgency", "claims_of", "feasible", "urgency"]
+
+
+_MOMENT: Final = 1e-3
+"""Seconds: less than any window is long."""
 
 
 class Claim(NamedTuple):
@@ -34,13 +39,40 @@ class Claim(NamedTuple):
     """Seconds by which to start even earlier, to be in time for a run that another input needs."""
     busy: float = 0.0
     """Seconds that the slowest asset on the path takes; so long it cannot start again."""
+    windows: tuple[Windows, ...] = ()
+    """The time windows of the assets on the path, in order: data counts up to the end of one."""
 
     def latest_start(self, data_time: float) -> float:
-        """Return when the run that replaces a version of `data_time` must start at the latest."""
-        return deadline(self.policy, data_time) - self.allowed - self.advance
+        """Return when the run that replaces a version of `data_time` must start at the latest.
 
-    def upstream_of(self, span: Span) -> Claim:
-        """Return the claim as it is before `span`, which becomes part of its path."""
+        It is not before a run can bring something that counts.
+        """
+        latest = self.deadline(data_time) - self.allowed - self.advance
+        return max(latest, self.not_before(data_time)) if self.windows else latest
+
+    def deadline(self, data_time: float) -> float:
+        """Return when the target must have newer data than a version of `data_time` brings."""
+        for windows in self.windows:
+            data_time = windows.reach(data_time)
+        return deadline(self.policy, data_time)
+
+    def not_before(self, data_time: float) -> float:
+        """Return from when on a newer version than one of `data_time` brings something new."""
+        if not self.windows:
+            return -inf
+        reached = data_time
+        for windows in self.windows:
+            reached = windows.reach(reached)
+        needed = self.windows[-1].next_reach(reached)
+        for windows in reversed(self.windows[:-1]):
+            needed = windows.next_reach(needed - _MOMENT)
+        return needed
+
+    def upstream_of(self, span: Span, windows: Windows | None = None) -> Claim:
+        """Return the claim as it is before `span`, which becomes part of its path.
+
+        `windows` are those of the asset after `span`, if it has any.
+        """
         path = self.path.then(span)
         return Claim(
             target=self.target,
@@ -50,7 +82,13 @@ class Claim(NamedTuple):
             allowed=allowance(path),
             advance=self.advance,
             busy=max(self.busy, span.mean),
+            windows=self.windows if windows is None else _before(windows, self.windows),
         )
+
+
+def _before(windows: Windows, others: tuple[Windows, ...]) -> tuple[Windows, ...]:
+    """Return `others` with `windows` before them, unless that changes nothing."""
+    return others if others and others[0] == windows and not windows.shift else (windows, *others)
 
 
 class Urgency(NamedTuple):
@@ -61,6 +99,8 @@ class Urgency(NamedTuple):
     deadline: float | None
     """When the target must have newer data."""
     claim: Claim | None
+    not_before: float = -inf
+    """From when on a run brings something that the claim needs."""
 
 
 def urgency(claims: tuple[Claim, ...], data_time: float | None) -> Urgency:
@@ -75,30 +115,40 @@ def urgency(claims: tuple[Claim, ...], data_time: float | None) -> Urgency:
         start = other.latest_start(data_time)
         if start < latest:
             latest, claim = start, other
+    if claim.windows:
+        return Urgency(latest, claim.deadline(data_time), claim, claim.not_before(data_time))
     return Urgency(latest, latest + claim.allowed + claim.advance, claim)
 
 
-def feasible(route: Route, policy: MaxLag) -> bool:
-    """Return whether `route` could hold `policy`; True as long as some asset was not measured."""
-    return not route.measured or route.shortest(policy) <= policy.minutes * 60.0
+def feasible(route: Route, policy: MaxLag, now: float) -> bool:
+    """Return whether `route` could hold `policy`; True as long as some asset was not measured.
+
+    Only that it is shorter than a time window is certain before anything was measured.
+    """
+    seconds = policy.minutes * 60.0
+    if not route.measured:
+        shorter = policy.cron is None and route.windows and route.windows.longest(now) > seconds
+        return not shorter
+    return route.shortest(policy, now) <= seconds
 
 
 def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
     """Return the claims on each asset in `lineage`, by key; some assets have none."""
     asked: dict[str, list[Claim]] = {}
     claims: dict[str, tuple[Claim, ...]] = {}
-    for execution_set in reversed(lineage.execution_sets):
+    for execution_set in reversed(facts.execution_sets):
         for key in execution_set.keys:
             asset = facts.assets[key]
             found = asked.pop(key, [])
             policy = lineage.policies.get(key)
             if policy and not facts.pause(key):
-                found.append(Claim(key, policy, feasible(asset.route, policy)))
+                found.append(Claim(key, policy, feasible(asset.route, policy, facts.now)))
             kept = _most_urgent(found)
             claims[key] = tuple([claim.upstream_of(asset.stage.run) for claim in kept])
             if execution_set.obstacle or execution_set.never_requested or not kept:
                 continue  # its inputs would be made for nothing
-            passed_on = [claim.upstream_of(asset.stage.wait) for claim in claims[key]]
+            windows = lineage.graph.assets[key].windows
+            passed_on = [claim.upstream_of(asset.stage.wait, windows) for claim in claims[key]]
             for name in lineage.inputs[key]:
                 asked.setdefault(name, []).extend(
                     _claims_on_input(facts, claims[key], passed_on, name, key)
@@ -133,11 +183,13 @@ def _advance(facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str) 
     to be in time for that run.
     """
     reader = facts.assets[consumer]
-    used, data_time = reader.used_up_to, facts.assets[name].data_time
+    used, data_time = reader.used_up_to, facts.data_time_of_input(consumer, name)
     if used is None or data_time is None or data_time <= used:
         return 0.0
+    if facts.graph.assets[consumer].partitioned:
+        return 0.0  # its partitions do not wait for each other
     busy = max([claim.busy for claim in claims]) + reader.tick + MARGIN
-    if any(claim.policy.cron for claim in claims):
+    if any(claim.policy.cron or claim.windows for claim in claims):
         later = urgency(claims, data_time).latest_start - urgency(claims, used).latest_start
     else:
         later = data_time - used
@@ -147,15 +199,16 @@ def _advance(facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str) 
 def _most_urgent(claims: list[Claim]) -> list[Claim]:
     """Return `claims` without those that are never the most urgent of their kind.
 
-    Feasible claims are one kind and infeasible claims another. With a cron, each policy is a kind
-    of its own.
+    Feasible claims are one kind and infeasible claims another. With a cron, or with time windows on
+    the path, each policy is a kind of its own.
     """
     if len(claims) <= 1:
         return claims
     kinds: dict[object, list[Claim]] = {}
     for claim in claims:
-        cron = claim.policy.cron
-        kind = (claim.feasible, cron, claim.policy) if cron else claim.feasible
+        kind: object = claim.feasible
+        if claim.policy.cron or claim.windows:
+            kind = claim.feasible, claim.policy, claim.windows
         kinds.setdefault(kind, []).append(claim)
     return [claim for alike in kinds.values() for claim in _extremes(alike)]
 

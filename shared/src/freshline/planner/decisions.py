@@ -10,19 +10,23 @@ A root starts at the last tick before its latest start. Any other asset
   joins the last sync that still meets its deadline;
 - starts at once when waiting gains nothing, and at its latest start in any case;
 - joins the run of an input of its own location, if it would start right after it anyway.
+
+A partition is made as soon as it can be complete, because waiting gains nothing then. If one run
+can make many partitions, they wait for each other as long as the deadline allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from freshline.model import Pending, Phase, data_time_of
+from freshline.model import Part, Pending, Phase, Reads, data_time_of
 from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.estimate import allowance
-from freshline.planner.facts import AssetFacts, Facts
+from freshline.planner.facts import AssetFacts, Facts, is_unmade
 from freshline.planner.lineage import ExecutionSet, Lineage
+from freshline.planner.parts import Choice, choice_of, data_time_with
 from freshline.words import clock, span
 
 __all__ = ["Decision", "decisions_of"]
@@ -47,6 +51,10 @@ class Decision:
     overdue: bool = False
     """Its run, or one that it waits for, takes longer than was expected."""
     reason: str = ""
+    parts: tuple[str, ...] = ()
+    """The partitions to request."""
+    together: bool = False
+    """Whether one run makes all of them."""
 
 
 @dataclass(slots=True)
@@ -58,6 +66,8 @@ class _Vote:
     start: float = inf
     """When it needs to start, if not now."""
     alone: bool = False
+    parts: tuple[str, ...] = ()
+    """The partitions to make, if it has any."""
 
 
 def decisions_of(
@@ -65,7 +75,7 @@ def decisions_of(
 ) -> dict[str, Decision]:
     """Return the decision about every asset in `lineage`, by key."""
     made = _Decisions(lineage, facts, claims)
-    for execution_set in lineage.execution_sets:
+    for execution_set in facts.execution_sets:
         made.decide(execution_set)
     return made.decisions
 
@@ -76,21 +86,22 @@ class _Decisions:
     def __init__(
         self, lineage: Lineage, facts: Facts, claims: Mapping[str, tuple[Claim, ...]]
     ) -> None:
+        self.graph = lineage.graph
         self.inputs = lineage.inputs
-        self.static_inputs = lineage.static_inputs
+        self.prerequisites = lineage.prerequisites
         self.facts = facts
         self.now = facts.now
         self.claims = claims
         self.decisions: dict[str, Decision] = {}
         self.locations: dict[str, str] = {}
         """The location of each asset that is requested now; "" for one that nothing can join."""
+        self.choices: dict[str, Choice] = {}
+        """What runs could do for the partitions of each asset that has some."""
 
     def decide(self, execution_set: ExecutionSet) -> None:
         """Decide about all assets of `execution_set`."""
         for key in execution_set.keys:
-            self.decisions[key] = Decision(
-                urgency(self.claims[key], self.facts.assets[key].data_time)
-            )
+            self.decisions[key] = Decision(urgency(self.claims[key], self.facts.assets[key].paced))
         first = self.facts.assets[execution_set.keys[0]]
         if first.pending:
             for key in execution_set.keys:
@@ -105,8 +116,8 @@ class _Decisions:
 
     def _choose(self, execution_set: ExecutionSet, first: AssetFacts) -> None:
         not_before = max(first.retry_at, first.rested_at)
-        if execution_set.static:
-            votes = {key: self._vote_on_static(key) for key in execution_set.keys}
+        if execution_set.made_once:
+            votes = {key: self._vote_once(key) for key in execution_set.keys}
         else:
             votes = {key: self._vote(key) for key in execution_set.keys if self.claims[key]}
         alone = any(vote.go and vote.alone for vote in votes.values())
@@ -115,10 +126,11 @@ class _Decisions:
         if leader is not None:
             lacking = next((key for key in votes if self._lacks_input(key, alone)), None)
         if leader is not None and lacking is None and not_before <= self.now:
+            parts = tuple(dict.fromkeys(name for vote in votes.values() for name in vote.parts))
             for key in execution_set.keys:
                 vote = votes.get(key)
                 reason = vote.reason if vote and vote.go else f"made with {leader}"
-                self._request(key, reason, alone=alone)
+                self._request(key, reason, alone=alone, parts=parts)
             self._expect_successor(execution_set)
             return
         start = max(min((vote.start for vote in votes.values()), default=inf), not_before)
@@ -138,20 +150,24 @@ class _Decisions:
                 decision.reason = f"{hold.message}; next attempt at {clock(not_before, self.now)}"
             self._expect_next_version(key, start)
 
-    def _vote_on_static(self, key: str) -> _Vote:
-        if self.facts.assets[key].state.version is None:
+    def _vote_once(self, key: str) -> _Vote:
+        asset, version = self.graph.assets[key], self.facts.assets[key].state.version
+        if version is None:
             return _Vote(True, "it was never made")
+        if is_unmade(asset, version):
+            return _Vote(True, "its code has changed")
+        if asset.view:
+            return _Vote(False, "it is as fresh as what it reads, without a run")
         return _Vote(False, "its content does not change with time")
 
     def _vote(self, key: str) -> _Vote:
         decision = self.decisions[key]
         latest = decision.urgency.latest_start
         inputs = self.inputs[key]
+        if self.graph.assets[key].partitioned:
+            return self._vote_on_parts(key)
         if not inputs:
-            if self._is_due(key):
-                return _Vote(True, self._why_urgent(decision.urgency))
-            who = self._who_needs_it(decision.urgency)
-            return _Vote(False, f"not before {clock(latest, self.now)}: {who}", latest)
+            return self._vote_on_root(key)
         joined = self._joined(key)
         if self._improves(key, {}):
             wait = self._better_inputs_at(key, joined)
@@ -166,28 +182,103 @@ class _Decisions:
                 return _Vote(True, f"right after {names}, in the same run")
             wait = superseded
         if wait is None or wait == inf:
-            return _Vote(False, f"its inputs hold nothing new ({self._oldest_input(inputs)})")
+            return _Vote(False, f"its inputs hold nothing new ({self._oldest_input(key)})")
         return _Vote(
             False,
-            f"waits for {self._oldest_input(inputs)}, expected at {clock(wait, self.now)}, "
+            f"waits for {self._oldest_input(key)}, expected at {clock(wait, self.now)}, "
             f"to start by {clock(latest, self.now)}",
             wait,
         )
 
+    def _vote_on_root(self, key: str) -> _Vote:
+        urgency = self.decisions[key].urgency
+        if self._is_due(key):
+            return _Vote(True, self._why_urgent(urgency))
+        latest = urgency.latest_start
+        reason = f"not before {clock(latest, self.now)}: {self._who_needs_it(urgency)}"
+        answer = self.facts.assets[key].state.nothing_new
+        if answer:
+            reason = f"there was nothing new at {clock(answer.at, self.now)}; {reason}"
+        return _Vote(False, reason, latest)
+
+    def _vote_on_parts(self, key: str) -> _Vote:
+        choice = self.choices[key] = choice_of(
+            key, self.inputs[key], self.facts, self._joined_parts(key)
+        )
+        if not choice.ready:
+            return self._vote_to_wait_for_parts(key, choice)
+        if choice.final and not self.graph.assets[key].single_run:
+            parts = choice.final
+        else:
+            vote = self._vote_on_open_parts(key)
+            if not vote.go:
+                return vote
+            parts = choice.ready
+        return _Vote(True, self._why_parts(key, parts), parts=tuple(part.name for part in parts))
+
+    def _vote_on_open_parts(self, key: str) -> _Vote:
+        """Return whether to make partitions now that could have newer data later, or company."""
+        if not self.inputs[key]:
+            return self._vote_on_root(key)
+        wait = None if self._is_due(key) else self._better_inputs_at(key, {})
+        if wait is None:
+            return _Vote(True, "")
+        latest = clock(self.decisions[key].urgency.latest_start, self.now)
+        oldest = self._oldest_input(key)
+        return _Vote(
+            False,
+            f"waits for {oldest}, expected at {clock(wait, self.now)}, to start by {latest}",
+            wait,
+        )
+
+    def _vote_to_wait_for_parts(self, key: str, choice: Choice) -> _Vote:
+        asset, windows = self.facts.assets[key], self.graph.assets[key].windows
+        under_way = [part for part in asset.state.parts if part.pending]
+        failed = next((part for part in asset.state.parts if part.failures), None)
+        if choice.retry_at < inf and failed:
+            again = clock(choice.retry_at, self.now)
+            why = f"partition {failed.name} failed: {failed.error or 'no message'}"
+            return _Vote(False, f"{why}; next attempt at {again}", choice.retry_at)
+        if under_way:
+            return _Vote(False, f"{_names(under_way)} is being made", self.now)
+        if self.inputs[key]:
+            return _Vote(False, f"waits for {self._oldest_input(key)}", self._next_parts_at(key))
+        if windows is None:
+            return self._vote_on_root(key)
+        closes = windows.next_reach(max(asset.data_time or -inf, windows.reach(self.now)))
+        if closes == inf:
+            return _Vote(False, "its last window has closed, and is complete")
+        return _Vote(False, f"its next window closes at {clock(closes, self.now)}", closes)
+
+    def _next_parts_at(self, key: str) -> float:
+        """Return when the inputs of `key` may be complete for a partition more; inf: never."""
+        return max(self.decisions[name].arrival for name in self.inputs[key])
+
+    def _why_parts(self, key: str, parts: Sequence[Part]) -> str:
+        names = _names(parts)
+        if any(part.window is None or part.window.end > self.now for part in parts):
+            return f"{names}: {self._why_now(key) if self.inputs[key] else self._why_due(key)}"
+        done = "what it reads is complete" if self.inputs[key] else "has closed"
+        return f"{names}: {done}" if self.inputs[key] else f"{names} {done}"
+
     def _lacks_input(self, key: str, alone: bool) -> bool:
         """Return whether an input of `key` was never made and is not made in the same run."""
-        joined = set() if alone else self._joined(key).keys() | self._static_in_run(key)
+        unmade = self.facts.unmade
+        if not unmade:
+            return False
+        joined = set() if alone else self._joined(key).keys() | self._prerequisites_in_run(key)
         return any(
-            self.facts.assets[name].state.version is None and name not in joined
-            for name in (*self.inputs[key], *self.static_inputs[key])
+            name in unmade and name not in joined
+            for name in (*self.inputs[key], *self.prerequisites[key])
         )
 
     # --- the questions ----------------------------------------------------------------------
 
     def _is_due(self, key: str) -> bool:
         """Return whether a start at the next tick of its location would be too late."""
-        latest = self.decisions[key].urgency.latest_start
-        return self.now + self.facts.assets[key].tick > latest
+        urgency = self.decisions[key].urgency
+        late = self.now + self.facts.assets[key].tick > urgency.latest_start
+        return late and self.now >= urgency.not_before
 
     def _improves(self, key: str, joined: Mapping[str, float]) -> bool:
         """Return whether a run now would give `key` newer data than it has.
@@ -210,7 +301,10 @@ class _Decisions:
             if version.data_time is None:
                 known = False
             newest = newest or own is None or version.id > own.id
-            oldest = min(oldest, self.facts.assets[name].data_time or 0.0)
+            oldest = min(oldest, self.facts.data_time_of_input(key, name) or 0.0)
+        answer = self.facts.assets[key].state.nothing_new
+        if answer and answer.data_time is not None and oldest <= answer.data_time:
+            return False
         if own is None:
             return True
         if not known:
@@ -319,7 +413,7 @@ class _Decisions:
     def _oldest_inputs(self, key: str, joined: Mapping[str, float]) -> list[str]:
         """Return the inputs with the oldest data time: newer data needs new versions of all."""
         data_times = {
-            name: joined[name] if name in joined else self._data_time_or_oldest(name)
+            name: joined[name] if name in joined else self._data_time_or_oldest(key, name)
             for name in self.inputs[key]
         }
         oldest = min(data_times.values())
@@ -332,7 +426,7 @@ class _Decisions:
             name
             for name in self.inputs[key]
             if self.facts.assets[name].data_time is None
-            or (own is not None and self._data_time_or_oldest(name) <= own)
+            or (own is not None and self._data_time_or_oldest(key, name) <= own)
         ]
         return max((self.decisions[name].arrival for name in used), default=inf)
 
@@ -341,31 +435,48 @@ class _Decisions:
         location = self.facts.assets[key].location
         joined: dict[str, float] = {}
         for name in self.inputs[key]:
-            if self.locations.get(name) == location:
+            if self.locations.get(name) == location and self._has_same_parts(key, name):
                 promise = self.decisions[name].promise
                 joined[name] = self.now if promise is None else promise
         return joined
 
-    def _static_in_run(self, key: str) -> set[str]:
-        """Return the static inputs that the same run would make."""
-        location = self.facts.assets[key].location
-        return {name for name in self.static_inputs[key] if self.locations.get(name) == location}
+    def _joined_parts(self, key: str) -> dict[str, tuple[str, ...]]:
+        """Return the inputs that the same runs would make, with the partitions of these runs."""
+        return {name: self.decisions[name].parts for name in self._joined(key)}
 
-    def _data_time_or_oldest(self, name: str) -> float:
-        data_time = self.facts.assets[name].data_time
+    def _has_same_parts(self, key: str, name: str) -> bool:
+        """Return whether a run can make the same partitions of `key` and of its input `name`."""
+        asset, source = self.graph.assets[key], self.graph.assets[name]
+        if not asset.partitioned or not source.partitioned:
+            return not asset.partitioned and not source.partitioned
+        same = Reads((0, 0) if asset.windows else None, same_key=asset.keys is not None)
+        return (
+            asset.windows == source.windows
+            and asset.keys == source.keys
+            and asset.single_run == source.single_run
+            and asset.reads.get(name) == same
+        )
+
+    def _prerequisites_in_run(self, key: str) -> set[str]:
+        """Return the static inputs and views that the same run would make."""
+        location = self.facts.assets[key].location
+        return {name for name in self.prerequisites[key] if self.locations.get(name) == location}
+
+    def _data_time_or_oldest(self, key: str, name: str) -> float:
+        data_time = self.facts.data_time_of_input(key, name)
         return -inf if data_time is None else data_time
 
     def _data_time_of_run(self, key: str, joined: Mapping[str, float]) -> float:
         """Return the data time that a run would give `key`, with the inputs `joined` made in it."""
         return min(
-            joined[name] if name in joined else self._data_time_or_oldest(name)
+            joined[name] if name in joined else self._data_time_or_oldest(key, name)
             for name in self.inputs[key]
         )
 
     # --- what assets downstream may expect --------------------------------------------------
 
-    def _request(self, key: str, reason: str, *, alone: bool) -> None:
-        asset = self.facts.assets[key]
+    def _request(self, key: str, reason: str, *, alone: bool, parts: tuple[str, ...] = ()) -> None:
+        asset, node = self.facts.assets[key], self.graph.assets[key]
         decision = self.decisions[key]
         joined = self._joined(key) if not alone else {}
         begin = max((self.decisions[name].arrival for name in joined), default=self.now)
@@ -374,9 +485,23 @@ class _Decisions:
         decision.reason = reason
         decision.start = self.now
         decision.arrival = begin + asset.stage.at_most
-        promise = self._data_time_of_run(key, joined) if self.inputs[key] else self.now
-        decision.promise = promise if promise > -inf else None
-        self.locations[key] = "" if alone else asset.location
+        if node.partitioned:
+            self._request_parts(key, parts)
+        elif self.inputs[key]:
+            promise = self._data_time_of_run(key, joined)
+            decision.promise = promise if promise > -inf else None
+        else:
+            decision.promise = self.now
+        # If what is observed has not changed, nothing downstream needs a run.
+        decision.alone = alone or node.observed
+        self.locations[key] = "" if decision.alone else asset.location
+
+    def _request_parts(self, key: str, parts: tuple[str, ...]) -> None:
+        decision, choice = self.decisions[key], self.choices.get(key)
+        decision.parts = parts
+        decision.together = self.graph.assets[key].single_run and len(parts) > 1
+        reached = {name: choice.reached.get(name, inf) if choice else inf for name in parts}
+        decision.promise = data_time_with(key, self.facts, reached)
 
     def _expect_successor(self, execution_set: ExecutionSet) -> None:
         """Note when the version after the requested one is expected: as late as can be."""
@@ -415,11 +540,41 @@ class _Decisions:
         since, by = clock(decision.start, self.now), clock(expected, self.now)
         decision.reason = f"{doing} since {since}, expected by {by}"
 
+    def _expect_parts(self, key: str, start: float) -> bool:
+        """Note when partitions that are under way are expected, or those of the next window.
+
+        Return whether there are any.
+        """
+        asset, windows = self.facts.assets[key], self.graph.assets[key].windows
+        decision, stage = self.decisions[key], asset.stage
+        under_way = [part.pending for part in asset.state.parts if part.pending]
+        if under_way:
+            expected = max(
+                pending.requested_at + stage.at_most
+                if pending.started_at is None
+                else pending.started_at + allowance(stage.execution)
+                for pending in under_way
+            )
+            decision.arrival = max(self.now, expected)
+            decision.overdue = expected < self.now
+            decision.promise = data_time_with(key, self.facts, {})
+            return True
+        if windows is None or windows.has_open_window:
+            return False
+        begin = max(
+            start, windows.next_reach(windows.reach(self.now)) if start <= self.now else start
+        )
+        decision.arrival = begin + allowance(stage.wait.then(stage.run))
+        decision.promise = windows.reach(begin)
+        return True
+
     def _expect_next_version(self, key: str, start: float) -> None:
         """Note when an asset that is not requested now is expected to have a newer version."""
         decision = self.decisions[key]
         inputs = self.inputs[key]
         if not self.claims[key] or start == inf:
+            return
+        if self.graph.assets[key].partitioned and self._expect_parts(key, start):
             return
         stage = self.facts.assets[key].stage
         if not inputs:
@@ -431,14 +586,14 @@ class _Decisions:
             start = latest  # it may well wait for a later sync
         decision.arrival = start + allowance(stage.wait.then(stage.run))
         decision.overdue = any(self.decisions[name].overdue for name in inputs)
-        decision.promise = min(self._promised(inputs), default=None)
+        decision.promise = min(self._promised(key), default=None)
 
-    def _promised(self, inputs: Iterable[str]) -> list[float]:
-        """Return the promise of each input, or else its current data time."""
+    def _promised(self, key: str) -> list[float]:
+        """Return the promise of each input of `key`, or else its current data time."""
         found = []
-        for name in inputs:
+        for name in self.inputs[key]:
             promise = self.decisions[name].promise
-            found.append(self._data_time_or_oldest(name) if promise is None else promise)
+            found.append(self._data_time_or_oldest(key, name) if promise is None else promise)
         return found
 
     # --- reasons for people -------------------------------------------------------------------
@@ -462,5 +617,14 @@ class _Decisions:
             return self._why_urgent(self.decisions[key].urgency)
         return "its inputs are ready, and newer ones would come too late"
 
-    def _oldest_input(self, inputs: Iterable[str]) -> str:
-        return min(inputs, key=self._data_time_or_oldest)
+    def _why_due(self, key: str) -> str:
+        return self._why_urgent(self.decisions[key].urgency)
+
+    def _oldest_input(self, key: str) -> str:
+        return min(self.inputs[key], key=lambda name: self._data_time_or_oldest(key, name))
+
+
+def _names(parts: Sequence[Part]) -> str:
+    """Return the name of the first partition, and how many there are besides it."""
+    more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+    return f"partition {parts[0].name}{more}"

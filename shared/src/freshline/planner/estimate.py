@@ -8,12 +8,15 @@ not count on the mean but on the *allowance*, a duration that is rarely exceeded
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import exp, log1p, sqrt
+from functools import lru_cache
+from math import ceil, exp, log1p, sqrt
 from statistics import NormalDist
 from typing import Final, NamedTuple
 
 from freshline.model import Durations, Moments
+from freshline.planner.deadlines import next_tick
 from freshline.policy import MaxLag
+from freshline.windows import Windows
 
 __all__ = [
     "DEFAULT_DURATIONS",
@@ -41,6 +44,10 @@ MARGIN: Final = 2.0
 _ASSUMED_SPREAD: Final = 0.3
 _TRUSTED_RUNS: Final = 10
 """Until so many runs were measured, part of the spread is assumed: 30% of the mean at first."""
+
+_DAY: Final = 86_400.0
+_TICKS_SEEN: Final = 60
+"""So many ticks of a cron are looked at: two months of days."""
 
 Z_99: Final = NormalDist().inv_cdf(0.99)
 """How many standard deviations the 99th percentile of a normal distribution is above its mean. An
@@ -81,6 +88,8 @@ class Stage(NamedTuple):
     wait: Span
     """From the inputs being ready until a tick notices it."""
     execution: Span
+    before: Span
+    """From the request until it begins to read: queue and start."""
     run: Span
     """From the request to the materialization: queue, start and execution."""
     at_most: float
@@ -88,6 +97,18 @@ class Stage(NamedTuple):
     rest: Span
     """From a materialization until the next run may be requested."""
     measured: bool
+
+
+NOTHING: Final = Stage(
+    wait=Span(0.0, 0.0),
+    execution=Span(0.0, 0.0),
+    before=Span(0.0, 0.0),
+    run=Span(0.0, 0.0),
+    at_most=0.0,
+    rest=Span(0.0, 0.0),
+    measured=True,
+)
+"""The stage of a view: it has what its inputs have, without a run."""
 
 
 def stage_of(
@@ -104,13 +125,15 @@ def stage_of(
     queue = _span(durations.queue, DEFAULT_DURATIONS.queue)
     start = _span(durations.start, DEFAULT_DURATIONS.start)
     execution = _span(durations.execution, DEFAULT_DURATIONS.execution)
-    run = queue.then(start).then(execution)
+    before = queue.then(start)
+    run = before.then(execution)
     wait = durations.wait
     if wait and feeders > 1:
         wait = Moments(wait.count, 2 * wait.mean, 0.0)
     return Stage(
         wait=Span(min(wait.mean, tick), wait.variance) if wait else Span(tick, 0.0),
         execution=execution,
+        before=before,
         run=run,
         at_most=allowance(run),
         rest=Span(at_most_every, 0.0),
@@ -147,27 +170,62 @@ class Route(NamedTuple):
     """The slowest way from a root to an asset."""
 
     path: Span
-    """From when the root begins to read until the asset is materialized."""
+    """From the time that the data shows until the asset is materialized. The data shows when a root
+    begins to read, or the end of a time window."""
     slowest: Span
     """The longest stage on any way, with its rest: versions cannot follow each other faster."""
     measured: bool
     """Whether every asset on any way was measured."""
+    lead: Span = Span(0.0, 0.0)
+    """From when a root could be requested until it begins to read."""
+    windows: Windows | None = None
+    """The longest time windows on any way: data times are ends of them."""
 
-    def shortest(self, policy: MaxLag) -> float:
-        """Return the smallest maximum lag (seconds) that this way could hold.
+    def shortest(self, policy: MaxLag, now: float) -> float:
+        """Return the smallest maximum lag (seconds) that this way could hold at `now`.
 
         Data is oldest just before a version is replaced. Its age is then the time between two
         versions, plus the whole path. The time between two versions is at least the slowest
         stage, because an asset runs once at a time. With a cron only the path counts: its ticks
         are known long before, so that no run is in the way.
+
+        Between the data times of two versions is at least a time window, if there are any. With a
+        cron, the data shows the end of the last window that could be made before the tick.
         """
-        return allowance(self.path if policy.cron else self.path.then(self.slowest))
+        if policy.cron is None:
+            return allowance(self.path.then(self.slowest))
+        path = allowance(self.path)
+        if self.windows is None:
+            return path
+        return _oldest_at_ticks(policy, self.windows, ceil(path), now // _DAY)
 
 
-def route_through(stage: Stage, inputs: Iterable[Route], tick: float) -> Route:
+@lru_cache(maxsize=1_000)
+def _oldest_at_ticks(policy: MaxLag, windows: Windows, path: int, day: float) -> float:
+    """Return the largest age (seconds) of windowed data at the next ticks of a policy's cron.
+
+    A window that closes at most `path` seconds before a tick is not there yet. `day` is the number
+    of the day, in UTC since 1970, from which on ticks are looked at.
+    """
+    tick = max(day * _DAY, windows.first.end + path)
+    oldest = 0.0
+    for _ in range(_TICKS_SEEN):
+        tick = next_tick(policy.cron or "", policy.timezone, tick)
+        oldest = max(oldest, tick - windows.reach(tick - path))
+    return oldest
+
+
+def route_through(
+    stage: Stage,
+    inputs: Iterable[Route],
+    tick: float,
+    windows: Windows | None = None,
+    now: float = 0.0,
+) -> Route:
     """Return the route to an asset: `stage`, after the slowest of `inputs`, its inputs' routes.
 
-    `tick` is that of its location, in seconds. It counts for a root only.
+    `tick` is that of its location, in seconds. It counts for a root only. `windows` are those of
+    the asset's partitions, if it has only such as have closed.
     """
     routes = iter(inputs)
     longest = next(routes, None)
@@ -175,18 +233,46 @@ def route_through(stage: Stage, inputs: Iterable[Route], tick: float) -> Route:
         # The data time of a root is when it begins to read. What comes before that (wait, queue
         # and start) does not age the data; it only delays the next version.
         cycle = Span(tick, 0.0).then(stage.run).then(stage.rest)
-        return Route(stage.execution, cycle, stage.measured)
+        lead = Span(tick, 0.0).then(stage.before)
+        route = Route(stage.execution, cycle, stage.measured, lead)
+        return _after_windows(route, windows, now)
     own = stage.wait.then(stage.run)
     cycle = own.then(stage.rest)
     slowest = cycle if not _longer(longest.slowest, cycle) else longest.slowest
     measured = stage.measured and longest.measured
+    coarsest = longest.windows
     for route in routes:
         measured = measured and route.measured
         if _longer(route.path, longest.path):
             longest = route
         if _longer(route.slowest, slowest):
             slowest = route.slowest
-    return Route(longest.path.then(own), slowest, measured)
+        coarsest = _coarser(coarsest, route.windows, now)
+    if windows is not None:
+        longest = _after_windows(longest, windows, now)
+        coarsest = _coarser(coarsest, windows, now)
+        if _longer(longest.slowest, slowest):
+            slowest = longest.slowest
+    return Route(longest.path.then(own), slowest, measured, longest.lead, coarsest)
+
+
+def _after_windows(route: Route, windows: Windows | None, now: float) -> Route:
+    """Return `route` to data that shows the end of a window: all that comes after it ages it."""
+    if windows is None:
+        return route
+    length = Span(windows.longest(now), 0.0)
+    return Route(
+        path=route.lead.then(route.path),
+        slowest=length if _longer(length, route.slowest) else route.slowest,
+        measured=route.measured,
+        windows=_coarser(route.windows, windows, now),
+    )
+
+
+def _coarser(one: Windows | None, other: Windows | None, now: float) -> Windows | None:
+    if one is None or other is None or one == other:
+        return one or other
+    return one if one.longest(now) >= other.longest(now) else other
 
 
 def _longer(one: Span, other: Span) -> bool:

@@ -12,11 +12,14 @@ from typing import Final, NamedTuple
 
 from freshline.model import (
     HEARTBEAT,
+    Asset,
     AssetState,
+    Graph,
     Pause,
     Pending,
     Phase,
     Snapshot,
+    Version,
     data_time_of,
 )
 from freshline.planner.deadlines import deadline
@@ -25,7 +28,7 @@ from freshline.planner.lineage import ExecutionSet, Lineage
 from freshline.policy import MaxLag
 from freshline.words import clock
 
-__all__ = ["AssetFacts", "Facts", "Hold", "facts_of", "is_silent"]
+__all__ = ["AssetFacts", "Facts", "Hold", "facts_of", "is_silent", "is_unmade", "retry_at"]
 
 SILENT_AFTER: Final = 3 * HEARTBEAT
 """Seconds without a word from a location after which it counts as silent. If its ticks are longer
@@ -69,7 +72,13 @@ class AssetFacts:
     hold: Hold | None
     """Why it cannot deliver, for a reason of its own or of an asset upstream."""
     used_up_to: float | None = None
-    """The data time of the version that a run is making now; without a run, `data_time`."""
+    """The data time of the version that a run is making now. Without a run: that of the version
+    that the newest run would have made, if there had been anything new, or else `data_time`."""
+
+    @property
+    def paced(self) -> float | None:
+        """The data time from which on the next run of the asset is due."""
+        return self.data_time if self.pending else self.used_up_to
 
 
 @dataclass(slots=True)
@@ -77,7 +86,13 @@ class Facts:
     now: float
     pauses: Mapping[str, Pause]
     """The pauses in force, by location or target."""
+    graph: Graph
+    execution_sets: list[ExecutionSet] = field(default_factory=list)
+    """Those of the lineage that there is something to say about, inputs first. Views that have been
+    made are not among them, but for targets."""
     assets: dict[str, AssetFacts] = field(default_factory=dict)
+    unmade: set[str] = field(default_factory=set)
+    """Assets that were never made."""
 
     def pause(self, target: str) -> Pause | None:
         """Return the pause of `target` or of its location; None: the target is to be kept."""
@@ -95,9 +110,19 @@ class Facts:
 
         Runs do not count while the consumer keeps failing.
         """
-        data_time, reader = self.assets[key].data_time, self.assets[consumer]
+        data_time, reader = self.data_time_of_input(consumer, key), self.assets[consumer]
         used = reader.data_time if reader.own_hold else reader.used_up_to
-        return data_time is not None and (used is None or data_time > used)
+        if data_time is None or used is None:
+            return data_time is not None
+        windows = self.graph.assets[consumer].windows
+        return (windows.reach(data_time) if windows else data_time) > used
+
+    def data_time_of_input(self, consumer: str, name: str) -> float | None:
+        """Return the data time that `consumer` gets from the input `name` now."""
+        reads = self.graph.assets[consumer].reads.get(name)
+        if reads is not None and reads.last:
+            return self.assets[name].state.last_data_time
+        return self.assets[name].data_time
 
 
 def is_silent(seen: float, tick: float | None, now: float) -> bool:
@@ -110,21 +135,40 @@ def is_silent(seen: float, tick: float | None, now: float) -> bool:
 
 def facts_of(lineage: Lineage, snapshot: Snapshot, now: float) -> Facts:
     """Return what `snapshot` says at `now` of every asset in `lineage`."""
-    facts = Facts(now, {name: it for name, it in snapshot.pauses.items() if now < it.until})
+    pauses = {name: it for name, it in snapshot.pauses.items() if now < it.until}
+    facts = Facts(now, pauses, lineage.graph)
     for execution_set in lineage.execution_sets:
-        _add(facts, execution_set, lineage, snapshot)
+        if not execution_set.asleep or _needs_making(execution_set, lineage.graph, snapshot):
+            facts.execution_sets.append(execution_set)
+            _add(facts, execution_set, lineage, snapshot)
     return facts
+
+
+def _needs_making(execution_set: ExecutionSet, graph: Graph, snapshot: Snapshot) -> bool:
+    """Return whether views, which are made once, were never made, or by other code."""
+    return any(
+        is_unmade(graph.assets[key], snapshot.state(key).version) for key in execution_set.keys
+    )
+
+
+def is_unmade(asset: Asset, version: Version | None) -> bool:
+    """Return whether `asset`, which is made once, was never made as it is now."""
+    if version is None:
+        return True
+    known = asset.code_version and version.code_version
+    return bool(asset.view and known and asset.code_version != version.code_version)
 
 
 def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: Snapshot) -> None:
     states = {key: snapshot.state(key) for key in execution_set.keys}
     pending = next((state.pending for state in states.values() if state.pending), None)
-    retry_at = max([_retry_at(state) for state in states.values()])
+    again_at = max([retry_at(state.failures, state.failed_at) for state in states.values()])
     rested_at = -inf
     if execution_set.at_most_every:
         rested_at = max([_rested_at(state, execution_set) for state in states.values()])
     own_hold = _own_hold(facts, execution_set, states, snapshot)
     for key, state in states.items():
+        node = lineage.graph.assets[key]
         inputs = [name for name in lineage.inputs[key] if name in facts.assets]
         sources = [facts.assets[name] for name in inputs]
         stage = lineage.stage(key, state.durations, execution_set)
@@ -132,32 +176,42 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             location=execution_set.location,
             tick=execution_set.tick,
             state=state,
-            data_time=_data_time(state, execution_set, facts.now),
+            data_time=_data_time(state, facts.now, static=node.static),
             stage=stage,
-            route=route_through(stage, [source.route for source in sources], execution_set.tick),
+            route=route_through(
+                stage,
+                [source.route for source in sources],
+                execution_set.tick,
+                node.windows if node.windows and not node.windows.has_open_window else None,
+                facts.now,
+            ),
             pending=pending,
-            retry_at=retry_at,
+            # Each partition has failures of its own.
+            retry_at=-inf if node.partitioned else again_at,
             rested_at=rested_at,
             own_hold=own_hold,
             hold=own_hold or next((source.hold for source in sources if source.hold), None),
         )
         asset.used_up_to = _used_up_to(asset, sources, facts.now)
+        if state.version is None:
+            facts.unmade.add(key)
 
 
-def _data_time(state: AssetState, execution_set: ExecutionSet, now: float) -> float | None:
+def _data_time(state: AssetState, now: float, *, static: bool) -> float | None:
     version = state.version
     if version is None:
         return None
-    if execution_set.static:
+    if static:
         return now  # it never becomes too old
     return version.at if version.data_time is None else version.data_time
 
 
-def _retry_at(state: AssetState) -> float:
-    if not state.failures or state.failed_at is None:
+def retry_at(failures: int, failed_at: float | None) -> float:
+    """Return from when on something may be tried again that failed so often, `failed_at` last."""
+    if not failures or failed_at is None:
         return -inf
-    pause: float = RETRY_FIRST * 2 ** min(state.failures - 1, 10)
-    return state.failed_at + min(RETRY_CEILING, pause)
+    pause: float = RETRY_FIRST * 2 ** min(failures - 1, 10)
+    return failed_at + min(RETRY_CEILING, pause)
 
 
 def _rested_at(state: AssetState, execution_set: ExecutionSet) -> float:
@@ -200,7 +254,10 @@ def _used_up_to(asset: AssetFacts, inputs: Sequence[AssetFacts], now: float) -> 
     """
     pending = asset.pending
     if pending is None:
-        return asset.data_time
+        answer = asset.state.nothing_new
+        if answer is None or answer.data_time is None:
+            return asset.data_time
+        return max(answer.data_time, asset.data_time or answer.data_time)
     if pending.data_time is not None:
         return pending.data_time
     started = pending.started_at

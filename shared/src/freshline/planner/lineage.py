@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 
-from freshline.model import Durations, Graph
-from freshline.planner.estimate import Stage, stage_of
+from freshline.model import Asset, Durations, Graph
+from freshline.planner.estimate import NOTHING, Stage, stage_of
 from freshline.policy import MaxLag
 
 __all__ = ["ExecutionSet", "Lineage", "lineage_of"]
@@ -32,8 +32,10 @@ class ExecutionSet:
     """Why it is never requested, as a sentence; "" if it may be."""
     at_most_every: float
     """Seconds that must pass after a version before a policy may have the next one made."""
-    static: bool
-    """Whether it is made only if it never was."""
+    made_once: bool
+    """Whether it is made only if it never was: all of it is static, or a view."""
+    asleep: bool
+    """Whether it can be left out of a plan as long as it need not be made: no target is in it."""
     feeders: int
     """How many other execution sets it reads from."""
     obstacle: str
@@ -54,9 +56,10 @@ class Lineage:
     inputs: Mapping[str, tuple[str, ...]]
     """What each asset reads from outside its execution set; a root reads nothing.
 
-    Static assets are not among them: they never become too old."""
-    static_inputs: Mapping[str, tuple[str, ...]]
-    """The static assets that each asset reads; they must have been made."""
+    Static assets are not among them: they never become too old. Nor are views: what a view reads
+    is there instead."""
+    prerequisites: Mapping[str, tuple[str, ...]]
+    """The static assets and views that each asset reads; they must have been made."""
     digest: str
     """Changes whenever the graph does."""
     _stages: dict[str, tuple[Durations, Stage]] = field(default_factory=dict, compare=False)
@@ -70,8 +73,15 @@ class Lineage:
         """
         known = self._stages.get(key)
         if known is None or known[0] is not durations:
-            stage = stage_of(
-                durations, execution_set.tick, execution_set.feeders, execution_set.at_most_every
+            stage = (
+                NOTHING
+                if self.graph.assets[key].view
+                else stage_of(
+                    durations,
+                    execution_set.tick,
+                    execution_set.feeders,
+                    execution_set.at_most_every,
+                )
             )
             known = self._stages[key] = durations, stage
         return known[1]
@@ -91,11 +101,12 @@ def lineage_of(graph: Graph) -> Lineage:
         for key in needed
     }
     inputs = {
-        key: tuple(dep for dep in deps if not graph.assets[dep].static)
+        key: tuple(dep for dep in deps if not _is_prerequisite(graph.assets[dep]))
         for key, deps in read.items()
     }
-    static_inputs = {
-        key: tuple(dep for dep in deps if graph.assets[dep].static) for key, deps in read.items()
+    prerequisites = {
+        key: tuple(dep for dep in deps if _is_prerequisite(graph.assets[dep]))
+        for key, deps in read.items()
     }
     return Lineage(
         graph=graph,
@@ -103,9 +114,14 @@ def lineage_of(graph: Graph) -> Lineage:
         execution_sets=tuple(_ordered(graph, needed, made_together, read, inputs)),
         made_together=made_together,
         inputs=inputs,
-        static_inputs=static_inputs,
+        prerequisites=prerequisites,
         digest=_digest(graph),
     )
+
+
+def _is_prerequisite(asset: Asset) -> bool:
+    """Return whether what is made from the asset needs it to be there, and never to be newer."""
+    return asset.static or asset.view
 
 
 def _made_together(graph: Graph) -> dict[str, tuple[str, ...]]:
@@ -135,7 +151,10 @@ def _needed(
 
 
 def _read_from_elsewhere(graph: Graph, key: str, together: tuple[str, ...]) -> Iterator[str]:
-    """Yield what `key` reads from outside its execution set, itself or through others in it."""
+    """Yield what `key` reads from outside its execution set, itself or through others in it.
+
+    What a view reads is read through the view as well.
+    """
     seen: set[str] = {key}
     waiting = deque(graph.assets[key].deps)
     while waiting:
@@ -143,9 +162,10 @@ def _read_from_elsewhere(graph: Graph, key: str, together: tuple[str, ...]) -> I
         if dep in seen:
             continue
         seen.add(dep)
-        if dep in together:
+        inside = dep in together
+        if inside or (dep in graph.assets and graph.assets[dep].view):
             waiting.extend(graph.assets[dep].deps)
-        else:
+        if not inside:
             yield dep
 
 
@@ -206,7 +226,8 @@ def _execution_set(
         tick=graph.tick(location),
         never_requested=refused[0] if refused else "",
         at_most_every=max(graph.assets[key].at_most_every for key in keys),
-        static=all(graph.assets[key].static for key in keys),
+        made_once=all(_is_prerequisite(graph.assets[key]) for key in keys),
+        asleep=all(graph.assets[key].view and not graph.assets[key].policy for key in keys),
         feeders=feeders,
         obstacle=obstacle,
     )

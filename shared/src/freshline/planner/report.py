@@ -10,6 +10,8 @@ from freshline.model import (
     AssetPlan,
     Blame,
     Graph,
+    Part,
+    Pending,
     Phase,
     Plan,
     Snapshot,
@@ -22,6 +24,7 @@ from freshline.planner.deadlines import deadline, overdue
 from freshline.planner.decisions import Decision
 from freshline.planner.facts import Facts, Hold
 from freshline.planner.lineage import Lineage
+from freshline.planner.parts import first_hole
 from freshline.policy import MaxLag
 from freshline.words import clock, span
 
@@ -37,24 +40,28 @@ def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
     digest = blake2b(lineage.digest.encode(), digest_size=6)
     digest.update(repr(sorted(snapshot.pauses.items(), key=str)).encode())
     for execution_set in lineage.execution_sets:
+        if execution_set.asleep:
+            continue
         for key in execution_set.keys:
             state = snapshot.assets.get(key)
             if state:
                 version = state.version.id if state.version else ""
                 run = state.pending.run_id if state.pending else ""
                 digest.update(f"{key} {version} {run} {state.failures}\n".encode())
+                for part in state.parts:
+                    run = part.pending.run_id if part.pending else ""
+                    digest.update(f"{part.name} {part.version} {run} {part.failures}\n".encode())
     return digest.hexdigest()
 
 
-def asset_plans(
-    lineage: Lineage, decisions: Mapping[str, Decision], now: float
-) -> dict[str, AssetPlan]:
-    """Return what to do about every asset in `lineage`, by key."""
+def asset_plans(facts: Facts, decisions: Mapping[str, Decision]) -> dict[str, AssetPlan]:
+    """Return what to do about every asset that there is something to say about, by key."""
     plans: dict[str, AssetPlan] = {}
-    for execution_set in lineage.execution_sets:
+    now = facts.now
+    for execution_set in facts.execution_sets:
         for key in execution_set.keys:
             decision = decisions[key]
-            latest, due, claim = decision.urgency
+            latest, due, claim, _ = decision.urgency
             plans[key] = AssetPlan(
                 key=key,
                 request=decision.request,
@@ -64,6 +71,8 @@ def asset_plans(
                 slack=latest - now if -inf < latest < inf else None,
                 reason=decision.reason,
                 run=execution_set.keys[0] if decision.alone else "",
+                parts=decision.parts,
+                together=decision.together,
             )
     return plans
 
@@ -89,7 +98,7 @@ def _target_plan(
         data_time = facts.now
     lag = None if data_time is None else max(0.0, facts.now - data_time)
     late = data_time is None or overdue(policy, data_time, facts.now)
-    shortest = asset.route.shortest(policy)
+    shortest = asset.route.shortest(policy, facts.now)
     hold = asset.hold
     pause = facts.pause(key)
     blame = _blame(hold, facts.now) if hold else None
@@ -101,7 +110,7 @@ def _target_plan(
         status = TargetStatus.PAUSED
     elif hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):
         status = TargetStatus.BLOCKED
-    elif not feasible(asset.route, policy):
+    elif not feasible(asset.route, policy, facts.now):
         status = TargetStatus.INFEASIBLE
     else:
         status = TargetStatus.LATE if late else TargetStatus.FRESH
@@ -113,7 +122,7 @@ def _target_plan(
         reason = f"held up by {blame.asset} ({blame.location}): {why}"
     elif status is TargetStatus.INFEASIBLE:
         reason = f"at most {span(maximum)} asked, but its path can hold {span(shortest)} at best"
-        reason += _because_of_rest(key, lineage, facts)
+        reason += _because_of(key, lineage, facts)
     else:
         reason = _standing(policy, version, data_time, facts.now, why)
     return TargetPlan(
@@ -126,6 +135,7 @@ def _target_plan(
         shortest=shortest,
         blame=blame,
         reason=reason,
+        unchanged_since=version.unchanged_since if version and not late else None,
     )
 
 
@@ -140,8 +150,10 @@ def _standing(
     if overdue(policy, data_time, now):
         maximum = policy.minutes * 60.0
         return f"{span(max(0.0, now - data_time) - maximum)} over its {span(maximum)}: {why}"
-    until = clock(deadline(policy, data_time), now, policy.timezone)
-    return f"good until {until}" + (f", but {why}" if why else "")
+    until = f"good until {clock(deadline(policy, data_time), now, policy.timezone)}"
+    if version.unchanged_since is not None:
+        until += f"; nothing has changed upstream since {clock(version.unchanged_since, now)}"
+    return until + (f", but {why}" if why else "")
 
 
 def _blame(hold: Hold, now: float) -> Blame:
@@ -157,14 +169,18 @@ def _blame(hold: Hold, now: float) -> Blame:
     return Blame(hold.location, hold.asset, hold.phase, hold.since, message)
 
 
-def _because_of_rest(key: str, lineage: Lineage, facts: Facts) -> str:
-    """Return which limit of a producer makes a policy infeasible; "" if none does."""
+def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
+    """Return what of an asset upstream makes a policy infeasible, besides runs; "" if nothing."""
     upstream = {key}
     waiting = [key]
     while waiting:
         new = set(lineage.inputs[waiting.pop()]) - upstream
         upstream |= new
         waiting.extend(new)
+    windows = facts.assets[key].route.windows
+    if windows is not None:
+        coarsest = min(name for name in upstream if lineage.graph.assets[name].windows == windows)
+        return f": a partition of {coarsest} is {span(windows.longest(facts.now))} long"
     slowest = max(sorted(upstream), key=lambda name: facts.assets[name].stage.rest.mean)
     rest = facts.assets[slowest].stage.rest.mean
     if rest < facts.assets[key].route.slowest.mean / 2:
@@ -178,41 +194,69 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
     while True:
         asset, decision = facts.assets[key], decisions[key]
         pending, version = asset.pending, asset.state.version
-        if pending and pending.started_at is not None:
-            # The step may have started after this tick began, or by another host's clock.
-            seconds = max(0.0, facts.now - pending.started_at)
-            message = f"{key} has been running for {span(seconds)}"
-            return Blame(asset.location, key, Phase.EXECUTION, pending.started_at, message)
-        if pending:
+        if pending and pending.started_at is None:
             ahead = [name for name in lineage.inputs[key] if _run_of(name, facts) == pending.run_id]
             if ahead:  # the same run makes an input first
                 key = ahead[0]
                 continue
-            launched = pending.launched_at
-            phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
-            since = launched or pending.requested_at
-            message = f"{key} has been {doing} for {span(max(0.0, facts.now - since))}"
-            return Blame(asset.location, key, phase, since, message)
+        if pending:
+            return _blame_run(asset.location, key, key, pending, facts.now)
         if decision.request:
             requested = "would be" if observed else "is"
             message = f"{key} {requested} requested now: {decision.reason}"
             return Blame(asset.location, key, Phase.WAIT, None, message)
         oldest = min(
             lineage.inputs[key],
-            key=lambda name: (
-                facts.assets[name].data_time is not None,
-                facts.assets[name].data_time,
-            ),
+            key=lambda name: _age_order(facts.data_time_of_input(key, name)),
             default=None,
         )
-        if oldest is None or facts.has_unused_version(oldest, key):
+        waits_below = oldest is None or facts.has_unused_version(oldest, key)
+        if lineage.graph.assets[key].partitioned:
+            hole = first_hole(key, facts)
+            if hole and (waits_below or hole.pending or hole.failures):
+                return _blame_part(key, hole, decision, facts)
+        if oldest is None or waits_below:
             made = facts.assets[oldest].state.version if oldest else None
             message = f"{key} waits: {decision.reason}"
             return Blame(asset.location, key, Phase.WAIT, made.at if made else None, message)
-        if version and version.data_time is None:
+        view = lineage.graph.assets[key].view
+        if version and version.data_time is None and not view:
             message = f"the data time of {key} is unknown until its next run"
             return Blame(asset.location, key, Phase.UNKNOWN, version.at, message)
         key = oldest
+
+
+def _age_order(data_time: float | None) -> tuple[bool, float]:
+    return data_time is not None, data_time or 0.0
+
+
+def _blame_run(location: str, key: str, what: str, pending: Pending, now: float) -> Blame:
+    """Return the run that makes `what`, of the asset `key`, as what a target waits for."""
+    if pending.started_at is not None:
+        # The step may have started after this tick began, or by another host's clock.
+        seconds = max(0.0, now - pending.started_at)
+        message = f"{what} has been running for {span(seconds)}"
+        return Blame(location, key, Phase.EXECUTION, pending.started_at, message)
+    launched = pending.launched_at
+    phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
+    since = launched or pending.requested_at
+    message = f"{what} has been {doing} for {span(max(0.0, now - since))}"
+    return Blame(location, key, phase, since, message)
+
+
+def _blame_part(key: str, part: Part, decision: Decision, facts: Facts) -> Blame:
+    """Return the partition that holds the data time of `key` back as what a target waits for."""
+    location, what = facts.assets[key].location, f"partition {part.name} of {key}"
+    if part.pending:
+        return _blame_run(location, key, what, part.pending, facts.now)
+    if part.failures:
+        times = "once" if part.failures == 1 else f"{part.failures} times in a row"
+        message = f"{what} failed {times}: {part.error or 'no message'}"
+        return Blame(location, key, Phase.FAILING, part.failed_at, message)
+    lacks = "is missing" if part.version == 0 else "is not complete"
+    closed = part.window.end if part.window else None
+    message = f"{what} {lacks}: {decision.reason}"
+    return Blame(location, key, Phase.WAIT, closed, message)
 
 
 def _is_on_its_way(culprit: Blame, decisions: Mapping[str, Decision]) -> bool:

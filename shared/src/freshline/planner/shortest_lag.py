@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from freshline.model import AssetState, Durations, Snapshot
 from freshline.planner.facts import AssetFacts, facts_of
 from freshline.planner.lineage import Lineage
 
 __all__ = ["ShortestLag", "shortest_lags"]
+
+
+_SOME_TIME: Final = 0.0
+"""Time windows are as long at one time as at another."""
 
 
 class ShortestLag(NamedTuple):
@@ -29,15 +33,15 @@ def shortest_lags(lineage: Lineage, durations: Mapping[str, Durations]) -> dict[
     planner assumes before anything was measured.
     """
     states = {key: AssetState(durations=each) for key, each in durations.items()}
-    facts = facts_of(lineage, Snapshot(states), now=0.0)
+    facts = facts_of(lineage, Snapshot(states), now=_SOME_TIME)
     return {key: _shortest_lag(key, lineage, facts.assets) for key in lineage.policies}
 
 
 def _shortest_lag(key: str, lineage: Lineage, assets: Mapping[str, AssetFacts]) -> ShortestLag:
     policy = lineage.policies[key]
-    seconds = assets[key].route.shortest(policy)
+    seconds = assets[key].route.shortest(policy, _SOME_TIME)
     path = _slowest_way(key, lineage, assets)
-    shares = _shares(path, assets, with_run_before=policy.cron is None)
+    shares = _shares(path, lineage, assets, with_run_before=policy.cron is None)
     scale = seconds / sum(shares.values())
     largest_first = sorted(shares, key=lambda location: (-shares[location], location))
     return ShortestLag(
@@ -55,12 +59,16 @@ def _slowest_way(key: str, lineage: Lineage, assets: Mapping[str, AssetFacts]) -
 
 
 def _shares(
-    path: tuple[str, ...], assets: Mapping[str, AssetFacts], *, with_run_before: bool
+    path: tuple[str, ...],
+    lineage: Lineage,
+    assets: Mapping[str, AssetFacts],
+    *,
+    with_run_before: bool,
 ) -> dict[str, float]:
     """Return how many seconds each location takes on `path`.
 
     `with_run_before` adds the slowest run a second time, with its rest: both have to end before the
-    next run of the same asset can start.
+    next run of the same asset can start. A time window that is longer than that counts instead.
     """
     shares: dict[str, float] = {}
     cycles: dict[str, float] = {}
@@ -70,7 +78,10 @@ def _shares(
         taken = run
         if key == path[-1]:  # a root: its data time is when it begins to read
             run, taken = stage.run, stage.execution
+        windows = lineage.graph.assets[key].windows
         cycles[key] = run.mean + stage.rest.mean
+        if windows and not windows.has_open_window:
+            cycles[key] = max(cycles[key], windows.longest(_SOME_TIME))
         shares[location] = shares.get(location, 0.0) + taken.mean
     if with_run_before:
         slowest = max(path, key=lambda key: (cycles[key], key))

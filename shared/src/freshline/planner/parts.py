@@ -1,0 +1,195 @@
+"""Partitions: which of an asset's a run can make now, and how far its data reaches then.
+
+A partition of a closed window is complete when it has all rows of the window. Until then it is made
+as soon as what it reads of its inputs is complete. A partition of an open window is never complete;
+it gets newer data with each run, as an asset without partitions does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from math import inf
+from typing import Final, NamedTuple
+
+from freshline.model import Asset, Part, Reads
+from freshline.planner.facts import Facts, retry_at
+
+__all__ = ["Choice", "choice_of", "data_time_with", "first_hole"]
+
+_AT_ONCE: Final = 8
+"""So many runs of one asset are under way at once. A long backlog must not fill the queue."""
+
+_ALL: Final = Reads()
+
+
+class Choice(NamedTuple):
+    """What runs could do now for an asset's partitions."""
+
+    ready: tuple[Part, ...]
+    """Those to which a run now would bring something, in order."""
+    final: tuple[Part, ...]
+    """Those of them that are complete then."""
+    reached: Mapping[str, float]
+    """Up to when the data of each ready partition would reach, by name; inf: it is complete."""
+    retry_at: float
+    """When the first partition that has failed may be tried again; inf: none waits for that."""
+
+
+def choice_of(
+    key: str, inputs: Iterable[str], facts: Facts, joined: Mapping[str, Collection[str]]
+) -> Choice:
+    """Return what runs could do now for the partitions of `key`.
+
+    `joined` has, by input, the partitions of the same names that the same run would make first.
+    """
+    asset, state = facts.graph.assets[key], facts.assets[key].state
+    ready: list[Part] = []
+    final: list[Part] = []
+    reached: dict[str, float] = {}
+    again = inf
+    room = _AT_ONCE - sum(part.pending is not None for part in state.parts)
+    for part in state.parts:
+        if len(ready) >= room and not asset.single_run:
+            break
+        if part.pending or (asset.single_run and room < _AT_ONCE):
+            continue
+        reach = _reach(part, asset, inputs, facts, joined)
+        if reach is None:
+            continue
+        complete = _is_complete(part, asset, reach)
+        partial = part.window is None or (
+            asset.windows is not None and asset.windows.has_open_window
+        )
+        if not complete and not (partial and reach > _reached(part, asset)):
+            continue
+        pause = retry_at(part.failures, part.failed_at)
+        if pause > facts.now:
+            again = min(again, pause)
+            continue
+        ready.append(part)
+        reached[part.name] = inf if complete else reach
+        if complete:
+            final.append(part)
+    if asset.single_run:
+        ready = _range(ready, state.parts)
+    return Choice(tuple(ready), tuple(final), reached, again)
+
+
+def data_time_with(key: str, facts: Facts, reached: Mapping[str, float]) -> float | None:
+    """Return the data time of the asset `key` with the runs that are under way and `reached`.
+
+    `reached` says by name up to when the data of partitions will reach.
+    """
+    asset, state = facts.graph.assets[key], facts.assets[key].state
+    if asset.windows is None:
+        times = [_expected(part, asset, reached) for part in state.parts]
+        oldest = min(times, default=-inf)
+        return oldest if oldest > -inf else None
+    found = asset.windows.reach(facts.now)
+    for part in state.parts:
+        expected = _expected(part, asset, reached)
+        if not _is_complete(part, asset, expected):
+            found = min(found, expected)
+    return found
+
+
+def first_hole(key: str, facts: Facts) -> Part | None:
+    """Return the partition of `key` that holds its data time back; None: it has none."""
+    asset, parts = facts.graph.assets[key], facts.assets[key].state.parts
+    return min(parts, key=lambda part: (_reached(part, asset), part.name), default=None)
+
+
+def _expected(part: Part, asset: Asset, reached: Mapping[str, float]) -> float:
+    """Return up to when the data of a partition will reach."""
+    if part.name in reached:
+        return reached[part.name]
+    pending = part.pending
+    if pending is None:
+        return _reached(part, asset)
+    if pending.data_time is not None:
+        return pending.data_time
+    return pending.requested_at if pending.started_at is None else pending.started_at
+
+
+def _reached(part: Part, asset: Asset) -> float:
+    """Return up to when the data of a partition reaches now."""
+    known = -inf if part.data_time is None else part.data_time
+    if part.window is None or asset.windows is None:
+        return known
+    return max(asset.windows.data_of(part.window).start, known)
+
+
+def _is_complete(part: Part, asset: Asset, reach: float) -> bool:
+    if part.window is None or asset.windows is None:
+        return False
+    return reach >= asset.windows.data_of(part.window).end
+
+
+def _key(part: Part) -> str:
+    """Return the key of a partition in the dimension without time."""
+    return part.key if part.window else part.name
+
+
+def _range(ready: list[Part], parts: tuple[Part, ...]) -> list[Part]:
+    """Return the first partitions of `ready` that follow each other, for one run."""
+    names = [part.name for part in parts]
+    found = ready[:1]
+    for part in ready[1:]:
+        if names.index(part.name) != names.index(found[-1].name) + 1 or part.key != found[-1].key:
+            break
+        found.append(part)
+    return found
+
+
+# --- what a partition gets of its inputs --------------------------------------------------------
+
+
+def _reach(
+    part: Part,
+    asset: Asset,
+    inputs: Iterable[str],
+    facts: Facts,
+    joined: Mapping[str, Collection[str]],
+) -> float | None:
+    """Return up to when the data of a partition would reach that is made now.
+
+    It is inf if all that it reads is complete; None: it cannot be made, or nothing would be new.
+    """
+    reach = inf
+    for name in inputs:
+        if part.name in joined.get(name, ()):
+            continue  # as complete as the window is
+        found = _reach_of_input(part, asset, name, facts)
+        if found is None:
+            return None
+        reach = min(reach, found)
+    if reach == inf and (part.window is None or part.window.end > facts.now):
+        return facts.now
+    return reach
+
+
+def _reach_of_input(part: Part, asset: Asset, name: str, facts: Facts) -> float | None:
+    source, state = facts.graph.assets[name], facts.assets[name].state
+    reads = asset.reads.get(name, _ALL)
+    if state.version is None:
+        return None
+    if reads.last:
+        return state.last_data_time
+    parts: Iterable[Part] = state.parts
+    if reads.same_key and source.keys:
+        parts = [other for other in parts if _key(part) == _key(other)]
+    if source.windows and asset.windows and reads.windows is not None and part.window:
+        wanted = asset.windows.shifted(part.window, *reads.windows)
+        reach = inf
+        if wanted.end > source.windows.last(facts.now).end:
+            reach = source.windows.reach(facts.now)
+        for other in parts:
+            if other.window and other.window.start < wanted.end and wanted.start < other.window.end:
+                reach = min(reach, _reached(other, source))
+        return reach
+    if reads.same_key and source.keys and not source.windows:
+        return next((_reached(other, source) for other in parts), None)
+    if state.version.data_time is None:
+        # Of an age that nobody knows: it is read once.
+        return inf if part.version == 0 else None
+    return facts.assets[name].data_time
