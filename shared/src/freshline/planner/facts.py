@@ -146,17 +146,20 @@ def facts_of(lineage: Lineage, snapshot: Snapshot, now: float) -> Facts:
 
 def _needs_making(execution_set: ExecutionSet, graph: Graph, snapshot: Snapshot) -> bool:
     """Return whether views, which are made once, were never made, or by other code."""
-    return any(
-        is_unmade(graph.assets[key], snapshot.state(key).version) for key in execution_set.keys
-    )
+    for key in execution_set.keys:
+        state = snapshot.assets.get(key)
+        if state is None or is_unmade(graph.assets[key], state.version):
+            return True
+    return False
 
 
 def is_unmade(asset: Asset, version: Version | None) -> bool:
     """Return whether `asset`, which is made once, was never made as it is now."""
     if version is None:
         return True
-    known = asset.code_version and version.code_version
-    return bool(asset.view and known and asset.code_version != version.code_version)
+    if not asset.view or asset.code_version is None or version.code_version is None:
+        return False
+    return asset.code_version != version.code_version
 
 
 def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: Snapshot) -> None:
@@ -228,7 +231,10 @@ def _own_hold(
         since = snapshot.since.get(location)
         return Hold(location, first, Phase.UNKNOWN, since, execution_set.obstacle)
     if execution_set.never_requested:
-        return Hold(location, first, Phase.UNSCHEDULED, None, execution_set.never_requested)
+        message = execution_set.never_requested
+        if facts.graph.assets[first].elsewhere:
+            message += _newest_report(first, states[first], facts.now)
+        return Hold(location, first, Phase.UNSCHEDULED, None, message)
     if facts.pauses and (pause := facts.pauses.get(location)):
         message = f"{location} is paused until {clock(pause.until, facts.now)}: {pause.reason}"
         return Hold(location, first, Phase.PAUSED, None, message)
@@ -240,6 +246,20 @@ def _own_hold(
             message = f"{key} failed {_times(state.failures)}: {state.error or 'no message'}"
             return Hold(location, key, Phase.FAILING, state.failing_since, message)
     return None
+
+
+def _newest_report(key: str, state: AssetState, now: float) -> str:
+    """Return what was last reported of an asset that is made elsewhere, or how to report it."""
+    version = state.version
+    if version is None:
+        return (
+            "; nothing of it was ever reported. Where it is made: instance."
+            f"report_runless_asset_event(AssetMaterialization({key.split('/')}, "
+            "metadata=data_time_metadata(datetime.now(UTC))))"
+        )
+    if version.data_time is None:
+        return ""
+    return f"; what was last reported of it is as of {clock(version.data_time, now)}"
 
 
 def _times(count: int) -> str:

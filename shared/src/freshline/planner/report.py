@@ -22,6 +22,7 @@ from freshline.model import (
 from freshline.planner.claims import feasible
 from freshline.planner.deadlines import deadline, overdue
 from freshline.planner.decisions import Decision
+from freshline.planner.estimate import allowance
 from freshline.planner.facts import Facts, Hold
 from freshline.planner.lineage import Lineage
 from freshline.planner.parts import first_hole
@@ -180,7 +181,8 @@ def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
     windows = facts.assets[key].route.windows
     if windows is not None:
         coarsest = min(name for name in upstream if lineage.graph.assets[name].windows == windows)
-        return f": a partition of {coarsest} is {span(windows.longest(facts.now))} long"
+        long, path = windows.longest(facts.now), allowance(facts.assets[key].route.path)
+        return f": a partition of {coarsest} is {span(long)} long, and the path takes {span(path)}"
     slowest = max(sorted(upstream), key=lambda name: facts.assets[name].stage.rest.mean)
     rest = facts.assets[slowest].stage.rest.mean
     if rest < facts.assets[key].route.slowest.mean / 2:
@@ -215,6 +217,10 @@ def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, D
             hole = first_hole(key, facts)
             if hole and (waits_below or hole.pending or hole.failures):
                 return _blame_part(key, hole, decision, facts)
+        answer = asset.state.nothing_new
+        if answer and oldest and not waits_below and asset.used_up_to != asset.data_time:
+            message = f"{key} had nothing new to make at {clock(answer.at, facts.now)}"
+            return Blame(asset.location, key, Phase.WAIT, answer.at, message)
         if oldest is None or waits_below:
             made = facts.assets[oldest].state.version if oldest else None
             message = f"{key} waits: {decision.reason}"
