@@ -16,19 +16,23 @@ What happens when something cannot run:
   is used.
 - A dependency that no contract explains blocks everything downstream of it. Five minutes after
   its consumer's contract appeared, it is called dangling.
+- A partition that failed is tried again with the same pauses. The others are made all the same;
+  only the data time of the asset does not go beyond the hole.
 - Some assets are never requested: those that somebody else makes, those that Dagster cannot launch
   as they are, those of a location that only observes. Versions of them count, whoever makes them.
 - A paused location requests nothing. Nothing is requested for a paused target.
 
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
-`claims` (what targets ask of the assets upstream), `decisions` (what starts now), `report` (what
-people read). `moments` sums up measured durations, `deadlines` applies policies to data times, and
-`shortest_lag` works out the shortest maximum lag that a path could hold.
+`claims` (what targets ask of the assets upstream), `parts` (which partitions could be made),
+`decisions` (what starts now), `blame` and `report` (what people read). `moments` sums up measured
+durations, `deadlines` applies policies to data times, and `shortest_lag` works out the shortest
+maximum lag that a path could hold.
 """
 
 from __future__ import annotations
 
 from freshline.model import Plan, Snapshot
+from freshline.planner.blame import DANGLING_AFTER
 from freshline.planner.claims import claims_of
 from freshline.planner.deadlines import next_tick
 from freshline.planner.decisions import decisions_of
@@ -42,7 +46,6 @@ from freshline.planner.facts import (
 )
 from freshline.planner.lineage import Lineage, lineage_of
 from freshline.planner.report import (
-    DANGLING_AFTER,
     asset_plans,
     idle_message,
     plan_id,

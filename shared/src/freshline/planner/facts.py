@@ -242,7 +242,8 @@ def _own_hold(
     if seen is not None and is_silent(seen, execution_set.tick, facts.now):
         return Hold(location, first, Phase.SILENT, seen, f"{location} is not heard of")
     for key, state in states.items():
-        if state.failures:
+        # A partition that has failed does not hold up the others.
+        if state.failures and not facts.graph.assets[key].partitioned:
             message = f"{key} failed {_times(state.failures)}: {state.error or 'no message'}"
             return Hold(location, key, Phase.FAILING, state.failing_since, message)
     return None

@@ -8,10 +8,7 @@ from math import inf
 
 from freshline.model import (
     AssetPlan,
-    Blame,
     Graph,
-    Part,
-    Pending,
     Phase,
     Plan,
     Snapshot,
@@ -19,21 +16,17 @@ from freshline.model import (
     TargetStatus,
     Version,
 )
+from freshline.planner.blame import blame_of_hold, culprit_of, is_on_its_way
 from freshline.planner.claims import feasible
 from freshline.planner.deadlines import deadline, overdue
 from freshline.planner.decisions import Decision
 from freshline.planner.estimate import allowance
-from freshline.planner.facts import Facts, Hold
+from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
-from freshline.planner.parts import first_hole
 from freshline.policy import MaxLag
 from freshline.words import clock, span
 
-__all__ = ["DANGLING_AFTER", "asset_plans", "idle_message", "plan_id", "target_plans"]
-
-DANGLING_AFTER = 300.0
-"""A dependency that no contract explains is called dangling so many seconds after its consumer's
-contract appeared."""
+__all__ = ["asset_plans", "idle_message", "plan_id", "target_plans"]
 
 
 def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
@@ -102,19 +95,19 @@ def _target_plan(
     shortest = asset.route.shortest(policy, facts.now)
     hold = asset.hold
     pause = facts.pause(key)
-    blame = _blame(hold, facts.now) if hold else None
+    blame = blame_of_hold(hold, facts.now) if hold else None
     if late and not pause and (hold is None or hold.phase is Phase.UNSCHEDULED):
-        culprit = _culprit(key, lineage, facts, decisions)
-        if hold is None or _is_on_its_way(culprit, decisions):
+        culprit = culprit_of(key, lineage, facts, decisions)
+        if hold is None or is_on_its_way(culprit, decisions):
             hold, blame = None, culprit
-    if pause:
-        status = TargetStatus.PAUSED
-    elif hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):
-        status = TargetStatus.BLOCKED
-    elif not feasible(asset.route, policy, facts.now):
-        status = TargetStatus.INFEASIBLE
-    else:
-        status = TargetStatus.LATE if late else TargetStatus.FRESH
+    stands = hold is not None and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN))
+    fails = late and blame is not None and blame.phase is Phase.FAILING
+    status = _status(
+        paused=pause is not None,
+        blocked=stands or fails,
+        feasible=feasible(asset.route, policy, facts.now),
+        late=late,
+    )
 
     why = blame.message if blame else ""
     if pause:
@@ -140,6 +133,16 @@ def _target_plan(
     )
 
 
+def _status(*, paused: bool, blocked: bool, feasible: bool, late: bool) -> TargetStatus:
+    if paused:
+        return TargetStatus.PAUSED
+    if blocked:
+        return TargetStatus.BLOCKED
+    if not feasible:
+        return TargetStatus.INFEASIBLE
+    return TargetStatus.LATE if late else TargetStatus.FRESH
+
+
 def _standing(
     policy: MaxLag, version: Version | None, data_time: float | None, now: float, why: str
 ) -> str:
@@ -155,19 +158,6 @@ def _standing(
     if version.unchanged_since is not None:
         until += f"; nothing has changed upstream since {clock(version.unchanged_since, now)}"
     return until + (f", but {why}" if why else "")
-
-
-def _blame(hold: Hold, now: float) -> Blame:
-    """Return `hold` as the blame for a late or blocked target downstream of it."""
-    message = hold.message
-    if hold.phase is not Phase.UNKNOWN:
-        message += f" since {clock(hold.since, now)}" if hold.since is not None else ""
-    elif hold.since is None or now - hold.since > DANGLING_AFTER:
-        message += ": dangling"
-    else:
-        by = clock(hold.since + DANGLING_AFTER, now)
-        message += f": dangling unless it is explained by {by}"
-    return Blame(hold.location, hold.asset, hold.phase, hold.since, message)
 
 
 def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
@@ -188,92 +178,6 @@ def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
     if rest < facts.assets[key].route.slowest.mean / 2:
         return ""
     return f": {slowest} is made at most every {span(rest)}"
-
-
-def _culprit(key: str, lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision]) -> Blame:
-    """Return what a late target waits for, found upstream along the oldest inputs."""
-    observed = facts.assets[key].location in lineage.graph.observers
-    while True:
-        asset, decision = facts.assets[key], decisions[key]
-        pending, version = asset.pending, asset.state.version
-        if pending and pending.started_at is None:
-            ahead = [name for name in lineage.inputs[key] if _run_of(name, facts) == pending.run_id]
-            if ahead:  # the same run makes an input first
-                key = ahead[0]
-                continue
-        if pending:
-            return _blame_run(asset.location, key, key, pending, facts.now)
-        if decision.request:
-            requested = "would be" if observed else "is"
-            message = f"{key} {requested} requested now: {decision.reason}"
-            return Blame(asset.location, key, Phase.WAIT, None, message)
-        oldest = min(
-            lineage.inputs[key],
-            key=lambda name: _age_order(facts.data_time_of_input(key, name)),
-            default=None,
-        )
-        waits_below = oldest is None or facts.has_unused_version(oldest, key)
-        if lineage.graph.assets[key].partitioned:
-            hole = first_hole(key, facts)
-            if hole and (waits_below or hole.pending or hole.failures):
-                return _blame_part(key, hole, decision, facts)
-        answer = asset.state.nothing_new
-        if answer and oldest and not waits_below and asset.used_up_to != asset.data_time:
-            message = f"{key} had nothing new to make at {clock(answer.at, facts.now)}"
-            return Blame(asset.location, key, Phase.WAIT, answer.at, message)
-        if oldest is None or waits_below:
-            made = facts.assets[oldest].state.version if oldest else None
-            message = f"{key} waits: {decision.reason}"
-            return Blame(asset.location, key, Phase.WAIT, made.at if made else None, message)
-        view = lineage.graph.assets[key].view
-        if version and version.data_time is None and not view:
-            message = f"the data time of {key} is unknown until its next run"
-            return Blame(asset.location, key, Phase.UNKNOWN, version.at, message)
-        key = oldest
-
-
-def _age_order(data_time: float | None) -> tuple[bool, float]:
-    return data_time is not None, data_time or 0.0
-
-
-def _blame_run(location: str, key: str, what: str, pending: Pending, now: float) -> Blame:
-    """Return the run that makes `what`, of the asset `key`, as what a target waits for."""
-    if pending.started_at is not None:
-        # The step may have started after this tick began, or by another host's clock.
-        seconds = max(0.0, now - pending.started_at)
-        message = f"{what} has been running for {span(seconds)}"
-        return Blame(location, key, Phase.EXECUTION, pending.started_at, message)
-    launched = pending.launched_at
-    phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
-    since = launched or pending.requested_at
-    message = f"{what} has been {doing} for {span(max(0.0, now - since))}"
-    return Blame(location, key, phase, since, message)
-
-
-def _blame_part(key: str, part: Part, decision: Decision, facts: Facts) -> Blame:
-    """Return the partition that holds the data time of `key` back as what a target waits for."""
-    location, what = facts.assets[key].location, f"partition {part.name} of {key}"
-    if part.pending:
-        return _blame_run(location, key, what, part.pending, facts.now)
-    if part.failures:
-        times = "once" if part.failures == 1 else f"{part.failures} times in a row"
-        message = f"{what} failed {times}: {part.error or 'no message'}"
-        return Blame(location, key, Phase.FAILING, part.failed_at, message)
-    lacks = "is missing" if part.version == 0 else "is not complete"
-    closed = part.window.end if part.window else None
-    message = f"{what} {lacks}: {decision.reason}"
-    return Blame(location, key, Phase.WAIT, closed, message)
-
-
-def _is_on_its_way(culprit: Blame, decisions: Mapping[str, Decision]) -> bool:
-    """Return whether a run is under way, or requested now, that brings the target further."""
-    moving = culprit.phase in (Phase.QUEUE, Phase.START, Phase.EXECUTION)
-    return moving or decisions[culprit.asset].request
-
-
-def _run_of(key: str, facts: Facts) -> str | None:
-    pending = facts.assets[key].pending
-    return pending.run_id if pending else None
 
 
 def idle_message(plan: Plan, location: str, graph: Graph) -> str:
