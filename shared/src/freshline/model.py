@@ -400,6 +400,9 @@ class TargetPlan:
     reason: str
     unchanged_since: float | None = None
     """Since when nothing upstream has changed, if it is fresh because of that."""
+    never_promised: Mapping[str, int] = field(default_factory=dict)
+    """How many partitions are missing of it and upstream that are too old to be promised, by
+    asset."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class AssetFacts:
     """Why it cannot deliver, for a reason of its own execution set."""
     hold: Hold | None
     """Why it cannot deliver, for a reason of its own or of an asset upstream."""
+    gaps: frozenset[str] = frozenset()
+    """The assets, it or upstream, that lack partitions which were never promised."""
     used_up_to: float | None = None
     """The data time of the version that a run is making now. Without a run: that of the version
     that the newest run would have made, if there had been anything new, or else `data_time`."""
@@ -196,6 +198,9 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             hold=own_hold or next((source.hold for source in sources if source.hold), None),
         )
         asset.used_up_to = _used_up_to(asset, sources, facts.now)
+        asset.gaps = frozenset().union(*(source.gaps for source in sources if source.gaps))
+        if state.holes_before_promise:
+            asset.gaps |= {key}
         if state.version is None:
             facts.unmade.add(key)
 

@@ -130,6 +130,9 @@ def _target_plan(
         blame=blame,
         reason=reason,
         unchanged_since=version.unchanged_since if version and not late else None,
+        never_promised={
+            name: facts.assets[name].state.holes_before_promise for name in sorted(asset.gaps)
+        },
     )
 
 
