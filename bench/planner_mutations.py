@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = tuple(
-    f"shared/tests/test_{name}.py" for name in ("planner", "planner_troubles", "simulate")
+    f"shared/tests/test_{name}.py"
+    for name in ("planner", "planner_partitions", "planner_troubles", "simulate")
 )
 
 
@@ -34,8 +35,68 @@ MUTATIONS = (
     Mutation(
         "a root starts at the last tick before its latest start",
         "decisions.py",
-        "if self._is_due(key):\n                return _Vote",
-        "if self.now > latest:\n                return _Vote",
+        "if self._is_due(key):\n            return _Vote(True, self._why_urgent(urgency))",
+        'if self.now > urgency.latest_start:\n            return _Vote(True, "")',
+    ),
+    Mutation(
+        "an asset upstream of time windows is not made before that can matter",
+        "claims.py",
+        "return max(latest, self.not_before(data_time)) if self.windows else latest",
+        "return latest",
+    ),
+    Mutation(
+        "a closed window is made at once, not when the policy needs it",
+        "decisions.py",
+        "if choice.final and not self.graph.assets[key].single_run:",
+        "if False:",
+    ),
+    Mutation(
+        "a partition waits until what it reads is complete",
+        "parts.py",
+        "if not complete and not (partial and reach > _reached(part, asset)):",
+        "if False:",
+    ),
+    Mutation(
+        "a partition is not requested while a run makes it",
+        "parts.py",
+        "if part.pending or (asset.single_run and room < _AT_ONCE):",
+        "if False:",
+    ),
+    Mutation(
+        "a failed partition pauses before it is tried again",
+        "parts.py",
+        "if pause > facts.now:",
+        "if False:",
+    ),
+    Mutation(
+        "a failed partition does not hold up the others",
+        "facts.py",
+        "if state.failures and not facts.graph.assets[key].partitioned:",
+        "if state.failures:",
+    ),
+    Mutation(
+        "what reads a view reads the inputs of the view",
+        "lineage.py",
+        "if inside or (dep in graph.assets and graph.assets[dep].view):",
+        "if inside:",
+    ),
+    Mutation(
+        "a view whose code has changed is made again",
+        "facts.py",
+        "return asset.code_version != version.code_version",
+        "return False",
+    ),
+    Mutation(
+        "after a run without anything new, the next one is not due at once",
+        "facts.py",
+        "return self.data_time if self.pending else self.used_up_to",
+        "return self.data_time",
+    ),
+    Mutation(
+        "what is observed has a run of its own",
+        "decisions.py",
+        "decision.alone = alone or node.observed",
+        "decision.alone = alone",
     ),
     Mutation(
         "an asset does not run on inputs that are no newer",
@@ -58,8 +119,8 @@ MUTATIONS = (
     Mutation(
         "a failed asset pauses before it is tried again",
         "decisions.py",
-        "if leader is not None and lacking is None and retry_at <= self.now:",
-        "if leader is not None and lacking is None:",
+        "if leader is not None and lacking is None and not_before <= self.now:",
+        "if leader is not None and lacking is None and first.rested_at <= self.now:",
     ),
     Mutation(
         "an input is not made again for a consumer that cannot run",
@@ -82,8 +143,8 @@ MUTATIONS = (
     Mutation(
         "an unknown dependency blocks everything downstream of it",
         "lineage.py",
-        "len(feeders[keys]), _unexplained(graph, keys))",
-        'len(feeders[keys]), "")',
+        "len(sets_of(keys, inputs)), _unexplained(graph, keys))",
+        'len(sets_of(keys, inputs)), "")',
     ),
     Mutation(
         "any of several inputs may be the last to come",
@@ -100,8 +161,8 @@ MUTATIONS = (
     Mutation(
         "a target is not fresh behind a silent location",
         "report.py",
-        "if hold and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN)):",
-        "if hold and late:",
+        "stands = hold is not None and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN))",
+        "stands = hold is not None and late",
     ),
 )
 
