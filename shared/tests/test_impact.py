@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from freshline.compare.changes import Change, changes
 from freshline.contract import Column, Contract, Export, Import, UsedColumn
+from freshline.contract.document import Partitions, TimeWindows
 from freshline.impact import consumers
 from freshline.policy import MaxLag
 
@@ -89,6 +90,7 @@ class TestChanges:
                 True,
             ),
             ({"partitioned": True}, "partitioned now", True),
+            ({"view": True}, "a view now", False),
             ({"owners": ("team:new",)}, "owners: team:core -> team:new", False),
             ({"deps": ("raw/x",)}, "dependencies: none -> raw/x", False),
             ({"description": "Better."}, "another description", False),
@@ -140,6 +142,61 @@ class TestChanges:
         assert [Change("mart/stars", "renamed to `mart/stargazing`", breaking=True)] == changed(
             key="mart/stargazing"
         )
+
+
+class TestPartitions:
+    DAYS = TimeWindows(cron="0 0 * * *", start=1_767_225_600.0)
+
+    def changed(self, before: Partitions, after: Partitions) -> list[tuple[str, bool]]:
+        found = changes(
+            core(partitioned=True, partitions=before), core(partitioned=True, partitions=after)
+        )
+        return [(change.text, change.breaking) for change in found]
+
+    @pytest.mark.parametrize(
+        ("fields", "text", "breaking"),
+        [
+            ({"cron": "0 * * * *"}, "time windows: 0 0 * * * (UTC) -> 0 * * * * (UTC)", True),
+            (
+                {"timezone": "Europe/Amsterdam"},
+                "time windows: 0 0 * * * (UTC) -> 0 0 * * * (Europe/Amsterdam)",
+                True,
+            ),
+            ({"fmt": "%d.%m.%Y"}, "partition keys: %Y-%m-%d -> %d.%m.%Y", True),
+            (
+                {"start": 1_769_904_000.0},
+                "first partition: 2026-01-01T00:00+00:00 -> 2026-02-01T00:00+00:00",
+                True,
+            ),
+            (
+                {"start": 1_764_547_200.0},
+                "first partition: 2026-01-01T00:00+00:00 -> 2025-12-01T00:00+00:00",
+                False,
+            ),
+            (
+                {"end": 1_769_904_000.0},
+                "partitions end: never -> 2026-02-01T00:00+00:00",
+                True,
+            ),
+            ({"end_offset": 1}, "partitions beyond the last window: 0 -> 1", False),
+        ],
+    )
+    def test_other_time_windows_are_a_change(
+        self, fields: dict[str, Any], text: str, breaking: bool
+    ) -> None:
+        after = Partitions(windows=self.DAYS.model_copy(update=fields))
+
+        assert [(text, breaking)] == self.changed(Partitions(windows=self.DAYS), after)
+
+    def test_a_partition_that_is_gone_can_break_a_reader_and_a_new_one_cannot(self) -> None:
+        found = self.changed(Partitions(keys=("de", "nl")), Partitions(keys=("fr", "nl")))
+
+        assert [("partitions removed: de", True), ("partitions added: fr", False)] == found
+
+    def test_partitions_of_another_kind_can_break_a_reader(self) -> None:
+        found = self.changed(Partitions(windows=self.DAYS), Partitions(dynamic="customers"))
+
+        assert [("partitions: 0 0 * * * (UTC) -> the keys of customers", True)] == found
 
 
 def reader(location: str, key: str, of: str, *columns: str, **fields: Any) -> Contract:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from freshline.compare.partitions import partition_changes
 from freshline.compare.types import accepts
 from freshline.contract.document import Column, Contract, Export
 from freshline.policy import MaxLag
@@ -66,9 +67,10 @@ def _asset_changes(before: Export, after: Export) -> Iterator[Change]:
     yield from columns
     yield from _made_changes(before, after, {it.column.lower() for it in columns if it.column})
     yield from _policy_changes(key, before.policy, after.policy)
-    if after.partitioned != before.partitioned:
-        how = "partitioned now" if after.partitioned else "no longer partitioned"
-        yield Change(key, how, breaking=True)
+    for text, breaking in partition_changes(before, after):
+        yield Change(key, text, breaking=breaking)
+    if before.view != after.view:
+        yield Change(key, "a view now" if after.view else "no longer a view", breaking=False)
     if before.columns_enforced and not after.columns_enforced:
         yield Change(key, "its columns are no longer enforced", breaking=True)
     elif after.columns_enforced and not before.columns_enforced:
