@@ -7,7 +7,7 @@ it gets newer data with each run, as an asset without partitions does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import inf
 from typing import Final, NamedTuple
 
@@ -36,7 +36,7 @@ class Choice(NamedTuple):
 
 
 def choice_of(
-    key: str, inputs: Iterable[str], facts: Facts, joined: Mapping[str, Collection[str]]
+    key: str, inputs: Sequence[str], facts: Facts, joined: Mapping[str, Collection[str]]
 ) -> Choice:
     """Return what runs could do now for the partitions of `key`.
 
@@ -52,6 +52,8 @@ def choice_of(
         if len(ready) >= room and not asset.single_run:
             break
         if part.pending or (asset.single_run and room < _AT_ONCE):
+            continue
+        if part.version and not _has_news(part, inputs, facts, joined):
             continue
         reach = _reach(part, asset, inputs, facts, joined)
         if reach is None:
@@ -144,10 +146,25 @@ def _range(ready: list[Part], parts: tuple[Part, ...]) -> list[Part]:
 # --- what a partition gets of its inputs --------------------------------------------------------
 
 
+def _has_news(
+    part: Part, inputs: Sequence[str], facts: Facts, joined: Mapping[str, Collection[str]]
+) -> bool:
+    """Return whether anything was made upstream since the version of a partition.
+
+    Without that a run would bring the same, also where that is not known to be complete.
+    """
+    versions = [facts.assets[name].state.version for name in inputs]
+    return (
+        not inputs
+        or any(part.name in parts for parts in joined.values())
+        or any(version and version.id > part.version for version in versions)
+    )
+
+
 def _reach(
     part: Part,
     asset: Asset,
-    inputs: Iterable[str],
+    inputs: Sequence[str],
     facts: Facts,
     joined: Mapping[str, Collection[str]],
 ) -> float | None:
