@@ -69,6 +69,12 @@ def serve_github(
         int | None,
         typer.Option(help="When new stars began to arrive, in seconds since 1970. Default: now."),
     ] = None,
+    quiet: Annotated[
+        str | None,
+        typer.Option(
+            help="Hours without new stars in the stream, UTC: 22:00-06:00. Default: none."
+        ),
+    ] = None,
     repository: Annotated[
         str | None,
         typer.Option(help="owner/name, served even if the file has no star of it."),
@@ -90,6 +96,7 @@ def serve_github(
     import secrets
     import time
 
+    from devstack.github.quiet import QuietHours
     from devstack.github.server import DEFAULT_RATE_LIMIT, GitHub
     from devstack.github.stars import (
         DEFAULT_REPOSITORY,
@@ -113,6 +120,7 @@ def serve_github(
                 seed=seed,
                 epoch=int(time.time()) if epoch is None else epoch,
                 per_minute=rate,
+                quiet=None if quiet is None else QuietHours.parse(quiet),
             )
         )
     names = source.repositories()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from devstack.errors import DevstackError
+from devstack.github.quiet import QuietHours
 from devstack.github.stars import COLUMNS, Star, StarFile, StarStream, StreamSettings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -266,6 +268,23 @@ class TestStarStream:
         live = len(self.stars(EPOCH + 10 * 3600)) - len(self.stars(EPOCH))
 
         assert 1_750 < live < 2_150
+
+    def test_quiet_hours_have_no_new_stars_and_leave_all_others_as_they_are(self) -> None:
+        quiet = QuietHours.parse("13:00-14:30")
+        now = EPOCH + 30 * 3600
+        stars = list(StarStream(replace(self.SETTINGS, quiet=quiet)).of("octo/live", now))
+        every = self.stars(now)
+        left_out = [star for star in every if star.starred_at > EPOCH and quiet.include(star[0])]
+
+        assert sorted([*stars, *left_out]) == every
+        # An hour and a half of one day, and an hour and a half of the next.
+        assert 400 < len(left_out) < 750
+        assert stars[:3000] == every[:3000]
+
+    def test_stream_that_is_always_quiet_answers(self) -> None:
+        quiet = replace(self.SETTINGS, quiet=QuietHours.parse("00:00-24:00"))
+
+        assert list(StarStream(quiet).of("octo/live", EPOCH + 86400)) == self.stars(EPOCH)
 
     def test_history_has_eight_months_of_which_one_is_empty(self) -> None:
         months = {

@@ -91,6 +91,28 @@ class TestPrepare:
             prepared(tmp_path)
 
 
+class TestQuietHours:
+    """`DEVSTACK_QUIET`."""
+
+    def test_hours_of_the_file_are_returned(self, tmp_path: Path) -> None:
+        (tmp_path / ".env").write_text("DEVSTACK_QUIET=22:00-06:00\n")
+
+        assert prepared(tmp_path).quiet_hours() == "22:00-06:00"
+
+    def test_there_are_none_by_default(self, tmp_path: Path) -> None:
+        assert prepared(tmp_path, {"DEVSTACK_QUIET": ""}).quiet_hours() is None
+
+    def test_bad_hours_are_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(DevstackError, match=r"DEVSTACK_QUIET .* is 'at night'; it must be"):
+            prepared(tmp_path, {"DEVSTACK_QUIET": "at night"}).quiet_hours()
+
+    def test_hours_and_a_file_of_stars_are_refused(self, tmp_path: Path) -> None:
+        both = {"DEVSTACK_QUIET": "22:00-06:00", "DEVSTACK_STARS": "my.csv"}
+
+        with pytest.raises(DevstackError, match=r"DEVSTACK_STARS names\. Unset one of them"):
+            prepared(tmp_path, both).quiet_hours()
+
+
 class TestPorts:
     """Ports, and the addresses derived from them."""
 

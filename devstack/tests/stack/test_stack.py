@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -281,6 +282,26 @@ class TestStars:
 
         assert "GITHUB_REPOSITORY is octo/yours" in output
         assert "it has octo/mine" in output
+
+    def test_live_stream_has_no_new_stars_in_quiet_hours(self, checkout: Checkout) -> None:
+        epoch = checkout.root / ".local" / "github" / "epoch"
+        epoch.parent.mkdir(parents=True)
+        epoch.write_text(f"{int(time.time()) - 5 * 3600}\n")
+        path = "/repos/octo/live-stars/stargazers?per_page=100&page=31"  # after the history
+        checkout.run("up")
+        loud = checkout.get(path).json()
+        checkout.variables["DEVSTACK_QUIET"] = "00:00-24:00"
+        checkout.run("up")
+
+        assert len(loud) == 100
+        assert checkout.get(path).json() == []
+
+    def test_bad_quiet_hours_are_refused_before_anything_starts(self, checkout: Checkout) -> None:
+        checkout.variables["DEVSTACK_QUIET"] = "22-6"
+        output = checkout.run("up", code=1)
+
+        assert "DEVSTACK_QUIET (or --quiet) is '22-6'; it must be the hours" in output
+        assert not (checkout.root / ".env").exists()
 
     def test_live_stream_has_the_same_stars_after_down_and_up(self, checkout: Checkout) -> None:
         checkout.run("up")

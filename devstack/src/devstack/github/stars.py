@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, TextIO
 
 from devstack.errors import DevstackError
+from devstack.github.quiet import QuietHours
 
 DEFAULT_REPOSITORY = "octo/live-stars"
 COLUMNS = ("repository", "user_id", "login", "starred_at")
@@ -180,7 +181,8 @@ class StreamSettings:
     """What a stream depends on: equal settings give equal stars, on any machine, at any time.
 
     `epoch` is in seconds since 1970, UTC. Some eight months before it have `history` stars; one of
-    these months is empty. After it new stars arrive without end, on average `per_minute`.
+    these months is empty. After it new stars arrive without end, on average `per_minute`, but none
+    in the `quiet` hours; all others are the same as without these hours.
     """
 
     repository: str
@@ -188,6 +190,7 @@ class StreamSettings:
     epoch: int
     per_minute: float = 2.0
     history: int = 3000
+    quiet: QuietHours | None = None
 
 
 class StarStream:
@@ -215,10 +218,15 @@ class StarStream:
         if repository != self._settings.repository:
             return []
         while self._next.starred_at <= now:
-            self._stars.append(self._next)
+            if not self._is_quiet(self._next.starred_at):
+                self._stars.append(self._next)
             self._next = next(self._arrivals)
         given = bisect.bisect_right(self._stars, now, key=lambda star: star.starred_at)
         return self._stars if given == len(self._stars) else self._stars[:given]
+
+    def _is_quiet(self, time: int) -> bool:
+        quiet = self._settings.quiet
+        return quiet is not None and quiet.include(time)
 
     def _history(self) -> list[Star]:
         epoch = datetime.fromtimestamp(self._settings.epoch, UTC)

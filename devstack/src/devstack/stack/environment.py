@@ -21,13 +21,14 @@ from dotenv import dotenv_values
 
 from devstack.errors import DevstackError
 from devstack.files import write_private
+from devstack.github.quiet import QuietHours
 from devstack.ports import LOOPBACK
 
 HEADER = (
     "# Written by `devstack up`. Not tracked; readable by you alone. Passwords, once made, stay.\n"
     "# To use a server of your own, change its address below: the stack then starts none.\n"
-    "# Optional: DEVSTACK_STARS (CSV of star events), DEVSTACK_POSTGRES_PORT,\n"
-    "# DEVSTACK_AIRBYTE_PORT, DEVSTACK_GITHUB_PORT, AIRBYTE_WORKSPACE_ID.\n"
+    "# Optional: DEVSTACK_STARS (CSV of star events), DEVSTACK_QUIET (hours without new stars),\n"
+    "# DEVSTACK_POSTGRES_PORT, DEVSTACK_AIRBYTE_PORT, DEVSTACK_GITHUB_PORT, AIRBYTE_WORKSPACE_ID.\n"
 )
 DEFAULT_PORTS = {"postgres": 15432, "airbyte": 18000, "github": 18080}
 GENERATED = (
@@ -133,6 +134,23 @@ class Environment:
         """Return the file in `DEVSTACK_STARS`, relative to the checkout; None if it is not set."""
         text = self.settings().get("DEVSTACK_STARS")
         return self._root / Path(text).expanduser() if text else None
+
+    def quiet_hours(self) -> str | None:
+        """Return `DEVSTACK_QUIET`: the hours without new stars; None if it is not set.
+
+        Raises `DevstackError` if it names no hours, or if the stars come from a file, which has
+        none that could be left out.
+        """
+        text = self.settings().get("DEVSTACK_QUIET")
+        if text is None:
+            return None
+        if self.stars_file() is not None:
+            raise DevstackError(
+                "DEVSTACK_QUIET is for the live stream; it changes nothing in the file that "
+                "DEVSTACK_STARS names. Unset one of them."
+            )
+        QuietHours.parse(text)
+        return text
 
     def _has(self, values: Mapping[str, str], name: str) -> bool:
         return bool(values.get(name) or self._real.get(name))

@@ -158,6 +158,9 @@ class Stack:
             repository = settings["GITHUB_REPOSITORY"] if theirs else LIVE_REPOSITORY
             command += ["--seed", str(SEED), "--epoch", str(self._epoch())]
             command += ["--repository", repository]
+        quiet = self.environment.quiet_hours()
+        if quiet is not None:
+            command += ["--quiet", quiet]
         return Service(
             "github",
             _serve(*command),
@@ -177,7 +180,8 @@ class Stack:
     # -- what is in them ----------------------------------------------------------------------
 
     def _check_stars(self) -> None:
-        """Raise `DevstackError` for a bad file of stars, before anything is started or changed."""
+        """Raise `DevstackError` for a bad setting of stars, before anything starts or changes."""
+        self.environment.quiet_hours()
         path = self.environment.stars_file()
         if path is None:
             return
