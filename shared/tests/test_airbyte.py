@@ -136,6 +136,18 @@ class TestStreamSpec:
         assert "postgres.stars" == spec.metadata["dagster/table_name"]
         assert 5 == len(spec.metadata["dagster/column_schema"].columns)
         assert 1 == spec.metadata["more"]
+        assert "freshline/view" not in spec.metadata
+
+    def test_says_that_a_view_is_one(self):
+        spec = stream_spec(
+            stream_key("postgres", "stars_user"),
+            connection="fetch",
+            columns=(),
+            destination="postgres",
+            view=True,
+        )
+
+        assert spec.metadata["freshline/view"] is True
 
 
 def test_does_not_import_dagster_airbyte():

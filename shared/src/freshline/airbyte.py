@@ -13,7 +13,7 @@ import dagster as dg
 
 from freshline.errors import StreamError
 from freshline.keys import asset_key
-from freshline.names import COLUMN_SCHEMA, TABLE_NAME
+from freshline.names import COLUMN_SCHEMA, TABLE_NAME, VIEW
 
 __all__ = ["column_type", "nested_columns", "stream_columns", "stream_key", "stream_spec"]
 
@@ -99,12 +99,13 @@ def stream_spec(
     group: str | None = None,
     owners: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
+    view: bool = False,
 ) -> dg.AssetSpec:
     """Return the spec of a table, or of a view over one, that a connection keeps up to date.
 
     `destination` is the type of the connector, such as ``"postgres"``, and shows as a kind. The
     table's name is made of the two parts of the key, without the database, which differs between
-    deployments.
+    deployments. With `view`, it is a view over its `deps`: as fresh as they are, without a run.
     """
     return dg.AssetSpec(
         key,
@@ -117,6 +118,7 @@ def stream_spec(
             COLUMN_SCHEMA: dg.TableSchema(columns=list(columns)),
             TABLE_NAME: ".".join(key.path),
             "airbyte/connection": connection,
+            **({VIEW: True} if view else {}),
             **(metadata or {}),
         },
     )
