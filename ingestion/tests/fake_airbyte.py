@@ -72,6 +72,8 @@ class FakeAirbyte:
         self.jobs: dict[int, Body] = {}
         self.polls_until_done = 1
         self.outcome = "succeeded"
+        self.rows_synced: int | None = 3
+        """None: it does not say."""
         self.failure_message = "The source refused the token"
         self.internal_api = True
         self.tokens: set[str] = set()
@@ -141,13 +143,19 @@ class FakeAirbyte:
         self.objects[kind][id_] = body
         return body
 
-    def add_job(self, connection_id: str, status: str = "running", start: str | None = None) -> int:
+    def add_job(
+        self,
+        connection_id: str,
+        status: str = "running",
+        start: str | None = None,
+        type_: str = "sync",
+    ) -> int:
         with self._lock:
             job_id = max(self.jobs, default=0) + 1
             self.jobs[job_id] = {
                 "jobId": job_id,
                 "status": status,
-                "jobType": "sync",
+                "jobType": type_,
                 "connectionId": connection_id,
                 "startTime": start or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "polls": 0,
@@ -319,8 +327,7 @@ class FakeAirbyte:
 
     def _job(self, method: str, rest: list[str], query: Query, body: Any) -> tuple[int, Any]:
         if not rest and method == "GET":
-            mine = [j for j in self.jobs.values() if j["connectionId"] == query["connectionId"][0]]
-            return 200, {"data": [self._job_shown(job) for job in mine]}
+            return 200, {"data": self._jobs_listed(query)}
         if not rest:
             connection = self.objects["connection"].get(body["connectionId"])
             if connection is None:
@@ -336,10 +343,19 @@ class FakeAirbyte:
         if method == "DELETE":
             job["status"] = "cancelled"
         elif job["status"] == "running":
-            job["polls"] += 1
-            if job["polls"] >= self.polls_until_done:
-                job.update(status=self.outcome, rowsSynced=3, bytesSynced=300)
+            self._poll(job)
         return 200, self._job_shown(job)
+
+    def _poll(self, job: Body) -> None:
+        job["polls"] += 1
+        if job["polls"] >= self.polls_until_done:
+            job["status"] = self.outcome
+            if self.rows_synced is not None:
+                job |= {"rowsSynced": self.rows_synced, "bytesSynced": 100 * self.rows_synced}
+
+    def _jobs_listed(self, query: Query) -> list[Body]:
+        asked = {name: query[name][0] for name in ("connectionId", "jobType") if name in query}
+        return [self._job_shown(job) for job in self.jobs.values() if asked.items() <= job.items()]
 
     def _job_shown(self, job: Body) -> Body:
         return {name: value for name, value in job.items() if name != "polls"}

@@ -51,6 +51,14 @@ class TestLineage:
         assert not assets.can_subset
         assert "fetch_stargazer" == assets.op.pool
 
+    def test_nested_relations_are_views(self):
+        views = {
+            spec.key.path[-1]: spec.metadata.get("freshline/view", False)
+            for spec in connection_assets(fetch_stargazer).specs
+        }
+
+        assert {"stargazers": False, "stargazers_user": True} == views
+
     def test_assets_point_at_the_declaration(self):
         spec = connection_assets(fetch_stargazer).get_asset_spec(
             key_of(fetch_stargazer, "stargazers")

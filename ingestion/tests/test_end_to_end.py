@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,12 @@ def test_the_real_connector_fills_both_assets(stack, tmp_path):
             stars.write("acme/rocket,3,edsger,2024-03-02T10:00:00Z\n")
         assert materialize(instance).success
 
+        # Without one, a third brings no row: the data are those of the second.
+        assert materialize(instance).success
+        for table in ("stargazers", "stargazers_user"):
+            newest = [data_version(record) for record in versions(instance, table)]
+            assert newest[0] == newest[1] != newest[2]
+
     first, second = (datetime(2024, 3, day, 10, tzinfo=UTC) for day in (1, 2))
     assert [(3, second), (5, first), (7, second), (9, second)] == query(
         stack, "select user_id, starred_at from postgres.stargazers order by 1"
@@ -116,8 +123,16 @@ def test_a_sync_warns_about_an_empty_table(stack, monkeypatch):
 
 
 def latest(instance: dg.DagsterInstance, table: str) -> dg.EventLogRecord:
-    (record,) = instance.fetch_materializations(dg.AssetKey(["postgres", table]), limit=1).records
-    return record
+    return versions(instance, table)[0]
+
+
+def versions(instance: dg.DagsterInstance, table: str) -> Sequence[dg.EventLogRecord]:
+    """Return the versions of an asset, the newest first."""
+    return instance.fetch_materializations(dg.AssetKey(["postgres", table]), limit=9).records
+
+
+def data_version(record: dg.EventLogRecord) -> str:
+    return str(record.asset_materialization.tags["dagster/data_version"])
 
 
 def query(database: Database, sql: str) -> list[tuple[Any, ...]]:

@@ -99,4 +99,4 @@ class TestFailures:
         monkeypatch.delenv("WAREHOUSE_HOST")
 
         with pytest.raises(dg.Failure, match="WAREHOUSE_HOST is not set"):
-            Warehouse().count("postgres", "stargazers")
+            Warehouse().content("postgres", "stargazers")

@@ -120,6 +120,48 @@ class TestSuccess:
         assert AirbyteJob.from_job_details(details).bytes_synced is None
 
 
+class TestJobBefore:
+    @pytest.mark.parametrize("status", ["succeeded", "failed", "cancelled"])
+    @pytest.mark.parametrize("kind", ["sync", "reset", "clear", "refresh"])
+    def test_any_job_counts(self, sync, fake, connection_id, status, kind):
+        sync()
+        fake.add_job(connection_id, status=status, type_=kind)
+
+        assert 2 == sync().previous_job_id
+
+    def test_there_is_none_before_the_first(self, sync):
+        assert sync().previous_job_id is None
+
+    def test_jobs_of_other_connections_do_not_count(self, sync, fake):
+        sync()
+        fake.add_job("another", status="succeeded")
+
+        assert 1 == sync().previous_job_id
+
+    def test_it_is_not_known_once_a_newer_one_has_begun(self, sync, fake, connection_id):
+        sync()
+        fake.fail(
+            "GET", "/jobs/2", after=True, seconds=0.01, also=lambda: fake.add_job(connection_id)
+        )
+
+        assert (2, None) == ((done := sync()).job_id, done.previous_job_id)
+
+    def test_a_sync_succeeds_when_airbyte_cannot_list_its_jobs(self, sync, fake):
+        sync()
+        log = Lines()
+        fake.fail(
+            "GET",
+            "/jobs/2",
+            after=True,
+            seconds=0.01,
+            also=lambda: fake.fail("GET", "/jobs", times=99, status=500),
+        )
+        done = sync(log)
+
+        assert (2, None) == (done.job_id, done.previous_job_id)
+        assert log.lines[-1].startswith("cannot see which job came before Airbyte job 2: ")
+
+
 class TestRunningAlready:
     def test_a_running_job_is_adopted_with_its_own_start(self, sync, fake, connection_id):
         start = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=7)

@@ -13,6 +13,16 @@ from freshline import nested_columns, stream_columns, stream_key, stream_spec
 from ingestion.airbyte.declaration import Connection, Nested, Stream
 from ingestion.airbyte.record import stream_schema
 from ingestion.resources import Airbyte, Warehouse
+from ingestion.tables import Content
+from ingestion.versions import (
+    OF_ALL,
+    Before,
+    made,
+    metadata_of,
+    metadata_of_view,
+    version_before,
+    why_rows_are_new,
+)
 from ingestion.views import NestedView
 
 __all__ = ["connection_assets", "connection_schedule"]
@@ -36,28 +46,33 @@ def connection_assets(connection: Connection) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, airbyte: Airbyte, warehouse: Warehouse
     ) -> Iterator[dg.MaterializeResult[Any]]:
         metadata = airbyte.sync(connection, context.log)
+        of_all = {name: metadata.get(name) for name in OF_ALL}
+        before = {key: version_before(context.instance, key) for key in context.selected_asset_keys}
+        contents = {
+            stream.name: _content(connection, stream, warehouse, before)
+            for stream in connection.streams
+        }
         for stream in connection.streams:
-            table = connection.prefix + stream.name
-            count = warehouse.count(connection.namespace, table)
-            if not count:
+            content = contents[stream.name]
+            if not content.rows:
                 # source-github skips a list that the token may not read, and reports success.
                 context.log.warning(
                     "The sync succeeded, but %s.%s is empty. Some connectors skip what they may "
                     "not read or cannot find: see the job's log in Airbyte, and the configuration "
                     "of the source %r in ingestion/connections.py.",
-                    *(connection.namespace, table, connection.source.name),
+                    *(connection.namespace, connection.prefix + stream.name),
+                    connection.source.name,
                 )
+            why_new = why_rows_are_new(connection, metadata, contents, stream)
             # The stream comes first: its views must refer to this materialization of it.
-            yield dg.MaterializeResult(
-                asset_key=key_of(connection, stream.name),
-                metadata={**metadata, "dagster/row_count": count},
-            )
+            key = key_of(connection, stream.name)
+            stated = {**metadata, **of_all, **metadata_of(content)}
+            yield made(context, key, stated, before[key], why_new)
             for nested in stream.nested:
                 view = view_of(connection, stream, nested)
-                yield dg.MaterializeResult(
-                    asset_key=key_of(connection, nested.name),
-                    metadata={"dagster/row_count": warehouse.ensure_view(view)},
-                )
+                key = key_of(connection, nested.name)
+                stated = {**of_all, **metadata_of_view(content, view, warehouse.ensure_view(view))}
+                yield made(context, key, stated, before[key], why_new)
 
     return sync
 
@@ -99,6 +114,22 @@ def view_of(connection: Connection, stream: Stream, nested: Nested) -> NestedVie
     )
 
 
+def _content(
+    connection: Connection,
+    stream: Stream,
+    warehouse: Warehouse,
+    before: Mapping[dg.AssetKey, Before | None],
+) -> Content:
+    """Return what the table of a stream has after a sync, and what the sync has written."""
+    version = before[key_of(connection, stream.name)]
+    return warehouse.content(
+        connection.namespace,
+        connection.prefix + stream.name,
+        cursor=stream.cursor,
+        since=version.extracted_until if version else None,
+    )
+
+
 def _specs(connection: Connection, stream: Stream) -> Iterator[dg.AssetSpec]:
     schema = _schema(connection, stream)
     key = key_of(connection, stream.name)
@@ -121,6 +152,7 @@ def _specs(connection: Connection, stream: Stream) -> Iterator[dg.AssetSpec]:
             columns=nested_columns(schema, nested.column, nested.keep),
             deps=[key],
             description=nested.description,
+            view=True,
             **shared,
         )
 

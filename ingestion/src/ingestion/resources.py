@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
 from freshline import data_time_metadata
 
-from ingestion import views
+from ingestion import tables, versions, views
 from ingestion.airbyte.declaration import Connection
 from ingestion.errors import DeclarationError, IngestionError
 from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
@@ -42,27 +43,37 @@ class Airbyte(dg.ConfigurableResource[Any]):
                 sync = run_sync(settings, api, id_, log)
         metadata: dict[str, Any] = {
             **data_time_metadata(sync.started),
-            "airbyte/job_id": sync.job_id,
+            versions.JOB_ID: sync.job_id,
             "airbyte/job": dg.MetadataValue.url(sync.url),
-            "airbyte/connection_id": sync.connection_id,
+            versions.CONNECTION_ID: sync.connection_id,
             "airbyte/sync_seconds": round(sync.seconds, 3),
             "airbyte/adopted": sync.adopted,
         }
         # Both count the whole connection: the public API has no counts by stream.
         if sync.rows is not None:
-            metadata["airbyte/rows_synced"] = sync.rows
+            metadata[versions.ROWS_SYNCED] = sync.rows
         if sync.bytes is not None:
             metadata["airbyte/bytes_synced"] = sync.bytes
+        if sync.previous_job_id is not None:
+            metadata[versions.PREVIOUS_JOB_ID] = sync.previous_job_id
         return metadata
 
 
 class Warehouse(dg.ConfigurableResource[Any]):
     """The Postgres that the `WAREHOUSE_*` variables name."""
 
-    def count(self, schema: str, table: str) -> int:
-        """Return the number of rows in a table; 0 if it is not there yet."""
+    def content(
+        self,
+        schema: str,
+        table: str,
+        *,
+        cursor: str | None = None,
+        since: datetime | None = None,
+    ) -> tables.Content:
+        """Return what is in a table, and what was written since: see `tables.read_content`."""
         with _failures():
-            return views.count_rows(warehouse_conninfo(environment()), schema, table)
+            conninfo = warehouse_conninfo(environment())
+            return tables.read_content(conninfo, schema, table, cursor=cursor, since=since)
 
     def ensure_view(self, view: views.NestedView) -> int:
         """Make a view as declared, and return the number of rows in it."""

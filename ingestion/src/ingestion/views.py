@@ -18,7 +18,7 @@ from psycopg import errors, sql
 
 from ingestion.errors import ViewError
 
-__all__ = ["NestedView", "count_rows", "ensure_view"]
+__all__ = ["NestedView", "ensure_view"]
 
 _JSON = "jsonb"
 
@@ -34,6 +34,11 @@ class NestedView:
     columns: Sequence[dg.TableColumn]
     kept: int
     """How many of `columns`, from the left, are columns of the table."""
+
+    @property
+    def mark(self) -> str:
+        """A text that differs for each query."""
+        return _digest(self.select(empty=False).as_string())[:16]
 
     def select(self, *, empty: bool) -> sql.Composed:
         """Return the view's query. If `empty`, it has no rows and reads no table."""
@@ -74,7 +79,7 @@ def ensure_view(conninfo: Mapping[str, Any], view: NestedView) -> int:
     with closing(psycopg.connect(**conninfo)) as connection, connection.transaction():
         _lock(connection, view)
         query = view.select(empty=not _exists(connection, view.schema, view.table))
-        digest = "freshline:" + hashlib.sha256(query.as_string(connection).encode()).hexdigest()
+        digest = "freshline:" + _digest(query.as_string(connection))
         if _comment(connection, view) != digest:
             connection.execute(
                 sql.SQL("create schema if not exists {}").format(sql.Identifier(view.schema))
@@ -92,12 +97,8 @@ def ensure_view(conninfo: Mapping[str, Any], view: NestedView) -> int:
         return _count(connection, name)
 
 
-def count_rows(conninfo: Mapping[str, Any], schema: str, table: str) -> int:
-    """Return the number of rows in a landed table; 0 if it is not there yet."""
-    with closing(psycopg.connect(**conninfo)) as connection:
-        if not _exists(connection, schema, table):
-            return 0
-        return _count(connection, sql.Identifier(schema, table))
+def _digest(query: str) -> str:
+    return hashlib.sha256(query.encode()).hexdigest()
 
 
 def _recreate(connection: psycopg.Connection, view: NestedView, query: sql.Composed) -> None:

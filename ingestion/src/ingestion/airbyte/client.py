@@ -198,6 +198,18 @@ class AirbyteApi:
         params = {"connectionId": connection_id, "jobType": "sync", "createdAtStart": start}
         return list(self._pages("/jobs", params))
 
+    def newest_job_ids(self, connection_id: str) -> list[int]:
+        """Return the ids of the newest jobs of a connection, of all types, the newest first."""
+        params = {
+            "workspaceIds": self.workspace_id,
+            "connectionId": connection_id,
+            "orderBy": "createdAt|DESC",
+            "limit": 10,
+        }
+        jobs = self.request("GET", "/jobs", params=params).get("data") or []
+        # Some servers ignore the order.
+        return sorted((int(job["jobId"]) for job in jobs), reverse=True)
+
     def job_message(self, job_id: int) -> str:
         """Return why a job failed, in Airbyte's own words; "" if it does not say."""
         # Only the internal API has a field for it, and some servers do not offer that API.

@@ -53,7 +53,11 @@ class Sync:
     seconds: float
     """How long the run followed the job."""
     rows: int | None
+    """None: Airbyte does not say."""
     bytes: int | None
+    previous_job_id: int | None
+    """The connection's job right before this one, of any type and with any end. None: it is not
+    known, there was none, or a newer one has begun already."""
     adopted: bool
     url: str
 
@@ -149,15 +153,17 @@ class _Follower:
         else:
             started = _now()
             details = self._start_and_follow()
+        job_id = int(details["jobId"])
         return Sync(
-            job_id=int(details["jobId"]),
+            job_id=job_id,
             connection_id=self._connection_id,
             started=started,
             seconds=time.monotonic() - began,
             rows=details.get("rowsSynced"),
             bytes=details.get("bytesSynced"),
+            previous_job_id=self._job_before(job_id),
             adopted=bool(running),
-            url=self._url(int(details["jobId"])),
+            url=self._url(job_id),
         )
 
     def _start_and_follow(self) -> Mapping[str, Any]:
@@ -224,6 +230,14 @@ class _Follower:
                     ) from None
                 self._log.warning(f"waiting for Airbyte: {error}")
             self._sleep(self._client.poll_interval)
+
+    def _job_before(self, job_id: int) -> int | None:
+        try:
+            ids = self._api.newest_job_ids(self._connection_id)
+        except AirbyteError as error:
+            self._log.warning(f"cannot see which job came before Airbyte job {job_id}: {error}")
+            return None
+        return ids[1] if len(ids) > 1 and ids[0] == job_id else None
 
     def _cancel(self, job_id: int | None) -> None:
         try:
