@@ -22,7 +22,8 @@ from typing import Any
 
 from freshline.check import Location, Workspace, findings
 from freshline.contract import Contract
-from freshline.contract.describe import Node, describe, document
+from freshline.contract.describe import describe, document
+from freshline.contract.node import Node
 
 SIZES = (1_000, 5_000, 15_356)
 MISSING = (0, 600)

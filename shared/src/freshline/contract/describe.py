@@ -1,38 +1,43 @@
 """Read a location's contract from its Dagster definitions, as plain JSON values.
 
 The gate runs this file inside every location's own environment, where freshline need not be
-installed. It imports nothing but the standard library, `freshline.names`, `freshline.declared` and
-`launch` (which the gate brings along) and, inside functions, Dagster.
+installed. It imports nothing but the standard library, what the gate brings along (`BROUGHT` in
+`freshline.workspace.runner`) and, inside functions, Dagster.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from collections.abc import Set as AbstractSet
+from typing import Any, Final
 
+from freshline.contract.describe_dbt import (
+    has_manifest,
+    is_seed,
+    model_file,
+    models_of,
+    outside_sources,
+    policies_without_asset,
+    queries_of,
+    source_columns,
+    source_declarations,
+)
 from freshline.contract.launch import unlaunchable_assets
+from freshline.contract.node import Node, columns_of, inside
 from freshline.declared import (
     Written,
-    dbt_manifest_of,
     dbt_node,
     has_native_policy,
     is_injected,
-    unbuilt_policies,
+    unwrapped,
     written_policies,
 )
-from freshline.declared import unwrapped as _unwrapped
 from freshline.names import (
     AT_MOST_EVERY,
     CODE_REFERENCES,
-    COLUMN_SCHEMA,
     COLUMNS_ENFORCED,
     CONTRACT_PREFIX,
-    DBT_META,
     EXPECTED_SECONDS,
     FILE,
     MAX_LAG,
@@ -50,45 +55,6 @@ SCHEMA_VERSION: Final = 1
 _INTEGRATIONS: Final = ("sling", "dlt", "fivetran", "airbyte", "dbt")
 """The integrations whose assets have inputs that the integration's own configuration names. They
 are known by a kind of the asset, or by what its metadata begins with, as in `dagster_sling/`."""
-
-_MATERIALIZED: Final = frozenset(
-    ["dynamic_table", "ephemeral", "incremental", "materialized_view", "table", "view"]
-)
-"""How dbt makes a model without adding columns to those of its SQL."""
-
-_MAKES_TABLES: Final = re.compile(
-    r"^materialization_|(^|__)(create_(table|view)_as|create_or_replace_view|get_create_\w+_sql)$"
-)
-"""The names of the macros of dbt that make tables and views."""
-
-
-class Node(NamedTuple):
-    """An asset as a location declares it."""
-
-    path: tuple[str, ...]
-    made: bool
-    """True: the location makes the asset. False: it has an external definition of the asset."""
-    deps: tuple[str, ...] = ()
-    execution_set: str = ""
-    """Assets with the same name here are always made together; "": the asset has no such set."""
-    group: str | None = None
-    owners: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    partitioned: bool = False
-    unlaunchable: str | None = None
-    """Why Dagster cannot launch it as it is; None: it can, or that is not known."""
-    description: str | None = None
-    file: str | None = None
-    metadata: Mapping[str, Any] = {}
-    folder: str | None = None
-    """The location's folder, to which files are relative; None: not known."""
-    policies: tuple[Written, ...] = ()
-    native_policy: bool = False
-    """Whether Dagster itself watches the asset's freshness."""
-
-    @property
-    def key(self) -> str:
-        return "/".join(self.path)
 
 
 def describe(
@@ -113,12 +79,12 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
     for node in nodes:
         if node.path[:2] == CONTRACT_PREFIX:
             about["published_as"] = node.path[-1]
-            tick = _unwrapped(node.metadata.get(TICK_SECONDS))
+            tick = unwrapped(node.metadata.get(TICK_SECONDS))
             if tick is not None:
                 about["tick_seconds"] = tick
-            if _unwrapped(node.metadata.get(MODE)) == OBSERVE:
+            if unwrapped(node.metadata.get(MODE)) == OBSERVE:
                 about["observes"] = True
-            given.update(_unwrapped(node.metadata.get(POLICIES)) or {})
+            given.update(unwrapped(node.metadata.get(POLICIES)) or {})
         elif node.made:
             made[node.key] = node
         else:
@@ -126,15 +92,18 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
     for key in given.keys() & made.keys():
         written = Written(MAX_LAG, given[key])
         made[key] = made[key]._replace(policies=(written, *made[key].policies))
-    queries = [query for node in made.values() for query in _queries(node, made, external)]
+    known = made.keys() | {key for key, node in external.items() if columns_of(node)}
+    queries = [
+        query for node in made.values() for query in queries_of(node, _unknown_inputs(node, known))
+    ]
     if queries:
         about["queries"] = queries
-    models = _models(made)
+    models = models_of(made)
     if models:
         about["models"] = models
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
-        key for key, node in external.items() if _unwrapped(node.metadata.get(OUTSIDE)) is True
+        key for key, node in external.items() if unwrapped(node.metadata.get(OUTSIDE)) is True
     )
     return {
         "schema_version": SCHEMA_VERSION,
@@ -196,24 +165,21 @@ def _export(node: Node) -> dict[str, Any]:
         "owners": sorted(node.owners),
         "kinds": sorted(node.kinds),
         "written_policies": [_plain_policy(written) for written in node.policies],
-        "columns": _columns(node),
-        "columns_enforced": _unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is True,
+        "columns": columns_of(node),
+        "columns_enforced": unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is True,
         "partitioned": node.partitioned,
         "unlaunchable": node.unlaunchable,
-        "at_most_every": _unwrapped(node.metadata.get(AT_MOST_EVERY)),
+        "at_most_every": unwrapped(node.metadata.get(AT_MOST_EVERY)),
         "static": _is_static(node),
-        "expected_seconds": _unwrapped(node.metadata.get(EXPECTED_SECONDS)),
+        "expected_seconds": unwrapped(node.metadata.get(EXPECTED_SECONDS)),
         "description": node.description,
-        "file": _unwrapped(node.metadata.get(FILE))
-        or node.file
-        or _dbt_file(node, dbt_node(node.metadata) or {}),
+        "file": unwrapped(node.metadata.get(FILE)) or node.file or model_file(node),
     }
 
 
 def _is_static(node: Node) -> bool:
     """Return whether the content of an asset does not change with time, as that of a dbt seed."""
-    unique_id = str(_unwrapped(node.metadata.get("dagster_dbt/unique_id")) or "")
-    return unique_id.startswith("seed.") or _unwrapped(node.metadata.get(STATIC)) is True
+    return is_seed(node) or unwrapped(node.metadata.get(STATIC)) is True
 
 
 # --- policies -----------------------------------------------------------------------------
@@ -241,28 +207,9 @@ def _policies_without_asset(
         if key not in made:
             for written in node.policies[:1]:
                 yield {"key": key, "reason": "external", **_plain_policy(written)}
-    projects: dict[int, list[Node]] = {}
-    for node in made.values():
-        if dbt_node(node.metadata):
-            projects.setdefault(id(_manifest(node)), []).append(node)
-    for nodes in projects.values():
-        built = {str(_unwrapped(node.metadata["dagster_dbt/unique_id"])) for node in nodes}
-        for unbuilt in unbuilt_policies(_manifest(nodes[0]), built):
-            yield {
-                "key": _dbt_key(unbuilt.props, nodes[0]),
-                "reason": unbuilt.reason,
-                "file": _dbt_file(nodes[0], unbuilt.props),
-                **_plain_policy(unbuilt.written),
-            }
-
-
-def _dbt_key(props: Mapping[str, Any], node: Node) -> str:
-    """Return the key that a resource of the dbt project of `node` has as an asset, or its id."""
-    translator: Any = node.metadata.get("dagster_dbt/dagster_dbt_translator")
-    try:
-        return str(translator.get_asset_key(props).to_user_string())
-    except Exception:  # noqa: BLE001  # a team's own code, for a resource that it may not expect
-        return str(props["unique_id"])
+    for key, file, unbuilt in policies_without_asset(made):
+        plain = _plain_policy(unbuilt.written)
+        yield {"key": key, "reason": unbuilt.reason, "file": file, **plain}
 
 
 def _native_policies(made: Mapping[str, Node]) -> Iterator[dict[str, Any]]:
@@ -270,10 +217,6 @@ def _native_policies(made: Mapping[str, Node]) -> Iterator[dict[str, Any]]:
     for key, node in made.items():
         if node.native_policy and not node.policies:
             yield {"key": key, "reason": "native", "notation": "freshness_policy"}
-
-
-def _manifest(node: Node) -> Mapping[str, Any]:
-    return dbt_manifest_of(node.metadata)
 
 
 # --- imports ------------------------------------------------------------------------------
@@ -290,7 +233,7 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
                 used.setdefault(dep, {}).setdefault(read, set()).add(key)
     for key, node in external.items():
         # The columns of an external definition count as used by every asset that reads it.
-        for column in _columns(node) or []:
+        for column in columns_of(node) or []:
             declared = column["name"], column["type"] or ""
             used.setdefault(key, {}).setdefault(declared, set()).update(users.get(key, ()))
     declarations = _declarations(made)
@@ -310,29 +253,23 @@ def _imports(made: Mapping[str, Node], external: Mapping[str, Node]) -> list[dic
 
 
 def _uses(node: Node) -> Iterator[tuple[str, list[tuple[str, str]]]]:
-    uses = _unwrapped(node.metadata.get(USES))
-    if uses is None:
-        uses = {
-            key: [
-                {"name": column.get("name", name), "type": column.get("data_type")}
-                for name, column in (source.get("columns") or {}).items()
-            ]
-            for key, source in _dbt_sources(node)
-        }
-    for dep, columns in uses.items():
+    uses = unwrapped(node.metadata.get(USES))
+    columns_by_key = source_columns(node) if uses is None else uses.items()
+    for dep, columns in columns_by_key:
         yield dep, [(column["name"], column.get("type") or "") for column in columns]
 
 
+def _unknown_inputs(node: Node, known: AbstractSet[str]) -> list[str]:
+    """Return the keys that an asset reads, are not `known`, and whose columns it does not name."""
+    named = {dep for dep, columns in _uses(node) if columns}
+    return sorted(set(node.deps) - known - named)
+
+
 def _outside(node: Node) -> list[str]:
-    keys = _unwrapped(node.metadata.get(OUTSIDE))
+    keys = unwrapped(node.metadata.get(OUTSIDE))
     if isinstance(keys, (list, tuple)):
         return [str(key) for key in keys]
-    return [
-        key
-        for key, source in _dbt_sources(node)
-        for meta in _metas(source)
-        if (meta.get(DBT_META) or {}).get("outside") is True
-    ]
+    return outside_sources(node)
 
 
 def _declarations(made: Mapping[str, Node]) -> dict[str, dict[str, Any]]:
@@ -340,45 +277,14 @@ def _declarations(made: Mapping[str, Node]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for key in sorted(made):
         node = made[key]
-        for dep, source in _dbt_sources(node):
-            found.setdefault(dep, _dbt_declaration(node, source))
+        for dep, declaration in source_declarations(node):
+            found.setdefault(dep, declaration)
         integration = _integration(node)
         # The manifest tells a source from another project's model; without one, both are inputs.
-        if integration and not (integration == "dbt" and _manifest(node)):
+        if integration and not (integration == "dbt" and has_manifest(node)):
             for dep in node.deps:
                 found.setdefault(dep, {"declared_by": integration})
     return found
-
-
-def _dbt_declaration(node: Node, source: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "declared_by": "dbt",
-        "declared_as": [str(source.get("source_name")), str(source.get("name"))],
-        "declared_in": _dbt_file(node, source),
-        "expected": _names_an_asset(source),
-    }
-
-
-def _names_an_asset(source: Mapping[str, Any]) -> bool:
-    """Return whether a dbt source says itself that an asset of some location makes it.
-
-    It does so with a Dagster key, or with what `freshline sources` writes.
-    """
-    return any(
-        (meta.get("dagster") or {}).get("asset_key")
-        or any(name != "outside" for name in meta.get(DBT_META) or {})
-        for meta in _metas(source)
-    )
-
-
-def _dbt_file(node: Node, props: Mapping[str, Any]) -> str | None:
-    """Return the file of a dbt resource, relative to the location's folder as far as known."""
-    file = props.get("original_file_path")
-    project = getattr(node.metadata.get("dagster_dbt/project"), "project_dir", None)
-    if not file or not project:
-        return file
-    inside = _inside(node.folder, Path(project, file)) if node.folder else None
-    return inside or f"{Path(project).name}/{file}"
 
 
 def _integration(node: Node) -> str | None:
@@ -390,193 +296,6 @@ def _integration(node: Node) -> str | None:
     return None
 
 
-def _queries(
-    node: Node, made: Mapping[str, Node], external: Mapping[str, Node]
-) -> Iterator[dict[str, Any]]:
-    """Yield the code of a dbt model that reads tables of others without declaring their columns.
-
-    The code of the ephemeral models that it reads is part of it. `freshline.contract.reads` finds
-    the columns in it, where freshline is installed.
-    """
-    declared = {dep for dep, reads in _uses(node) if reads}
-    declared.update(key for key, other in external.items() if _columns(other))
-    imports = sorted({dep for dep in node.deps if dep not in made} - declared)
-    translator: Any = node.metadata.get("dagster_dbt/dagster_dbt_translator")
-    manifest = _manifest(node)
-    model = dbt_node(node.metadata)
-    waiting = [model] if model and translator and imports else []
-    seen: set[str] = set()
-    while waiting:
-        props = waiting.pop()
-        if props["unique_id"] in seen:
-            continue
-        seen.add(props["unique_id"])
-        relations = []
-        for other, names in _dbt_parents(manifest, props):
-            ephemeral = _is_ephemeral(other)
-            if ephemeral:
-                waiting.append(other)
-            key = "" if ephemeral else _translated_key(node, translator, manifest, other)
-            relations.append([key, *names])
-        if props.get("language", "sql") == "sql":
-            yield {
-                "asset": node.key,
-                "adapter": manifest["metadata"].get("adapter_type") or "",
-                "code": props.get("raw_code") or "",
-                "relations": relations,
-                "imports": imports,
-            }
-
-
-def _models(made: Mapping[str, Node]) -> list[dict[str, Any]]:
-    """Return the code of the dbt models whose columns are not enforced.
-
-    Also that of the models that one with a `*` in its code may select all columns from; these have
-    no `asset`, unless they are such models themselves. A model that the adapter or the project may
-    give more columns than its SQL has is left out.
-    """
-    numbers: dict[int, int] = {}
-    assets: dict[str, str] = {}
-    waiting: list[tuple[int, Mapping[str, Any], Mapping[str, Any]]] = []
-    for key in sorted(made):
-        node = made[key]
-        props, manifest = dbt_node(node.metadata), _manifest(node)
-        if props and _unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is not True:
-            number = numbers.setdefault(id(manifest), len(numbers))
-            assets[f"{number}:{props['unique_id']}"] = key
-            waiting.append((number, manifest, props))
-    changed: dict[int, bool] = {}
-    found: dict[str, dict[str, Any]] = {}
-    while waiting:
-        number, manifest, props = waiting.pop()
-        name = f"{number}:{props['unique_id']}"
-        if number not in changed:
-            changed[number] = _changes_how_tables_are_made(manifest)
-        if name in found or changed[number] or not _has_the_columns_of_its_sql(props):
-            continue
-        parents = list(_dbt_parents(manifest, props))
-        code, config = props.get("raw_code") or "", props.get("config") or {}
-        if "*" in code:
-            waiting.extend((number, manifest, other) for other, _ in parents)
-        found[name] = {
-            "id": name,
-            "asset": assets.get(name),
-            "adapter": manifest["metadata"].get("adapter_type") or "",
-            "code": code,
-            "hooks": [
-                str(hook.get("sql") or "") if isinstance(hook, Mapping) else str(hook)
-                for when in ("pre-hook", "post-hook")
-                for hook in config.get(when) or ()
-            ],
-            "relations": [[f"{number}:{other['unique_id']}", *names] for other, names in parents],
-        }
-    return [found[name] for name in sorted(found)]
-
-
-def _has_the_columns_of_its_sql(props: Mapping[str, Any]) -> bool:
-    """Return whether dbt makes a table with the columns of the SQL, of a resource of a project."""
-    config = props.get("config") or {}
-    return (
-        props.get("resource_type") == "model"
-        and props.get("language", "sql") == "sql"
-        and not is_injected(props)
-        and config.get("materialized") in _MATERIALIZED
-        and config.get("on_schema_change") != "append_new_columns"  # keeps what is dropped
-    )
-
-
-def _changes_how_tables_are_made(manifest: Mapping[str, Any]) -> bool:
-    """Return whether a dbt project has macros instead of those of dbt that make tables.
-
-    dbt's own packages, and those of adapters, are named dbt or dbt_<adapter>.
-    """
-    project = manifest["metadata"].get("project_name")
-    return any(
-        macro.get("package_name") == project
-        or not re.match(r"dbt(_|$)", macro.get("package_name") or "")
-        for macro in manifest.get("macros", {}).values()
-        if _MAKES_TABLES.search(macro.get("name") or "")
-    )
-
-
-def _dbt_parents(
-    manifest: Mapping[str, Any], props: Mapping[str, Any]
-) -> Iterator[tuple[Mapping[str, Any], list[str]]]:
-    """Yield what a dbt model reads, with the names by which its code refers to it.
-
-    These are the source and the table, or the package, the model and its version ("": it has none).
-    """
-    for name in props.get("depends_on", {}).get("nodes", ()):
-        source, other = manifest["sources"].get(name), manifest["nodes"].get(name)
-        if source:
-            yield source, [source["source_name"], source["name"]]
-        elif other:
-            version = other.get("version")
-            version = "" if version is None else str(version)
-            yield other, [other["package_name"], other["name"], version]
-
-
-def _is_ephemeral(props: Mapping[str, Any]) -> bool:
-    return bool((props.get("config") or {}).get("materialized") == "ephemeral")
-
-
-def _dbt_sources(node: Node) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the asset key and the manifest entry of each dbt source that a model reads.
-
-    As in Dagster, a model also reads what the ephemeral models read that it is made from.
-    """
-    translator: Any = node.metadata.get("dagster_dbt/dagster_dbt_translator")
-    model = dbt_node(node.metadata)
-    if not model or not translator:
-        return
-    manifest = _manifest(node)
-    seen: set[str] = set()
-    waiting = list(model.get("depends_on", {}).get("nodes", ()))
-    while waiting:
-        parent = waiting.pop(0)
-        if parent in seen:
-            continue
-        seen.add(parent)
-        source = manifest.get("sources", {}).get(parent)
-        other = manifest.get("nodes", {}).get(parent, {})
-        if source:
-            yield _translated_key(node, translator, manifest, source), source
-        elif other.get("config", {}).get("materialized") == "ephemeral":
-            waiting.extend(other.get("depends_on", {}).get("nodes", ()))
-
-
-def _translated_key(
-    node: Node, translator: Any, manifest: Mapping[str, Any], props: Mapping[str, Any]
-) -> str:
-    """Return the key that the project's translator gives a dbt resource."""
-    if not hasattr(translator, "get_asset_spec"):  # dagster-dbt before 0.25
-        return str(translator.get_asset_key(props).to_user_string())
-    project = node.metadata.get("dagster_dbt/project")
-    spec = translator.get_asset_spec(manifest, props["unique_id"], project)
-    return str(spec.key.to_user_string())
-
-
-def _metas(source: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the `meta` of a dbt resource, from both places where projects write it."""
-    return [source.get("meta") or {}, (source.get("config") or {}).get("meta") or {}]
-
-
-def _columns(node: Node) -> list[dict[str, Any]] | None:
-    """Return the columns in the order of the table; None: the asset declares no columns."""
-    schema = _unwrapped(node.metadata.get(COLUMN_SCHEMA))
-    if schema is None:
-        return None
-    return [
-        {
-            "name": column.name,
-            "type": column.type,
-            "nullable": column.constraints.nullable,
-            "description": column.description,
-        }
-        for column in schema.columns
-    ]
-
-
 def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
     """Return the file that defines an asset, relative to `folder`; None: not inside, or unknown."""
     references = getattr(spec.metadata.get(CODE_REFERENCES), "code_references", None)
@@ -585,17 +304,8 @@ def _file(spec: Any, assets_def: Any, folder: str) -> str | None:
         if references is not None
         else [_function_file(assets_def)]
     )
-    inside = (_inside(folder, path) for path in paths if path is not None)
-    return next((path for path in inside if path is not None), None)
-
-
-@lru_cache(maxsize=1024)
-def _inside(folder: str, path: str | Path) -> str | None:
-    """Return the path relative to `folder`; None: it is not inside."""
-    relative = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(folder)))
-    # Installed code has another path on each machine.
-    own = os.pardir not in relative.parts and "site-packages" not in relative.parts
-    return relative.as_posix() if own else None
+    found = (inside(folder, path) for path in paths if path is not None)
+    return next((path for path in found if path is not None), None)
 
 
 def _function_file(assets_def: Any) -> str | None:

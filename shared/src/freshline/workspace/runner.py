@@ -18,13 +18,13 @@ from typing import Any, Final
 from dotenv import dotenv_values
 
 from freshline import declared, names
-from freshline.contract import describe, launch
+from freshline.contract import describe, describe_dbt, launch, node
 from freshline.contract.document import Contract
 from freshline.errors import ContractError
 from freshline.workspace import child
 from freshline.workspace.entry import Entry
 
-__all__ = ["Inspected", "inspect_entries"]
+__all__ = ["BROUGHT", "Inspected", "inspect_entries"]
 
 SECONDS: Final = 60.0
 """How long a location may take to load, unless the caller says otherwise."""
@@ -35,7 +35,7 @@ _START_UP: Final = 60.0
 _BATCH: Final = 8
 """The number of locations of one Python above which a second process is started."""
 
-_BROUGHT: Final = (names, declared, launch, describe)
+BROUGHT: Final = (names, declared, launch, node, describe_dbt, describe)
 """The modules of freshline that a location's Python is given; each imports those before it."""
 
 _FIELDS: Final = {
@@ -100,7 +100,7 @@ def _inspect(entries: list[Entry], scratch: Path, prefix: str, seconds: float) -
     plan = scratch / f"{prefix}.json"
     start, python = entries[0].start, entries[0].executable_path or sys.executable
     content = {
-        "modules": {it.__name__: it.__file__ for it in _BROUGHT},
+        "modules": {it.__name__: it.__file__ for it in BROUGHT},
         "path": None if entries[0].kind == "grpc_server" else str(start),
         "tasks": tasks,
     }

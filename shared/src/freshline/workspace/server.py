@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from freshline.contract.describe import Node, document
+from freshline.contract.describe import document
+from freshline.contract.node import Node
 from freshline.declared import has_native_policy, written_policies
 from freshline.names import KIND, STUB
 
