@@ -8,7 +8,7 @@ records with the materialization.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -104,17 +104,27 @@ class _Stamp:
 
     def _data_time(self, key: AssetKey) -> float | None:
         """Return the data time of `key`. None: unknown, or a root, which states its own."""
-        return data_time_of(
-            self._made[dep] if dep in self._made else self._data_time_of_version(dep)
+        deps = {
+            dep
             for dep in self._context.assets_def.asset_deps.get(key, ())
             if dep != key and dep.to_user_string() not in self._graph.undated
-        )
+        }
+        times = [self._made[dep] for dep in deps & self._made.keys()]
+        inputs = {dep.to_user_string(): self._consumed(dep) for dep in deps - self._made.keys()}
+        if inputs:
+            times.extend(self._data_times_read(key.to_user_string(), inputs))
+        return data_time_of(times)
 
-    def _data_time_of_version(self, dep: AssetKey) -> float | None:
-        consumed = self._consumed(dep)
-        if consumed is None:
-            return None
-        return self._history.data_times(self._graph, [consumed])[consumed]
+    def _data_times_read(self, key: str, inputs: Mapping[str, int | None]) -> list[float | None]:
+        """Return the data time of what is read, for each partition that the run makes."""
+        asset = self._graph.assets.get(key)
+        partitions: Sequence[str | None] = [None]
+        if asset is not None and asset.partitioned:
+            partitions = self._context.partition_keys
+        return [
+            self._history.data_time_read(self._graph, key, partition, inputs)
+            for partition in partitions
+        ]
 
     def _consumed(self, dep: AssetKey) -> int | None:
         """Return the id of the version of `dep` that Dagster will record as consumed.

@@ -14,6 +14,8 @@ from dagster import DagsterInstance
 
 from freshline.history.durations import Stopwatch
 from freshline.history.events import EventLog, Materialized
+from freshline.history.partition_runs import PartitionRuns
+from freshline.history.partition_states import PartitionStates
 from freshline.history.promises import Promises
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
@@ -36,6 +38,8 @@ class History:
         self._log = EventLog(instance)
         self._runs = Runs(self._log)
         self._versions = Versions(self._log, self._runs)
+        self._partitions = self._versions.partitions
+        self._partition_runs = PartitionRuns(self._log, self._runs, self._partitions)
         self._stopwatch = Stopwatch()
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._wipe_cursor: str | None = None
@@ -66,6 +70,8 @@ class History:
         self._read_wipes()
         self._learn_new_assets(graph.assets.keys() - self._known_keys, now)
         self._verify(graph, now)
+        self._partitions.refresh(now)
+        self._partition_runs.follow()
         self._learn_durations(graph)
         snapshot = Snapshot(
             self._states(graph, now), dict(seen or {}), dict(since or {}), dict(pauses or {})
@@ -73,13 +79,15 @@ class History:
         self._versions.forget_old(len(graph.assets))
         return snapshot
 
-    def data_times(self, graph: Graph, versions: Iterable[int]) -> dict[int, float | None]:
-        """Return the data time of each of `versions`, which are ids in the event log.
+    def data_time_read(
+        self, graph: Graph, key: str, partition: str | None, inputs: Mapping[str, int | None]
+    ) -> float | None:
+        """Return the data time of what a step reads that makes the asset, or a partition of it.
 
-        None: unknown. `graph` has the assets that they are versions of.
+        `inputs` has the id of the newest version of each. None: unknown.
         """
         self._versions.follow(graph)
-        return self._versions.data_times(versions)
+        return self._partitions.data_time_of(key, partition, inputs)
 
     # --- reading what is new --------------------------------------------------------------
 
@@ -107,9 +115,12 @@ class History:
     def _add(self, made: Materialized) -> None:
         if self._versions.add(made):
             self._runs.add_current_version(made)
+        self._partition_runs.add_version(made)
 
     def _read_wipes(self) -> None:
         wiped, cursor = self._log.wiped_after(self._wipe_cursor)
+        for key in wiped:
+            self._partitions.look_again(key)
         self._verify_all(wiped, certain=True)
         self._wipe_cursor = cursor
 
@@ -132,6 +143,7 @@ class History:
             self._runs.add_delivery(made)
         for key, (_, run_id) in latest.items():
             self._runs.add_last_run(key, run_id)
+            self._partition_runs.learn(key, now)
         self._known_keys |= keys
 
     def _verify(self, graph: Graph, now: float) -> None:
@@ -161,6 +173,7 @@ class History:
             current = self._versions.current(key)
             if made is not None and (current is None or current.id < made.id):
                 self._add(made)
+                self._partitions.look_again(key)
             elif (
                 made is None
                 and current is not None
@@ -179,16 +192,19 @@ class History:
             return made.at if made else None
 
         for run in self._runs.settle(self._versions.current):
-            self._stopwatch.learn(run, tick_of, made_at)
+            self._stopwatch.learn(run, tick_of, made_at, self._partitions.closed_at)
 
     # --- the snapshot ---------------------------------------------------------------------
 
     def _states(self, graph: Graph, now: float) -> dict[str, AssetState]:
         current = {
-            key: made for key in graph.assets if (made := self._versions.current(key)) is not None
+            key: made
+            for key in graph.assets
+            if key not in self._partitions and (made := self._versions.current(key)) is not None
         }
         data_times = self._versions.data_times(made.id for made in current.values())
         promises = Promises(graph, self._versions, self._runs.pending(), data_times)
+        partitioned = PartitionStates(self._partitions, self._partition_runs, promises)
         states: dict[str, AssetState] = {}
         for key in graph.assets:
             made = current.get(key)
@@ -203,6 +219,8 @@ class History:
                 last_run_id=self._runs.last_run(key),
                 durations=self._stopwatch.durations(key),
             )
+            if key in self._partitions:
+                state = partitioned.state(key, state, now)
             if state != NEVER_RUN:
                 states[key] = state
         return states

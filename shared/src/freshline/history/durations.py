@@ -35,11 +35,13 @@ class Stopwatch:
         run: Run,
         tick_of: Callable[[str], float],
         made_at: Callable[[int], float | None],
+        closed_at: Callable[[Materialized], float | None],
     ) -> None:
         """Add the durations of all that a run has delivered, even if it failed later.
 
         The run has ended. `tick_of` returns the tick (seconds) of an asset, `made_at` the time of
-        a version. Clocks of hosts may differ by more than a phase took: none is below zero.
+        a version, `closed_at` when the window of a version had closed, if it had one. Clocks of
+        hosts may differ by more than a phase took: none is below zero.
         """
         for made in sorted(run.delivered.values(), key=lambda made: made.id):
             started = run.step_started(made.step)
@@ -47,7 +49,7 @@ class Stopwatch:
                 continue
             launched = run.events.launched or run.started or run.created
             measured = measure(
-                ready_at=_ready_at(made, made_at),
+                ready_at=_ready_at(made, made_at, closed_at),
                 requested_at=run.requested,
                 launched_at=launched,
                 started_at=started,
@@ -57,7 +59,14 @@ class Stopwatch:
             self._durations[made.key] = remember(self.durations(made.key), measured)
 
 
-def _ready_at(made: Materialized, made_at: Callable[[int], float | None]) -> float | None:
-    """Return when the last version that `made` read was made; None for a root."""
+def _ready_at(
+    made: Materialized,
+    made_at: Callable[[int], float | None],
+    closed_at: Callable[[Materialized], float | None],
+) -> float | None:
+    """Return when `made` could be made: the last version that it read was there, its window closed.
+
+    None: at any time.
+    """
     inputs = (made_at(version) for _, version in made.consumed if version is not None)
-    return max((at for at in inputs if at is not None), default=None)
+    return max((at for at in (*inputs, closed_at(made)) if at is not None), default=None)

@@ -47,6 +47,7 @@ __all__ = [
 _NO_RUN: Final = ""  # the run id of events that are reported outside a run
 _BATCH: Final = 1_000
 _RUNS_BATCH: Final = 200
+_PARTITIONS_BATCH: Final = 500
 FINISHED: Final = frozenset(
     {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
 )
@@ -101,6 +102,8 @@ class RunEvents:
 
     planned: dict[str, str] = field(default_factory=dict)
     """The step that makes each asset, by key."""
+    partitions: dict[str, list[str]] = field(default_factory=dict)
+    """The partitions to make of each partitioned asset, by key."""
     launched: float | None = None
     steps: dict[str, StepEvents] = field(default_factory=dict)
     error: str | None = None
@@ -173,6 +176,52 @@ class EventLog:
                     made = None
                 latest[entry.asset_key.to_user_string()] = made, entry.last_run_id or ""
         return latest
+
+    # --- partitions -----------------------------------------------------------------------
+
+    def newest_of_partitions(self, key: str) -> Mapping[str, int]:
+        """Return the id of the newest version of each partition of an asset, by partition key."""
+        return self.instance.get_latest_storage_id_by_partition(
+            AssetKey.from_user_string(key), DagsterEventType.ASSET_MATERIALIZATION
+        )
+
+    def versions_of_partitions(self, key: str, names: Iterable[str]) -> Iterator[Materialized]:
+        """Yield every version of some partitions of an asset."""
+        for batch in _batches(sorted(names), _PARTITIONS_BATCH):
+            after: int | None = None
+            while True:
+                wanted = EventRecordsFilter(
+                    DagsterEventType.ASSET_MATERIALIZATION,
+                    asset_key=AssetKey.from_user_string(key),
+                    asset_partitions=batch,
+                    after_cursor=after,
+                )
+                records = self._records(wanted, limit=_BATCH, ascending=True)
+                yield from _materialized_all(records)
+                if len(records) < _BATCH:
+                    break
+                after = records[-1].storage_id
+
+    def runs_without_version(self, key: str) -> dict[str, str]:
+        """Return the newest run of each partition that has not made it (yet), by partition key."""
+        storage = self.instance.event_log_storage
+        attempts = (
+            storage.get_latest_asset_partition_materialization_attempts_without_materializations(
+                AssetKey.from_user_string(key)
+            )
+        )
+        return {name: run_id for name, (run_id, _) in attempts.items()}
+
+    def dynamic_partitions(self, name: str) -> Sequence[str]:
+        """Return the keys of a set of dynamic partitions."""
+        return self.instance.get_dynamic_partitions(name)
+
+    def partitions_made_by_run(self, run_id: str) -> set[tuple[str, str | None]]:
+        """Return the assets and partitions that a run has materialized, wiped since or not."""
+        connection = self.instance.get_records_for_run(
+            run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
+        )
+        return {(made.key, made.partition) for made in _materialized_all(connection.records)}
 
     def _records_by_id(self, ids: Iterable[int]) -> Iterator[EventLogRecord]:
         for batch in _batches(sorted(set(ids)), _BATCH):
@@ -332,7 +381,13 @@ def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:
         return
     kind = event.event_type
     if kind is DagsterEventType.ASSET_MATERIALIZATION_PLANNED and event.asset_key:
-        events.planned[event.asset_key.to_user_string()] = entry.step_key or ""
+        key = event.asset_key.to_user_string()
+        events.planned[key] = entry.step_key or ""
+        plan = event.asset_materialization_planned_data
+        if plan.partition is not None:
+            events.partitions.setdefault(key, []).append(plan.partition)
+        elif plan.partitions_subset is not None:
+            events.partitions[key] = list(plan.partitions_subset.get_partition_keys())
     elif kind is DagsterEventType.RUN_STARTING:
         events.launched = entry.timestamp
     elif kind is DagsterEventType.RUN_FAILURE:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from freshline.history.runs import Run
+from freshline.history.series import Partition
 from freshline.history.versions import Versions
-from freshline.model import Graph, Pending, data_time_of
+from freshline.model import Asset, Graph, Pending, data_time_of
 
 __all__ = ["Promises"]
 
@@ -35,18 +36,18 @@ class Promises:
 
     def pending(self, key: str) -> Pending | None:
         """Return the run that will deliver the asset; of several, the one with the newest data."""
-        best: Pending | None = None
-        for run, step in self._runs.get(key, ()):
-            pending = Pending(
-                run_id=run.id,
-                requested_at=run.requested,
-                started_at=run.step_started(step),
-                data_time=self._data_time(key, run, step),
-                launched_at=run.events.launched,
-            )
-            if best is None or _newness(pending) > _newness(best):
-                best = pending
-        return best
+        return _best(
+            _pending(run, step, self._data_time(key, run, step))
+            for run, step in self._runs.get(key, ())
+        )
+
+    def pending_partition(
+        self, key: str, partition: Partition, runs: Sequence[tuple[Run, str]]
+    ) -> Pending | None:
+        """Return which of `runs` will deliver a partition; of several, that with newest data."""
+        return _best(
+            _pending(run, step, self._work_out(key, run, step, partition)) for run, step in runs
+        )
 
     def _data_time(self, key: str, run: Run, step: str) -> float | None:
         """Return the data time that the run will deliver at least; None: not known."""
@@ -56,15 +57,40 @@ class Promises:
             self._known[run_and_key] = self._work_out(key, run, step)
         return self._known[run_and_key]
 
-    def _work_out(self, key: str, run: Run, step: str) -> float | None:
+    def _work_out(
+        self, key: str, run: Run, step: str, partition: Partition | None = None
+    ) -> float | None:
         asset = self._graph.assets.get(key)
         if asset is None or asset.elsewhere:
             return None
         started = run.step_started(step)
         inputs = [dep for dep in asset.deps if dep not in self._graph.undated]
-        if not inputs:
-            return run.created if started is None else started
-        return data_time_of(self._input_data_time(dep, run, step, started) for dep in inputs)
+        reached = (
+            data_time_of(
+                self._partitions_read(asset, partition, dep, started)
+                if dep in self._versions.partitions
+                else self._input_data_time(dep, run, step, started)
+                for dep in inputs
+            )
+            if inputs
+            else run.created
+            if started is None
+            else started
+        )
+        if partition is not None and partition.data is not None and reached is not None:
+            return min(reached, partition.data.end)
+        return reached
+
+    def _partitions_read(
+        self, asset: Asset, partition: Partition | None, dep: str, started: float | None
+    ) -> float | None:
+        """Return the data time of the partitions of `dep` that a step reads; infinite: complete."""
+        if started is None:
+            position = self._versions.partitions.newest(dep) or None
+        else:
+            made = self._versions.current_at(dep, started)
+            position = made.id if made else None
+        return self._versions.partitions.read_at(asset, partition, dep, position)
 
     def _input_data_time(
         self, dep: str, run: Run, step: str, started: float | None
@@ -87,6 +113,20 @@ class Promises:
         if version in self._data_times:
             return self._data_times[version]
         return self._versions.data_times([version])[version]
+
+
+def _pending(run: Run, step: str, data_time: float | None) -> Pending:
+    return Pending(
+        run_id=run.id,
+        requested_at=run.requested,
+        started_at=run.step_started(step),
+        data_time=data_time,
+        launched_at=run.events.launched,
+    )
+
+
+def _best(pendings: Iterable[Pending]) -> Pending | None:
+    return max(pendings, key=_newness, default=None)
 
 
 def _newness(pending: Pending) -> tuple[float, float]:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Final
 from dagster import DagsterRunStatus
 
 from freshline.history.events import FINISHED, EventLog, Materialized, RunEvents
-from freshline.names import PLANNED_TAG, RETRY_RUN, WILL_RETRY
+from freshline.names import PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
 
 if TYPE_CHECKING:
     from dagster import RunRecord
 
-__all__ = ["Failures", "Run", "Runs"]
+__all__ = ["Failure", "Failures", "Run", "Runs", "failures_in_a_row", "failures_of"]
 
 _FIRST_READ: Final = 300  # newest runs read when nothing is known yet,
 _FIRST_ASSETS: Final = 5_000  # until those that were read were to make so many assets
@@ -50,6 +50,8 @@ class Run:
     """When it was planned: for a sensor's run a second or so before it was created."""
     status: DagsterRunStatus
     selection: frozenset[str] = frozenset()
+    partition: str | None = None
+    """The key of the partition that it is for; None: of none, or of several."""
     started: float | None = None
     ended: float | None = None
     retry_promised: bool = False
@@ -71,6 +73,13 @@ class Run:
         """
         return self.events.planned or dict.fromkeys(self.selection, "")
 
+    def partitions(self, key: str) -> Sequence[str]:
+        """Return the partitions of an asset that it is to make."""
+        planned = self.events.partitions.get(key)
+        if planned is not None:
+            return planned
+        return [self.partition] if self.partition is not None else []
+
     def still_to_make(self) -> Iterator[tuple[str, str]]:
         """Yield the assets, with their steps, that it may still make."""
         for key, step in self.to_make().items():
@@ -88,10 +97,18 @@ class Run:
 
 
 @dataclass(slots=True)
-class _Failure:
+class Failure:
+    """A run, with its retries, that failed to make an asset or a partition."""
+
     since: float
     at: float
     error: str
+
+    def after(self, earlier: Failure | None) -> Failure:
+        """Return this failure of a run, whose retry before it had failed too."""
+        if earlier is None:
+            return self
+        return Failure(min(earlier.since, self.since), self.at, self.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +132,7 @@ class Runs:
         self._settled: OrderedDict[str, int] = OrderedDict()
         self._passed_over: set[str] = set()
         self._newest: int | None = None
-        self._failures: defaultdict[str, dict[str, _Failure]] = defaultdict(dict)
+        self._failures: defaultdict[str, dict[str, Failure]] = defaultdict(dict)
         self._last: dict[str, tuple[int, str]] = {}
 
     # --- reading --------------------------------------------------------------------------
@@ -208,8 +225,8 @@ class Runs:
                 # than what the first read has read, or wiped.
                 run.made = frozenset(self._log.made_by_run(run.id))
         for run in sorted(self.active.values(), key=lambda run: run.order):
-            for key, failure in _failures_of(run):
-                if not self._is_over(run, failure, current(key)):
+            for key, failure in failures_of(run):
+                if not self.is_over(run, failure, current(key)):
                     self._count(key, run, failure)
         ended = [run for run in self._ended.values() if not run.retry_promised]
         ended.sort(key=lambda run: run.order)
@@ -221,7 +238,7 @@ class Runs:
             self._settled.popitem(last=False)
         return ended
 
-    def _is_over(self, run: Run, failure: _Failure, current: Materialized | None) -> bool:
+    def is_over(self, run: Run, failure: Failure, current: Materialized | None) -> bool:
         """Return whether the asset was made since, if possible without comparing clocks."""
         if current is None:
             return False
@@ -231,22 +248,15 @@ class Runs:
         order = maker.order if maker else self._settled.get(current.run_id)
         return current.at >= failure.at if order is None else order > run.order
 
-    def _count(self, key: str, run: Run, failure: _Failure) -> None:
-        known = self._failures[key].get(run.root_id)
-        if known is not None:
-            failure = _Failure(min(known.since, failure.since), failure.at, failure.error)
-        self._failures[key][run.root_id] = failure
+    def _count(self, key: str, run: Run, failure: Failure) -> None:
+        failures = self._failures[key]
+        failures[run.root_id] = failure.after(failures.get(run.root_id))
 
     # --- answers --------------------------------------------------------------------------
 
     def failures(self, key: str) -> Failures:
         """Return the asset's failures since its last materialization."""
-        failures = self._failures.get(key)
-        if not failures:
-            return Failures()
-        latest = max(failures.values(), key=lambda failure: failure.at)
-        since = min(failure.since for failure in failures.values())
-        return Failures(len(failures), since, latest.at, latest.error)
+        return failures_in_a_row(self._failures.get(key))
 
     def last_run(self, key: str) -> str:
         """Return the id of the newest run that was to make the asset; "" for none."""
@@ -295,6 +305,7 @@ def _new_run(record: RunRecord) -> Run:
         requested=_requested_at(record),
         status=DagsterRunStatus.NOT_STARTED,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
+        partition=run.tags.get(PARTITION),
     )
 
 
@@ -330,7 +341,16 @@ def _retry_promised(record: RunRecord, now: float) -> bool:
     return now - (record.end_time or now) < _RETRY_GRACE
 
 
-def _failures_of(run: Run) -> Iterator[tuple[str, _Failure]]:
+def failures_in_a_row(failures: Mapping[str, Failure] | None) -> Failures:
+    """Return failures, given by the first run of each chain of retries, as one value."""
+    if not failures:
+        return Failures()
+    latest = max(failures.values(), key=lambda failure: failure.at)
+    since = min(failure.since for failure in failures.values())
+    return Failures(len(failures), since, latest.at, latest.error)
+
+
+def failures_of(run: Run) -> Iterator[tuple[str, Failure]]:
     """Yield the assets that `run` was to make and failed to, each with the failure."""
     crashed = not any(step.error for step in run.events.steps.values())
     for key, step_key in run.to_make().items():
@@ -343,13 +363,13 @@ def _failures_of(run: Run) -> Iterator[tuple[str, _Failure]]:
             step = next((op for op in run.events.ops(step_key) if op.error is not None), step)
         if step is not None and step.error is not None:
             at = step.ended or run.ended or run.created
-            yield key, _Failure(at, at, step.error)
+            yield key, Failure(at, at, step.error)
         elif run.finished:
             at = run.ended or run.created
             started = run.step_started(step_key) is not None
             if run.status is DagsterRunStatus.SUCCESS:
-                yield key, _Failure(at, at, "the run succeeded without materializing the asset")
+                yield key, Failure(at, at, "the run succeeded without materializing the asset")
             elif run.status is DagsterRunStatus.CANCELED:
-                yield key, _Failure(at, at, "the run was cancelled")
+                yield key, Failure(at, at, "the run was cancelled")
             elif crashed or started:
-                yield key, _Failure(at, at, run.events.error or "the run failed")
+                yield key, Failure(at, at, run.events.error or "the run failed")

@@ -8,6 +8,8 @@ locations, up to the roots:
   start, else its run's start; if it was reported outside a run: its metadata, else its own time;
 - any other asset: the oldest data time among the versions that it read. It is unknown if an
   input has no pointer or a version is gone.
+
+Versions of partitions are the matter of `freshline.history.partitions`.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from freshline.history.events import EventLog, Materialized
+from freshline.history.partitions import Partitions
 from freshline.history.runs import Runs
-from freshline.model import Graph, data_time_of
+from freshline.model import Asset, Graph, data_time_of
 
 __all__ = ["Versions"]
 
@@ -47,6 +50,7 @@ class Versions:
         self._recent: dict[str, list[int]] = {}
         self._dependencies: Mapping[str, frozenset[str]] = {}
         self._graph: Graph | None = None
+        self.partitions = Partitions(log, runs, self)
 
     # --- what is known --------------------------------------------------------------------
 
@@ -57,6 +61,7 @@ class Versions:
     def add(self, made: Materialized) -> bool:
         """Note a version. Return whether it is now its asset's current one."""
         self._remember(made).added = True
+        self.partitions.add(made)
         recent = self._recent.setdefault(made.key, [])
         if made.id in recent:
             return recent[-1] == made.id
@@ -68,6 +73,7 @@ class Versions:
     def wipe(self, key: str) -> None:
         """Note that the asset has no version. What was made from it keeps its data time."""
         self._recent.pop(key, None)
+        self.partitions.look_again(key)
 
     def current(self, key: str) -> Materialized | None:
         """Return the current version of the asset."""
@@ -115,10 +121,15 @@ class Versions:
             for key, asset in graph.assets.items()
             if not asset.elsewhere
         }
-        if dependencies != self._dependencies:
-            self._dependencies = dependencies
-            for fact in self._facts.values():
-                fact.resolved = False
+        others = dependencies != self._dependencies
+        self._dependencies = dependencies
+        if self.partitions.follow(graph) or others:
+            self.work_out_again()
+
+    def work_out_again(self) -> None:
+        """Forget all data times, because something else has changed that they depend on."""
+        for fact in self._facts.values():
+            fact.resolved = False
 
     def data_times(self, versions: Iterable[int]) -> dict[int, float | None]:
         """Return the data time of each version; None: unknown."""
@@ -140,7 +151,7 @@ class Versions:
                 consumed
                 for version in level
                 if (fact := self._facts.get(version)) and not fact.resolved
-                for consumed in self._inputs(fact.made).values()
+                for consumed in self._plain_inputs(fact.made).values()
                 if consumed is not None and consumed not in visited
             }
 
@@ -158,7 +169,7 @@ class Versions:
             # An input is always older than what was made from it: no cycle is possible.
             waiting = [
                 consumed
-                for consumed in self._inputs(fact.made).values()
+                for consumed in self._plain_inputs(fact.made).values()
                 if consumed is not None
                 and consumed < fact.made.id
                 and (below := self._facts.get(consumed)) is not None
@@ -174,16 +185,21 @@ class Versions:
         return fact.data_time if fact else None
 
     def _work_out(self, made: Materialized) -> float | None:
+        if made.key in self.partitions:
+            return self.partitions.data_time(made)
         inputs = self._inputs(made)
         if not inputs:
             return self._root_data_time(made)
         if made.data_time is not None and not made.run_id:
             # Reported by hand, with the data time stated; never later than the version itself.
             return min(made.data_time, made.at)
-        return data_time_of(self._input_data_time(made, read) for read in inputs.values())
+        return data_time_of(self._input_data_time(made, dep, read) for dep, read in inputs.items())
 
-    def _input_data_time(self, made: Materialized, read: int | None) -> float | None:
-        """Return the data time of the version `read`, from which `made` was made."""
+    def _input_data_time(self, made: Materialized, dep: str, read: int | None) -> float | None:
+        """Return the data time of the version `read` of `dep`, from which `made` was made."""
+        if dep in self.partitions:
+            position = read if read is not None and read < made.id else None
+            return self.partitions.read_at(self._asset(made.key), None, dep, position)
         fact = self._facts.get(read) if read is not None else None
         # A version that is not older cannot have been read: then the pointer is wrong.
         return fact.data_time if fact and fact.made.id < made.id else None
@@ -206,3 +222,16 @@ class Versions:
         if dependencies is None:
             return consumed
         return {key: consumed.get(key) for key in dependencies}
+
+    def read_by(self, made: Materialized) -> dict[str, int | None]:
+        """Return what a version was made from: the id of the newest version of each input then."""
+        return self._inputs(made)
+
+    def _plain_inputs(self, made: Materialized) -> dict[str, int | None]:
+        """Return the versions that were read of the inputs without partitions."""
+        if made.key in self.partitions:
+            return {}
+        return {dep: read for dep, read in self._inputs(made).items() if dep not in self.partitions}
+
+    def _asset(self, key: str) -> Asset | None:
+        return self._graph.assets.get(key) if self._graph else None
