@@ -8,6 +8,13 @@ import dagster as dg
 from freshline.location import with_freshline
 
 
+def tick_context(instance: dg.DagsterInstance, **options: Any) -> dg.SensorEvaluationContext:
+    """Return the context in which a code server evaluates a sensor."""
+    # With it, Dagster looks for partitions that were added at run time.
+    reference = instance.get_ref() if instance.is_persistent else None
+    return dg.build_sensor_context(instance=instance, instance_ref=reference, **options)
+
+
 class Workspace:
     """Locations that share an instance and a clock, with what the daemon does in a tick."""
 
@@ -33,16 +40,21 @@ class Workspace:
         return result
 
     def evaluate(self, location: str) -> dg.SensorResult:
+        """Evaluate the location's sensor. Dagster judges the requests, as it does in a tick."""
         repository = self.locations[location]
-        with dg.build_sensor_context(
-            instance=self.instance,
+        with tick_context(
+            self.instance,
             repository_def=repository,
             cursor=self.cursors.get(location),
             sensor_name="update_sensor",
         ) as context:
-            result = repository.get_sensor_def("update_sensor")(context)
-        assert isinstance(result, dg.SensorResult)
-        return result
+            sensor = repository.get_sensor_def("update_sensor")
+            result = sensor(context)
+            assert isinstance(result, dg.SensorResult)
+            requests = sensor.resolve_run_requests(
+                result.run_requests or [], context, sensor.asset_selection, []
+            )
+        return result._replace(run_requests=requests)
 
     def record(self, location: str, result: dg.SensorResult) -> None:
         for event in result.asset_events:
@@ -55,6 +67,7 @@ class Workspace:
             if request.run_key in self.run_keys:
                 continue
             self.run_keys.add(request.run_key)
+            # The tags say which partitions, if any.
             part = self.job(location).get_subset(
                 asset_selection=set(request.asset_selection or ()),
                 asset_check_selection=set(request.asset_check_keys or ()),

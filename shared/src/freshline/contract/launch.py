@@ -7,7 +7,7 @@ need not be installed. It imports nothing but the standard library, `freshline.n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 from freshline.declared import unwrapped
@@ -52,13 +52,17 @@ def refusal(
     """Return why Dagster would refuse a run of `assets` and `checks` (keys); None: it would not.
 
     This does what Dagster does before it creates a run: it takes the part of the job, and makes an
-    execution plan with the config.
+    execution plan with the config. Assets with different partitions have no run in common.
     """
     from dagster._core.execution.api import create_execution_plan
 
+    assets = set(assets)
+    partitions = [found for key in assets if (found := _partitions(repository, key)) is not None]
+    if any(other != partitions[0] for other in partitions[1:]):
+        return "their partitions are not defined in the same way"
     try:
         job = repository.get_implicit_global_asset_job_def().get_subset(
-            asset_selection=set(assets), asset_check_selection=set(checks)
+            asset_selection=assets, asset_check_selection=set(checks)
         )
         create_execution_plan(job, dict(run_config or {}))
     except Exception as error:  # noqa: BLE001  # whatever it is, Dagster would fail the tick with it
@@ -80,6 +84,36 @@ def run_config_of(repository: Any, assets: Iterable[Any]) -> dict[str, Any]:
         field = "ops" if _is_plain_graph(assets_def.node_def) else "config"
         ops.setdefault(assets_def.node_def.name, {}).setdefault(field, {}).update(config)
     return {"ops": ops} if ops else {}
+
+
+def unknown_partitions(
+    repository: Any, asset: Any, parts: Iterable[str], instance: Any
+) -> Collection[str]:
+    """Return those of `parts` (keys) that are no partitions of `asset` (a key) now.
+
+    `instance` keeps the partitions that were added at run time.
+    """
+    from dagster import DagsterUnknownPartitionError, partition_loading_context
+
+    definition = _partitions(repository, asset)
+    if definition is None:
+        return list(parts)
+    unknown = []
+    with partition_loading_context(dynamic_partitions_store=instance):
+        for part in parts:
+            try:
+                known = definition.has_partition_key(part)
+            except DagsterUnknownPartitionError:
+                known = False
+            if not known:
+                unknown.append(part)
+    return unknown
+
+
+def _partitions(repository: Any, asset: Any) -> Any:
+    """Return Dagster's definition of the partitions of `asset` (a key); None: it has none."""
+    assets_def = repository.assets_defs_by_key.get(asset)
+    return None if assets_def is None else assets_def.get_asset_spec(asset).partitions_def
 
 
 def _needs_config(assets_def: Any) -> bool:

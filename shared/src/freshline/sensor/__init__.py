@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from dataclasses import asdict, dataclass, field
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dagster import (
     AssetSelection,
@@ -81,10 +82,14 @@ def build_freshness_sensor(
     ticker = _Ticker(location, float(tick_seconds), observes=observes)
     says = "says when it would request" if observes else "requests"
     whole_intervals = tick_seconds // _DAEMON_INTERVAL
+    # Dagster calls the argument a beta. Without it, it refuses to observe a source.
+    warnings.filterwarnings(
+        "ignore", message=".*`include_sources` of function `AssetSelection.all`"
+    )
 
     @sensor(
         name=name,
-        asset_selection=AssetSelection.all(),
+        asset_selection=AssetSelection.all(include_sources=True),
         minimum_interval_seconds=whole_intervals * _DAEMON_INTERVAL - _INTERVAL_SLACK,
         default_status=DefaultSensorStatus.RUNNING,
         description=(
@@ -128,6 +133,15 @@ class _Reported:
         return json.dumps(asdict(self), sort_keys=True)
 
 
+class _OwnPart(NamedTuple):
+    """What a location's definitions say, and what requests its runs."""
+
+    repository: RepositoryDefinition
+    contract: Contract
+    requester: Requester
+    foreign_checks: ForeignChecks
+
+
 class _Ticker:
     """One location's sensor, with what it remembers from tick to tick."""
 
@@ -138,7 +152,7 @@ class _Ticker:
         self._observer = Observer()
         self._published_at: float | None = None
         self._observers: Final = (location,) if observes else ()
-        self._own: tuple[RepositoryDefinition, Contract, Requester, ForeignChecks] | None = None
+        self._own: _OwnPart | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         """Return what this location requests and reports now."""
@@ -147,7 +161,8 @@ class _Ticker:
         repository = context.repository_def
         if repository is None:
             raise RuntimeError("the freshness sensor needs its repository in the context")
-        own, requester, foreign_checks = self._own_part(repository)
+        part = self._own_part(repository)
+        own = part.contract.with_unlaunchable(part.requester.refused)
         outlook = self._observer.look(context.instance, now, own, self._observers)
         own = outlook.contract(self._location) or own
         events: list[Any] = [
@@ -158,11 +173,13 @@ class _Ticker:
         groups = requested_groups(outlook.plan, outlook.graph, self._location)
         requests: list[RunRequest] = []
         if not self._observers and self._location not in outlook.snapshot.pauses:
+            graph, snapshot = outlook.graph, outlook.snapshot
             requests.extend(
-                requester.requests(groups, outlook.plan, outlook.graph, outlook.snapshot)
+                part.requester.requests(groups, outlook.plan, graph, snapshot, context.instance)
             )
-            requests.extend(foreign_checks.requests(context.instance, reported.checks))
-        refused = requester.refused_checks | foreign_checks.refused
+            requests.extend(part.foreign_checks.requests(context.instance, reported.checks))
+        refused = part.requester.refused_checks | part.foreign_checks.refused
+        refused |= part.requester.refused_parts
         message = tick_message(outlook, self._location, groups, refused)
         return SensorResult(
             run_requests=requests,
@@ -171,19 +188,16 @@ class _Ticker:
             cursor=reported.to_cursor(),
         )
 
-    def _own_part(
-        self, repository: RepositoryDefinition
-    ) -> tuple[Contract, Requester, ForeignChecks]:
-        """Return the location's contract, with what Dagster refuses, and what requests its runs."""
-        if self._own is None or self._own[0] is not repository:
+    def _own_part(self, repository: RepositoryDefinition) -> _OwnPart:
+        """Return the same object as long as the repository is the same."""
+        if self._own is None or self._own.repository is not repository:
             contract = Contract.from_definitions(
                 repository, self._location, tick_seconds=self._tick_seconds
             )
             requester = Requester(repository)
             foreign_checks = ForeignChecks(repository, requester.checks)
-            self._own = repository, contract, requester, foreign_checks
-        _, contract, requester, foreign_checks = self._own
-        return contract.with_unlaunchable(requester.refused), requester, foreign_checks
+            self._own = _OwnPart(repository, contract, requester, foreign_checks)
+        return self._own
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
         """Return the contract if it has changed or is old, else a heartbeat if one is due."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from freshline.model import AssetPlan, Plan, TargetPlan, TargetStatus
 from freshline.planner import idle_message
 from freshline.sensor.outlook import Outlook
+from freshline.sensor.requests import RunGroup
 from freshline.words import span
 
 __all__ = ["tick_message"]
@@ -19,29 +20,37 @@ _SHOWN: Final = 5
 def tick_message(
     outlook: Outlook,
     location: str,
-    requested: Sequence[Sequence[AssetPlan]],
-    refused_checks: Mapping[str, str],
+    requested: Iterable[RunGroup],
+    refused: Mapping[str, str],
 ) -> str:
     """Return a few lines for people.
 
     `requested` are the assets that are due now: in a location that only observes, they are what it
-    would request. `refused_checks` has, by check, why Dagster refuses to run it.
+    would request. `refused` has, by check or partition, why Dagster refuses to run it.
     """
     observes = location in outlook.graph.observers
-    due = [asset for group in requested for asset in group]
+    due = list({asset.key: asset for group in requested for asset in group.assets}.values())
     first = idle_message(outlook.plan, location, outlook.graph)
     if observes:
         first = f"observes only; {first}" if not due else "observes only; it would request:"
     return "\n".join(
         [
             first,
-            *(f"{asset.key}: {asset.reason}" for asset in due[:_SHOWN]),
+            *(f"{_named(asset)}: {asset.reason}" for asset in due[:_SHOWN]),
             *_targets(outlook.plan),
-            *(f"{check} does not run: {why}" for check, why in sorted(refused_checks.items())),
+            *(f"{name} does not run: {why}" for name, why in sorted(refused.items())),
             *(f"going on without {name}: {why}" for name, why in sorted(outlook.problems.items())),
             *(sentence for _, sentence in sorted(outlook.replaced.items())),
         ]
     )
+
+
+def _named(asset: AssetPlan) -> str:
+    """Return an asset with its partitions, as in `raw/orders 2026-11-28 (and 2 more)`."""
+    if not asset.parts:
+        return asset.key
+    more = f" (and {len(asset.parts) - 1} more)" if asset.parts[1:] else ""
+    return f"{asset.key} {asset.parts[0]}{more}"
 
 
 def _targets(plan: Plan) -> Iterator[str]:

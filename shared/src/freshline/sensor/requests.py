@@ -2,23 +2,35 @@
 
 A request that Dagster refused would fail the whole tick, with all other requests in it. So each is
 tried first, with Dagster's own code. What is refused is taken out, and said by name.
+
+A run is for assets without partitions, for one partition of each of its assets, or for one range of
+partitions. Observations have runs of their own.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
+from typing import NamedTuple
 
-from dagster import AssetCheckKey, AssetKey, RepositoryDefinition, RunRequest
+from dagster import (
+    AssetCheckKey,
+    AssetKey,
+    DagsterInstance,
+    RepositoryDefinition,
+    RunRequest,
+)
 
-from freshline.contract.launch import refusal, run_config_of
-from freshline.model import AssetPlan, Graph, Plan, Snapshot
+from freshline.contract.launch import refusal, run_config_of, unknown_partitions
+from freshline.model import Asset, AssetPlan, Graph, Part, Plan, Snapshot
 from freshline.names import (
     DEADLINE_TAG,
     LAG_CHECK,
+    PARTITION_RANGE_END,
+    PARTITION_RANGE_START,
     PLAN_TAG,
     PLANNED_TAG,
     REASON_TAG,
@@ -26,16 +38,45 @@ from freshline.names import (
     TARGET_TAG,
 )
 
-__all__ = ["Requester", "requested_groups", "run_key"]
+__all__ = ["Requester", "RunGroup", "requested_groups", "run_key"]
 
 
-def requested_groups(plan: Plan, graph: Graph, location: str) -> list[list[AssetPlan]]:
-    """Return the assets of `location` that are due now: those for the same run in one list."""
-    together: defaultdict[str, list[AssetPlan]] = defaultdict(list)
-    for asset in plan.assets.values():
-        if asset.request and graph.assets[asset.key].location == location:
-            together[asset.run].append(asset)
-    return [together[run] for run in sorted(together)]
+class RunGroup(NamedTuple):
+    """Assets that are due now, for the same run."""
+
+    assets: list[AssetPlan]
+    parts: tuple[str, ...] = ()
+    """The keys of the partitions that the run makes of each of them; (): they have none."""
+    together: bool = False
+    """Whether the parts are a range, from the first to the last."""
+
+
+def requested_groups(plan: Plan, graph: Graph, location: str) -> list[RunGroup]:
+    """Return the assets of `location` that are due now, a group for each run.
+
+    In one run are assets whose plans say so, with the same partition to make, if Dagster can make
+    them together: they have the same partitions, or none, and all are made or all observed.
+    """
+    groups: dict[object, RunGroup] = {}
+    due = [
+        asset
+        for asset in plan.assets.values()
+        if asset.request and graph.assets[asset.key].location == location
+    ]
+    for asset in sorted(due, key=lambda asset: asset.run):
+        kind = asset.run, _kind(graph.assets[asset.key]), asset.together
+        one_each = not asset.together and asset.parts
+        for parts in [(part,) for part in asset.parts] if one_each else [asset.parts]:
+            group = groups.setdefault((kind, parts), RunGroup([], parts, asset.together))
+            group.assets.append(asset)
+    return list(groups.values())
+
+
+def _kind(asset: Asset) -> object:
+    """Return the same for assets that Dagster can launch together."""
+    # By how much the data of a partition is older than its name is no part of Dagster's definition.
+    windows = asset.windows and replace(asset.windows, shift=0)
+    return asset.observed, windows, asset.keys
 
 
 class Requester:
@@ -50,16 +91,25 @@ class Requester:
         """Why Dagster refuses to run an asset, by its key."""
         self.refused_checks: dict[str, str] = {}
         """Why Dagster refuses to run an asset check, by its name; its asset runs without it."""
+        self.refused_parts: dict[str, str] = {}
+        """Why Dagster refuses to make a partition, in the newest requests, by its name."""
 
     def requests(
-        self, groups: Iterable[Sequence[AssetPlan]], plan: Plan, graph: Graph, snapshot: Snapshot
+        self,
+        groups: Iterable[RunGroup],
+        plan: Plan,
+        graph: Graph,
+        snapshot: Snapshot,
+        instance: DagsterInstance,
     ) -> Iterator[RunRequest]:
         """Yield a request for each of `groups`, without the assets that Dagster refuses to run.
 
-        With an asset go the checks that are all on assets of the request.
+        With an asset go the checks that are all on assets of the request. `instance` knows which
+        partitions exist that were added at run time.
         """
+        self.refused_parts.clear()
         for group in groups:
-            units = _units(group, graph)
+            units = _units(group.assets, graph)
             runs = [[key for unit in units for key in unit]]
             if self._refusal(runs[0]):
                 units = [unit for unit in units if self._runs_alone(unit)]
@@ -67,18 +117,39 @@ class Requester:
                 if self._refusal(runs[0]):
                     runs = units
             for keys in filter(None, runs):
-                yield self._request([asset for asset in group if asset.key in keys], plan, snapshot)
+                if self._knows(keys, group.parts, instance):
+                    assets = [asset for asset in group.assets if asset.key in keys]
+                    yield self._request(group._replace(assets=assets), plan, snapshot)
 
-    def _request(self, assets: Sequence[AssetPlan], plan: Plan, snapshot: Snapshot) -> RunRequest:
-        keys = sorted(asset.key for asset in assets)
+    def _request(self, group: RunGroup, plan: Plan, snapshot: Snapshot) -> RunRequest:
+        keys = sorted(asset.key for asset in group.assets)
         paths = [AssetKey.from_user_string(key) for key in keys]
+        tags = _tags(group.assets, plan)
+        if group.together:
+            # As Dagster's own backfills do where the policy is that one run makes a range.
+            tags |= {PARTITION_RANGE_START: group.parts[0], PARTITION_RANGE_END: group.parts[-1]}
         return RunRequest(
-            run_key=run_key(keys, snapshot),
+            run_key=run_key(keys, snapshot, group.parts),
             asset_selection=paths,
             asset_check_keys=sorted(self._checks_on(keys), key=AssetCheckKey.to_user_string),
             run_config=run_config_of(self._repository, paths),
-            tags=_tags(assets, plan),
+            tags=tags,
+            partition_key=group.parts[0] if group.parts and not group.together else None,
         )
+
+    def _knows(self, keys: Sequence[str], parts: Iterable[str], instance: DagsterInstance) -> bool:
+        """Return whether Dagster knows the partitions `parts` of `keys`; if not, note it.
+
+        A request for one that was deleted, for example, would fail the tick.
+        """
+        asset = AssetKey.from_user_string(keys[0])
+        unknown = unknown_partitions(self._repository, asset, parts, instance)
+        self.refused_parts.update(
+            (f"partition {part} of {key}", "Dagster does not know it")
+            for key in keys
+            for part in unknown
+        )
+        return not unknown
 
     def _runs_alone(self, keys: Sequence[str]) -> bool:
         """Return whether Dagster runs `keys`, which are always made together; if not, note why.
@@ -130,8 +201,8 @@ def _units(group: Iterable[AssetPlan], graph: Graph) -> list[list[str]]:
     return [sorted(keys) for _, keys in sorted(units.items())]
 
 
-def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
-    """Return the run key: the same for the same assets in the same state.
+def run_key(keys: Iterable[str], snapshot: Snapshot, parts: Sequence[str] = ()) -> str:
+    """Return the run key: the same for the same assets, or `parts` of them, in the same state.
 
     So Dagster starts one run for each state. A run that is created, fails, is deleted or delivers
     changes the state, and so does a wipe.
@@ -140,8 +211,18 @@ def run_key(keys: Iterable[str], snapshot: Snapshot) -> str:
     for key in sorted(keys):
         state = snapshot.state(key)
         version = state.version.id if state.version else 0
-        digest.update(f"{key}\0{version}\0{state.last_run_id}\0{state.failures}\n".encode())
+        whole = f"{version}\0{state.last_run_id}\0{state.failures}"
+        if not parts:
+            digest.update(f"{key}\0{whole}\n".encode())
+            continue
+        known = {part.name: _state_of(part) for part in state.parts}
+        for part in parts:
+            digest.update(f"{key}\0{part}\0{known.get(part, whole)}\n".encode())
     return digest.hexdigest()[:32]
+
+
+def _state_of(part: Part) -> str:
+    return f"{part.version}\0{part.last_run_id}\0{part.failures}"
 
 
 def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
