@@ -26,6 +26,7 @@ from freshline.names import (
     MAXIMUM_LAG_SECONDS,
     SHORTEST_POSSIBLE_SECONDS,
     STATUS,
+    UNCHANGED_SINCE,
 )
 from freshline.sensor.record import recorded
 
@@ -63,6 +64,7 @@ def _metadata(target: TargetPlan) -> dict[str, Any]:
         MAXIMUM_LAG_SECONDS: target.maximum,
         SHORTEST_POSSIBLE_SECONDS: target.shortest,
         DEADLINE: _timestamp(target.deadline),
+        UNCHANGED_SINCE: _timestamp(target.unchanged_since),
     }
     if target.blame is not None:
         facts |= {
