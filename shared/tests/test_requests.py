@@ -43,7 +43,7 @@ class Here:
         plan = Plan("plan", 0.0, plans, {})
         graph = Graph({asset.key: asset for asset in assets})
         made = self.requester.requests(
-            requested_groups(plan, graph, "here"), plan, graph, self.snapshot, self.instance
+            requested_groups(plan, graph, "here"), plan, graph, self.snapshot, self.instance, {}
         )
         sensor = build_freshness_sensor(location="here")
         with tick_context(self.instance, repository_def=self.repository) as context:

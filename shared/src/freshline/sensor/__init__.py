@@ -42,6 +42,7 @@ from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.requests import Requester, requested_groups
+from freshline.sensor.views import CheckedViews
 
 __all__ = ["build_freshness_sensor"]
 
@@ -140,6 +141,7 @@ class _OwnPart(NamedTuple):
     contract: Contract
     requester: Requester
     foreign_checks: ForeignChecks
+    views: CheckedViews
 
 
 class _Ticker:
@@ -174,10 +176,17 @@ class _Ticker:
         requests: list[RunRequest] = []
         if not self._observers and self._location not in outlook.snapshot.pauses:
             graph, snapshot = outlook.graph, outlook.snapshot
+            places = part.views.places(graph)
             requests.extend(
-                part.requester.requests(groups, outlook.plan, graph, snapshot, context.instance)
+                part.requester.requests(
+                    groups, outlook.plan, graph, snapshot, context.instance, places.tables
+                )
             )
-            requests.extend(part.foreign_checks.requests(context.instance, reported.checks))
+            requests.extend(
+                part.foreign_checks.requests(
+                    context.instance, graph, snapshot, places.apart, reported.checks
+                )
+            )
         refused = part.requester.refused_checks | part.foreign_checks.refused
         refused |= part.requester.refused_parts
         message = tick_message(outlook, self._location, groups, refused)
@@ -195,8 +204,14 @@ class _Ticker:
                 repository, self._location, tick_seconds=self._tick_seconds
             )
             requester = Requester(repository)
-            foreign_checks = ForeignChecks(repository, requester.checks)
-            self._own = _OwnPart(repository, contract, requester, foreign_checks)
+            checks = requester.checks
+            self._own = _OwnPart(
+                repository,
+                contract,
+                requester,
+                ForeignChecks(repository, checks),
+                CheckedViews(repository, self._location, checks),
+            )
         return self._own
 
     def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:

@@ -1,17 +1,17 @@
-"""Checks on assets that the location does not make: requested when there is a new version.
+"""Checks that have runs of their own: requested when there is something new to check.
 
 A check on an asset of the location is requested together with the asset. A check on another
 location's asset, or on an external one, cannot be: it has a run of its own, after the fact. So
-nothing waits for it, and it cannot block who made the version.
+nothing waits for it, and it cannot block who made the version. The same is done for views that no
+table below brings along (`views` says which): they change when something changes that they read.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from dagster import (
     AssetCheckEvaluation,
@@ -23,22 +23,42 @@ from dagster import (
 )
 
 from freshline.contract.launch import refusal
-from freshline.history.events import FINISHED
-from freshline.names import CONTRACT_PREFIX, REASON_TAG
+from freshline.history.events import FINISHED, EventLog
+from freshline.model import Graph, Snapshot
+from freshline.names import CONTRACT_PREFIX, DATA_VERSION, REASON_TAG
+from freshline.sensor.views import read_by
 
 if TYPE_CHECKING:
     from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 __all__ = ["ForeignChecks"]
 
+_NOT_THERE: Final = "-"
+"""Stands for the version of an input that nobody reports."""
+
 
 class _Version(NamedTuple):
+    """The newest version of an asset, made or observed."""
+
     id: int
     at: float
+    data: str
+    """The same for versions with the same data, if that is known."""
+    partitioned: bool = False
+
+
+class _Checks(NamedTuple):
+    """Checks that Dagster only runs together; mostly it is one."""
+
+    keys: frozenset[AssetCheckKey]
+    assets: frozenset[str]
+    """What they check."""
+    foreign: bool
+    """Whether the location does not make all of that."""
 
 
 class ForeignChecks:
-    """The checks of a repository on assets that it does not make.
+    """The checks of a repository that cannot run together with what they check.
 
     `checks` are all checks of the repository, those in one set that Dagster only runs together.
     Left out are checks with partitions, and those that have an automation condition of their own.
@@ -49,51 +69,136 @@ class ForeignChecks:
     ) -> None:
         self.refused: dict[str, str] = {}
         """Checks that cannot be run as they are, and what Dagster says about it."""
-        self._checks: dict[str, frozenset[AssetCheckKey]] = {}
-        made = repository.asset_graph.materializable_asset_keys
-        for together in checks:
-            if all(key.asset_key in made or _is_freshlines(key) for key in together):
-                continue
-            if any(_runs_otherwise(repository, key) for key in together):
-                continue
-            name = " ".join(sorted(key.to_user_string() for key in together))
-            why = refusal(repository, (), together)
-            if why is None:
-                self._checks[name] = together
-            else:
-                self.refused[name] = why
+        self._repository = repository
+        self._made = repository.asset_graph.materializable_asset_keys
+        self._all = {
+            " ".join(sorted(key.to_user_string() for key in together)): self._described(together)
+            for together in checks
+            if not all(map(_is_freshlines, together))
+            and not any(_runs_otherwise(repository, key) for key in together)
+        }
+        self._tried: dict[str, str | None] = {}
+        self._observed: dict[str, _Version] = {}
+        """The newest observations that were seen, by asset."""
 
-    def requests(self, instance: DagsterInstance, seen: dict[str, str]) -> list[RunRequest]:
+    def requests(
+        self,
+        instance: DagsterInstance,
+        graph: Graph,
+        snapshot: Snapshot,
+        views: Collection[str],
+        seen: dict[str, str],
+    ) -> list[RunRequest]:
         """Return requests for the checks whose assets have versions that were not checked yet.
 
-        `seen` keeps, by check, which versions were checked or requested; it is brought up to date.
-        Checks on the same assets go into one run.
+        `views` are those views of the location whose checks have runs of their own. `seen` keeps,
+        by check, which versions were checked or requested; it is brought up to date. Checks on the
+        same assets go into one run, and all those on views into one.
         """
-        for gone in seen.keys() - self._checks.keys():
+        checks = self._apart(views)
+        for gone in seen.keys() - checks.keys():
             del seen[gone]
-        versions = _versions(instance, {key.asset_key for key in self._keys(self._checks)})
+        assets = {asset for it in checks.values() for asset in it.assets}
+        read = {asset: read_by(graph, asset) for asset in assets}
+        versions = self._versions(instance, graph, snapshot, {*assets, *_all_of(read.values())})
         new = {
             name: basis
-            for name, together in self._checks.items()
-            if (basis := _basis(together, versions)) and seen.get(name) != basis
+            for name, it in checks.items()
+            if (basis := self._basis(it.assets, read, versions, graph)) and seen.get(name) != basis
         }
         if not new:
             return []
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(
-            list(self._keys(new))
+            [key for name in new for key in checks[name].keys]
         )
-        due: defaultdict[frozenset[AssetKey], set[AssetCheckKey]] = defaultdict(set)
+        due: defaultdict[frozenset[str], set[AssetCheckKey]] = defaultdict(set)
         for name, basis in new.items():
-            together = self._checks[name]
+            together = checks[name].keys
             if any(_is_pending(instance, latest.get(key)) for key in together):
                 continue
             seen[name] = basis
-            if not all(_has_read(latest.get(key), versions[key.asset_key]) for key in together):
-                due[frozenset(key.asset_key for key in together)] |= together
-        return [_request(checks, versions) for checks in due.values()]
+            if not all(_has_read(instance, latest.get(key), read, versions) for key in together):
+                checked = checks[name].assets
+                on_view = any(read[asset] != {asset} for asset in checked)
+                due[frozenset() if on_view else checked] |= together
+        return [_request(together, read, versions) for together in due.values()]
 
-    def _keys(self, names: Iterable[str]) -> set[AssetCheckKey]:
-        return {key for name in names for key in self._checks[name]}
+    def _described(self, together: frozenset[AssetCheckKey]) -> _Checks:
+        assets = {key.asset_key for key in together}
+        names = frozenset(asset.to_user_string() for asset in assets)
+        return _Checks(together, names, foreign=not assets <= self._made)
+
+    def _apart(self, views: Collection[str]) -> dict[str, _Checks]:
+        """Return the checks that have runs of their own, by name, without what Dagster refuses."""
+        apart = {
+            name: it
+            for name, it in self._all.items()
+            if it.foreign or not it.assets.isdisjoint(views)
+        }
+        self._try([name for name in apart if name not in self._tried])
+        self.refused = {name: why for name in apart if (why := self._tried[name])}
+        return {name: it for name, it in apart.items() if name not in self.refused}
+
+    def _try(self, names: Collection[str]) -> None:
+        """Find out which checks Dagster refuses to run. Mostly it refuses none of them."""
+        together = {key for name in names for key in self._all[name].keys}
+        if together and refusal(self._repository, (), together):
+            self._tried |= {
+                name: refusal(self._repository, (), self._all[name].keys) for name in names
+            }
+        else:
+            self._tried |= dict.fromkeys(names, None)
+
+    def _versions(
+        self, instance: DagsterInstance, graph: Graph, snapshot: Snapshot, keys: Collection[str]
+    ) -> dict[str, _Version]:
+        """Return the newest version of each of `keys` that has one."""
+        found: dict[str, _Version] = {}
+        for key, (made, _) in EventLog(instance).latest_materializations(keys).items():
+            if made:
+                data = made.data_version if made.data_version and not made.partition else None
+                found[key] = _Version(made.id, made.at, data or str(made.id), bool(made.partition))
+        for key in keys:
+            # An observation of what is made outside is a version of it too.
+            version = snapshot.state(key).version if key in graph.assets else None
+            if version and (key not in found or version.id > found[key].id):
+                known = self._observed.get(key)
+                if known is None or known.id != version.id:
+                    data = _observed_data(instance, key) or str(version.id)
+                    known = self._observed[key] = _Version(version.id, version.at, data)
+                found[key] = known
+        return found
+
+    def _basis(
+        self,
+        assets: Iterable[str],
+        read: Mapping[str, frozenset[str]],
+        versions: Mapping[str, _Version],
+        graph: Graph,
+    ) -> str | None:
+        """Return the versions that checks on `assets` would read, as text; None: not to be run yet.
+
+        That is so if a version is missing, or the asset has partitions and is no view.
+        """
+        parts = []
+        for asset in sorted(assets):
+            if read[asset] == {asset}:
+                if asset not in versions or versions[asset].partitioned:
+                    return None
+            elif AssetKey.from_user_string(asset) in self._made and asset not in versions:
+                return None  # the view is not there yet
+            for name in sorted(read[asset]):
+                if name in versions:
+                    parts.append(versions[name].data)
+                elif name in graph.outside:
+                    parts.append(_NOT_THERE)
+                else:
+                    return None
+        return " ".join(parts)
+
+
+def _all_of(keys: Iterable[Iterable[str]]) -> Iterator[str]:
+    return (key for several in keys for key in several)
 
 
 def _is_freshlines(key: AssetCheckKey) -> bool:
@@ -108,23 +213,11 @@ def _runs_otherwise(repository: RepositoryDefinition, key: AssetCheckKey) -> boo
     return partitions is not None or spec.automation_condition is not None
 
 
-def _versions(instance: DagsterInstance, assets: AbstractSet[AssetKey]) -> dict[AssetKey, _Version]:
-    """Return the current version of each of `assets` that has one and is not partitioned."""
-    records = instance.get_asset_records(list(assets)) if assets else []
-    return {
-        record.asset_entry.asset_key: _Version(last.storage_id, last.timestamp)
-        for record in records
-        if (last := record.asset_entry.last_materialization_record) and not last.partition_key
-    }
-
-
-def _basis(together: frozenset[AssetCheckKey], versions: Mapping[AssetKey, _Version]) -> str | None:
-    """Return the versions that the checks would read, as text; None: an asset has none."""
-    assets = {key.asset_key for key in together}
-    if not versions.keys() >= assets:
-        return None
-    ids = {asset.to_user_string(): versions[asset].id for asset in assets}
-    return " ".join(str(ids[asset]) for asset in sorted(ids))
+def _observed_data(instance: DagsterInstance, key: str) -> str | None:
+    """Return the data version of the newest observation of an asset; None: it has none."""
+    records = instance.fetch_observations(AssetKey.from_user_string(key), limit=1).records
+    observation = records[0].event_log_entry.asset_observation if records else None
+    return (observation.tags or {}).get(DATA_VERSION) if observation else None
 
 
 def _is_pending(instance: DagsterInstance, last: AssetCheckExecutionRecord | None) -> bool:
@@ -135,24 +228,51 @@ def _is_pending(instance: DagsterInstance, last: AssetCheckExecutionRecord | Non
     return run is not None and run.status not in FINISHED
 
 
-def _has_read(last: AssetCheckExecutionRecord | None, version: _Version) -> bool:
-    """Return whether the last result of a check is about `version`, or a newer one."""
-    if last is None or not isinstance(last.evaluation, AssetCheckEvaluation):
+def _has_read(
+    instance: DagsterInstance,
+    last: AssetCheckExecutionRecord | None,
+    read: Mapping[str, frozenset[str]],
+    versions: Mapping[str, _Version],
+) -> bool:
+    """Return whether the last result of a check is about the newest versions, or newer ones."""
+    if last is None or not isinstance(last.evaluation, AssetCheckEvaluation) or not last.event:
         return False
-    read = last.evaluation.target_materialization_data
-    if read is None:  # a result that was reported by hand, for example
-        return last.event is not None and last.event.timestamp >= version.at
-    return read.storage_id >= version.id
+    asset = last.key.asset_key.to_user_string()
+    if read[asset] != {asset}:
+        # Of a view, the result does not say what it has read: what was there when its run began.
+        runs = EventLog(instance).run_records([last.run_id])
+        began = (runs and runs[0].start_time) or last.event.timestamp
+        newest = max((versions[key].at for key in read[asset] if key in versions), default=0.0)
+        return began >= newest
+    target = last.evaluation.target_materialization_data
+    if target is None:  # a result that was reported by hand, for example
+        return last.event.timestamp >= versions[asset].at
+    return target.storage_id >= versions[asset].id
 
 
-def _request(checks: Iterable[AssetCheckKey], versions: Mapping[AssetKey, _Version]) -> RunRequest:
+def _request(
+    checks: Iterable[AssetCheckKey],
+    read: Mapping[str, frozenset[str]],
+    versions: Mapping[str, _Version],
+) -> RunRequest:
     """Return a request with the same run key for the same checks of the same versions."""
     ordered = sorted(checks, key=AssetCheckKey.to_user_string)
-    lines = [f"{key.to_user_string()} {versions[key.asset_key].id}\n" for key in ordered]
-    assets = sorted({key.asset_key.to_user_string() for key in ordered})
+    lines: list[str] = []
+    for key in ordered:
+        inputs = sorted(read[key.asset_key.to_user_string()] & versions.keys())
+        ids = " ".join(str(versions[name].id) for name in inputs)
+        lines.append(f"{key.to_user_string()} {ids}\n")
     return RunRequest(
         run_key=hashlib.sha256("".join(lines).encode()).hexdigest()[:32],
         asset_selection=[],
         asset_check_keys=ordered,
-        tags={REASON_TAG: f"there is a new version of {' and '.join(assets)}"},
+        tags={REASON_TAG: _reason({key.asset_key.to_user_string() for key in ordered}, read)},
     )
+
+
+def _reason(assets: Iterable[str], read: Mapping[str, frozenset[str]]) -> str:
+    views = sorted(asset for asset in assets if read[asset] != {asset})
+    if not views:
+        return f"there is a new version of {' and '.join(sorted(assets))}"
+    more = f" and {len(views) - 1} more" if views[1:] else ""
+    return f"something has changed that is shown by {views[0]}{more}"

@@ -10,7 +10,8 @@ partitions. Observations have runs of their own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
@@ -93,6 +94,7 @@ class Requester:
         """Why Dagster refuses to run an asset check, by its name; its asset runs without it."""
         self.refused_parts: dict[str, str] = {}
         """Why Dagster refuses to make a partition, in the newest requests, by its name."""
+        self._tables: Mapping[str, AbstractSet[str]] = {}
 
     def requests(
         self,
@@ -101,12 +103,15 @@ class Requester:
         graph: Graph,
         snapshot: Snapshot,
         instance: DagsterInstance,
+        tables: Mapping[str, AbstractSet[str]],
     ) -> Iterator[RunRequest]:
         """Yield a request for each of `groups`, without the assets that Dagster refuses to run.
 
-        With an asset go the checks that are all on assets of the request. `instance` knows which
-        partitions exist that were added at run time.
+        With an asset go the checks that are all on assets of the request. `tables` has views: the
+        checks on a view go with each of its tables as well. `instance` knows which partitions exist
+        that were added at run time.
         """
+        self._tables = tables
         self.refused_parts.clear()
         for group in groups:
             units = _units(group.assets, graph)
@@ -181,11 +186,16 @@ class Requester:
         return self._tried[run]
 
     def _checks_on(self, keys: Collection[str]) -> set[AssetCheckKey]:
+        """Return the checks on `keys`, and on the views that go with one of them."""
+        checked = {
+            *keys,
+            *(view for view in self._tables if not self._tables[view].isdisjoint(keys)),
+        }
         return {
             check
             for together in self.checks
             if all(
-                check.asset_key.to_user_string() in keys
+                check.asset_key.to_user_string() in checked
                 and check.to_user_string() not in self.refused_checks
                 for check in together
             )
