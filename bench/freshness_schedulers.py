@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from freshline.simulate import World
+from freshline.simulate import Request, World
 
 
 class CronJob:
@@ -13,10 +13,10 @@ class CronJob:
     def __init__(self, minutes: float) -> None:
         self._seconds = minutes * 60.0
 
-    def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
+    def __call__(self, world: World, location: str) -> Sequence[Request]:
         first = min(asset.location for asset in world.graph.assets.values())
         due = location == first and world.now % self._seconds < 1e-6
-        return [tuple(world.graph.assets)] if due else []
+        return [Request(tuple(world.graph.assets))] if due else []
 
 
 class OnCronAndEager:
@@ -30,12 +30,12 @@ class OnCronAndEager:
         self._seconds = minutes * 60.0
         self._handled: dict[str, int] = {}
 
-    def __call__(self, world: World, location: str) -> Sequence[tuple[str, ...]]:
+    def __call__(self, world: World, location: str) -> Sequence[Request]:
         requested: list[str] = []
         for key, asset in world.graph.assets.items():
             if asset.location == location and self._wanted(world, key, requested):
                 requested.append(key)
-        return [tuple(requested)] if requested else []
+        return [Request(tuple(requested))] if requested else []
 
     def _wanted(self, world: World, key: str, requested: Iterable[str]) -> bool:
         asset = world.graph.assets[key]

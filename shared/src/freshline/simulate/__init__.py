@@ -1,31 +1,36 @@
 """What would these policies cost, and would they hold?
 
-`world` runs the planner on a virtual clock, `figures` measures what came of it, `forecast` does
-both for a graph, and `what_if` changes the policies of a graph.
+`scenario` says what happens to a workspace and `world` lets it happen: it runs the planner on a
+virtual clock. `record`, `partitions` and `data` keep what a history would report. `figures`
+measures what came of it, `forecast` does all of it for a graph, and `what_if` changes the policies
+of a graph.
 """
 
 from __future__ import annotations
 
 from freshline.simulate.figures import Figures, Lateness, figures
-from freshline.simulate.world import (
-    ByPlan,
+from freshline.simulate.scenario import (
     Duration,
     Fault,
+    Feed,
+    NothingToMake,
     Outage,
-    Run,
+    Quiet,
     Scenario,
-    Scheduler,
-    World,
-    simulate,
 )
+from freshline.simulate.world import ByPlan, Request, Run, Scheduler, World, simulate
 
 __all__ = [
     "ByPlan",
     "Duration",
     "Fault",
+    "Feed",
     "Figures",
     "Lateness",
+    "NothingToMake",
     "Outage",
+    "Quiet",
+    "Request",
     "Run",
     "Scenario",
     "Scheduler",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, floor, inf
 
+from freshline.model import Graph
 from freshline.planner import next_tick
 from freshline.policy import MaxLag
 from freshline.simulate.world import World
@@ -29,7 +31,9 @@ class Figures:
     root_syncs: float
     """Runs of roots an hour. An execution set counts once."""
     materializations: float
-    """Materializations of all assets an hour."""
+    """Materializations of all assets and partitions an hour."""
+    observations: float
+    """Runs an hour that look at what is made outside; they are in neither of the others."""
     targets: dict[str, Lateness]
 
 
@@ -42,18 +46,25 @@ def figures(world: World, begin: float, end: float) -> Figures:
         for key, asset in graph.assets.items()
         if all(dep not in graph.assets for dep in asset.deps)
     }
-    syncs = 0
-    made = 0
+    looked_at = {key for key, asset in graph.assets.items() if asset.observed}
+    partitioned = {key for key, asset in graph.assets.items() if asset.partitioned}
+    syncs = made = observations = 0
     for run in world.runs:
         ended = {key for key, at in run.ended.items() if begin <= at < end}
-        made += len(ended)
-        syncs += len({graph.assets[key].execution_set or key for key in ended & roots})
+        syncs += len(_units((ended & roots) - looked_at, graph))
+        observations += len(_units(ended & looked_at, graph))
+        made += sum(len(run.parts) if key in partitioned else 1 for key in ended - looked_at)
     targets = {
         key: _lateness(world.versions.get(key, []), asset.policy, begin, end)
         for key, asset in sorted(graph.assets.items())
         if asset.policy
     }
-    return Figures(syncs / hours, made / hours, targets)
+    return Figures(syncs / hours, made / hours, observations / hours, targets)
+
+
+def _units(keys: Iterable[str], graph: Graph) -> set[str]:
+    """Return `keys`, with one for all that are always made together."""
+    return {graph.assets[key].execution_set or key for key in keys}
 
 
 def _lateness(

@@ -1,0 +1,114 @@
+"""What is simulated: a graph, how long its assets take, and what happens to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp, inf
+from random import Random
+
+from freshline.model import Graph
+
+__all__ = ["Duration", "Fault", "Feed", "NothingToMake", "Outage", "Quiet", "Scenario"]
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A lognormal distribution: its mean in seconds, and the sigma of its logarithm.
+
+    With a sigma of 0 the duration is always the same.
+    """
+
+    mean: float
+    sigma: float = 0.0
+
+    def sample(self, random: Random) -> float:
+        """Return a random duration in seconds."""
+        if self.sigma == 0.0:
+            return self.mean
+        return self.mean * exp(self.sigma * random.gauss(0.0, 1.0) - self.sigma**2 / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A location's server is down: it does not tick. Runs in progress end as usual."""
+
+    location: str
+    begin: float
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Every run of `asset` that ends between `begin` and `end` fails."""
+
+    asset: str
+    begin: float
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """No row comes to the source `asset` between `begin` and `end`.
+
+    What reads it then finds the same data as before, seen later.
+    """
+
+    asset: str
+    begin: float
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToMake:
+    """Every run of `asset` that ends between `begin` and `end` succeeds and makes nothing."""
+
+    asset: str
+    begin: float
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Somebody outside reports a version of `asset` every so many seconds."""
+
+    asset: str
+    every: float
+    age: float = 0.0
+    """How many seconds old the data of each version is."""
+    begin: float = 0.0
+    end: float = inf
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """What happens to a workspace; every time is in seconds after the beginning.
+
+    The beginning is 1970-01-01 00:00 UTC. Partitions whose window ended before it are history that
+    was never promised, unless an asset says otherwise.
+    """
+
+    graph: Graph
+    durations: Mapping[str, Duration]
+    """How long each asset executes; an execution set takes what its slowest asset takes, and a
+    range of partitions what one of them takes."""
+    launch: Duration = Duration(0.0)
+    """From the request of a run until its first step starts."""
+    first_ticks: Mapping[str, float] = field(default_factory=dict)
+    """When each location ticks for the first time; 0 by default."""
+    outages: tuple[Outage, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    quiet: tuple[Quiet, ...] = ()
+    nothing_to_make: tuple[NothingToMake, ...] = ()
+    feeds: tuple[Feed, ...] = ()
+    failure_rate: float = 0.0
+    """The share of all executions that fail at random."""
+    by_hand: tuple[tuple[float, str], ...] = ()
+    """Runs that somebody starts: when, and of which asset."""
+    backfills: tuple[tuple[float, str, str], ...] = ()
+    """Partitions that somebody has made: when, of which asset, and the partition key."""
+    dynamic: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The keys of dynamic partitions, by the name of the set."""
+    deployments: tuple[tuple[float, Graph], ...] = ()
+    """When a location is reloaded, and the graph from then on."""
+    seed: int = 0
