@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from freshline.cli import app
 from freshline.contract import Contract, Export
+from freshline.contract.document import Partitions, PartitionsRead, TimeWindows
 from freshline.errors import WhatIfError
 from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
@@ -263,10 +264,26 @@ class TestWhatIf:
             with_policies(graph_of(), [question])
 
 
+def write_workspace(*contracts: Contract) -> None:
+    """Write the contract of each location, and the file that names them, to the current folder."""
+    entries = []
+    for contract in contracts:
+        folder = Path(contract.location)
+        folder.mkdir()
+        (folder / "contract.json").write_text(contract.to_json(), encoding="utf-8")
+        entries.append(
+            f"  - python_module:\n      module_name: {contract.location}.definitions\n"
+            f"      location_name: {contract.location}\n"
+            f"      working_directory: {contract.location}\n"
+        )
+    Path("workspace.yaml").write_text("load_from:\n" + "".join(entries))
+
+
 class TestCommand:
     @pytest.fixture(autouse=True)
     def workspace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        contracts = (
+        monkeypatch.chdir(tmp_path)
+        write_workspace(
             Contract(
                 location="ingestion",
                 published_as="ingestion",
@@ -278,18 +295,6 @@ class TestCommand:
                 exports=(Export(key="mart/join", deps=("raw/stars",), policy=MaxLag(10)),),
             ),
         )
-        entries = []
-        for contract in contracts:
-            folder = tmp_path / contract.location
-            folder.mkdir()
-            (folder / "contract.json").write_text(contract.to_json(), encoding="utf-8")
-            entries.append(
-                f"  - python_module:\n      module_name: {contract.location}.definitions\n"
-                f"      location_name: {contract.location}\n"
-                f"      working_directory: {contract.location}\n"
-            )
-        (tmp_path / "workspace.yaml").write_text("load_from:\n" + "".join(entries))
-        monkeypatch.chdir(tmp_path)
 
     def run(self, *arguments: str) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["simulate", "--committed", "--hours", "2", *arguments])
@@ -323,3 +328,83 @@ class TestCommand:
 
         assert 2 == status
         assert "did you mean marts:mart/join?" in shown
+
+
+class TestCommandWithPartitions:
+    @pytest.fixture(autouse=True)
+    def workspace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        hours = Partitions(
+            windows=TimeWindows(cron="0 * * * *", start=1.7e9, fmt="%Y-%m-%d-%H:%M"),
+            complete_from=1.75e9,
+        )
+        monkeypatch.chdir(tmp_path)
+        write_workspace(
+            Contract(
+                location="ingestion",
+                published_as="ingestion",
+                tick_seconds=30,
+                exports=(
+                    Export(key="raw/hours", partitioned=True, partitions=hours),
+                    Export(key="raw/feed", observed=True),
+                    Export(
+                        key="raw/shops", partitioned=True, partitions=Partitions(dynamic="shops")
+                    ),
+                    Export(
+                        key="raw/odd",
+                        partitioned=True,
+                        partitions=Partitions(unsupported="its partitions are its own"),
+                    ),
+                ),
+            ),
+            Contract(
+                location="marts",
+                published_as="marts",
+                tick_seconds=30,
+                exports=(
+                    Export(
+                        key="mart/hours",
+                        deps=("raw/hours",),
+                        policy=MaxLag(90),
+                        partitioned=True,
+                        partitions=hours,
+                        reads={"raw/hours": PartitionsRead(windows=(0, 0))},
+                    ),
+                    Export(key="mart/feed", deps=("raw/feed",), policy=MaxLag(60)),
+                    Export(key="mart/shops", deps=("raw/shops",), policy=MaxLag(60)),
+                    Export(key="mart/odd", deps=("raw/odd",), policy=MaxLag(60)),
+                ),
+            ),
+        )
+
+    def run(self, *arguments: str) -> str:
+        result = CliRunner().invoke(
+            app, ["simulate", "--committed", "--hours", "1", *arguments], env={"COLUMNS": "200"}
+        )
+        assert 0 == result.exit_code, result.output
+        return result.output
+
+    def row(self, shown: str, beginning: str) -> str:
+        return next(line for line in shown.splitlines() if beginning in line)
+
+    def test_a_target_with_partitions_holds_or_is_too_short_for_its_windows(self) -> None:
+        shown = self.run("--what-if", "marts:mart/hours=50m")
+        before, after = (
+            line for line in shown.splitlines() if "1 h 30 min" in line or "50 min" in line
+        )
+
+        assert "0.00%" in before
+        assert "yes" in before
+        assert "impossible" in after
+
+    def test_observations_are_counted_apart(self) -> None:
+        shown = self.run()
+
+        assert "observations an hour" in shown
+        assert "1.0" in self.row(shown, "observations an hour")
+
+    def test_what_cannot_be_followed_is_named(self) -> None:
+        shown = self.run()
+
+        assert "by others" in self.row(shown, "mart/odd")
+        assert "raw/odd is never requested: its partitions are its own" in shown
+        assert "raw/shops: simulated with one partition" in shown

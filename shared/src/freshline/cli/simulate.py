@@ -13,8 +13,8 @@ from freshline.cli.options import workspace_options
 from freshline.errors import CommandError
 from freshline.model import Durations
 from freshline.simulate.forecast import Forecast, forecast
+from freshline.simulate.scenario import Duration, Scenario
 from freshline.simulate.what_if import with_policies
-from freshline.simulate.world import Duration, Scenario
 from freshline.words import span
 from freshline.workspace.source import WorkspaceSource
 
@@ -120,6 +120,8 @@ def _print_forecasts(before: Forecast, after: Forecast | None, hours: float) -> 
     cost.add_row(
         "materializations an hour", *(f"{one.figures.materializations:.1f}" for one in shown)
     )
+    if any(one.figures.observations for one in shown):
+        cost.add_row("observations an hour", *(f"{one.figures.observations:.1f}" for one in shown))
     targets = Table(title="Targets", title_justify="left")
     targets.add_column("target", overflow="fold")
     if after:
@@ -135,7 +137,8 @@ def _print_forecasts(before: Forecast, after: Forecast | None, hours: float) -> 
     page = console()
     page.print(cost)
     page.print(targets)
-    for key, why in sorted((before if after is None else after).blocked.items()):
+    last = before if after is None else after
+    for key, why in sorted({**last.in_part, **last.blocked}.items()):
         page.print(f"{key}: {why}", markup=False)
 
 

@@ -63,6 +63,7 @@ class Partitions:
             self._keys = asset.keys.static or dynamic.get(asset.keys.dynamic, ())
             self._key_first = asset.keys.first
         self._known: dict[str, Partition] = {}
+        self._by_window: dict[tuple[Window, str], Partition] = {}
         promised_from = asset.promised_from or 0.0
         self._complete = dict.fromkeys(self._keys, promised_from)
         """For each key: windows that end until then are complete, or were never promised."""
@@ -87,10 +88,13 @@ class Partitions:
 
     def of_window(self, window: Window, key: str) -> Partition:
         """Return the partition of a time window, and of a key if there are keys as well."""
-        name = self._dated.key(window)
-        if key:
-            name = f"{key}|{name}" if self._key_first else f"{name}|{key}"
-        return self.partition(name)
+        known = self._by_window.get((window, key))
+        if known is None:
+            name = self._dated.key(window)
+            if key:
+                name = f"{key}|{name}" if self._key_first else f"{name}|{key}"
+            known = self._by_window[window, key] = self.partition(name)
+        return known
 
     def parts(self, now: float, moves: int) -> tuple[Part, ...]:
         """Return the partitions that runs may still have to make, as a history reports them."""
