@@ -1,4 +1,4 @@
-"""A separate stack and `dagster dev`, for `make demo` and `bench/soak.py`.
+"""A separate stack and `dagster dev`, for `make demo` and the soaks in bench/.
 
 The stack has free ports and keeps its data in a folder that is emptied first, so these programs do
 not need a running `make dev` or any other server, and do not disturb one. A program calls
