@@ -20,6 +20,7 @@ from freshline.check import (
 from freshline.check.explain import EXPLANATIONS, explained
 from freshline.check.policies import infeasible, spoken
 from freshline.contract import Column, Contract, Export, Import, UnkeptPolicy, UsedColumn
+from freshline.contract.document import Partitions, PartitionsRead, TimeWindows, WatchedPolicy
 from freshline.keys import Convention
 from freshline.model import Durations, Moments
 from freshline.policy import MaxLag
@@ -29,6 +30,10 @@ STARS = (
     Column(name="user_login", type="text"),
     Column(name="starred_at", type="timestamptz"),
 )
+
+
+DAILY = Partitions(windows=TimeWindows(cron="0 0 * * *", start=1767225600.0))
+HOURLY = Partitions(windows=TimeWindows(cron="0 * * * *", start=1767225600.0, fmt="%Y-%m-%dT%H"))
 
 
 def under_freshline(location: str, **fields: Any) -> Contract:
@@ -661,22 +666,79 @@ class TestPolicies:
 
         assert [] == found(ingestion(), core(), marts(policy=cron), measured=durations)
 
-    def test_a_policy_on_a_partitioned_asset_is_an_error(self) -> None:
+    def test_a_policy_on_partitions_that_cannot_be_followed_is_an_error(self) -> None:
+        odd = Partitions(unsupported="its partitions are a Maze, which freshline does not know")
+        daily = Export(key="raw/daily", partitioned=True, partitions=odd, policy=MaxLag(5))
+        finding = only(found(under_freshline("a", exports=(daily,))))
+
+        assert (Rule.POLICY, Severity.ERROR) == (finding.rule, finding.severity)
+        assert (
+            "asset raw/daily carries a maximum lag, which cannot be kept: its partitions are a "
+            "Maze, which freshline does not know. Take the policy off"
+        ) in finding.message
+
+    def test_a_policy_on_a_mapping_that_cannot_be_followed_is_an_error(self) -> None:
+        reads = {"mart/stars": PartitionsRead(unsupported="Twist is code of its own location")}
+        join = Export(
+            key="mart/join",
+            deps=("mart/stars",),
+            partitioned=True,
+            partitions=DAILY,
+            reads=reads,
+            policy=MaxLag(5000),
+        )
+        finding = only(found(ingestion(), core(), marts(exports=(join,))))
+
+        assert (
+            "which cannot be kept: which partitions of mart/stars it reads cannot be followed: "
+            "Twist is code of its own location. "
+        ) in finding.message
+
+    def test_a_policy_on_partitions_of_an_older_freshline_is_an_error(self) -> None:
         daily = Export(key="raw/daily", partitioned=True, policy=MaxLag(5))
-        finding = only(found(Contract(location="a", exports=(daily,))))
+        finding = only(found(under_freshline("a", exports=(daily,))))
 
-        assert Rule.POLICY is finding.rule
-        assert "asset raw/daily is partitioned and carries a maximum lag" in finding.message
+        assert "the freshline of its location is too old to say how" in finding.message
 
-    def test_a_policy_downstream_of_a_partitioned_asset_is_a_note(self) -> None:
-        daily = Export(key="raw/stars", partitioned=True)
+    def test_a_policy_that_is_shorter_than_the_windows_is_an_error(self) -> None:
+        daily = Export(key="raw/daily", partitioned=True, partitions=DAILY, policy=MaxLag(600))
+        finding = only(found(under_freshline("a", exports=(daily,))))
+
+        assert (Rule.POLICY, "raw/daily") == (finding.rule, finding.key)
+        assert "10 h asked, the path takes at the very least 1 d" in finding.message
+        assert (
+            " of it in `a`. `raw/daily` of `a` has partitions of 1 d, each made when it has ended."
+        ) in finding.message
+        assert "the run before" not in finding.message
+
+    def test_a_policy_that_fits_the_windows_is_no_finding(self) -> None:
+        daily = Export(key="raw/daily", partitioned=True, partitions=DAILY, policy=MaxLag(26 * 60))
+
+        assert [] == found(under_freshline("a", exports=(daily,)))
+
+    def test_a_policy_downstream_of_partitions_is_no_finding(self) -> None:
+        hourly = Export(key="raw/stars", partitioned=True, partitions=HOURLY)
+
+        assert [] == found(ingestion(exports=(hourly,)), core(), marts(policy=MaxLag(90)))
+
+    def test_a_policy_downstream_of_partitions_that_cannot_be_followed_is_a_note(self) -> None:
+        odd = Partitions(unsupported="it has no partition keys")
+        daily = Export(key="raw/stars", partitioned=True, partitions=odd)
         finding = only(found(ingestion(exports=(daily,)), core(), marts(policy=MaxLag(10))))
 
         assert Severity.NOTE is finding.severity
         assert (
-            "`raw/stars` is never requested, and `mart/join` needs it: it is partitioned."
+            "`raw/stars` is never requested, and `mart/join` needs it: it has no partition keys."
             == finding.message
         )
+
+    def test_a_partitioned_asset_that_dagster_refuses_is_an_error(self) -> None:
+        daily = Export(
+            key="raw/stars", partitioned=True, partitions=HOURLY, unlaunchable="it lacks config"
+        )
+        finding = only(found(ingestion(exports=(daily,)), core(), marts(policy=MaxLag(90))))
+
+        assert (Rule.UNLAUNCHABLE, Severity.ERROR) == (finding.rule, finding.severity)
 
     @pytest.mark.parametrize(
         ("seconds", "expected"),
@@ -691,6 +753,32 @@ class TestPolicies:
 def writes(*unkept: UnkeptPolicy, **changes: Any) -> Contract:
     """Return the contract of `marts` with policies that are not kept."""
     return marts(unkept=unkept, **changes)
+
+
+class TestObserved:
+    FEED = Export(key="raw/stars", observed=True)
+
+    def test_what_another_location_makes_is_not_made_twice(self) -> None:
+        watcher = under_freshline("a watcher", exports=(self.FEED,))
+
+        assert [] == found(ingestion(), core(), marts(), watcher)
+
+    def test_what_two_locations_observe_is_not_made_twice(self) -> None:
+        watchers = [under_freshline(name, exports=(self.FEED,)) for name in ("a", "b")]
+
+        assert [] == found(*watchers, core(), marts())
+
+    def test_what_nobody_makes_is_there(self) -> None:
+        assert [] == found(ingestion(exports=(self.FEED,)), core(), marts())
+
+    def test_columns_are_those_of_the_maker(self) -> None:
+        text = Column(name="user_login", type="bigint")
+        watcher = under_freshline(
+            "a watcher", exports=(Export(key="mart/stars", columns=(text,), observed=True),)
+        )
+        need = needs(UsedColumn(name="user_login", type="varchar", used_by=("mart/join",)))
+
+        assert [] == found(watcher, ingestion(), core(), marts(need))
 
 
 class TestWrittenPolicies:
@@ -769,15 +857,53 @@ class TestWrittenPolicies:
 
         assert [] == found(ingestion(), maker, writes(shared))
 
-    def test_a_policy_on_what_nobody_makes_is_an_error(self) -> None:
+    def test_a_policy_on_what_nobody_makes_is_an_error_without_freshline(self) -> None:
         feed = UnkeptPolicy(
             key="vendor/feed", notation="freshline/max_lag", reason="external", policy=MaxLag(30)
         )
 
-        finding = only(found(ingestion(), core(), writes(feed)))
+        finding = only(found(ingestion(), core(), writes(feed, published_as=None)))
 
         assert (Severity.ERROR, "vendor/feed") == (finding.severity, finding.key)
         assert "no location makes it" in finding.message
+
+    def test_a_policy_on_what_nobody_makes_is_watched(self) -> None:
+        feed = WatchedPolicy(key="vendor/feed", policy=MaxLag(30))
+
+        assert [] == found(ingestion(), core(), marts(watched=(feed,), declares=("vendor/feed",)))
+
+    def test_what_needs_a_watched_asset_is_still_noted(self) -> None:
+        feed = WatchedPolicy(key="mart/stars", policy=MaxLag(30))
+        reader = marts(policy=MaxLag(60), watched=(feed,), declares=("mart/stars",))
+
+        found_notes = [it for it in found(reader) if it.rule is Rule.NOT_REQUESTED]
+
+        assert (
+            "`mart/stars` is never requested, and `mart/join` needs it: marts declares it as made "
+            "by somebody else."
+        ) == only(found_notes).message
+
+    @pytest.mark.parametrize(
+        ("export", "says"),
+        [
+            (Export(key="mart/stars"), "`core`, which makes it, carries none."),
+            (
+                Export(key="mart/stars", policy=MaxLag(60)),
+                "`core`, which makes it, promises at most 60 minutes behind.",
+            ),
+            (Export(key="mart/stars", observed=True), "`core`, which observes it, carries none."),
+            (Export(key="mart/stars", policy=MaxLag(30)), None),
+            (Export(key="mart/stars", policy=MaxLag(10)), None),
+        ],
+    )
+    def test_a_watched_policy_that_the_maker_does_not_keep_is_an_error(
+        self, export: Export, says: str | None
+    ) -> None:
+        watched = WatchedPolicy(key="mart/stars", policy=MaxLag(30))
+
+        results = found(ingestion(), core(export), marts(watched=(watched,)))
+
+        assert [] == results if says is None else says in only(results).message
 
     @pytest.mark.parametrize(
         ("reason", "severity"),

@@ -32,8 +32,15 @@ def orders(): ...
 @dg.asset(key=["report", "weekly"], group_name="reports")
 def weekly(): ...
 
-@dg.asset(key=["report", "daily"], partitions_def=dg.DailyPartitionsDefinition("2026-01-01"))
+days = dg.DailyPartitionsDefinition("2026-01-01")
+hours = dg.HourlyPartitionsDefinition("2026-01-01-00:00")
+
+@dg.asset(
+    key=["report", "daily"], partitions_def=dg.MultiPartitionsDefinition({"a": days, "b": hours})
+)
 def daily(): ...
+
+feed = dg.AssetSpec("feed")
 """
 FROM_YAML = """
 type: dagster.DefsFolderComponent
@@ -166,7 +173,7 @@ def test_the_sensor_keeps_a_policy_in_its_own_yaml(load: Load, memory: dg.Dagste
         ),
         (
             "{policies: [{key: report/daily, maximum_lag_minutes: 3}]}",
-            r"policies\[0\]: asset report/daily is partitioned",
+            r"policies\[0\]: asset report/daily carries .* cannot be kept: its partitions have two",
         ),
         ("{tick_seconds: 1}", "Use 5 or more"),
     ],

@@ -31,6 +31,7 @@ from freshline.contract import (
     retirement,
 )
 from freshline.contract.describe import describe
+from freshline.contract.document import WatchedPolicy
 from freshline.contract.publication import digest
 from freshline.errors import ContractError
 from freshline.model import Asset
@@ -287,13 +288,25 @@ class TestPolicies:
         assert "wrong" == unkept.reason
         assert str(unkept.problem).startswith("asset raw/x: ")
 
-    def test_an_older_one_on_a_partitioned_asset_is_not_kept(self) -> None:
+    def test_one_on_a_partitioned_asset_is_kept(self) -> None:
         days = dg.DailyPartitionsDefinition("2026-01-01")
 
         contract = contract_of(asset(partitions_def=days, legacy_freshness_policy=legacy(5)))
 
+        assert MaxLag(5) == contract.by_key["raw/x"].policy
+        assert () == contract.unkept
+
+    def test_an_older_one_on_partitions_that_cannot_be_followed_is_not_kept(self) -> None:
+        weekdays = dg.TimeWindowPartitionsDefinition(
+            start="2026-01-01", fmt="%Y-%m-%d", cron_schedule="0 0 * * *", exclusions=["0 0 * * 0"]
+        )
+
+        contract = contract_of(asset(partitions_def=weekdays, legacy_freshness_policy=legacy(5)))
+
         assert None is contract.by_key["raw/x"].policy
-        assert ["partitioned"] == [unkept.reason for unkept in contract.unkept]
+        assert [
+            ("partitioned", "its time windows have exclusions, which freshline does not follow")
+        ] == [(unkept.reason, unkept.problem) for unkept in contract.unkept]
 
     def test_dagsters_own_is_named_if_there_is_no_other(self) -> None:
         hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
@@ -305,18 +318,15 @@ class TestPolicies:
         assert () == beside.unkept
 
     @pytest.mark.parametrize("definition", [dg.AssetSpec, dg.SourceAsset])
-    def test_one_on_an_external_definition_is_named(self, definition: Any) -> None:
+    def test_one_on_an_external_definition_is_watched(self, definition: Any) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # SourceAsset is deprecated
             external = definition(dg.AssetKey(["crm", "customers"]), metadata=max_lag(30))
 
-        (unkept,) = contract_of(revenue, external).unkept
+        contract = contract_of(revenue, external)
 
-        assert ("crm/customers", "external", MaxLag(30)) == (
-            unkept.key,
-            unkept.reason,
-            unkept.policy,
-        )
+        assert (WatchedPolicy(key="crm/customers", policy=MaxLag(30)),) == contract.watched
+        assert () == contract.unkept
 
     def test_older_ones_do_not_count_in_a_location_without_freshline(self) -> None:
         assets = dg.Definitions(assets=[asset(legacy_freshness_policy=legacy(5))])

@@ -18,6 +18,9 @@ from freshline.model import Durations, Moments
 from freshline.policy import max_lag
 from freshline.sensor import build_freshness_sensor
 
+DAYS = dg.DailyPartitionsDefinition("2026-01-01")
+HOURS = dg.HourlyPartitionsDefinition("2026-01-01-00:00")
+
 
 @dg.asset(metadata=max_lag(5))
 def mart() -> None: ...
@@ -30,6 +33,12 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 def window(definitions: dg.Definitions, key: str) -> Any:
     policy: Any = specs(definitions)[key].freshness_policy
     return policy and policy.fail_window.to_timedelta()
+
+
+def checked(definitions: dg.Definitions) -> list[dg.AssetKey]:
+    """Return the assets that have the check of a policy."""
+    checks = definitions.get_repository_def().asset_checks_defs_by_key
+    return sorted(key.asset_key for key in checks if key.name == "maximum_lag")
 
 
 class TestWithFreshline:
@@ -114,14 +123,60 @@ class TestWithFreshline:
 
         assert timedelta(hours=1) == window(definitions, "own")
 
-    def test_a_partitioned_target_is_refused(self) -> None:
-        days = dg.DailyPartitionsDefinition("2026-01-01")
-
-        @dg.asset(partitions_def=days, metadata=max_lag(5))
+    @pytest.mark.parametrize(
+        "partitions",
+        [
+            DAYS,
+            dg.MultiPartitionsDefinition(
+                {"day": DAYS, "area": dg.StaticPartitionsDefinition(["a"])}
+            ),
+        ],
+    )
+    def test_a_partitioned_target_gets_a_check(self, partitions: Any) -> None:
+        @dg.asset(partitions_def=partitions, metadata=max_lag(1600))
         def daily() -> None: ...
 
-        with pytest.raises(PolicyError, match="asset daily is partitioned"):
+        definitions = with_freshline(dg.Definitions(assets=[daily]), location="here")
+
+        assert [daily.key] == checked(definitions)
+        assert timedelta(minutes=1600) == window(definitions, "daily")
+
+    @pytest.mark.parametrize(
+        ("partitions", "mapping", "message"),
+        [
+            (
+                dg.MultiPartitionsDefinition({"day": DAYS, "hour": HOURS}),
+                None,
+                r"asset daily \(daily.py\) carries a maximum lag, which cannot be kept: its part",
+            ),
+            (
+                DAYS,
+                dg.TimeWindowPartitionMapping(start_offset=1),
+                "which partitions of raw it reads cannot be followed: TimeWindowPartitionMapping",
+            ),
+        ],
+    )
+    def test_a_target_whose_partitions_cannot_be_followed_is_refused(
+        self, partitions: Any, mapping: Any, message: str
+    ) -> None:
+        @dg.asset(
+            partitions_def=partitions,
+            deps=[dg.AssetDep("raw", partition_mapping=mapping)],
+            metadata={**max_lag(5), "freshline/file": "daily.py"},
+        )
+        def daily() -> None: ...
+
+        with pytest.raises(PolicyError, match=message):
             with_freshline(dg.Definitions(assets=[daily]), location="here")
+
+    def test_a_view_gets_no_policy_of_dagsters(self) -> None:
+        @dg.asset(metadata={**max_lag(5), "freshline/view": True})
+        def shown() -> None: ...
+
+        definitions = with_freshline(dg.Definitions(assets=[shown]), location="here")
+
+        assert [shown.key] == checked(definitions)
+        assert window(definitions, "shown") is None
 
     def test_a_policy_of_zero_minutes_is_refused(self) -> None:
         @dg.asset(metadata={"freshline/max_lag": {"minutes": 0}})
@@ -219,7 +274,12 @@ class TestWithFreshline:
             warnings.simplefilter("ignore")  # the field is deprecated
 
             @dg.asset(
-                partitions_def=dg.DailyPartitionsDefinition("2026-01-01"),
+                partitions_def=dg.TimeWindowPartitionsDefinition(
+                    start="2026-01-01",
+                    fmt="%Y-%m-%d",
+                    cron_schedule="0 0 * * *",
+                    exclusions=["0 0 * * 0"],
+                ),
                 legacy_freshness_policy=dg.LegacyFreshnessPolicy(maximum_lag_minutes=5),
             )
             def old() -> None: ...
@@ -227,19 +287,36 @@ class TestWithFreshline:
         definitions = with_freshline(dg.Definitions(assets=[old]), location="here")
 
         contract = Contract.from_definitions(definitions, "here")
+        assert [] == checked(definitions)
         assert ["partitioned"] == [unkept.reason for unkept in contract.unkept]
 
-    def test_the_policy_of_anothers_asset_gets_no_check(self) -> None:
-        feed = dg.AssetSpec("feed", metadata=max_lag(5))
+    @pytest.mark.filterwarnings("ignore:.*SourceAsset")
+    @pytest.mark.parametrize("declared", [dg.AssetSpec, dg.SourceAsset])
+    def test_the_policy_of_what_others_make_gets_a_check(self, declared: Any) -> None:
+        feed = declared(dg.AssetKey("feed"), metadata=max_lag(5))
 
         definitions = with_freshline(dg.Definitions(assets=[feed, mart]), location="here")
 
-        assert ["mart"] == [
-            key.asset_key.to_user_string()
-            for key in definitions.get_repository_def().asset_checks_defs_by_key
-            if key.name == "maximum_lag"
-        ]
+        assert [dg.AssetKey("feed"), mart.key] == checked(definitions)
         assert window(definitions, "feed") is None
+
+    @pytest.mark.filterwarnings("ignore:.*observable_source_asset. is currently in beta")
+    @pytest.mark.filterwarnings("ignore:Property `OpDefinition.version` is deprecated")
+    def test_the_policy_of_an_observable_asset_gets_a_check(self) -> None:
+        @dg.observable_source_asset(metadata=max_lag(5))
+        def feed() -> dg.DataVersion:
+            return dg.DataVersion("1")
+
+        @dg.multi_observable_source_asset(specs=[dg.AssetSpec("other", metadata=max_lag(5))])
+        def others() -> Any:
+            yield dg.ObserveResult()
+
+        definitions = with_freshline(dg.Definitions(assets=[feed, others]), location="here")
+
+        assert [dg.AssetKey("feed"), dg.AssetKey("other")] == checked(definitions)
+        assert {"feed", "other"} == {
+            export.key for export in Contract.from_definitions(definitions, "here").exports
+        }
 
     def test_other_definitions_are_kept(self) -> None:
         @dg.asset_check(asset=mart)
@@ -419,6 +496,10 @@ def _run_check(
         ("freshline/at_most_every", "ten", "a number of minutes above 0, not 'ten'"),
         ("freshline/at_most_every", True, "a number of minutes above 0, not True"),
         ("freshline/expected_seconds", -5, "a number of seconds above 0, not -5"),
+        ("freshline/view", "yes", "True or False, not 'yes'"),
+        ("freshline/check_view", 1, "True or False, not 1"),
+        ("freshline/complete_from", "soon", 'a date or a time in ISO 8601, as in "2026-01-01"'),
+        ("freshline/complete_from", 2026, "a date or a time in ISO 8601"),
         ("freshline/config", "since", "the config of the op"),
         ("freshline/uses", {"raw/orders": ["id"]}, "columns by upstream key"),
         ("freshline/uses", "raw/orders", "columns by upstream key"),

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from freshline.errors import PolicyError
-from freshline.names import FILE, MAX_LAG
+from freshline.names import MAX_LAG
 from freshline.policy import MaxLag, max_lag, max_lag_metadata, policy_of
 
 WHERE = "model mart_x (models/mart_x.sql)"
@@ -112,22 +112,31 @@ class TestPolicyOf:
     def test_is_none_without_a_policy(self) -> None:
         assert policy_of(dg.AssetSpec("orders")) is None
 
-    def test_refuses_a_partitioned_asset(self) -> None:
+    def test_reads_the_policy_of_a_partitioned_asset(self) -> None:
         spec = dg.AssetSpec(
             ["raw", "orders"],
             metadata=max_lag_metadata(MaxLag(5)),
             partitions_def=dg.StaticPartitionsDefinition(["a"]),
         )
 
-        with pytest.raises(PolicyError, match="asset raw/orders is partitioned and carries"):
-            policy_of(spec)
+        assert MaxLag(5) == policy_of(spec)
 
-    def test_names_the_file_of_a_partitioned_asset(self) -> None:
-        spec = dg.AssetSpec(
-            ["raw", "orders"],
-            metadata={**max_lag_metadata(MaxLag(5)), FILE: "shop/models/orders.sql"},
-            partitions_def=dg.StaticPartitionsDefinition(["a"]),
-        )
 
-        with pytest.raises(PolicyError, match=r"raw/orders \(shop/models/orders\.sql\) is part"):
-            policy_of(spec)
+class TestCovers:
+    @pytest.mark.parametrize(
+        ("policy", "other", "expected"),
+        [
+            (MaxLag(5), MaxLag(5), True),
+            (MaxLag(5), MaxLag(6), True),
+            (MaxLag(6), MaxLag(5), False),
+            (MaxLag(5), MaxLag(5, "0 9 * * *"), True),
+            (MaxLag(5, "0 9 * * *"), MaxLag(5), False),
+            (MaxLag(5, "0 9 * * *"), MaxLag(6, "0 9 * * *", "UTC"), True),
+            (MaxLag(5, "0 9 * * *"), MaxLag(5, "0 9 * * *", "Europe/Amsterdam"), False),
+            (MaxLag(5, "0 9 * * *"), MaxLag(5, "0 8 * * *"), False),
+        ],
+    )
+    def test_says_whether_one_is_kept_whenever_the_other_is(
+        self, policy: MaxLag, other: MaxLag, expected: bool
+    ) -> None:
+        assert expected is policy.covers(other)

@@ -34,7 +34,7 @@ from dagster import (
 )
 
 from freshline.errors import DefinitionsError, PolicyError
-from freshline.location import Mode, additions, check_definitions
+from freshline.location import Mode, additions, check_definitions, unfollowed_partitions_of
 from freshline.policy import MaxLag, partitioned_message
 from freshline.words import similar
 
@@ -170,6 +170,7 @@ def _given_policies(
     """Return the policies that the component's file gives, by asset."""
     given: dict[AssetKey, MaxLag] = {}
     specs = {spec.key: spec for spec in others.resolve_all_asset_specs()}
+    unfollowed = unfollowed_partitions_of(others)
     for number, entry in enumerate(entries):
         where = f"{file}: policies[{number}]"
         policy = MaxLag.parse(
@@ -179,8 +180,8 @@ def _given_policies(
             name = key.to_user_string()
             if key in given or key in carried:
                 raise PolicyError(f"{where}: asset {name} has a policy already. Keep one.")
-            if specs[key].partitions_def is not None:
-                raise PolicyError(f"{where}: {partitioned_message(name, None)}")
+            if key in unfollowed:
+                raise PolicyError(f"{where}: {partitioned_message(name, None, unfollowed[key])}")
             given[key] = policy
     return given
 

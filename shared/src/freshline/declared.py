@@ -6,7 +6,9 @@ library and `freshline.names`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
 from freshline.names import DBT_POLICY, MAX_LAG
@@ -17,6 +19,7 @@ __all__ = [
     "dbt_manifest_of",
     "dbt_node",
     "dbt_policies",
+    "epoch_of",
     "has_native_policy",
     "is_injected",
     "unbuilt_policies",
@@ -27,6 +30,9 @@ __all__ = [
 
 _DBT_ASSETS: Final = ("model", "seed", "snapshot")
 """The types of dbt resources that dagster-dbt makes assets of."""
+
+
+_UTC: Final = timezone.utc  # noqa: UP017  # a location may have an older Python than freshline
 
 
 class Written(NamedTuple):
@@ -162,6 +168,19 @@ def unbuilt_policies(manifest: Mapping[str, Any], built: Collection[str]) -> Ite
             continue
         if reason != "inherited":
             yield Unbuilt(props, written, reason)
+
+
+def epoch_of(moment: Any) -> float | None:
+    """Return what a date or a time in ISO 8601 means, UTC in epoch seconds; None: it is none.
+
+    Without a time zone it is UTC.
+    """
+    try:
+        # Before Python 3.11, Z is not understood.
+        given = datetime.fromisoformat(re.sub("[Zz]$", "+00:00", moment))
+    except (TypeError, ValueError):
+        return None
+    return (given if given.tzinfo else given.replace(tzinfo=_UTC)).timestamp()
 
 
 def unwrapped(value: Any) -> Any:

@@ -3,7 +3,7 @@
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Literal, TypeAlias, get_args
 
 from dagster import (
@@ -17,17 +17,25 @@ from dagster import (
 )
 
 from freshline.contract import contract_spec
-from freshline.errors import DefinitionsError, ModeError
+from freshline.contract.describe import is_view, unfollowed_partitions
+from freshline.declared import written_policies
+from freshline.errors import DefinitionsError, ModeError, PolicyError
 from freshline.metadata import check_metadata
-from freshline.names import CONTRACT_PREFIX, LAG_CHECK, MAX_LAG, OBSERVE
+from freshline.names import CONTRACT_PREFIX, FILE, LAG_CHECK, MAX_LAG, OBSERVE
 from freshline.native import native_policy
-from freshline.policy import MaxLag, max_lag_metadata, policy_of
+from freshline.policy import MaxLag, max_lag_metadata, partitioned_message, policy_of
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.contract_checks import contract_checks
 from freshline.sensor.lag_check import check_result
 from freshline.sensor.outlook import Observer
 
-__all__ = ["Mode", "additions", "check_definitions", "with_freshline"]
+__all__ = [
+    "Mode",
+    "additions",
+    "check_definitions",
+    "unfollowed_partitions_of",
+    "with_freshline",
+]
 
 Mode: TypeAlias = Literal["request", "observe"]
 """What a location's sensor does with what is due."""
@@ -45,9 +53,9 @@ def with_freshline(
 
     The sensor plans every `tick_seconds`. In the mode "observe" it requests nothing: it shows how
     the targets stand, and what it would request. Raises `PolicyError` for a policy that cannot be
-    kept or is on a partitioned asset, `TickError` for `tick_seconds` below 5, `ModeError` for
-    another mode, and `DefinitionsError` for definitions that have freshline already, or a sensor or
-    check of the same name.
+    kept, for one because freshline cannot follow the partitions that the asset has or reads,
+    `TickError` for `tick_seconds` below 5, `ModeError` for another mode, and `DefinitionsError` for
+    definitions that have freshline already, or a sensor or check of the same name.
     """
     if not isinstance(definitions, Definitions):
         raise DefinitionsError(
@@ -102,7 +110,7 @@ def additions(
 def check_definitions(
     definitions: Definitions, *, location: str, sensor_name: str
 ) -> dict[AssetKey, MaxLag]:
-    """Return the policies that the assets carry.
+    """Return the policies that the assets carry, also those that somebody else makes.
 
     Raises `DefinitionsError` if the definitions have something that `additions` adds,
     `PolicyError` for a policy that cannot be kept, and `MetadataError`.
@@ -121,13 +129,7 @@ def check_definitions(
                 f"location {location!r} has a sensor or schedule {sensor_name!r} already. Give "
                 "freshline's another name with sensor_name=..., or rename the other."
             )
-    made = definitions.resolve_asset_graph().materializable_asset_keys
-    policies = {
-        spec.key: policy
-        for spec in specs
-        # The policy on a definition of another location's asset is for that location to keep.
-        if spec.key in made and (policy := policy_of(spec)) is not None
-    }
+    policies = _policies(definitions, specs)
     for part in (*(definitions.assets or ()), *(definitions.asset_checks or ())):
         for check in getattr(part, "check_keys", ()):
             if check.name == LAG_CHECK and check.asset_key in policies:
@@ -138,25 +140,51 @@ def check_definitions(
     return policies
 
 
+def _policies(definitions: Definitions, specs: Iterable[AssetSpec]) -> dict[AssetKey, MaxLag]:
+    unfollowed = unfollowed_partitions_of(definitions)
+    policies: dict[AssetKey, MaxLag] = {}
+    for spec in specs:
+        policy = policy_of(spec)
+        if policy is None:
+            continue
+        why = unfollowed.get(spec.key)
+        if why is None:
+            policies[spec.key] = policy
+        elif written_policies(spec)[0].own:
+            key = spec.key.to_user_string()
+            raise PolicyError(partitioned_message(key, spec.metadata.get(FILE), why))
+    return policies
+
+
+def unfollowed_partitions_of(definitions: Definitions) -> dict[AssetKey, str]:
+    """Return why freshline cannot follow the partitions of some assets that a location runs."""
+    graph = definitions.resolve_asset_graph()
+    made, observed = graph.materializable_asset_keys, graph.observable_asset_keys
+    found = unfollowed_partitions(definitions.resolve_all_asset_specs(), made, observed)
+    return {key: why for key, why in found.items() if key in made or key in observed}
+
+
 def _with_policies(definitions: Definitions, policies: dict[AssetKey, MaxLag]) -> Definitions:
     """Return `definitions` with each policy in freshline's place for it, whatever its notation.
 
     Assets get Dagster's own freshness policies too, where these say the same, unless they have one.
+    Dagster counts materializations: so none is attached to a view, or to what is made elsewhere.
     """
+    if not policies:
+        return definitions
+    made = definitions.resolve_asset_graph().materializable_asset_keys
 
     def with_policy(spec: AssetSpec) -> AssetSpec:
         policy = policies.get(spec.key)
-        if policy is None:
+        if policy is None or spec.key not in made:
             return spec
         if MAX_LAG not in spec.metadata:
             spec = spec.merge_attributes(metadata=max_lag_metadata(policy))
-        if spec.freshness_policy is not None:
+        if spec.freshness_policy is not None or is_view(spec):
             return spec
         native = native_policy(policy)
         return spec if native is None else spec.replace_attributes(freshness_policy=native)
 
-    if not policies:
-        return definitions
     # The public `map_resolved_asset_specs` does the same, but warns that it is a preview and
     # refuses locations that have a `SourceAsset`.
     return definitions.permissive_map_resolved_asset_specs(with_policy, None)

@@ -10,9 +10,17 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from freshline.declared import unwrapped
+from freshline.declared import epoch_of, unwrapped
 from freshline.errors import MetadataError
-from freshline.names import AT_MOST_EVERY, CONFIG, EXPECTED_SECONDS, USES
+from freshline.names import (
+    AT_MOST_EVERY,
+    CHECK_VIEW,
+    COMPLETE_FROM,
+    CONFIG,
+    EXPECTED_SECONDS,
+    USES,
+    VIEW,
+)
 
 __all__ = ["check_metadata"]
 
@@ -25,6 +33,14 @@ def check_metadata(spec: Any) -> None:
         value = unwrapped(spec.metadata.get(name))
         if value is not None and not _is_positive(value):
             raise _wrong(spec, name, f"a number of {unit} above 0", value)
+    for name in (VIEW, CHECK_VIEW):
+        value = unwrapped(spec.metadata.get(name))
+        if value is not None and not isinstance(value, bool):
+            raise _wrong(spec, name, "True or False", value)
+    begin = unwrapped(spec.metadata.get(COMPLETE_FROM))
+    if begin is not None and epoch_of(begin) is None:
+        expected = 'a date or a time in ISO 8601, as in "2026-01-01" or "2026-01-01T06:00+01:00"'
+        raise _wrong(spec, COMPLETE_FROM, expected, begin)
     config = unwrapped(spec.metadata.get(CONFIG))
     if config is not None and not isinstance(config, Mapping):
         raise _wrong(spec, CONFIG, 'the config of the op, as in {"since": "2026-01-01"}', config)

@@ -23,7 +23,7 @@ from croniter import (  # type: ignore[import-untyped]  # it ships no types
 
 from freshline.declared import Written, written_policies
 from freshline.errors import PolicyError
-from freshline.names import FILE, MAX_LAG
+from freshline.names import MAX_LAG
 from freshline.words import similar
 
 __all__ = ["MaxLag", "chosen_policy", "max_lag", "max_lag_metadata", "policy_of"]
@@ -95,6 +95,14 @@ class MaxLag:
         except PolicyError as error:
             raise PolicyError(f"{where}: {error}") from None
 
+    def covers(self, other: MaxLag) -> bool:
+        """Return whether `other` is kept whenever this policy is."""
+        if self.minutes > other.minutes:
+            return False
+        # A lag that holds at all times also holds at the ticks of any cron.
+        ticks, others = ((it.cron, it.timezone or "UTC") for it in (self, other))
+        return self.cron is None or ticks == others
+
     def to_json(self) -> dict[str, Any]:
         """Return the policy as plain values, without fields that are not set."""
         whole = float(self.minutes).is_integer()
@@ -130,20 +138,14 @@ def max_lag_metadata(policy: MaxLag) -> dict[str, Any]:
 def policy_of(spec: Any) -> MaxLag | None:
     """Read the policy that an `AssetSpec` carries, in any notation; None: it carries none.
 
-    Raises `PolicyError` for a policy in freshline's own notation that cannot be kept or is on a
-    partitioned asset. In another notation, where nothing minded it before, it counts as none: it
-    must not keep a location from loading. The gate reports it.
+    Raises `PolicyError` for a policy in freshline's own notation that cannot be kept. In another
+    notation, where nothing minded it before, it counts as none: it must not keep a location from
+    loading. The gate reports it.
     """
-    written = written_policies(spec)
-    key = spec.key.to_user_string()
-    policy, problems = chosen_policy(written, f"asset {key}")
+    policy, problems = chosen_policy(written_policies(spec), f"asset {spec.key.to_user_string()}")
     for each, problem in problems:
         if each.own:
             raise PolicyError(problem)
-    if policy is not None and getattr(spec, "partitions_def", None) is not None:
-        if written[0].own:
-            raise PolicyError(partitioned_message(key, spec.metadata.get(FILE)))
-        return None
     return policy
 
 
@@ -173,13 +175,12 @@ def chosen_policy(
     return (chosen[0] if chosen else None), problems
 
 
-def partitioned_message(key: str, file: str | None) -> str:
-    """Return why a partitioned asset cannot carry a policy, and what to do."""
+def partitioned_message(key: str, file: str | None, why: str) -> str:
+    """Return that a partitioned asset cannot carry a policy, `why`, and what to do."""
     place = f" ({file})" if file else ""
     return (
-        f"asset {key}{place} is partitioned and carries a maximum lag, which is a promise about "
-        "one current version. Take the policy off, or put it on an unpartitioned asset that "
-        "reads the latest partition."
+        f"asset {key}{place} carries a maximum lag, which cannot be kept: {why}. Take the policy "
+        "off, or put it on an asset that reads this one and has no partitions, or others."
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace, shown
 from freshline.compare.changes import changes
-from freshline.contract.document import SCHEMA_VERSION, Contract, Import
+from freshline.contract.document import SCHEMA_VERSION, Contract, Export, Import
 
 __all__ = ["check_committed", "check_loading", "check_schema", "differences"]
 
@@ -87,13 +87,34 @@ def differences(committed: Contract, current: Contract) -> list[str]:
             found.extend(
                 f"import `{key}`: {text}" for text in _import_differences(before[key], after[key])
             )
+    for export in committed.exports:
+        found.extend(_export_differences(export, current.by_key.get(export.key)))
     for name in ("location", "published_as", "tick_seconds", "declares", "outside"):
         old, new = getattr(committed, name), getattr(current, name)
         if old != new:
             found.append(f"{name}: {old or 'none'} -> {new or 'none'}")
+    if committed.watched != current.watched:
+        found.append("policies on assets that it does not make: others than before")
     if committed.unkept != current.unkept:
         found.append("policies that are not kept: others than before")
     return found
+
+
+def _export_differences(before: Export, after: Export | None) -> Iterator[str]:
+    """Yield the differences that no reader needs to be told of."""
+    if after is None:
+        return
+    if (before.partitions is None) != (after.partitions is None):
+        if before.partitioned == after.partitioned:
+            yield f"`{before.key}`: the file does not say which partitions there are"
+    elif before.partitions and after.partitions:
+        for name in ("single_run", "complete_from", "unsupported", "keys_first"):
+            if getattr(before.partitions, name) != getattr(after.partitions, name):
+                yield f"`{before.key}`: {name.replace('_', ' ')} of its partitions"
+    if before.reads != after.reads:
+        yield f"`{before.key}`: reads other partitions of its inputs"
+    if before.observed != after.observed:
+        yield f"`{before.key}`: {'observed now' if after.observed else 'no longer observed'}"
 
 
 def _import_differences(before: Import, after: Import) -> Iterator[str]:

@@ -126,12 +126,19 @@ class Workspace:
 
     @cached_property
     def makers(self) -> Mapping[str, list[Location]]:
-        """The locations that make each key, in the order of the workspace."""
+        """The locations that make each key, in the order of the workspace.
+
+        What nobody makes has the first location that observes it.
+        """
         makers: dict[str, list[Location]] = {}
+        observers: dict[str, list[Location]] = {}
         for location in self.locations:
             for export in location.contract.exports if location.contract else ():
-                makers.setdefault(export.key, []).append(location)
-        return makers
+                if not export.observed:
+                    makers.setdefault(export.key, []).append(location)
+                else:
+                    observers.setdefault(export.key, [location])
+        return {**observers, **makers}
 
     @cached_property
     def made(self) -> Names:

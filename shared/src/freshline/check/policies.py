@@ -42,6 +42,8 @@ class Infeasible(NamedTuple):
     shortest: ShortestLag
     bound: str
     """Which asset on the path may be made how often, if that is what takes long; else ""."""
+    window: str
+    """Which asset has to wait for the end of a time window, if that is what takes long; else ""."""
     measured: bool
     """Whether every asset on the path was measured or declared; if not, it takes even longer."""
 
@@ -52,9 +54,9 @@ def check_policies(
     """Yield a finding for each policy that cannot be held, or whose asset cannot have one."""
     for location in workspace.locations:
         for export in location.contract.exports if location.contract else ():
-            if export.partitioned and export.policy:
+            if export.policy and export.unfollowed:
                 file = location.file_of(export)
-                message = partitioned_message(export.key, file)
+                message = partitioned_message(export.key, file, export.unfollowed)
                 yield Finding(
                     Rule.POLICY,
                     location.name,
@@ -64,7 +66,7 @@ def check_policies(
                 )
     for problem in infeasible(workspace, measured or {}):
         made = workspace.export(problem.key)
-        if made and not made[1].partitioned:
+        if made and not made[1].unfollowed:
             location, export = made
             yield Finding(
                 Rule.POLICY,
@@ -90,6 +92,7 @@ def infeasible(workspace: Workspace, measured: Mapping[str, Durations]) -> list[
             policy,
             shortest,
             bound=_bound(lineage.graph, shortest),
+            window=_window(lineage.graph, shortest),
             measured=known.issuperset(shortest.path),
         )
         for key, shortest in shortest_lags(lineage, durations).items()
@@ -106,10 +109,11 @@ def explain(problem: Infeasible) -> str:
     takes = "the path takes" if problem.measured else "the path takes at the very least"
     asked = spoken(problem.policy.minutes * 60)
     # Data is oldest just before it is replaced: a run in progress has to end first.
-    before = "" if problem.policy.cron else ", including the wait for the run before it"
+    has_run_before = not (problem.policy.cron or problem.window)
+    before = ", including the wait for the run before it" if has_run_before else ""
     return (
         f"{asked} asked, {takes} {spoken(problem.shortest.seconds)}{before}: {', '.join(shares)}."
-        f"{problem.bound}"
+        f"{problem.window or problem.bound}"
     )
 
 
@@ -120,6 +124,20 @@ def _bound(graph: Graph, shortest: ShortestLag) -> str:
         return ""
     maker = graph.assets[slowest].location
     return f" `{slowest}` of `{maker}` is made at most every {spoken(seconds)}."
+
+
+def _window(graph: Graph, shortest: ShortestLag) -> str:
+    lengths = {
+        key: windows.longest(windows.start)
+        for key in shortest.path
+        if (windows := graph.assets[key].windows) and not windows.has_open_window
+    }
+    if not lengths or max(lengths.values()) < shortest.seconds / 2:
+        return ""
+    key = max(lengths, key=lambda key: lengths[key])
+    length = spoken(lengths[key])
+    maker = graph.assets[key].location
+    return f" `{key}` of `{maker}` has partitions of {length}, each made when it has ended."
 
 
 def spoken(seconds: float) -> str:

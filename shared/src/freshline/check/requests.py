@@ -70,7 +70,12 @@ def _is_unlaunchable(location: Location, export: Export) -> bool:
     A location without freshline starts its assets itself, and knows the config that they need.
     """
     under_freshline = location.contract is not None and location.contract.published_as is not None
-    return under_freshline and export.unlaunchable is not None and not export.partitioned
+    return under_freshline and export.unlaunchable is not None and not export.unfollowed
+
+
+def _is_unfollowed(workspace: Workspace, key: str) -> bool:
+    made = workspace.export(key)
+    return made is not None and made[1].unfollowed is not None
 
 
 def _needed_but_never_requested(workspace: Workspace) -> Mapping[str, tuple[str, ...]]:
@@ -87,9 +92,14 @@ def _needed_but_never_requested(workspace: Workspace) -> Mapping[str, tuple[str,
             targets = needed_by.pop(key, None)
             if not targets:
                 continue
+            asset = lineage.graph.assets[key]
+            if asset.elsewhere or _is_unfollowed(workspace, key):
+                # Its own policy is to be watched and requests nothing, or is a finding by itself.
+                targets.discard(key)
             first = sorted(targets)[:_SHOWN]
-            if lineage.graph.assets[key].never_requested:
-                found[key] = tuple(first)
+            if asset.never_requested:
+                if first:
+                    found[key] = tuple(first)
                 continue
             for dep in lineage.inputs[key]:
                 needed_by.setdefault(dep, set()).update(first)

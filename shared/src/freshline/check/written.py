@@ -11,6 +11,7 @@ from typing import Final
 
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace, shown
 from freshline.contract import UnkeptPolicy
+from freshline.policy import MaxLag
 from freshline.words import quoted
 
 __all__ = ["check_written"]
@@ -53,6 +54,11 @@ def check_written(workspace: Workspace) -> Iterator[Finding]:
             finding = _finding(workspace, location, unkept)
             if finding:
                 yield finding
+        for watched in contract.watched:
+            if workspace.export(watched.key):
+                finding = _unwatched(workspace, location, watched.key, watched.policy)
+                if finding:
+                    yield finding
         yield from _older_notations(location)
         yield from _native(location)
 
@@ -60,7 +66,7 @@ def check_written(workspace: Workspace) -> Iterator[Finding]:
 def _without_freshline(location: Location) -> Iterator[Finding]:
     """Find policies in freshline's own notation where no sensor keeps them."""
     for export in location.contract.exports if location.contract else ():
-        if export.policy and not export.partitioned:
+        if export.policy and not export.unfollowed:
             yield Finding(
                 Rule.POLICY,
                 location.name,
@@ -80,13 +86,14 @@ def _finding(workspace: Workspace, location: Location, unkept: UnkeptPolicy) -> 
     if unkept.reason == "wrong":
         message, fix = unkept.problem or "", ""
     elif unkept.reason == "partitioned":
-        message = (
-            f"`{key}` is partitioned and carries a policy ({unkept.notation}), which is a promise "
-            "about one current version; it is not kept."
+        why = unkept.problem or "it is partitioned"
+        message = f"`{key}` carries a policy ({unkept.notation}), which is not kept: {why}."
+        fix = (
+            "Take the policy off, or put it on an asset that reads this one and has no "
+            "partitions, or others."
         )
-        fix = "Take the policy off, or put it on an unpartitioned asset that reads the latest."
     elif unkept.reason == "external":
-        return _external(workspace, location, unkept)
+        return _unwatched(workspace, location, key, unkept.policy)
     elif unkept.reason in _NOT_BUILT:
         if unkept.reason == "not selected" and key in workspace.makers:
             return None
@@ -102,19 +109,22 @@ def _finding(workspace: Workspace, location: Location, unkept: UnkeptPolicy) -> 
     return Finding(Rule.POLICY, location.name, message, fix, key=key, file=file, severity=severity)
 
 
-def _external(workspace: Workspace, location: Location, unkept: UnkeptPolicy) -> Finding | None:
-    """Return the finding for a policy on the definition of an asset that another location makes.
+def _unwatched(
+    workspace: Workspace, location: Location, key: str, policy: MaxLag | None
+) -> Finding | None:
+    """Return the finding for a policy on the definition of an asset, which nobody watches.
 
-    None: its maker promises the same, as when all locations share one `AssetSpec`.
+    None: its maker promises as much, as when all locations share one `AssetSpec`.
     """
-    made = workspace.export(unkept.key)
+    made = workspace.export(key)
     severity = Severity.ERROR
     if made:
         maker, export = made
-        if export.policy == unkept.policy:
+        if policy and export.policy and export.policy.covers(policy):
             return None
         promise = f"promises {export.policy}" if export.policy else "carries none"
-        why = f"`{maker.name}`, which makes it, {promise}"
+        does = "observes" if export.observed else "makes"
+        why = f"`{maker.name}`, which {does} it, {promise}"
     else:
         why = "no location makes it"
         if workspace.without_contract:
@@ -123,10 +133,10 @@ def _external(workspace: Workspace, location: Location, unkept: UnkeptPolicy) ->
     return Finding(
         Rule.POLICY,
         location.name,
-        f"`{location.name}` has a definition of `{unkept.key}` with a policy, {unkept.policy}, "
+        f"`{location.name}` has a definition of `{key}` with a policy, {policy}, "
         f"which is not kept: {why}.",
         "Put the policy on the asset where it is made, or on one that reads it.",
-        key=unkept.key,
+        key=key,
         file=location.file_of(None),
         severity=severity,
     )

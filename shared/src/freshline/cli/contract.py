@@ -55,7 +55,10 @@ def write_command(
 
 def committed_form(contract: Contract) -> Contract:
     """Return the contract as its file holds it: without what only the deployed code knows."""
-    return contract.model_copy(update={"code_version": None, "gone": ()})
+    exports = tuple(export.model_copy(update={"code_version": None}) for export in contract.exports)
+    return contract.model_copy(
+        update={"code_version": None, "gone": (), "promised": {}, "exports": exports}
+    )
 
 
 @workspace_options

@@ -94,16 +94,8 @@ def _policy_changes(key: str, before: MaxLag | None, after: MaxLag | None) -> It
     if before == after:
         return
     text = f"maximum lag: {before or 'none'} -> {after or 'none'}"
-    yield Change(key, text, breaking=before is not None and not _still_holds(before, after))
-
-
-def _still_holds(before: MaxLag, after: MaxLag | None) -> bool:
-    """Return whether `after` keeps what `before` promised."""
-    if after is None or after.minutes > before.minutes:
-        return False
-    # A lag that holds at all times also holds at the ticks of any cron.
-    same_ticks = (after.cron, after.timezone) == (before.cron, before.timezone)
-    return after.cron is None or same_ticks
+    still_holds = before is None or (after is not None and after.covers(before))
+    yield Change(key, text, breaking=not still_holds)
 
 
 def _columns_changes(before: Export, after: Export) -> Iterator[Change]:

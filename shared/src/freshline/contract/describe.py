@@ -8,12 +8,13 @@ installed. It imports nothing but the standard library, what the gate brings alo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from freshline.contract.describe_dbt import (
     has_manifest,
+    is_dbt_view,
     is_seed,
     model_file,
     models_of,
@@ -23,6 +24,7 @@ from freshline.contract.describe_dbt import (
     source_columns,
     source_declarations,
 )
+from freshline.contract.describe_partitions import partitions_of, reads_of, why_unfollowed
 from freshline.contract.launch import unlaunchable_assets
 from freshline.contract.node import Node, columns_of, inside
 from freshline.declared import (
@@ -48,6 +50,7 @@ from freshline.names import (
     STATIC,
     TICK_SECONDS,
     USES,
+    VIEW,
 )
 
 SCHEMA_VERSION: Final = 1
@@ -85,13 +88,14 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
             if unwrapped(node.metadata.get(MODE)) == OBSERVE:
                 about["observes"] = True
             given.update(unwrapped(node.metadata.get(POLICIES)) or {})
-        elif node.made:
+        elif node.made or node.observed:
             made[node.key] = node
         else:
             external[node.key] = node
-    for key in given.keys() & made.keys():
-        written = Written(MAX_LAG, given[key])
-        made[key] = made[key]._replace(policies=(written, *made[key].policies))
+    for declared in (made, external):
+        for key in given.keys() & declared.keys():
+            written = Written(MAX_LAG, given[key])
+            declared[key] = declared[key]._replace(policies=(written, *declared[key].policies))
     known = made.keys() | {key for key, node in external.items() if columns_of(node)}
     queries = [
         query for node in made.values() for query in queries_of(node, _unknown_inputs(node, known))
@@ -110,12 +114,41 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
         "location": location,
         "dagster_version": dagster_version,
         **about,
-        "exports": [_export(made[key]) for key in sorted(made)],
+        "exports": [_export(made[key], {**external, **made}) for key in sorted(made)],
         "imports": _imports(made, external),
         "declares": sorted(set(external) - set(made)),
         "outside": sorted(outside - set(made)),
         "unkept": [*_policies_without_asset(made, external), *_native_policies(made)],
     }
+
+
+def is_view(spec: Any) -> bool:
+    """Return whether the asset of an `AssetSpec` is as fresh as its inputs without a run."""
+    return _is_view(_node(spec, made=True, observed=False))
+
+
+def unfollowed_partitions(
+    specs: Iterable[Any], made: Container[Any], observed: Container[Any]
+) -> dict[Any, str]:
+    """Return why freshline cannot follow the partitions of some assets, by their `AssetKey`.
+
+    `specs` are the `AssetSpec` objects of a location, `made` and `observed` the keys of those that
+    it makes and can observe.
+    """
+    nodes = {
+        spec.key: _node(spec, made=spec.key in made, observed=spec.key in observed)
+        for spec in specs
+    }
+    declared = {node.key: node for node in nodes.values()}
+    found: dict[Any, str] = {}
+    for key, node in nodes.items():
+        partitions = None if _is_view(node) else partitions_of(node)
+        if partitions:
+            reads = {dep: it.get("unsupported") for dep, it in reads_of(node, declared).items()}
+            why = why_unfollowed(partitions.get("unsupported"), reads)
+            if why:
+                found[key] = why
+    return found
 
 
 def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
@@ -124,30 +157,52 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
         spec = assets_def.get_asset_spec(key)
         # Dagster has no public property for this; `is_materializable` is there since 1.5.
         made = assets_def.is_materializable and not is_injected(dbt_node(spec.metadata) or {})
-        yield Node(
-            path=tuple(key.path),
-            made=made,
-            deps=tuple(dep.asset_key.to_user_string() for dep in spec.deps),
-            execution_set=_execution_set(assets_def) if made else "",
-            group=spec.group_name,
-            owners=tuple(spec.owners),
-            kinds=tuple(spec.kinds),
-            partitioned=spec.partitions_def is not None,
+        observed = assets_def.is_observable
+        yield _node(spec, made=made, observed=observed)._replace(
+            execution_set=_execution_set(assets_def) if made or observed else "",
+            single_run=is_single_run(assets_def.backfill_policy),
             unlaunchable=unlaunchable.get(key),
-            description=spec.description,
             file=_file(spec, assets_def, folder) if made and folder else None,
-            metadata=spec.metadata,
             folder=folder,
-            policies=tuple(written_policies(spec)),
-            native_policy=has_native_policy(spec),
         )
     for source in repository.source_assets_by_key.values():
         yield Node(
             tuple(source.key.path),
             made=False,
+            group=source.group_name,
+            partitions=source.partitions_def,
+            observed=source.is_observable,
+            unlaunchable=unlaunchable.get(source.key),
+            description=source.description,
             metadata=source.metadata,
             policies=tuple(written_policies(source)),
         )
+
+
+def _node(spec: Any, *, made: bool, observed: bool) -> Node:
+    """Return what an `AssetSpec` says of an asset."""
+    return Node(
+        path=tuple(spec.key.path),
+        made=made,
+        observed=observed,
+        deps=tuple(dep.asset_key.to_user_string() for dep in spec.deps),
+        group=spec.group_name,
+        owners=tuple(spec.owners),
+        kinds=tuple(spec.kinds),
+        partitions=spec.partitions_def,
+        mappings={
+            dep.asset_key.to_user_string(): dep.partition_mapping
+            for dep in spec.deps
+            if dep.partition_mapping is not None
+        },
+        # Since Dagster 1.13.
+        virtual=getattr(spec, "is_virtual", False),
+        code_version=spec.code_version,
+        description=spec.description,
+        metadata=spec.metadata,
+        policies=tuple(written_policies(spec)),
+        native_policy=has_native_policy(spec),
+    )
 
 
 def _execution_set(assets_def: Any) -> str:
@@ -156,7 +211,13 @@ def _execution_set(assets_def: Any) -> str:
     return str(assets_def.node_def.name) if shared else ""
 
 
-def _export(node: Node) -> dict[str, Any]:
+def is_single_run(policy: Any) -> bool:
+    """Return whether a backfill policy has one run make a range of partitions."""
+    return policy is not None and policy.max_partitions_per_run is None
+
+
+def _export(node: Node, declared: Mapping[str, Node]) -> dict[str, Any]:
+    view = _is_view(node)
     return {
         "key": node.key,
         "deps": sorted(set(node.deps) - {node.key}),
@@ -167,7 +228,12 @@ def _export(node: Node) -> dict[str, Any]:
         "written_policies": [_plain_policy(written) for written in node.policies],
         "columns": columns_of(node),
         "columns_enforced": unwrapped(node.metadata.get(COLUMNS_ENFORCED)) is True,
-        "partitioned": node.partitioned,
+        "partitioned": node.partitions is not None,
+        "partitions": partitions_of(node),
+        "reads": reads_of(node, declared),
+        "view": view,
+        "observed": node.observed,
+        "code_version": node.code_version if view else None,
         "unlaunchable": node.unlaunchable,
         "at_most_every": unwrapped(node.metadata.get(AT_MOST_EVERY)),
         "static": _is_static(node),
@@ -180,6 +246,17 @@ def _export(node: Node) -> dict[str, Any]:
 def _is_static(node: Node) -> bool:
     """Return whether the content of an asset does not change with time, as that of a dbt seed."""
     return is_seed(node) or unwrapped(node.metadata.get(STATIC)) is True
+
+
+def _is_view(node: Node) -> bool:
+    """Return whether an asset is as fresh as its inputs without a run.
+
+    A step with partitions has something to do in each of them, also if dbt calls it a view.
+    """
+    said = unwrapped(node.metadata.get(VIEW))
+    if node.observed or isinstance(said, bool):
+        return not node.observed and said is True
+    return node.virtual or (node.partitions is None and is_dbt_view(node))
 
 
 # --- policies -----------------------------------------------------------------------------

@@ -44,6 +44,12 @@ def is_seed(node: Node) -> bool:
     return str(unwrapped(node.metadata.get("dagster_dbt/unique_id")) or "").startswith("seed.")
 
 
+def is_dbt_view(node: Node) -> bool:
+    """Return whether dbt makes no table of the model that an asset is made of."""
+    config = (dbt_node(node.metadata) or {}).get("config") or {}
+    return config.get("materialized") in ("ephemeral", "view")
+
+
 def model_file(node: Node) -> str | None:
     """Return the file of the dbt resource that an asset is made of; None: of none, or not known."""
     return _file(node, dbt_node(node.metadata) or {})

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from freshline.contract.describe import SCHEMA_VERSION, describe
+from freshline.contract.describe_partitions import why_unfollowed
 from freshline.contract.outputs import with_columns_made
 from freshline.contract.reads import with_columns_read
 from freshline.contract.written import judged
@@ -192,7 +193,8 @@ class Export(_Value):
         default=False, description="It is made elsewhere; a run of the location observes it."
     )
     code_version: str | None = Field(
-        default=None, description="The version of a view's code; null: not declared."
+        default=None,
+        description="The version of a view's code; null: not declared. Not in a committed file.",
     )
     static: bool = Field(
         default=False,
@@ -214,6 +216,19 @@ class Export(_Value):
     file: str | None = Field(
         default=None, description="What declares it, relative to the location's folder."
     )
+
+    @property
+    def unfollowed(self) -> str | None:
+        """Why freshline cannot follow its partitions, as the end of a sentence.
+
+        None: it can, or need not.
+        """
+        if self.view or not self.partitioned:
+            return None
+        if self.partitions is None:
+            return "it is partitioned, and the freshline of its location is too old to say how"
+        reads = {key: read.unsupported for key, read in self.reads.items()}
+        return why_unfollowed(self.partitions.unsupported, reads)
 
 
 class Import(_Value):
@@ -331,7 +346,8 @@ class Contract(_Value):
     def from_description(cls, description: Mapping[str, Any]) -> Contract:
         """Read the contract from what `freshline.contract.describe` found in a location.
 
-        A policy that cannot be kept does not count; it is in `unkept`. Raises `ContractError`.
+        A policy that cannot be kept does not count; it is in `unkept`, or in `watched` if it is on
+        an asset that somebody else makes. Raises `ContractError`.
         """
         return cls.from_document(judged(with_columns_made(with_columns_read(description))))
 

@@ -27,8 +27,9 @@ def graph_of(
     """Return one graph of all assets of all contracts. Every location builds the same graph.
 
     A key that two locations make belongs to the first of them by name, so that it is never
-    requested twice; the gate reports it. A location that is `silent` comes after all others: it
-    may have been renamed. `elsewhere` are assets that no contract explains and that exist all the
+    requested twice; the gate reports it. One that some location makes does not belong to those
+    that only observe it. A location that is `silent` comes after all others: it may have been
+    renamed. `elsewhere` are assets that no contract explains and that exist all the
     same. An external definition that no location makes is such an asset too. `observers` are
     locations that only observe, and are to be planned as if they did not.
     """
@@ -41,7 +42,9 @@ def graph_of(
         outside.update(contract.outside)
         watched = contract.observes and contract.location not in observers
         for export in contract.exports:
-            assets.setdefault(export.key, _asset(contract, export, watched=watched))
+            known = assets.get(export.key)
+            if known is None or (known.observed and not export.observed):
+                assets[export.key] = _asset(contract, export, watched=watched)
     for asset in (*elsewhere, *_watched(ordered), *_declared(ordered)):
         known = assets.get(asset.key)
         if known is not None and known.elsewhere and known.policy is None and asset.policy:
@@ -75,8 +78,8 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         never = f"{contract.location}, which makes it, is not under freshline"
     elif watched:
         never = f"{contract.location}, which makes it, only observes"
-    elif export.partitioned and (why := _unfollowed(export)):
-        never = why
+    elif export.unfollowed:
+        never = export.unfollowed
     elif export.unlaunchable:
         never = f"Dagster refuses its run: {export.unlaunchable}"
     kept = contract.published_as is not None and not watched
@@ -106,18 +109,6 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         single_run=partitions is not None and partitions.single_run,
         promised_from=partitions.complete_from if partitions else None,
     )
-
-
-def _unfollowed(export: Export) -> str:
-    """Return why the partitions of an asset cannot be followed, as the end of a sentence."""
-    if export.partitions is None:
-        return "it is partitioned, and the freshline of its location is too old to say how"
-    if export.partitions.unsupported:
-        return export.partitions.unsupported
-    for dep, read in sorted(export.reads.items()):
-        if read.unsupported:
-            return f"which partitions of {dep} it reads cannot be followed: {read.unsupported}"
-    return ""
 
 
 def _windows(windows: TimeWindows, export: Export) -> Windows:

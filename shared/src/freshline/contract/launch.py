@@ -25,13 +25,18 @@ def unlaunchable_assets(repository: Any) -> dict[Any, str]:
     """
     if not repository.has_implicit_global_asset_job_def():
         return {}
-    made = {
+    run = {
         key: assets_def
         for key, assets_def in repository.assets_defs_by_key.items()
-        if assets_def.is_executable and assets_def.is_materializable
+        if assets_def.is_executable
     }
-    refused: dict[Any, str] = {}
-    for assets_def in {id(it): it for it in made.values()}.values():
+    refused = {
+        key: why
+        for key, source in repository.source_assets_by_key.items()
+        if source.is_observable and (_needs_config(source) or _config(source))
+        if (why := refusal(repository, [key], run_config=run_config_of(repository, [key])))
+    }
+    for assets_def in {id(it): it for it in run.values()}.values():
         if not _needs_config(assets_def) and not any(map(_config, assets_def.specs)):
             continue
         # What can be made alone is tried alone.
@@ -75,14 +80,15 @@ def run_config_of(repository: Any, assets: Iterable[Any]) -> dict[str, Any]:
     ops: dict[str, Any] = {}
     for key in assets:
         assets_def = repository.assets_defs_by_key.get(key)
-        if assets_def is None:
-            continue
-        config = _config(assets_def.get_asset_spec(key))
-        if config is None:
+        # An observable source is a definition without a spec.
+        source = repository.source_assets_by_key.get(key)
+        config = _config(assets_def.get_asset_spec(key) if assets_def is not None else source)
+        node = getattr(source if assets_def is None else assets_def, "node_def", None)
+        if config is None or node is None:
             continue
         # The ops of a graph asset have config of their own.
-        field = "ops" if _is_plain_graph(assets_def.node_def) else "config"
-        ops.setdefault(assets_def.node_def.name, {}).setdefault(field, {}).update(config)
+        field = "ops" if _is_plain_graph(node) else "config"
+        ops.setdefault(node.name, {}).setdefault(field, {}).update(config)
     return {"ops": ops} if ops else {}
 
 
@@ -141,7 +147,7 @@ def _is_plain_graph(node: Any) -> bool:
 
 
 def _config(spec: Any) -> Mapping[str, Any] | None:
-    config = unwrapped(spec.metadata.get(CONFIG))
+    config = unwrapped(spec.metadata.get(CONFIG)) if spec is not None else None
     return config if isinstance(config, Mapping) else None
 
 

@@ -28,7 +28,17 @@ class Node(NamedTuple):
     group: str | None = None
     owners: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
-    partitioned: bool = False
+    partitions: Any = None
+    """Dagster's definition of its partitions; None: it has none."""
+    mappings: Mapping[str, Any] = {}
+    """Dagster's mappings from its partitions to those of its inputs, by key, where one is given."""
+    single_run: bool = False
+    """Whether one run can make a range of its partitions."""
+    observed: bool = False
+    """Whether the location can observe the asset, which it does not make."""
+    virtual: bool = False
+    """Whether Dagster is told that the asset is a view."""
+    code_version: str | None = None
     unlaunchable: str | None = None
     """Why Dagster cannot launch it as it is; None: it can, or that is not known."""
     description: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from freshline.contract.describe_partitions import why_unfollowed
 from freshline.declared import Written
 from freshline.policy import MaxLag, chosen_policy
 
@@ -14,7 +15,8 @@ __all__ = ["judged"]
 def judged(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a document of `freshline.contract.describe` as that of a contract.
 
-    Each export gets the policy that is kept, if there is one; all others go to ``unkept``.
+    Each export gets the policy that is kept, if there is one. Those on assets that somebody else
+    makes go to ``watched``, all others to ``unkept``.
     """
     adopted = document.get("published_as") is not None
     exports: list[dict[str, Any]] = []
@@ -24,10 +26,17 @@ def judged(document: Mapping[str, Any]) -> dict[str, Any]:
         policy, others = _judged_on_asset(export, adopted=adopted)
         exports.append({**plain, "policy": policy})
         unkept.extend(others)
-    if not adopted:
+    watched = [
+        {"key": it["key"], "policy": it["policy"]}
+        for it in unkept
+        if adopted and it["reason"] == "external"
+    ]
+    if adopted:
+        unkept = [it for it in unkept if it["reason"] != "external"]
+    else:
         # Dagster watches its own policies in every location; here, nobody expects freshline to.
         unkept = [it for it in unkept if it["reason"] != "native"]
-    return {**document, "exports": exports, "unkept": unkept}
+    return {**document, "exports": exports, "watched": watched, "unkept": unkept}
 
 
 def _judged_on_asset(
@@ -42,11 +51,21 @@ def _judged_on_asset(
     policy, problems = chosen_policy(written, f"asset {key} ({file})" if file else f"asset {key}")
     unkept = [_unkept(key, it.notation, "wrong", file, problem=problem) for it, problem in problems]
     unkept.extend(_unkept(key, it.notation, "not adopted", file) for it in foreign)
-    if policy and export["partitioned"] and not written[0].own:
+    unfollowed = _unfollowed(export)
+    if policy and unfollowed and not written[0].own:
         # In freshline's own notation, it stays on the export, and the gate finds it there.
-        unkept.append(_unkept(key, written[0].notation, "partitioned", file))
+        notation = written[0].notation
+        unkept.append(_unkept(key, notation, "partitioned", file, problem=unfollowed))
         policy = None
     return policy, unkept
+
+
+def _unfollowed(export: Mapping[str, Any]) -> str | None:
+    """Return why the partitions of an asset cannot be followed; None: they can, or it has none."""
+    if not export["partitions"] or export["view"]:
+        return None
+    reads = {key: read.get("unsupported") for key, read in export["reads"].items()}
+    return why_unfollowed(export["partitions"].get("unsupported"), reads)
 
 
 def _judged_elsewhere(found: Mapping[str, Any], *, adopted: bool) -> dict[str, Any]:

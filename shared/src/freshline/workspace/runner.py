@@ -18,7 +18,7 @@ from typing import Any, Final
 from dotenv import dotenv_values
 
 from freshline import declared, names
-from freshline.contract import describe, describe_dbt, launch, node
+from freshline.contract import describe, describe_dbt, describe_partitions, launch, node
 from freshline.contract.document import Contract
 from freshline.errors import ContractError
 from freshline.workspace import child
@@ -35,7 +35,7 @@ _START_UP: Final = 60.0
 _BATCH: Final = 8
 """The number of locations of one Python above which a second process is started."""
 
-BROUGHT: Final = (names, declared, launch, node, describe_dbt, describe)
+BROUGHT: Final = (names, declared, launch, node, describe_dbt, describe_partitions, describe)
 """The modules of freshline that a location's Python is given; each imports those before it."""
 
 _FIELDS: Final = {

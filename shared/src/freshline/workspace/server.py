@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from freshline.contract.describe import document
+from freshline.contract.describe import document, is_single_run
 from freshline.contract.node import Node
 from freshline.declared import has_native_policy, written_policies
 from freshline.names import KIND, STUB
@@ -78,7 +78,17 @@ def nodes_of(snaps: Iterable[Any]) -> list[Node]:
             group=snap.group_name,
             owners=tuple(snap.owners or ()),
             kinds=tuple(tag[len(KIND) :] for tag in snap.tags or {} if tag.startswith(KIND)),
-            partitioned=snap.partitions is not None,
+            partitions=snap.partitions and snap.partitions.get_partitions_definition(),
+            mappings={
+                edge.parent_asset_key.to_user_string(): edge.partition_mapping
+                for edge in snap.parent_edges
+                if edge.partition_mapping is not None
+            },
+            single_run=is_single_run(snap.backfill_policy),
+            observed=snap.execution_type.name == "OBSERVATION",
+            # Since Dagster 1.13.
+            virtual=getattr(snap, "is_virtual", False),
+            code_version=snap.code_version,
             description=snap.description,
             metadata=snap.metadata,
             policies=tuple(written_policies(snap)),
