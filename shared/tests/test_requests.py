@@ -220,13 +220,18 @@ class TestObservations:
         def feed() -> dg.DataVersion:
             return dg.DataVersion("1")
 
-        here = Here(memory, feed, plain("root"))
+        @dg.asset_check(asset="feed")
+        def has_rows() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=True)
+
+        here = Here(memory, feed, plain("root"), asset_checks=[has_rows])
         requests = here.requests(
             Asset("feed", "here", observed=True), Asset("root", "here"), feed=(), root=()
         )
 
         assert [(["feed"], None), (["root"], None)] == selected(requests)
         assert [[("feed", None)], [("root", None)]] == [here.run(it) for it in requests]
+        assert [[], []] == [it.asset_check_keys for it in requests]
 
 
 class TestRunKeys:

@@ -86,7 +86,10 @@ class Requester:
     def __init__(self, repository: RepositoryDefinition) -> None:
         self._repository = repository
         self.checks = _checks(repository)
-        """The checks that run with their assets. A set holds checks that only run together."""
+        """All checks but freshline's own. A set holds checks that only run together."""
+        made = repository.asset_graph.materializable_asset_keys
+        # Not those on a source: mostly, it is observed to see that nothing has changed.
+        self._checks = [it for it in self.checks if all(key.asset_key in made for key in it)]
         self._tried: dict[tuple[frozenset[AssetKey], frozenset[AssetCheckKey]], str | None] = {}
         self.refused: dict[str, str] = {}
         """Why Dagster refuses to run an asset, by its key."""
@@ -193,7 +196,7 @@ class Requester:
         }
         return {
             check
-            for together in self.checks
+            for together in self._checks
             if all(
                 check.asset_key.to_user_string() in checked
                 and check.to_user_string() not in self.refused_checks
