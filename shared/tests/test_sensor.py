@@ -579,6 +579,62 @@ class TestChecksOnOthersAssets:
         assert set() == checks_of(workspace, "marts")
 
 
+class TestDataFromOutside:
+    @pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
+    @pytest.mark.filterwarnings("ignore:Property `OpDefinition.version`")  # by Dagster itself
+    def test_a_source_is_observed_before_what_reads_it_and_then_checked(
+        self, workspace: Workspace
+    ) -> None:
+        @dg.observable_source_asset
+        def root() -> dg.DataVersion:
+            return dg.DataVersion("1")
+
+        workspace.load("sources", root, asset_checks=[check_on("root")])
+        workspace.load("marts", mart())
+        for location in ("sources", "marts"):
+            workspace.tick(location)
+        (request,) = workspace.tick("sources").run_requests or ()
+        requested = [workspace.requested(location) for location in ("sources", "marts")]
+
+        assert [] == request.asset_check_keys
+        assert [["root"], ["mart"]] == requested
+        assert [{"root:check"}, set()] == [checks_of(workspace, "sources") for _ in range(2)]
+
+    def test_a_feed_with_a_policy_is_reported_by_the_location_that_declares_it(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("freshline.sensor._SETTLING", 0.0)
+        workspace.load("marts", dg.AssetSpec("feed", metadata=max_lag(60)))
+        results = [workspace.tick("marts") for _ in range(2)]
+        report(workspace, "feed")
+        results += [workspace.tick("marts") for _ in range(2)]
+        lags = [it for result in results for it in check_results(result) if "lag" in it[0]]
+
+        assert [("maximum_lag", False), ("maximum_lag", True)] == lags
+        assert not any(result.run_requests for result in results)
+        assert evaluation(workspace, "feed", "maximum_lag")
+
+
+class TestViews:
+    def test_a_view_is_made_once_and_its_checks_run_when_what_it_reads_has_changed(
+        self, workspace: Workspace
+    ) -> None:
+        @dg.asset(name="mart", deps=["root"], metadata=max_lag(5) | {"freshline/view": True})
+        def shown() -> None: ...
+
+        workspace.load("sources", root())
+        workspace.load("marts", shown, asset_checks=[check_on("mart")])
+        for location in ("sources", "marts", "sources"):
+            workspace.requested(location)
+        first = workspace.requested("marts")
+        quiet = checks_of(workspace, "marts")
+        report(workspace, "root")
+
+        assert (["mart"], set()) == (first, quiet)
+        assert {"mart:check"} == checks_of(workspace, "marts")
+        assert [] == workspace.requested("marts")
+
+
 class TestStorageFailure:
     def test_a_tick_raises_the_storages_error_and_the_next_one_requests_everything(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
