@@ -10,8 +10,22 @@ from typing import Any
 import dagster as dg
 import pytest
 from event_logs import plain
-from freshline.model import Asset, AssetPlan, AssetState, Graph, Part, PartitionKeys, Plan, Snapshot
+from freshline.model import (
+    Asset,
+    AssetPlan,
+    AssetState,
+    Graph,
+    Part,
+    PartitionKeys,
+    Plan,
+    Snapshot,
+    TargetPlan,
+    TargetStatus,
+)
 from freshline.sensor import build_freshness_sensor
+from freshline.sensor.lag_check import check_result
+from freshline.sensor.message import tick_message
+from freshline.sensor.outlook import Outlook
 from freshline.sensor.requests import Requester, requested_groups, run_key
 from freshline.windows import Windows
 from ticking import tick_context
@@ -256,3 +270,38 @@ class TestRunKeys:
 
     def snapshot(self, part: Part) -> Snapshot:
         return Snapshot({"sales": AssetState(parts=(part, Part(SECOND)))})
+
+
+class TestWords:
+    def test_a_location_that_observes_names_the_partitions_that_it_would_request(self) -> None:
+        plans = {"sales": due("sales", FIRST, SECOND, THIRD), "returns": due("returns", FIRST)}
+        plan = Plan("plan", 0.0, plans, {})
+        assets = {key: of_days(key) for key in plans}
+        graph = Graph(assets, observers=frozenset(["here"]))
+        outlook = Outlook(graph, Snapshot({}), plan, {}, {}, (), {}, "digest")
+        said = tick_message(outlook, "here", requested_groups(plan, graph, "here"), {})
+
+        assert [
+            "observes only; it would request:",
+            f"sales {FIRST} (and 2 more): it is due",
+            f"returns {FIRST}: it is due",
+        ] == said.splitlines()
+
+    FRESH = TargetPlan("report", "here", TargetStatus.FRESH, 60.0, 300.0, None, None, None, "")
+
+    def test_the_check_of_a_target_has_what_was_never_promised_and_what_has_not_changed(
+        self,
+    ) -> None:
+        since, never = 1_800_000_000.0, {"sales": 3}
+        target = replace(self.FRESH, unchanged_since=since, never_promised=never)
+        facts = {name: value.value for name, value in check_result(target).metadata.items()}
+
+        assert since == facts["freshline/unchanged_since"]
+        assert never == facts["freshline/never_promised"]
+
+    def test_the_check_of_another_target_has_neither(self) -> None:
+        assert {
+            "freshline/status",
+            "freshline/lag_seconds",
+            "freshline/maximum_lag_seconds",
+        } == check_result(self.FRESH).metadata.keys()

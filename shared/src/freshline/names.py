@@ -101,6 +101,8 @@ HELD_UP_LOCATION: Final = "freshline/held_up_location"
 HELD_UP_ASSET: Final = "freshline/held_up_asset"
 HELD_UP_PHASE: Final = "freshline/held_up_phase"
 HELD_UP_SINCE: Final = "freshline/held_up_since"
+NEVER_PROMISED: Final = "freshline/never_promised"
+"""How many partitions are missing that are too old to be promised, by asset."""
 UNCHANGED_SINCE: Final = "freshline/unchanged_since"
 """Since when nothing has changed upstream, if the target is fresh because of that."""
 

@@ -24,6 +24,7 @@ from freshline.names import (
     LAG_CHECK,
     LAG_SECONDS,
     MAXIMUM_LAG_SECONDS,
+    NEVER_PROMISED,
     SHORTEST_POSSIBLE_SECONDS,
     STATUS,
     UNCHANGED_SINCE,
@@ -65,6 +66,7 @@ def _metadata(target: TargetPlan) -> dict[str, Any]:
         SHORTEST_POSSIBLE_SECONDS: target.shortest,
         DEADLINE: _timestamp(target.deadline),
         UNCHANGED_SINCE: _timestamp(target.unchanged_since),
+        NEVER_PROMISED: dict(target.never_promised) or None,
     }
     if target.blame is not None:
         facts |= {
