@@ -78,8 +78,9 @@ class ForeignChecks:
             and not any(_runs_otherwise(repository, key) for key in together)
         }
         self._tried: dict[str, str | None] = {}
-        self._observed: dict[str, _Version] = {}
-        """The newest observations that were seen, by asset."""
+        self._known: dict[str, _Version] = {}
+        """The newest versions that were seen, by asset."""
+        self._read: tuple[Graph, dict[str, frozenset[str]]] | None = None
 
     def requests(
         self,
@@ -99,7 +100,7 @@ class ForeignChecks:
         for gone in seen.keys() - checks.keys():
             del seen[gone]
         assets = {asset for it in checks.values() for asset in it.assets}
-        read = {asset: read_by(graph, asset) for asset in assets}
+        read = self._read_by(graph, assets)
         versions = self._versions(instance, graph, snapshot, {*assets, *_all_of(read.values())})
         new = {
             name: basis
@@ -149,25 +150,50 @@ class ForeignChecks:
         else:
             self._tried |= dict.fromkeys(names, None)
 
+    def _read_by(self, graph: Graph, assets: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Return what each of `assets` shows the data of; for the same graph, it is remembered."""
+        if self._read is None or self._read[0] is not graph:
+            self._read = graph, {}
+        known = self._read[1]
+        known.update((asset, read_by(graph, asset)) for asset in assets if asset not in known)
+        return known
+
     def _versions(
         self, instance: DagsterInstance, graph: Graph, snapshot: Snapshot, keys: Collection[str]
     ) -> dict[str, _Version]:
         """Return the newest version of each of `keys` that has one."""
-        found: dict[str, _Version] = {}
-        for key, (made, _) in EventLog(instance).latest_materializations(keys).items():
-            if made:
-                data = made.data_version if made.data_version and not made.partition else None
-                found[key] = _Version(made.id, made.at, data or str(made.id), bool(made.partition))
+        newest: dict[str, tuple[int, float]] = {}
+        unexplained: list[AssetKey] = []
         for key in keys:
-            # An observation of what is made outside is a version of it too.
-            version = snapshot.state(key).version if key in graph.assets else None
-            if version and (key not in found or version.id > found[key].id):
-                known = self._observed.get(key)
-                if known is None or known.id != version.id:
-                    data = _observed_data(instance, key) or str(version.id)
-                    known = self._observed[key] = _Version(version.id, version.at, data)
-                found[key] = known
-        return found
+            if key not in graph.assets:
+                unexplained.append(AssetKey.from_user_string(key))
+            elif version := snapshot.state(key).version:
+                newest[key] = version.id, version.at
+        for record in instance.get_asset_records(unexplained) if unexplained else ():
+            if last := record.asset_entry.last_materialization_record:
+                key = record.asset_entry.asset_key.to_user_string()
+                newest[key] = last.storage_id, last.timestamp
+        self._learn(
+            instance,
+            {
+                key: version
+                for key, version in newest.items()
+                if key not in self._known or self._known[key].id != version[0]
+            },
+        )
+        return {key: self._known[key] for key in newest}
+
+    def _learn(self, instance: DagsterInstance, new: Mapping[str, tuple[int, float]]) -> None:
+        """Find out what the data of versions is, and remember it. A version never changes."""
+        ids = [number for number, _ in new.values()]
+        events = {it.id: it for it in EventLog(instance).materializations_by_id(ids)}
+        for key, (number, at) in new.items():
+            made = events.get(number)
+            data = made.data_version if made else _observed_data(instance, key)
+            partitioned = made is not None and made.partition is not None
+            if data is None or partitioned:
+                data = str(number)
+            self._known[key] = _Version(number, at, data, partitioned)
 
     def _basis(
         self,
