@@ -1,7 +1,8 @@
 """What freshness costs, and whether it holds: freshline next to cron and Dagster's conditions.
 
 Simulated days on a virtual clock after an hour of warm-up; lag is sampled every second. Exits
-with status 1 when freshline misses a figure that it must keep. Run it with
+with status 1 when freshline misses a figure that it must keep. The last table has scenes with
+partitions, views and data that does not change; it is the same for all options. Run it with
 
     .venv/bin/python bench/freshness.py            # some minutes; shorter: --hours 4 --seeds 1
     .venv/bin/python bench/freshness.py --write    # and puts the tables into bench/README.md
@@ -20,6 +21,7 @@ from statistics import mean
 from typing import Unpack
 
 from freshline.simulate import ByPlan, Scheduler, World, figures
+from freshness_data_time import scenes
 from freshness_graphs import OTHERS, WORKSPACE, Bench, Settings
 from freshness_schedulers import CronJob, OnCronAndEager
 
@@ -181,6 +183,16 @@ def report_other_graphs(report: Report, hours: float, seeds: int) -> None:
             )
 
 
+def report_data_time(report: Report) -> None:
+    report.add("")
+    report.add("| scene | freshline | owed |")
+    report.add("| --- | --- | --- |")
+    for scene, got, owed, kept in scenes():
+        if not kept:
+            report.missed.append(scene)
+        report.add(f"| {scene} | {got} | {owed}: {'kept' if kept else '**missed**'} |")
+
+
 def write(lines: Iterable[str]) -> None:
     """Write the tables into their section of the README."""
     text = README.read_text() if README.exists() else "# Measurements\n"
@@ -208,6 +220,7 @@ def main() -> int:
     report.add("")
     report_workspace(report, options.hours, options.seeds)
     report_other_graphs(report, options.hours, options.seeds)
+    report_data_time(report)
     report.add("")
     outcome = f"missed: {'; '.join(report.missed)}" if report.missed else "Every figure is kept."
     report.add(f"{outcome} ({time.process_time() - begin:.0f} s of CPU)")

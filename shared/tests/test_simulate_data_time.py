@@ -13,8 +13,10 @@ from freshline.model import (
     NothingNew,
     PartitionKeys,
     Reads,
+    TargetStatus,
     Version,
 )
+from freshline.policy import MaxLag
 from freshline.simulate import (
     Duration,
     Fault,
@@ -28,6 +30,7 @@ from freshline.simulate import (
     simulate,
 )
 from freshline.windows import Windows
+from planner_stories import SYNC, USERS, WORKSPACE, graph_of
 
 HOUR = 3600.0
 DAY = 24 * HOUR
@@ -299,3 +302,85 @@ class TestOutside:
         assert NothingNew(660.0, 600.0) == state(world, "source").nothing_new
         assert NothingNew(660.0, None) == state(world, "mart").nothing_new
         assert 0 == state(world, "source").failures
+
+
+class TestScenes:
+    """What the planner makes of it; `bench/freshness.py` has the same scenes at full size."""
+
+    def test_a_night_without_a_row_costs_syncs_and_nothing_else(self) -> None:
+        quiet = tuple(Quiet(key, HOUR) for key in (SYNC, USERS))
+        graph = graph_of(*WORKSPACE)
+        durations = {**dict.fromkeys(graph.assets, Duration(15.0)), SYNC: Duration(60.0)}
+        usual = simulate(Scenario(graph, durations), 4 * HOUR)
+        night = simulate(Scenario(graph, durations, quiet=quiet), 4 * HOUR)
+        begin = HOUR + 600.0  # after the first cycle
+        found, owed = figures(night, begin, 4 * HOUR), figures(usual, begin, 4 * HOUR)
+
+        assert [] == [
+            run.keys
+            for run in night.runs
+            if run.requested_at >= begin and run.location != "ingestion"
+        ]
+        assert owed.root_syncs == found.root_syncs
+        assert {0.0} == {target.share for target in found.targets.values()}
+
+    def test_views_cost_what_their_tables_cost(self) -> None:
+        assets = [Asset(f"table_{number}", "here") for number in range(4)]
+        for number in range(40):
+            deps = (f"view_{number - 4}",) if number >= 4 else (f"table_{number}",)
+            policy = MaxLag(10) if number >= 36 else None
+            assets.append(Asset(f"view_{number}", "here", deps, policy, view=True))
+        graph = graph_of(*assets)
+        world = simulate(Scenario(graph, dict.fromkeys(graph.assets, Duration(10.0))), 2 * HOUR)
+        found = figures(world, HOUR, 2 * HOUR)
+
+        assert [1] * 40 == [
+            sum(f"view_{number}" in run.keys for run in world.runs) for number in range(40)
+        ]
+        assert found.root_syncs == found.materializations
+        assert {0.0} == {target.share for target in found.targets.values()}
+        assert 8 == len(world.plan().assets)
+
+    def test_a_closed_window_is_made_once_and_not_before_it_has_closed(self) -> None:
+        assets = [
+            asset
+            for place in ("one", "two", "three")
+            for asset in (
+                Asset(f"day/{place}", place, windows=DAILY),
+                Asset(f"target/{place}", place, (f"day/{place}",), MaxLag(60)),
+            )
+        ]
+        graph = graph_of(*assets, tick=300.0)
+        world = simulate(
+            Scenario(graph, dict.fromkeys(graph.assets, Duration(60.0))), 3 * DAY + HOUR
+        )
+        days = [run for run in world.runs if run.parts]
+
+        assert [("1970-01-01",), ("1970-01-02",), ("1970-01-03",)] == [
+            run.parts for run in days if "day/one" in run.keys
+        ]
+        assert [DAY, 2 * DAY, 3 * DAY] == sorted({run.requested_at for run in days})
+        assert 2 * len(days) == len(world.runs)
+
+    @pytest.mark.parametrize(
+        ("policy", "status", "late"),
+        [
+            (MaxLag(9 * 60, cron="0 9 * * *"), TargetStatus.FRESH, False),
+            (MaxLag(26 * 60), TargetStatus.FRESH, False),
+            (MaxLag(10 * 60), TargetStatus.INFEASIBLE, True),
+        ],
+    )
+    def test_yesterdays_partition_keeps_a_lag_of_more_than_a_day(
+        self, policy: MaxLag, status: TargetStatus, late: bool
+    ) -> None:
+        graph = graph_of(
+            Asset("raw", "one", windows=DAILY),
+            Asset("mart", "two", ("raw",), policy, windows=DAILY, reads={"raw": SAME_TIME}),
+            tick=300.0,
+        )
+        world = simulate(
+            Scenario(graph, dict.fromkeys(graph.assets, Duration(300.0))), 4 * DAY + HOUR
+        )
+
+        assert status == world.plan().targets["mart"].status
+        assert late == (figures(world, DAY + HOUR, 4 * DAY).targets["mart"].share > 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from math import inf
@@ -46,6 +46,8 @@ class Record:
         self._partitions: dict[str, Partitions] = {}
         self._views: dict[str, list[str]] = {}
         """The views that read an asset, itself or through other views."""
+        self._read_from: dict[str, tuple[str, ...]] = {}
+        """What each asset reads; see `_inputs`."""
         self._running: dict[tuple[str, str], Data] = {}
         """What the runs in progress make, by key and partition."""
         self._moves = 0
@@ -61,6 +63,7 @@ class Record:
             for key, asset in self._assets.items()
             if asset.partitioned
         }
+        self._read_from.clear()
         self._views.clear()
         for key, asset in self._assets.items():
             for name in self._inputs(key) if asset.view else ():
@@ -96,14 +99,19 @@ class Record:
                 times.append(version.at)
         return max((time for time in times if time is not None), default=None)
 
-    def _inputs(self, key: str) -> list[str]:
+    def _inputs(self, key: str) -> tuple[str, ...]:
         """Return what `key` reads from outside its execution set.
 
         Instead of a view, that is what the view reads.
         """
+        known = self._read_from.get(key)
+        if known is None:
+            known = self._read_from[key] = tuple(self._found_upstream(key))
+        return known
+
+    def _found_upstream(self, key: str) -> Iterator[str]:
         together = self._lineage.made_together[key]
         undated = self._lineage.graph.undated
-        found: list[str] = []
         waiting = list(self._assets[key].deps)
         seen = set(waiting)
         while waiting:
@@ -113,8 +121,7 @@ class Record:
                 seen |= more
                 waiting.extend(sorted(more))
             elif dep in self._assets and dep not in undated:
-                found.append(dep)
-        return found
+                yield dep
 
     def _read_input(self, key: str, part: str, dep: str, now: float) -> list[Read]:
         partitions = self._partitions.get(dep)
