@@ -75,6 +75,9 @@ def days(
         key,
         version=version,
         parts=tuple(parts),
+        failures=1 if failed else 0,
+        failed_at=story.now if failed else None,
+        error="not readable" if failed else None,
         last_data_time=ends[0] if ends else None,
     )
     return replace(told, events=number + 1)
@@ -370,6 +373,7 @@ class TestDownstream:
         story = at_noon(source, table).made("source", data=MIDNIGHT + 60)
         story = days(story, "orders", complete(FIRST, SECOND, YESTERDAY))
 
+        assert NOON + 12 * HOUR <= (story.plan.assets["source"].due or 0.0)
         assert 12 * HOUR == story.first_request("source", within=13 * HOUR)
 
     def test_a_partition_is_not_made_again_while_nothing_upstream_is_new(self) -> None:
