@@ -47,13 +47,13 @@ MUTATIONS = (
     Mutation(
         "a closed window is made at once, not when the policy needs it",
         "decisions.py",
-        "if choice.final and not self.graph.assets[key].single_run:",
-        "if False:",
+        "return [part for part in choice.ready if part in choice.final or part in due]",
+        "return due",
     ),
     Mutation(
         "a partition waits until what it reads is complete",
         "parts.py",
-        "if not complete and not (partial and reach > _reached(part, asset)):",
+        "if not complete and not (partial and reach > reached_by(part, asset)):",
         "if False:",
     ),
     Mutation(

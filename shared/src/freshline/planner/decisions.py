@@ -26,7 +26,7 @@ from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.estimate import allowance
 from freshline.planner.facts import AssetFacts, Facts, is_unmade
 from freshline.planner.lineage import ExecutionSet, Lineage
-from freshline.planner.parts import Choice, choice_of, data_time_with
+from freshline.planner.parts import Choice, choice_of, data_time_with, reached_by
 from freshline.words import clock, span
 
 __all__ = ["Decision", "decisions_of"]
@@ -207,22 +207,33 @@ class _Decisions:
         )
         if not choice.ready:
             return self._vote_to_wait_for_parts(key, choice)
-        if choice.final and not self.graph.assets[key].single_run:
-            parts = choice.final
-        else:
-            vote = self._vote_on_open_parts(key)
-            if not vote.go:
-                return vote
+        parts = self._parts_to_make_now(key, choice)
+        if not parts:
+            wait = self._better_inputs_at(key, {}) if self.inputs[key] else inf
+            if wait is not None:
+                return self._vote_to_wait_for_data(key, wait)
             parts = choice.ready
         return _Vote(True, self._why_parts(key, parts), parts=tuple(part.name for part in parts))
 
-    def _vote_on_open_parts(self, key: str) -> _Vote:
-        """Return whether to make partitions now that could have newer data later, or company."""
+    def _parts_to_make_now(self, key: str, choice: Choice) -> Sequence[Part]:
+        """Return the partitions that can be complete now, and those that are due.
+
+        If one run can make them all, they wait until one of them is due.
+        """
+        due = [part for part in choice.ready if self._is_part_due(key, part)]
+        if self.graph.assets[key].single_run:
+            return choice.ready if due else ()
+        return [part for part in choice.ready if part in choice.final or part in due]
+
+    def _is_part_due(self, key: str, part: Part) -> bool:
+        reached = reached_by(part, self.graph.assets[key])
+        urgent = urgency(self.claims[key], reached if reached > -inf else None)
+        return self._is_late_for(key, urgent)
+
+    def _vote_to_wait_for_data(self, key: str, wait: float) -> _Vote:
+        """Return the vote of an asset whose partitions could have newer data later, or company."""
         if not self.inputs[key]:
             return self._vote_on_root(key)
-        wait = None if self._is_due(key) else self._better_inputs_at(key, {})
-        if wait is None:
-            return _Vote(True, "")
         latest = clock(self.decisions[key].urgency.latest_start, self.now)
         oldest = self._oldest_input(key)
         return _Vote(
@@ -276,9 +287,11 @@ class _Decisions:
 
     def _is_due(self, key: str) -> bool:
         """Return whether a start at the next tick of its location would be too late."""
-        urgency = self.decisions[key].urgency
-        late = self.now + self.facts.assets[key].tick > urgency.latest_start
-        return late and self.now >= urgency.not_before
+        return self._is_late_for(key, self.decisions[key].urgency)
+
+    def _is_late_for(self, key: str, urgent: Urgency) -> bool:
+        late = self.now + self.facts.assets[key].tick > urgent.latest_start
+        return late and self.now >= urgent.not_before
 
     def _improves(self, key: str, joined: Mapping[str, float]) -> bool:
         """Return whether a run now would give `key` newer data than it has.

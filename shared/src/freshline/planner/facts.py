@@ -181,7 +181,7 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             location=execution_set.location,
             tick=execution_set.tick,
             state=state,
-            data_time=_data_time(state, facts.now, static=node.static),
+            data_time=_data_time(state, node, facts.now),
             stage=stage,
             route=route_through(
                 stage,
@@ -205,13 +205,15 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             facts.unmade.add(key)
 
 
-def _data_time(state: AssetState, now: float, *, static: bool) -> float | None:
+def _data_time(state: AssetState, asset: Asset, now: float) -> float | None:
     version = state.version
     if version is None:
         return None
-    if static:
+    if asset.static:
         return now  # it never becomes too old
-    return version.at if version.data_time is None else version.data_time
+    if version.data_time is None and not asset.partitioned:
+        return version.at
+    return version.data_time
 
 
 def retry_at(failures: int, failed_at: float | None) -> float:

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from freshline.model import Asset, Part, Reads
 from freshline.planner.facts import Facts, retry_at
 
-__all__ = ["Choice", "choice_of", "data_time_with", "first_hole"]
+__all__ = ["Choice", "choice_of", "data_time_with", "first_hole", "reached_by"]
 
 _AT_ONCE: Final = 8
 """So many runs of one asset are under way at once. A long backlog must not fill the queue."""
@@ -62,7 +62,7 @@ def choice_of(
         partial = part.window is None or (
             asset.windows is not None and asset.windows.has_open_window
         )
-        if not complete and not (partial and reach > _reached(part, asset)):
+        if not complete and not (partial and reach > reached_by(part, asset)):
             continue
         pause = retry_at(part.failures, part.failed_at)
         if pause > facts.now:
@@ -98,7 +98,7 @@ def data_time_with(key: str, facts: Facts, reached: Mapping[str, float]) -> floa
 def first_hole(key: str, facts: Facts) -> Part | None:
     """Return the partition of `key` that holds its data time back; None: it has none."""
     asset, parts = facts.graph.assets[key], facts.assets[key].state.parts
-    return min(parts, key=lambda part: (_reached(part, asset), part.name), default=None)
+    return min(parts, key=lambda part: (reached_by(part, asset), part.name), default=None)
 
 
 def _expected(part: Part, asset: Asset, reached: Mapping[str, float]) -> float:
@@ -107,14 +107,14 @@ def _expected(part: Part, asset: Asset, reached: Mapping[str, float]) -> float:
         return reached[part.name]
     pending = part.pending
     if pending is None:
-        return _reached(part, asset)
+        return reached_by(part, asset)
     if pending.data_time is not None:
         return pending.data_time
     return pending.requested_at if pending.started_at is None else pending.started_at
 
 
-def _reached(part: Part, asset: Asset) -> float:
-    """Return up to when the data of a partition reaches now."""
+def reached_by(part: Part, asset: Asset) -> float:
+    """Return up to when the data of a partition of `asset` reaches now; -inf: not known."""
     known = -inf if part.data_time is None else part.data_time
     if part.window is None or asset.windows is None:
         return known
@@ -134,13 +134,19 @@ def _key(part: Part) -> str:
 
 def _range(ready: list[Part], parts: tuple[Part, ...]) -> list[Part]:
     """Return the first partitions of `ready` that follow each other, for one run."""
-    names = [part.name for part in parts]
     found = ready[:1]
     for part in ready[1:]:
-        if names.index(part.name) != names.index(found[-1].name) + 1 or part.key != found[-1].key:
+        if part.key != found[-1].key or not _follows(part, found[-1], parts):
             break
         found.append(part)
     return found
+
+
+def _follows(part: Part, before: Part, parts: tuple[Part, ...]) -> bool:
+    """Return whether a partition is the next after `before`; `parts` are those without windows."""
+    if part.window and before.window:
+        return part.window.start == before.window.end
+    return parts.index(part) == parts.index(before) + 1
 
 
 # --- what a partition gets of its inputs --------------------------------------------------------
@@ -202,10 +208,10 @@ def _reach_of_input(part: Part, asset: Asset, name: str, facts: Facts) -> float 
             reach = source.windows.reach(facts.now)
         for other in parts:
             if other.window and other.window.start < wanted.end and wanted.start < other.window.end:
-                reach = min(reach, _reached(other, source))
+                reach = min(reach, reached_by(other, source))
         return reach
     if reads.same_key and source.keys and not source.windows:
-        return next((_reached(other, source) for other in parts), None)
+        return next((reached_by(other, source) for other in parts), None)
     if state.version.data_time is None:
         # Of an age that nobody knows: it is read once.
         return inf if part.version == 0 else None
