@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from freshline.errors import PolicyError
 from freshline.model import Phase, TargetStatus
 from freshline.policy import max_lag
 from freshline.words import span
@@ -303,7 +304,7 @@ class TestNextPartitions:
                 job,
                 asset_selection={dg.AssetKey("orders")},
                 tags={"dagster/partition": YESTERDAY},
-                status=dg.DagsterRunStatus.QUEUED,
+                status=dg.DagsterRunStatus.STARTING,
             )
 
         assert {} == scene.requested()
@@ -505,34 +506,59 @@ class TestKeys:
         assert clock("10 00:00") == scene.data_time("orders")
 
 
+class EveryOtherDay(dg.PartitionMapping):
+    """A mapping that only the code of its location knows."""
+
+    description = "the days with an even number"
+
+    def get_downstream_partitions_for_partitions(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    def get_upstream_mapped_partitions_result_for_partitions(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    def validate_partition_mapping(self, *_: Any, **__: Any) -> None: ...
+
+
+EXCLUDED = dg.TimeWindowPartitionsDefinition(
+    start="2026-03-07", fmt="%Y-%m-%d", cron_schedule="0 0 * * *", exclusions=["0 0 * * 0"]
+)
+
+
 class TestWhatStaysRefused:
-    def test_a_mapping_that_nobody_can_invert_is_named(self, scene: Scene) -> None:
-        names = dg.StaticPartitionsDefinition(["germany", "netherlands"])
-        mapping = dg.StaticPartitionMapping({"de": "germany", "nl": "netherlands"})
-        orders = daily("orders", partitions=REGIONS)
-        mart = daily("mart", reading("orders", mapping), partitions=names, minutes=60)
-        scene.publish("shop", orders)
-        scene.publish("marts", mart)
-        target = scene.target("mart")
-
-        assert "mart" not in scene.requested()
-        assert target.blame is not None
-        assert target.blame.phase is Phase.UNSCHEDULED
-        assert "orders" in target.reason
-        assert "StaticPartitionMapping" in target.reason
-
-    def test_windows_with_exclusions_are_named(self, scene: Scene) -> None:
-        weekdays = dg.TimeWindowPartitionsDefinition(
-            start="2026-03-07", fmt="%Y-%m-%d", cron_schedule="0 0 * * *", exclusions=["0 0 * * 0"]
-        )
-        orders = daily("orders", partitions=weekdays, minutes=26 * 60)
-        scene.publish("shop", orders)
-        target = scene.target("orders")
+    @pytest.mark.filterwarnings("ignore:Non-built-in PartitionMappings")
+    @pytest.mark.parametrize("why", ["EveryOtherDay", "exclusions"])
+    def test_what_cannot_be_followed_is_not_requested_and_says_why(
+        self, scene: Scene, why: str
+    ) -> None:
+        orders, report = daily("orders"), made("report", "mart", minutes=60)
+        if why == "exclusions":
+            mart = daily("mart", partitions=EXCLUDED)
+        else:
+            mart = daily("mart", reading("orders", EveryOtherDay()))
+        scene.publish("shop", orders, mart)
+        scene.publish("marts", report)
+        target = scene.target("report")
 
         assert {} == scene.requested()
         assert target.blame is not None
-        assert target.blame.phase is Phase.UNSCHEDULED
-        assert "exclusion" in target.reason
+        assert ("mart", Phase.UNSCHEDULED) == (target.blame.asset, target.blame.phase)
+        assert why in target.reason
+
+    def test_a_version_of_it_is_read_once(self, scene: Scene) -> None:
+        mart = daily("mart", partitions=EXCLUDED)
+        report = made("report", "mart", minutes=60)
+        scene.publish("shop", mart)
+        scene.publish("marts", report)
+        scene.report("mart", partition=YESTERDAY)
+
+        assert {"report": ()} == scene.requested()
+        scene.run(report)
+        assert {} == scene.after(minutes=70).requested()
+
+    def test_a_policy_on_it_stops_the_location_at_load_and_says_why(self, scene: Scene) -> None:
+        with pytest.raises(PolicyError, match="exclusions"):
+            scene.publish("shop", daily("mart", partitions=EXCLUDED, minutes=60))
 
 
 def view(key: str, *deps: str, **options: Any) -> Any:
@@ -763,6 +789,7 @@ def look_at(scene: Scene, source: Any) -> None:
         dg.observe([source], instance=scene.instance)
 
 
+@pytest.mark.filterwarnings("ignore:Function `observable_source_asset`")
 class TestObservableSources:
     def test_a_source_is_observed_just_in_time(self, scene: Scene) -> None:
         version = ["1"]
@@ -900,7 +927,8 @@ class TestUnchangedData:
         self, scene: Scene
     ) -> None:
         root, mart = versioned("root", ["1"]), made("mart", "root", minutes=30)
-        scene.publish("shop", root, mart)
+        scene.publish("shop", root)
+        scene.publish("marts", mart)
         scene.run(root)
         scene.run(mart)
         early = scene.at("10 00:20").requested()

@@ -179,6 +179,29 @@ class TestClosedWindows:
         assert story.plan.assets["orders"].due is None
 
 
+class TestKeys:
+    regions = Asset("orders", "shop", policy=MaxLag(60), keys=PartitionKeys(("de", "nl")))
+
+    def test_one_that_was_never_made_is_requested_at_once(self) -> None:
+        parts = (Part("de", data_time=NOON, version=1), Part("nl"))
+        story = at_noon(self.regions)._with("orders", version=Version(1, NOON, None), parts=parts)
+
+        assert {"orders": ("nl",)} == parts_of(story.after(60))
+
+    def test_each_is_made_again_when_the_policy_needs_it(self) -> None:
+        parts = (
+            Part("de", data_time=NOON, version=1),
+            Part("nl", data_time=NOON + 600, version=2),
+        )
+        version = Version(2, NOON + 600, NOON)
+        story = at_noon(self.regions)._with("orders", version=version, parts=parts)
+        start = story.first_request("orders", within=3600)
+
+        assert start is not None
+        assert 3500 < start < 3600
+        assert "de" in parts_of(story.at(start))["orders"]
+
+
 class TestWhatAPolicyAsks:
     def daily(self, policy: MaxLag) -> Story:
         story = at_noon(orders(policy=policy)).at(MIDNIGHT + 600)
