@@ -39,6 +39,13 @@ def check_on(key: str, **options: Any) -> dg.AssetChecksDefinition:
     return check
 
 
+class Manifest:
+    """A dbt manifest, as dagster-dbt keeps it in the metadata of an asset."""
+
+    def __init__(self, nodes: dict[str, Any]) -> None:
+        self.manifest = {"nodes": nodes}
+
+
 class Marts:
     """The location `marts`: it makes its assets in `graph`, and has checks on some."""
 
@@ -145,11 +152,25 @@ class TestPlaces:
             graph(asset("raw", location="sources"), staged, *below), "staged"
         )
 
-    def test_the_author_can_want_a_run_of_their_own(self) -> None:
+    @pytest.mark.parametrize(
+        "written",
+        [
+            {"freshline/check_view": True},
+            {
+                "dagster_dbt/unique_id": "model.shop.staged",
+                "dagster_dbt/manifest": Manifest(
+                    {"model.shop.staged": {"config": {"meta": {"freshline": {"check_view": True}}}}}
+                ),
+            },
+        ],
+        ids=["metadata", "dbt meta"],
+    )
+    @pytest.mark.filterwarnings("ignore:Support for arbitrary metadata")  # as of dagster-dbt
+    def test_the_author_can_want_a_run_of_their_own(self, written: dict[str, Any]) -> None:
         found = self.places(
             graph(view("staged", "raw"), asset("mart", "staged", policy=POLICY)),
             "staged",
-            **{"freshline/check_view": True},
+            **written,
         )
 
         assert PlacesOfChecks({}, frozenset(["staged"])) == found
