@@ -224,6 +224,21 @@ class TestDerived:
         assert [hour(2)] == log.parts("mart", at(3))
         assert 2.5 == log.data_time("mart", at(3))
 
+    def test_nothing_is_missing_after_the_last_window_that_an_input_will_ever_have(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        log = Log(
+            memory,
+            asset("root", windows=hourly(end=at(5.5))),
+            asset("mart", "root", windows=daily(), reads={"root": SAME}),
+        )
+        for number in range(5):
+            log.made("root", hour(number), at(6), data_time=at(6))
+        log.made("mart", day(0), at(25))
+
+        assert 5 == log.data_time("root", at(30))
+        assert 24 == log.data_time("mart", at(30))
+
     def test_offsets_move_what_is_read(self, memory: dg.DagsterInstance) -> None:
         log = Log(
             memory,
@@ -463,3 +478,39 @@ class TestReading:
 
         assert 48 == log.data_time("root", at(51))
         assert 48 == log.data_time("mart", at(51))
+
+
+def test_a_version_counts_when_committed_after_one_with_a_higher_id(
+    postgres: dg.DagsterInstance,
+) -> None:
+    """Postgres assigns ids before it commits, so the lower of two may become visible last."""
+    log = Log(postgres, asset("root", windows=daily()))
+    log.made("root", day(0), at(23), data_time=at(23))
+    log.made("root", day(1), at(50), data_time=at(50))
+    log.history.read(log.graph, at(50))
+    late = log.made("root", day(0), at(51), data_time=at(51))
+    _hide(postgres, late)
+    log.made("root", day(1), at(52), data_time=at(52))
+
+    assert 23 == log.data_time("root", at(52))
+
+    _show(postgres, late)
+
+    assert 48 == log.data_time("root", at(52) + 5)
+
+
+def _hide(instance: dg.DagsterInstance, event: int) -> None:
+    _execute(instance, f"update event_logs set dagster_event_type = 'HIDDEN' where id = {event}")
+
+
+def _show(instance: dg.DagsterInstance, event: int) -> None:
+    kind = "ASSET_MATERIALIZATION"
+    _execute(instance, f"update event_logs set dagster_event_type = '{kind}' where id = {event}")
+
+
+def _execute(instance: dg.DagsterInstance, statement: str) -> None:
+    import sqlalchemy
+
+    with instance.event_log_storage.index_connection() as connection:
+        connection.execute(sqlalchemy.text(statement))
+        connection.commit()

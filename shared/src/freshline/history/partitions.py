@@ -21,7 +21,7 @@ from freshline.history.events import EventLog, Materialized
 from freshline.history.runs import Runs
 from freshline.history.series import NOW, Partition, Series, Stored
 from freshline.model import Asset, Graph, Reads
-from freshline.windows import Window
+from freshline.windows import Window, Windows
 
 if TYPE_CHECKING:
     from freshline.history.versions import Versions
@@ -420,7 +420,7 @@ class Partitions:
             if not partition.is_complete(version):
                 reached = min(reached, partition.reach(version) or -inf)
         windows = source.asset.windows
-        if windows and window.end > source.until and windows.end != source.until:
+        if windows and window.end > source.until and _has_more(windows, source.until):
             # There is no partition yet for the rest of it.
             shifted = windows.data_of(Window(source.until, source.until)).start - source.until
             reached = min(reached, max(window.start, source.until) + shifted)
@@ -562,6 +562,11 @@ def _definition(asset: Asset) -> tuple[object, ...]:
         asset.deps,
         dict(asset.reads),
     )
+
+
+def _has_more(windows: Windows, until: float) -> bool:
+    """Return whether there will be a window after `until`, the end of one."""
+    return windows.end is None or windows.shifted(Window(until, until), 0, 1).end <= windows.end
 
 
 def _oldest(reached: Iterable[float | None]) -> float | None:
