@@ -225,7 +225,7 @@ def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
 def newest_ids(instance: Any, keys: set[str]) -> dict[str, int]:
     from freshline.history.events import EventLog
 
-    latest = EventLog(instance).latest_materializations(keys)
+    latest = EventLog(instance).latest_versions(keys)
     return {key: made.id for key, (made, _) in latest.items() if made}
 
 

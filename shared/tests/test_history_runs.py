@@ -339,22 +339,6 @@ class TestFailures:
             (states[key].failures, states[key].error) for key in ("root", "mart")
         ]
 
-    def test_an_asset_fails_when_its_run_succeeds_without_materializing_it(
-        self, instance: dg.DagsterInstance
-    ) -> None:
-        @dg.asset(name="root", output_required=False)
-        def nothing() -> Any:
-            yield from ()
-
-        reader = Reader(instance, graph(root=()))
-        run(instance, nothing)
-        state = reader["root"]
-
-        assert (1, "the run succeeded without materializing the asset") == (
-            state.failures,
-            state.error,
-        )
-
     def test_a_failure_does_not_count_after_the_success_of_a_newer_run(
         self, memory: dg.DagsterInstance
     ) -> None:

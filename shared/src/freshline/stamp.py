@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -23,8 +24,10 @@ from dagster import (
 )
 
 from freshline.contract import graph_of, read_contracts
+from freshline.contract.elsewhere import Elsewhere
+from freshline.contract.graph import made_outside, unexplained
 from freshline.history import History
-from freshline.model import Graph, data_time_of
+from freshline.model import Asset, Graph
 from freshline.names import DATA_TIME, LAG_SECONDS
 
 __all__ = ["data_time_metadata", "lag_metadata", "stamp_lag"]
@@ -72,8 +75,25 @@ class _Stamp:
 
     @cached_property
     def _graph(self) -> Graph:
-        published = read_contracts(self._context.instance).values()
-        return graph_of(contract.contract for contract in published)
+        """The graph of all contracts, with what this step makes as its code says."""
+        instance = self._context.instance
+        contracts = [published.contract for published in read_contracts(instance).values()]
+        found = Elsewhere().find(
+            instance,
+            unexplained(contracts),
+            made_outside(contracts),
+            {contract.location for contract in contracts},
+        )
+        graph = graph_of(contracts, elsewhere=found)
+        own = {
+            key.to_user_string(): tuple(sorted(dep.to_user_string() for dep in deps - {key}))
+            for key, deps in self._context.assets_def.asset_deps.items()
+        }
+        running = {
+            key: replace(graph.assets.get(key, Asset(key, "")), deps=deps, elsewhere=False)
+            for key, deps in own.items()
+        }
+        return replace(graph, assets={**graph.assets, **running})
 
     @cached_property
     def _history(self) -> History:
@@ -104,27 +124,20 @@ class _Stamp:
 
     def _data_time(self, key: AssetKey) -> float | None:
         """Return the data time of `key`. None: unknown, or a root, which states its own."""
-        deps = {
-            dep
-            for dep in self._context.assets_def.asset_deps.get(key, ())
-            if dep != key and dep.to_user_string() not in self._graph.undated
-        }
-        times = [self._made[dep] for dep in deps & self._made.keys()]
-        inputs = {dep.to_user_string(): self._consumed(dep) for dep in deps - self._made.keys()}
-        if inputs:
-            times.extend(self._data_times_read(key.to_user_string(), inputs))
-        return data_time_of(times)
-
-    def _data_times_read(self, key: str, inputs: Mapping[str, int | None]) -> list[float | None]:
-        """Return the data time of what is read, for each partition that the run makes."""
-        asset = self._graph.assets.get(key)
+        context = self._context
+        deps = context.assets_def.asset_deps.get(key, set()) - self._made.keys() - {key}
         partitions: Sequence[str | None] = [None]
-        if asset is not None and asset.partitioned:
-            partitions = self._context.partition_keys
-        return [
-            self._history.data_time_read(self._graph, key, partition, inputs)
-            for partition in partitions
-        ]
+        if self._graph.assets[key.to_user_string()].partitioned:
+            partitions = context.partition_keys
+        return self._history.data_time_read(
+            self._graph,
+            key.to_user_string(),
+            partitions,
+            context.run.run_id,
+            context.get_step_execution_context().step.key,
+            {dep.to_user_string(): self._consumed(dep) for dep in deps},
+            {made.to_user_string(): data_time for made, data_time in self._made.items()},
+        )
 
     def _consumed(self, dep: AssetKey) -> int | None:
         """Return the id of the version of `dep` that Dagster will record as consumed.

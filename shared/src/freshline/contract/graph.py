@@ -11,7 +11,7 @@ from freshline.contract.document import Contract, Export, TimeWindows
 from freshline.model import Asset, Graph, PartitionKeys, Reads
 from freshline.windows import Windows
 
-__all__ = ["OUTSIDE_LOCATION", "graph_of", "unexplained"]
+__all__ = ["OUTSIDE_LOCATION", "graph_of", "made_outside", "unexplained"]
 
 OUTSIDE_LOCATION: Final = "outside the workspace"
 """Where an asset is made that no location is known to make."""
@@ -29,9 +29,10 @@ def graph_of(
     A key that two locations make belongs to the first of them by name, so that it is never
     requested twice; the gate reports it. One that some location makes does not belong to those
     that only observe it. A location that is `silent` comes after all others: it may have been
-    renamed. `elsewhere` are assets that no contract explains and that exist all the
-    same. An external definition that no location makes is such an asset too. `observers` are
-    locations that only observe, and are to be planned as if they did not.
+    renamed. `elsewhere` are assets that no contract explains and that exist all the same. An
+    external definition that no location makes is such an asset too, unless it is declared to be
+    made outside the workspace. `observers` are locations that only observe, and are to be planned
+    as if they did not.
     """
     ordered = sorted(contracts, key=lambda it: (it.location in silent, it.location))
     assets: dict[str, Asset] = {}
@@ -45,7 +46,8 @@ def graph_of(
             known = assets.get(export.key)
             if known is None or (known.observed and not export.observed):
                 assets[export.key] = _asset(contract, export, watched=watched)
-    for asset in (*elsewhere, *_watched(ordered), *_declared(ordered)):
+    declared = (asset for asset in _declared(ordered) if asset.key not in outside)
+    for asset in (*elsewhere, *_watched(ordered), *declared):
         known = assets.get(asset.key)
         if known is not None and known.elsewhere and known.policy is None and asset.policy:
             assets[asset.key] = replace(known, location=asset.location, policy=asset.policy)
@@ -70,6 +72,13 @@ def unexplained(contracts: Iterable[Contract]) -> set[str]:
     explained = {export.key for contract in given for export in contract.exports}
     explained.update(key for contract in given for key in contract.outside)
     return {needed.key for contract in given for needed in contract.imports} - explained
+
+
+def made_outside(contracts: Iterable[Contract]) -> set[str]:
+    """Return the keys that some contract declares to be made outside, and that nobody makes."""
+    given = list(contracts)
+    outside = {key for contract in given for key in contract.outside}
+    return outside - {export.key for contract in given for export in contract.exports}
 
 
 def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:

@@ -17,13 +17,24 @@ from freshline.history.events import EventLog, Materialized
 from freshline.history.partition_runs import PartitionRuns
 from freshline.history.partition_states import PartitionStates
 from freshline.history.promises import Promises
-from freshline.history.runs import Runs
+from freshline.history.runs import Answer, Runs
 from freshline.history.versions import Versions
-from freshline.model import DEFAULT_TICK, NEVER_RUN, AssetState, Graph, Pause, Snapshot, Version
+from freshline.model import (
+    DEFAULT_TICK,
+    NEVER_RUN,
+    Asset,
+    AssetState,
+    Graph,
+    NothingNew,
+    Pause,
+    Snapshot,
+    Version,
+    data_time_of,
+)
 
 __all__ = ["History"]
 
-_FIRST_READ: Final = 5_000  # newest materializations read when nothing is known yet
+_FIRST_READ: Final = 5_000  # newest events of a kind read when nothing is known yet
 _MAKERS: Final = 300  # runs that made current versions: read in addition, up to so many
 _LATE_COMMIT: Final = 10.0  # seconds in which an event with a lower id may still appear
 _MARKS: Final = 64  # more reads than fit into those seconds
@@ -42,8 +53,11 @@ class History:
         self._partition_runs = PartitionRuns(self._log, self._runs, self._partitions)
         self._stopwatch = Stopwatch()
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
+        self._noted = False
         self._wipe_cursor: str | None = None
         self._known_keys: set[str] = set()
+        self._answered: dict[str, tuple[Answer, Mapping[str, int | None]]] = {}
+        """What there was to read for the newest answer of each asset."""
         self._to_verify: deque[str] = deque()
         self._verified_at = 0.0
 
@@ -64,9 +78,10 @@ class History:
         `seen`, `since` and `pauses` go into the snapshot as they are. Raises what the storage
         raises; the next read goes on where the last complete one ended.
         """
-        self._versions.follow(graph)
+        self._known_keys -= self._versions.follow(graph)
+        self._runs.follow(graph)
         self._runs.read(now)
-        self._read_materializations(now)
+        self._read_versions(now)
         self._read_wipes()
         self._learn_new_assets(graph.assets.keys() - self._known_keys, now)
         self._verify(graph, now)
@@ -80,37 +95,69 @@ class History:
         return snapshot
 
     def data_time_read(
-        self, graph: Graph, key: str, partition: str | None, inputs: Mapping[str, int | None]
+        self,
+        graph: Graph,
+        key: str,
+        partitions: Iterable[str | None],
+        run_id: str,
+        step: str,
+        consumed: Mapping[str, int | None],
+        made: Mapping[str, float | None],
     ) -> float | None:
-        """Return the data time of what a step reads that makes the asset, or a partition of it.
+        """Return the data time of what a step that has not ended has read for the asset `key`.
 
-        `inputs` has the id of the newest version of each. None: unknown.
+        `partitions` are those that it makes, (None,) if the asset has none. `consumed` is the
+        newest version of each input that Dagster has found, and `made` has the data time of what
+        the step has made already. None: it is unknown, or `key` is a root.
         """
-        self._versions.follow(graph)
-        return self._partitions.data_time_of(key, partition, inputs)
+        if not self._noted:
+            self._noted = True
+            self._versions.follow(graph)
+            for observed in self._log.newest_observations(_FIRST_READ):
+                self._versions.note(observed)
+        start = self._runs.start(run_id, step)
+        if start is None:
+            return None
+        read = self._versions.read_at(key, start, consumed)
+        times = [made[dep] for dep in read if dep in made]
+        before = {dep: version for dep, version in read.items() if dep not in made}
+        if before and key in self._partitions:
+            times.extend(self._partitions.data_time_of(key, name, before) for name in partitions)
+        elif before:
+            times.append(self._versions.data_time_of_reading(key, before))
+        return data_time_of(times)
 
     # --- reading what is new --------------------------------------------------------------
 
-    def _read_materializations(self, now: float) -> None:
+    def _read_versions(self, now: float) -> None:
         """Read from where the log ended some seconds ago, not from where the last read ended.
 
         An id is assigned before its event is committed, so a lower id may appear after a higher.
         """
         if not self._marks:
             self._wipe_cursor = self._log.latest_wipe()
-            first = self._log.newest_materializations(_FIRST_READ)
-            for made in first:
-                self._add(made)
-            self._marks.append((now, first[-1].id if first else 0))
+            self._marks.append((now, self._read_newest()))
             return
         while len(self._marks) > 1 and now - self._marks[1][0] >= _LATE_COMMIT:
             self._marks.popleft()
-        newest = self._marks[-1][1]
-        for made in self._log.materializations_after(self._marks[0][1]):
-            if made.id not in self._versions:
-                self._add(made)
-            newest = max(newest, made.id)
+        after, newest = self._marks[0][1], self._marks[-1][1]
+        made = [*self._log.materializations_after(after), *self._log.observations_after(after)]
+        for version in sorted(made, key=_id):
+            if version.id not in self._versions:
+                self._add(version)
+            newest = max(newest, version.id)
         self._marks.append((now, newest))
+
+    def _read_newest(self) -> int:
+        """Read the newest versions of all assets. Return where the log ends; 0: it is empty."""
+        made = self._log.newest_materializations(_FIRST_READ)
+        observed = self._log.newest_observations(_FIRST_READ)
+        # Of what has versions of both kinds, both are known from here on.
+        complete_from = max(it[0].id if len(it) == _FIRST_READ else 0 for it in (made, observed))
+        for version in sorted([*made, *observed], key=_id):
+            if version.id >= complete_from or not self._versions.is_observable(version.key):
+                self._add(version)
+        return made[-1].id if made else 0
 
     def _add(self, made: Materialized) -> None:
         if self._versions.add(made):
@@ -167,7 +214,8 @@ class History:
         seconds old stays, unless it is `certain` that the record has been written.
         """
         wanted = set(keys)
-        latest = self._log.latest_materializations(wanted) if wanted else {}
+        observable = {key for key in wanted if self._versions.is_observable(key)}
+        latest = self._log.latest_versions(wanted, observable) if wanted else {}
         for key in wanted:
             made, _ = latest.get(key, (None, ""))
             current = self._versions.current(key)
@@ -202,15 +250,15 @@ class History:
             for key in graph.assets
             if key not in self._partitions and (made := self._versions.current(key)) is not None
         }
-        data_times = self._versions.data_times(made.id for made in current.values())
-        promises = Promises(graph, self._versions, self._runs.pending(), data_times)
+        data_times = self._data_times_now(graph, current, now)
+        promises = Promises(graph, self._versions, self._runs.pending())
         partitioned = PartitionStates(self._partitions, self._partition_runs, promises)
         states: dict[str, AssetState] = {}
         for key in graph.assets:
             made = current.get(key)
             failures = self._runs.failures(key)
             state = AssetState(
-                version=_version(made, data_times[made.id], now) if made else None,
+                version=_version(made, *data_times[key], now) if made else None,
                 pending=promises.pending(key),
                 failures=failures.count,
                 failing_since=failures.since,
@@ -218,6 +266,7 @@ class History:
                 error=failures.error,
                 last_run_id=self._runs.last_run(key),
                 durations=self._stopwatch.durations(key),
+                nothing_new=self._nothing_new(graph, key, now),
             )
             if key in self._partitions:
                 state = partitioned.state(key, state, now)
@@ -225,11 +274,76 @@ class History:
                 states[key] = state
         return states
 
+    def _data_times_now(
+        self, graph: Graph, current: Mapping[str, Materialized], now: float
+    ) -> dict[str, tuple[float | None, float | None]]:
+        """Return the data time of each asset at `now`, and the one by what its version has read."""
+        ids = [made.id for made in current.values()]
+        own = self._versions.data_times(ids)
+        moved = self._versions.moved_data_times(ids)
+        times = {key: (moved[made.id], own[made.id]) for key, made in current.items()}
+        # What a view reads is never a view here. A view of something that has no data time, which
+        # it reads when it is read itself, is as fresh as can be.
+        views = {
+            key: [self._data_time_in(asset, dep, times, now) for dep in inputs]
+            if (inputs := self._versions.inputs(key))
+            else [(now, now)]
+            for key, asset in graph.assets.items()
+            if asset.view
+        }
+        for key, read in views.items():
+            times[key] = data_time_of(it for it, _ in read), data_time_of(it for _, it in read)
+        return times
 
-def _version(made: Materialized, data_time: float | None, now: float) -> Version:
-    """Return `made` as a version that is no newer than `now`: a host's clock may be ahead."""
+    def _data_time_in(
+        self,
+        view: Asset,
+        dep: str,
+        times: Mapping[str, tuple[float | None, float | None]],
+        now: float,
+    ) -> tuple[float | None, float | None]:
+        """Return the two data times of `dep` as `view` shows it."""
+        if dep not in self._partitions:
+            return times.get(dep, (None, None))
+        reads = view.reads.get(dep)
+        if reads and reads.last:
+            reached = self._partitions.last_reach(dep, now)
+        else:
+            reached = self._partitions.reach(dep)
+        return reached, reached
+
+    def _nothing_new(self, graph: Graph, key: str, now: float) -> NothingNew | None:
+        answer = self._runs.answer(key)
+        if answer is None or key in self._partitions:
+            return None
+        if key not in self._answered or self._answered[key][0] is not answer:
+            self._answered[key] = answer, self._versions.read_at(key, answer.start, {})
+        read = self._answered[key][1]
+        data_time: float | None = answer.start.at
+        if graph.assets[key].elsewhere:
+            data_time = None
+        elif read:
+            data_time = self._versions.data_time_of_reading(key, read)
+        return NothingNew(
+            at=min(answer.at, now), data_time=None if data_time is None else min(data_time, now)
+        )
+
+
+def _id(made: Materialized) -> int:
+    return made.id
+
+
+def _version(made: Materialized, data_time: float | None, own: float | None, now: float) -> Version:
+    """Return `made` as a version that is no newer than `now`: a host's clock may be ahead.
+
+    `own` is the data time by what it read itself.
+    """
+    data_time = None if data_time is None else min(data_time, now)
+    moved = own is not None and data_time is not None and own < data_time
     return Version(
         id=made.id,
         at=min(made.at, now),
-        data_time=None if data_time is None else min(data_time, now),
+        data_time=data_time,
+        unchanged_since=own if moved else None,
+        code_version=made.code_version,
     )

@@ -1,4 +1,4 @@
-"""The event log: materializations and runs as freshline needs them.
+"""The event log: materializations, observations and runs as freshline needs them.
 
 This is the only module that knows how Dagster stores events. Every point in time is UTC in
 epoch seconds; an asset is named by its user string.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dagster import (
     AssetKey,
     AssetMaterialization,
+    AssetObservation,
+    AssetRecordsFilter,
     DagsterEventType,
     DagsterInstance,
     DagsterRunStatus,
@@ -29,6 +31,7 @@ from freshline.names import (
     DATA_VERSION,
     DATA_VERSION_SET,
     INPUT_POINTER,
+    LAST_UPDATED,
 )
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ __all__ = [
     "EventLog",
     "Materialized",
     "RunEvents",
+    "Start",
     "StepEvents",
     "metadata_of",
     "stated_data_time",
@@ -63,9 +67,13 @@ _RUN_EVENTS: Final = {
 }
 
 
+_MADE: Final = DagsterEventType.ASSET_MATERIALIZATION
+_OBSERVED: Final = DagsterEventType.ASSET_OBSERVATION
+
+
 @dataclass(frozen=True, slots=True)
 class Materialized:
-    """One materialization, as it was written. Nothing about it ever changes."""
+    """One materialization or observation, as it was written. Nothing about it ever changes."""
 
     id: int
     key: str
@@ -86,6 +94,21 @@ class Materialized:
     code_version: str | None = None
     observed: bool = False
     """Whether it was observed, not made."""
+    last_updated: float | None = None
+    """When what it is about was last updated, as Dagster's own metadata says; None: it does not."""
+
+
+class Start(NamedTuple):
+    """When a step began, in two measures. It has read what was there then."""
+
+    at: float
+    position: int | None
+    """The id of the event in the log: what has a lower one was there, whatever clocks say. None:
+    the storage has a log of its own for each run, which lies on one host, with one clock."""
+
+    def is_after(self, made: Materialized) -> bool:
+        """Return whether `made` was there when the step began."""
+        return made.at <= self.at if self.position is None else made.id < self.position
 
 
 @dataclass(slots=True)
@@ -94,6 +117,8 @@ class StepEvents:
     ended: float | None = None
     error: str | None = None
     """Set when the step failed."""
+    position: int | None = None
+    """The id of the event with which it began, or was skipped; None: see `Start`."""
 
 
 @dataclass(slots=True)
@@ -123,7 +148,18 @@ class RunEvents:
 
     def started(self, step: str) -> float | None:
         """Return when the first of the steps that make an asset began; None: it has not."""
-        return min((op.started for op in self.ops(step) if op.started is not None), default=None)
+        start = self.start(step)
+        return start.at if start else None
+
+    def start(self, step: str) -> Start | None:
+        """Return when the first of these steps began, or was skipped without; None: it has not."""
+        starts = [Start(op.started, op.position) for op in self.ops(step) if op.started is not None]
+        return min(starts, key=lambda start: (start.position or 0, start.at), default=None)
+
+    def answered(self, step: str) -> float | None:
+        """Return when a step had succeeded or was skipped; None: it had not, or has failed."""
+        op = self.steps.get(step)
+        return op.ended if op and op.error is None else None
 
 
 class EventLog:
@@ -132,12 +168,19 @@ class EventLog:
     def __init__(self, instance: DagsterInstance) -> None:
         self.instance = instance
 
-    # --- materializations -----------------------------------------------------------------
+    # --- materializations and observations --------------------------------------------------
 
     def materializations_after(self, after: int) -> Iterator[Materialized]:
         """Yield every materialization of every asset with an id above `after`, in order."""
+        return self._all_after(_MADE, after)
+
+    def observations_after(self, after: int) -> Iterator[Materialized]:
+        """Yield every observation of every asset with an id above `after`, in order."""
+        return self._all_after(_OBSERVED, after)
+
+    def _all_after(self, kind: DagsterEventType, after: int) -> Iterator[Materialized]:
         while True:
-            records = self._records(_filter(after_cursor=after), limit=_BATCH, ascending=True)
+            records = self._records(_filter(kind, after=after), limit=_BATCH, ascending=True)
             yield from _materialized_all(records)
             if len(records) < _BATCH:
                 return
@@ -145,12 +188,53 @@ class EventLog:
 
     def newest_materializations(self, limit: int) -> list[Materialized]:
         """Return the newest materializations of all assets together, oldest first."""
-        records = self._records(_filter(), limit=limit, ascending=False)
+        records = self._records(_filter(_MADE), limit=limit, ascending=False)
+        return list(_materialized_all(reversed(records)))
+
+    def newest_observations(self, limit: int) -> list[Materialized]:
+        """Return the newest observations of all assets together, oldest first."""
+        records = self._records(_filter(_OBSERVED), limit=limit, ascending=False)
         return list(_materialized_all(reversed(records)))
 
     def materializations_by_id(self, ids: Iterable[int]) -> list[Materialized]:
-        """Return those of `ids` that still exist."""
-        return list(_materialized_all(self._records_by_id(ids)))
+        """Return those materializations and observations of `ids` that still exist."""
+        wanted = set(ids)
+        made = list(_materialized_all(self._records_by_id(wanted)))
+        wanted -= {it.id for it in made}
+        return [*made, *_materialized_all(self._records_by_id(wanted, _OBSERVED))]
+
+    def newest_before(
+        self, key: str, before: int | None, limit: int = 1, *, observations: bool = False
+    ) -> list[Materialized]:
+        """Return the newest events of an asset with an id below `before`, newest first.
+
+        Those are its materializations, and its observations too if `observations`. There are at
+        least `limit` of them if it has so many.
+        """
+        return self._events_of(key, limit, observations=observations, before_storage_id=before)
+
+    def oldest_after(
+        self, key: str, after: int, limit: int, *, observations: bool = False
+    ) -> list[Materialized]:
+        """Return the first `limit` events of an asset with an id above `after`, in order."""
+        found = self._events_of(
+            key, limit, observations=observations, ascending=True, after_storage_id=after
+        )
+        return found[:limit]
+
+    def _events_of(
+        self, key: str, limit: int, *, observations: bool, ascending: bool = False, **ids: Any
+    ) -> list[Materialized]:
+        wanted = AssetRecordsFilter(AssetKey.from_user_string(key), **ids)
+        found = list(
+            self.instance.fetch_materializations(wanted, limit, ascending=ascending).records
+        )
+        if observations:
+            found.extend(
+                self.instance.fetch_observations(wanted, limit, ascending=ascending).records
+            )
+        found.sort(key=lambda record: record.storage_id, reverse=not ascending)
+        return list(_materialized_all(found))
 
     def metadata_by_id(self, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
         """Return the metadata of those materializations that still exist."""
@@ -159,22 +243,31 @@ class EventLog:
             for record in self._records_by_id(ids)
         }
 
-    def latest_materializations(
-        self, keys: Iterable[str]
+    def latest_versions(
+        self, keys: Iterable[str], observable: Collection[str] = ()
     ) -> dict[str, tuple[Materialized | None, str]]:
-        """Return the current version and the newest run's id of each asset that has a record."""
+        """Return the current version and the newest run's id of each asset that has a record.
+
+        An observation of one that is `observable` is a version too.
+        """
         latest: dict[str, tuple[Materialized | None, str]] = {}
         for batch in _batches(sorted(keys), _BATCH):
             paths = [AssetKey.from_user_string(key) for key in batch]
             for record in self.instance.get_asset_records(paths):
                 entry = record.asset_entry
+                key = entry.asset_key.to_user_string()
                 last = entry.last_materialization_record
                 made = _materialized(last) if last else None
+                if key in observable:
+                    # A record has the last observation only on Dagster+.
+                    seen = self.instance.fetch_observations(entry.asset_key, limit=1).records
+                    if seen and (last is None or seen[0].storage_id > last.storage_id):
+                        made = _materialized(seen[0])
                 # As soon as a new run plans a wiped asset, Dagster 1.12 shows what was wiped again.
                 wiped = entry.asset_details.last_wipe_timestamp if entry.asset_details else None
                 if made and wiped and made.at <= wiped:
                     made = None
-                latest[entry.asset_key.to_user_string()] = made, entry.last_run_id or ""
+                latest[key] = made, entry.last_run_id or ""
         return latest
 
     # --- partitions -----------------------------------------------------------------------
@@ -223,18 +316,21 @@ class EventLog:
         )
         return {(made.key, made.partition) for made in _materialized_all(connection.records)}
 
-    def _records_by_id(self, ids: Iterable[int]) -> Iterator[EventLogRecord]:
+    def _records_by_id(
+        self, ids: Iterable[int], kind: DagsterEventType = _MADE
+    ) -> Iterator[EventLogRecord]:
         for batch in _batches(sorted(set(ids)), _BATCH):
-            yield from self._records(_filter(storage_ids=batch), limit=None, ascending=True)
+            yield from self._records(_filter(kind, ids=batch), limit=None, ascending=True)
 
     def _records(
         self, event_filter: EventRecordsFilter, *, limit: int | None, ascending: bool
     ) -> Sequence[EventLogRecord]:
-        # `fetch_materializations`, which the warnings recommend, answers for one asset at a time:
-        # a tick over 10,000 assets would ask 10,000 questions. `get_event_records` is deprecated
-        # "for 2.0"; freshline supports Dagster below 1.14. The filter is not undone afterwards
-        # because `warnings.catch_warnings` is not safe in a code server's threads.
-        warnings.filterwarnings("ignore", message=".*fetch_materializations instead")
+        # `fetch_materializations` and `fetch_observations`, which the warnings recommend, answer
+        # for one asset at a time: a tick over 10,000 assets would ask 10,000 questions.
+        # `get_event_records` is deprecated "for 2.0"; freshline supports Dagster below 1.14. The
+        # filter is not undone afterwards because `warnings.catch_warnings` is not safe in a code
+        # server's threads.
+        warnings.filterwarnings("ignore", message=".*fetch_(materializations|observations) instead")
         warnings.filterwarnings("ignore", message=".*get_event_records.* is deprecated")
         return self.instance.get_event_records(event_filter, limit=limit, ascending=ascending)
 
@@ -263,17 +359,16 @@ class EventLog:
         connection = self.instance.get_records_for_run(
             run_id, cursor=events.cursor, of_type=_RUN_EVENTS
         )
+        one_log = not self.instance.event_log_storage.is_run_sharded
         for record in connection.records:
-            _add_run_event(events, record)
+            _add_run_event(events, record, record.storage_id if one_log else None)
         events.cursor = connection.cursor
         return events
 
-    def made_by_run(self, run_id: str) -> set[str]:
-        """Return the assets that a run has materialized, wiped since or not."""
-        connection = self.instance.get_records_for_run(
-            run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
-        )
-        return {made.key for made in _materialized_all(connection.records)}
+    def made_by_run(self, run_id: str) -> list[Materialized]:
+        """Return what a run has materialized and observed, wiped since or not."""
+        connection = self.instance.get_records_for_run(run_id, of_type={_MADE, _OBSERVED})
+        return list(_materialized_all(connection.records))
 
     def run_records(self, run_ids: Iterable[str]) -> list[RunRecord]:
         """Return the records of those runs that still exist."""
@@ -302,13 +397,9 @@ class EventLog:
 
 
 def _filter(
-    *, after_cursor: int | None = None, storage_ids: Sequence[int] | None = None
+    kind: DagsterEventType, *, after: int | None = None, ids: Sequence[int] | None = None
 ) -> EventRecordsFilter:
-    return EventRecordsFilter(
-        DagsterEventType.ASSET_MATERIALIZATION,
-        after_cursor=after_cursor,
-        storage_ids=storage_ids,
-    )
+    return EventRecordsFilter(kind, after_cursor=after, storage_ids=ids)
 
 
 def _materialized_all(records: Iterable[EventLogRecord]) -> Iterator[Materialized]:
@@ -318,27 +409,37 @@ def _materialized_all(records: Iterable[EventLogRecord]) -> Iterator[Materialize
 def _materialized(record: EventLogRecord) -> Materialized | None:
     entry = record.event_log_entry
     event = entry.dagster_event
-    if event is None or not event.is_step_materialization:
+    if event is None or event.event_type not in (_MADE, _OBSERVED):
         return None
-    materialization: AssetMaterialization = event.step_materialization_data.materialization
-    tags = materialization.tags or {}
+    observed = event.event_type is _OBSERVED
+    about: AssetMaterialization | AssetObservation = (
+        event.asset_observation_data.asset_observation
+        if observed
+        else event.step_materialization_data.materialization
+    )
+    tags = about.tags or {}
     return Materialized(
         id=record.storage_id,
-        key=materialization.asset_key.to_user_string(),
+        key=about.asset_key.to_user_string(),
         at=entry.timestamp,
         run_id=entry.run_id,
         step=entry.step_key or "",
-        data_time=stated_data_time(materialization.metadata),
-        consumed=tuple(_consumed(tags)),
-        partition=materialization.partition,
-        data_version=_set_data_version(tags, by_step=bool(entry.run_id)),
+        data_time=stated_data_time(about.metadata),
+        consumed=() if observed else tuple(_consumed(tags)),
+        partition=about.partition,
+        data_version=_set_data_version(tags, by_default=bool(entry.run_id) and not observed),
         code_version=tags.get(CODE_VERSION_TAG),
+        observed=observed,
+        last_updated=_time_in(about.metadata, LAST_UPDATED),
     )
 
 
-def _set_data_version(tags: Mapping[str, str], *, by_step: bool) -> str | None:
-    """Return the data version that somebody has set; None: Dagster has given one by default."""
-    if by_step and tags.get(DATA_VERSION_SET) != "true":
+def _set_data_version(tags: Mapping[str, str], *, by_default: bool) -> str | None:
+    """Return the data version that somebody has set; None: nobody has.
+
+    Dagster gives one `by_default` to what a step materializes, and to nothing else.
+    """
+    if by_default and tags.get(DATA_VERSION_SET) != "true":
         return None
     return tags.get(DATA_VERSION)
 
@@ -360,7 +461,11 @@ def stated_data_time(metadata: Mapping[str, Any]) -> float | None:
 
     It may be a timestamp, a number, or ISO 8601 text with a time zone.
     """
-    value = getattr(metadata.get(DATA_TIME), "value", metadata.get(DATA_TIME))
+    return _time_in(metadata, DATA_TIME)
+
+
+def _time_in(metadata: Mapping[str, Any], name: str) -> float | None:
+    value = getattr(metadata.get(name), "value", metadata.get(name))
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value)
@@ -374,7 +479,7 @@ def stated_data_time(metadata: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:
+def _add_run_event(events: RunEvents, record: EventLogRecord, position: int | None) -> None:
     entry = record.event_log_entry
     event = entry.dagster_event
     if event is None:
@@ -394,14 +499,21 @@ def _add_run_event(events: RunEvents, record: EventLogRecord) -> None:
         data = event.event_specific_data
         events.error = _root_error(getattr(data, "error", None)) or event.message or entry.message
     elif entry.step_key:
-        step = events.steps.setdefault(entry.step_key, StepEvents())
-        if kind is DagsterEventType.STEP_START:
-            # The first attempt counts: a retry of the step may go on with what it had read.
-            step.started = entry.timestamp if step.started is None else step.started
-        else:
-            step.ended = entry.timestamp
-        if kind is DagsterEventType.STEP_FAILURE:
-            step.error = _root_error(event.step_failure_data.error) or "step failed"
+        _add_step_event(events.steps.setdefault(entry.step_key, StepEvents()), entry, position)
+
+
+def _add_step_event(step: StepEvents, entry: EventLogEntry, position: int | None) -> None:
+    event = entry.dagster_event
+    kind = event.event_type if event else None
+    # The first attempt counts: a retry of the step may go on with what it had read.
+    if kind is DagsterEventType.STEP_START and step.started is None:
+        step.started, step.position = entry.timestamp, position
+    if kind is DagsterEventType.STEP_SKIPPED and step.started is None:
+        step.position = position
+    if kind is not DagsterEventType.STEP_START:
+        step.ended = entry.timestamp
+    if event and kind is DagsterEventType.STEP_FAILURE:
+        step.error = _root_error(event.step_failure_data.error) or "step failed"
 
 
 def _root_error(error: Any) -> str | None:

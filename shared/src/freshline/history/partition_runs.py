@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from dagster import DagsterRunStatus
+
 from freshline.history.events import EventLog, Materialized
 from freshline.history.partitions import Partitions
 from freshline.history.runs import Failure, Failures, Run, Runs, failures_in_a_row, failures_of
@@ -93,7 +95,7 @@ class PartitionRuns:
             if key not in found:
                 found[key] = _failure_of(run, key)
             failure = found[key]
-            if failure is None or self._runs.is_over(run, failure, _current(key, partition)):
+            if failure is None or self._runs.is_over(run, failure.at, _current(key, partition)):
                 continue
             failures = self._failures[key, partition.name]
             failures[run.root_id] = failure.after(failures.get(run.root_id))
@@ -127,7 +129,13 @@ class PartitionRuns:
 
 
 def _failure_of(run: Run, key: str) -> Failure | None:
-    """Return the failure of `run` to make what it has not made of the asset; None: it has none."""
+    """Return the failure of `run` to make what it has not made of the asset; None: it has none.
+
+    A partition that a run was asked for and that it had nothing to make of is missing all the same.
+    """
+    if run.status is DagsterRunStatus.SUCCESS:
+        at = run.ended or run.created
+        return Failure(at, at, "the run succeeded without making the partition")
     alone = replace(
         run,
         events=replace(run.events, planned={key: run.to_make()[key]}),

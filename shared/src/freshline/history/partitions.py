@@ -362,7 +362,8 @@ class Partitions:
         elif created.get(made.run_id, -inf) >= end:
             data_time = end
         else:
-            data_time = self._runs.step_started(made.run_id, made.step)
+            start = self._runs.start(made.run_id, made.step)
+            data_time = start.at if start else None
         return None if data_time is None else min(data_time, made.at, end)
 
     def _of_reading(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from freshline.history.events import Materialized, Start
 from freshline.history.runs import Run
 from freshline.history.series import Partition
 from freshline.history.versions import Versions
@@ -18,7 +19,7 @@ _OLDEST: Final = float("-inf")
 class Promises:
     """The promises for one snapshot.
 
-    `runs` are those that will deliver each asset, `data_times` those of all current versions.
+    `runs` are those that will deliver each asset.
     """
 
     def __init__(
@@ -26,12 +27,10 @@ class Promises:
         graph: Graph,
         versions: Versions,
         runs: Mapping[str, Sequence[tuple[Run, str]]],
-        data_times: Mapping[int, float | None],
     ) -> None:
         self._graph = graph
         self._versions = versions
         self._runs = runs
-        self._data_times = data_times
         self._known: dict[tuple[str, str], float | None] = {}
 
     def pending(self, key: str) -> Pending | None:
@@ -63,38 +62,41 @@ class Promises:
         asset = self._graph.assets.get(key)
         if asset is None or asset.elsewhere:
             return None
-        started = run.step_started(step)
-        inputs = [dep for dep in asset.deps if dep not in self._graph.undated]
-        reached = (
-            data_time_of(
-                self._partitions_read(asset, partition, dep, started)
-                if dep in self._versions.partitions
-                else self._input_data_time(dep, run, step, started)
-                for dep in inputs
-            )
-            if inputs
-            else run.created
-            if started is None
-            else started
-        )
+        start = run.events.start(step)
+        reached = self._reached(asset, run, step, partition, start)
         if partition is not None and partition.data is not None and reached is not None:
             return min(reached, partition.data.end)
         return reached
 
+    def _reached(
+        self, asset: Asset, run: Run, step: str, partition: Partition | None, start: Start | None
+    ) -> float | None:
+        inputs = self._versions.inputs(asset.key)
+        if inputs:
+            return data_time_of(
+                self._partitions_read(asset, partition, dep, start)
+                if dep in self._versions.partitions
+                else self._input_data_time(dep, run, step, start)
+                for dep in inputs
+            )
+        current = self._versions.current(asset.key)
+        if current is not None and current.observed and _states_data_time(current):
+            # It reports how old something is, which may be the same again.
+            return self._data_time_of(current.id)
+        return start.at if start else run.created
+
     def _partitions_read(
-        self, asset: Asset, partition: Partition | None, dep: str, started: float | None
+        self, asset: Asset, partition: Partition | None, dep: str, start: Start | None
     ) -> float | None:
         """Return the data time of the partitions of `dep` that a step reads; infinite: complete."""
-        if started is None:
+        if start is None:
             position = self._versions.partitions.newest(dep) or None
         else:
-            made = self._versions.current_at(dep, started)
+            made = self._versions.current_at(dep, start)
             position = made.id if made else None
         return self._versions.partitions.read_at(asset, partition, dep, position)
 
-    def _input_data_time(
-        self, dep: str, run: Run, step: str, started: float | None
-    ) -> float | None:
+    def _input_data_time(self, dep: str, run: Run, step: str, start: Start | None) -> float | None:
         own = run.to_make()
         if dep in own:
             made = run.delivered.get(dep)
@@ -103,16 +105,16 @@ class Promises:
             if own[dep] == step:
                 return self._data_time_of(made.id)
         made = (
-            self._versions.current(dep)
-            if started is None
-            else self._versions.current_at(dep, started)
+            self._versions.current(dep) if start is None else self._versions.current_at(dep, start)
         )
         return self._data_time_of(made.id) if made else None
 
     def _data_time_of(self, version: int) -> float | None:
-        if version in self._data_times:
-            return self._data_times[version]
-        return self._versions.data_times([version])[version]
+        return self._versions.moved_data_times([version])[version]
+
+
+def _states_data_time(made: Materialized) -> bool:
+    return made.data_time is not None or made.last_updated is not None
 
 
 def _pending(run: Run, step: str, data_time: float | None) -> Pending:

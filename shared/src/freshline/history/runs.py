@@ -1,8 +1,11 @@
 """Runs: which will still deliver an asset, which failed to, and how often in a row.
 
-An asset has failed when a run that was to make it ended without: its step failed, the run crashed
-or was cancelled, or it "succeeded" and made nothing. An asset whose step never started because
-another one failed has not failed itself. A run and its retries are one failure.
+An asset has failed when a run that was to make it ended without: its step failed, or the run
+crashed or was cancelled. An asset whose step never started because another one failed has not
+failed itself. A run and its retries are one failure. A step that succeeds or is skipped, and makes
+nothing, has answered that there is nothing new: Dagster fails a step whose output is required.
+
+What a run observes is not in its plan. It is in its selection, or has the name of a step.
 """
 
 from __future__ import annotations
@@ -13,15 +16,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from dagster import DagsterRunStatus
+from dagster import AssetKey, DagsterRunStatus
 
-from freshline.history.events import FINISHED, EventLog, Materialized, RunEvents
+from freshline.history.events import FINISHED, EventLog, Materialized, RunEvents, Start
+from freshline.model import Graph
 from freshline.names import PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
 
 if TYPE_CHECKING:
     from dagster import RunRecord
 
-__all__ = ["Failure", "Failures", "Run", "Runs", "failures_in_a_row", "failures_of"]
+__all__ = ["Answer", "Failure", "Failures", "Run", "Runs", "failures_in_a_row", "failures_of"]
 
 _FIRST_READ: Final = 300  # newest runs read when nothing is known yet,
 _FIRST_ASSETS: Final = 5_000  # until those that were read were to make so many assets
@@ -30,6 +34,7 @@ _SETTLED: Final = 5_000  # run ids remembered, so that no run is counted twice
 _PLANNING: Final = 10.0  # seconds in which a new run writes which assets it will make, if any
 _TICK_TIMEOUT: Final = 60.0  # seconds after which Dagster gives up on a sensor's tick
 _RETRY_GRACE: Final = 600.0  # seconds in which a promised retry of a failed run must appear
+_STEPS: Final = 20_000  # beginnings of steps of old runs that are remembered
 
 _QUEUED: Final = frozenset(
     {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.MANAGED}
@@ -56,9 +61,11 @@ class Run:
     ended: float | None = None
     retry_promised: bool = False
     events: RunEvents = field(default_factory=RunEvents)
+    observing: dict[str, str] = field(default_factory=dict)
+    """The assets that it is to observe, and the step that observes each, as far as known."""
     delivered: dict[str, Materialized] = field(default_factory=dict)
     made: frozenset[str] = frozenset()
-    """Assets that it has materialized, although no version of them is known (any more)."""
+    """Assets that it has made or observed, although no version of them is known (any more)."""
 
     @property
     def finished(self) -> bool:
@@ -66,12 +73,13 @@ class Run:
         return self.status in FINISHED
 
     def to_make(self) -> dict[str, str]:
-        """Return the assets that it is to make, and the step that makes each.
+        """Return the assets that it is to make or to observe, and the step that does each.
 
         They are those of the run's plan, or of its selection until the plan is written. The two
         differ for a retry from failure: it selects what its parent did, and makes only the rest.
         """
-        return self.events.planned or dict.fromkeys(self.selection, "")
+        planned = self.events.planned or dict.fromkeys(self.selection, "")
+        return {**planned, **self.observing} if self.observing else planned
 
     def partitions(self, key: str) -> Sequence[str]:
         """Return the partitions of an asset that it is to make."""
@@ -88,12 +96,19 @@ class Run:
                 yield key, step
 
     def has_made(self, key: str) -> bool:
-        """Return whether it has materialized the asset."""
+        """Return whether it has materialized or observed the asset."""
         return key in self.delivered or key in self.made
 
     def step_started(self, step: str) -> float | None:
         """Return when `step`, or its graph of ops, began; None: it has not."""
         return self.events.started(step)
+
+    def answered(self, step: str) -> float | None:
+        """Return when `step` had ended well; None: it has not."""
+        ended = self.events.answered(step)
+        if ended is None and self.status is DagsterRunStatus.SUCCESS:
+            return self.ended or self.created
+        return ended
 
 
 @dataclass(slots=True)
@@ -121,6 +136,17 @@ class Failures:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A step of the asset's newest run ended well and made nothing."""
+
+    order: int
+    """That of the run."""
+    at: float
+    start: Start
+    """When the step began, or was skipped."""
+
+
 class Runs:
     """Follows the instance's runs from read to read."""
 
@@ -133,7 +159,21 @@ class Runs:
         self._passed_over: set[str] = set()
         self._newest: int | None = None
         self._failures: defaultdict[str, dict[str, Failure]] = defaultdict(dict)
+        self._failed: dict[str, int] = {}
+        """The order of the newest run that failed to make each asset."""
+        self._answers: dict[str, Answer] = {}
         self._last: dict[str, tuple[int, str]] = {}
+        self._observed: Mapping[str, str] = {}
+        """The assets that runs observe, and the step that observes each if nobody named it."""
+        self._starts: OrderedDict[tuple[str, str], Start] = OrderedDict()
+
+    def follow(self, graph: Graph) -> None:
+        """Use the observed assets of `graph` from now on."""
+        self._observed = {
+            key: AssetKey.from_user_string(key).to_python_identifier()
+            for key, asset in graph.assets.items()
+            if asset.observed
+        }
 
     # --- reading --------------------------------------------------------------------------
 
@@ -199,16 +239,28 @@ class Runs:
         run.status = status
         run.started, run.ended = record.start_time, record.end_time
         run.retry_promised = _retry_promised(record, now)
+        if self._observed:
+            run.observing = self._observing(run)
         self.active[run.id] = run
         for key in run.to_make():
             self._last[key] = max(self._last.get(key, (0, "")), (run.order, run.id))
         return run
 
-    # --- failures -------------------------------------------------------------------------
+    def _observing(self, run: Run) -> dict[str, str]:
+        making = {step.partition(".")[0] for step in run.events.planned.values()}
+        others = [step for step in run.events.steps if step.partition(".")[0] not in making]
+        return {
+            key: others[0] if len(others) == 1 and named not in others else named
+            for key, named in self._observed.items()
+            if key not in run.events.planned and (key in run.selection or named in others)
+        }
+
+    # --- failures and answers ---------------------------------------------------------------
 
     def add_current_version(self, made: Materialized) -> None:
-        """Note that the asset has a new current version: its earlier failures are over."""
+        """Note that the asset has a new current version: what happened before is over."""
         self._failures.pop(made.key, None)
+        self._answers.pop(made.key, None)
         self.add_delivery(made)
 
     def add_delivery(self, made: Materialized) -> None:
@@ -218,15 +270,19 @@ class Runs:
             run.delivered[made.key] = made
 
     def settle(self, current: Callable[[str], Materialized | None]) -> list[Run]:
-        """Count the failures since the last read. Return the runs that have ended."""
+        """Count failures and note answers since the last read. Return the runs that have ended."""
         for run in self._ended.values():
             if not all(run.has_made(key) for key in run.to_make()):
                 # Rare, so that a query of its own is no burden: its materializations may be older
                 # than what the first read has read, or wiped.
-                run.made = frozenset(self._log.made_by_run(run.id))
+                run.made = self._made_by(run)
         for run in sorted(self.active.values(), key=lambda run: run.order):
+            for key, answer in self._new_answers(run):
+                if not self.is_over(run, answer.at, current(key)):
+                    self._answers[key] = answer
+                    self._failures.pop(key, None)
             for key, failure in failures_of(run):
-                if not self.is_over(run, failure, current(key)):
+                if not self.is_over(run, failure.at, current(key)):
                     self._count(key, run, failure)
         ended = [run for run in self._ended.values() if not run.retry_promised]
         ended.sort(key=lambda run: run.order)
@@ -238,17 +294,54 @@ class Runs:
             self._settled.popitem(last=False)
         return ended
 
-    def is_over(self, run: Run, failure: Failure, current: Materialized | None) -> bool:
-        """Return whether the asset was made since, if possible without comparing clocks."""
+    def _made_by(self, run: Run) -> frozenset[str]:
+        return frozenset(
+            made.key
+            for made in self._log.made_by_run(run.id)
+            if not made.observed or made.key in self._observed
+        )
+
+    def _new_answers(self, run: Run) -> Iterator[tuple[str, Answer]]:
+        """Yield the assets that a step of `run` was to make and that it had nothing to make of.
+
+        Without those for which that, or something newer, is known.
+        """
+        asked = False
+        for key, step in run.to_make().items():
+            if run.has_made(key) or (at := run.answered(step)) is None:
+                continue
+            events = run.events.steps.get(step)
+            if events is None and key in run.observing:
+                continue  # a retry, which selects what its parent has observed
+            known = self._answers.get(key)
+            if max(known.order if known else -1, self._failed.get(key, -1)) >= run.order:
+                continue
+            if not run.finished and not asked:
+                asked = True  # a version may have been wiped since
+                run.made = self._made_by(run)
+                if run.has_made(key):
+                    continue
+            start = run.events.start(step) or Start(at, events.position if events else None)
+            yield key, Answer(run.order, at, start)
+
+    def is_over(self, run: Run, at: float, current: Materialized | None) -> bool:
+        """Return whether the asset was made since `at`, when `run` failed to or had nothing to.
+
+        If possible, clocks are not compared.
+        """
         if current is None:
             return False
         if current.run_id == run.id:
             return True
         maker = self.active.get(current.run_id)
         order = maker.order if maker else self._settled.get(current.run_id)
-        return current.at >= failure.at if order is None else order > run.order
+        return current.at >= at if order is None else order > run.order
 
     def _count(self, key: str, run: Run, failure: Failure) -> None:
+        answer = self._answers.get(key)
+        if answer is not None and answer.order > run.order:
+            return
+        self._failed[key] = max(self._failed.get(key, -1), run.order)
         failures = self._failures[key]
         failures[run.root_id] = failure.after(failures.get(run.root_id))
 
@@ -258,6 +351,11 @@ class Runs:
         """Return the asset's failures since its last materialization."""
         return failures_in_a_row(self._failures.get(key))
 
+    def answer(self, key: str) -> Answer | None:
+        """Return the answer of the asset's newest run; None: it has made something, or failed."""
+        answer = self._answers.get(key)
+        return answer if answer and answer.order > self._failed.get(key, -1) else None
+
     def last_run(self, key: str) -> str:
         """Return the id of the newest run that was to make the asset; "" for none."""
         return self._last.get(key, (0, ""))[1]
@@ -266,20 +364,27 @@ class Runs:
         """Note the newest run of an asset, if no run of it was read."""
         self._last.setdefault(key, (0, run_id))
 
-    def step_started(self, run_id: str, step: str) -> float | None:
+    def start(self, run_id: str, step: str) -> Start | None:
         """Return when a step began, or when its run did if the step has no start event.
 
         None: the run does not exist any more.
         """
         run = self.active.get(run_id)
-        known = run.step_started(step) if run else None
+        known = run.events.start(step) if run else self._starts.get((run_id, step))
         if known is not None:
             return known
-        started = self._log.run_events(run_id).started(step)
-        if started is not None:
-            return started
+        events = self._log.run_events(run_id)
+        for other in (*events.steps, step):
+            start = events.start(other)
+            if start is not None:
+                self._starts[run_id, other] = start
+        while len(self._starts) > _STEPS:
+            self._starts.popitem(last=False)
+        if (run_id, step) in self._starts:
+            return self._starts[run_id, step]
         records = self._log.run_records([run_id])
-        return records[0].start_time if records else None
+        began = records[0].start_time if records else None
+        return None if began is None else Start(began, None)
 
     def pending(self) -> dict[str, list[tuple[Run, str]]]:
         """Return the runs that will still deliver each asset, by key, with the step that does."""
@@ -287,7 +392,7 @@ class Runs:
         for run in self.active.values():
             if run.retry_promised:
                 for key, step in run.to_make().items():
-                    if not run.has_made(key):
+                    if not run.has_made(key) and run.events.answered(step) is None:
                         pending[key].append((run, step))
             else:
                 for key, step in run.still_to_make():
@@ -354,7 +459,7 @@ def failures_of(run: Run) -> Iterator[tuple[str, Failure]]:
     """Yield the assets that `run` was to make and failed to, each with the failure."""
     crashed = not any(step.error for step in run.events.steps.values())
     for key, step_key in run.to_make().items():
-        if run.has_made(key):
+        if run.has_made(key) or run.answered(step_key) is not None:
             continue
         step = run.events.steps.get(step_key)
         if run.finished and (step is None or step.error is None):
@@ -367,9 +472,7 @@ def failures_of(run: Run) -> Iterator[tuple[str, Failure]]:
         elif run.finished:
             at = run.ended or run.created
             started = run.step_started(step_key) is not None
-            if run.status is DagsterRunStatus.SUCCESS:
-                yield key, Failure(at, at, "the run succeeded without materializing the asset")
-            elif run.status is DagsterRunStatus.CANCELED:
+            if run.status is DagsterRunStatus.CANCELED:
                 yield key, Failure(at, at, "the run was cancelled")
             elif crashed or started:
                 yield key, Failure(at, at, run.events.error or "the run failed")

@@ -10,14 +10,14 @@ from typing import NamedTuple
 from dagster import DagsterInstance
 
 from freshline.contract import Contract, ContractReader, PublishedContract, graph_of
-from freshline.contract.graph import unexplained
+from freshline.contract.elsewhere import Elsewhere
+from freshline.contract.graph import made_outside, unexplained
 from freshline.contract.pauses import read_pauses
 from freshline.contract.publication import digest
 from freshline.garbage import no_garbage_collection
 from freshline.history import History
 from freshline.model import Graph, Plan, Snapshot
 from freshline.planner import Lineage, is_silent, lineage_of, plan
-from freshline.sensor.elsewhere import Elsewhere
 
 __all__ = ["Observer", "Outlook"]
 
@@ -51,6 +51,8 @@ class _Gaps(NamedTuple):
     digest: str
     unexplained: set[str]
     """Keys that some location depends on and no contract explains."""
+    outside: set[str]
+    """Keys that are declared to be made outside the workspace."""
     claimed_twice: list[tuple[str, str, str]]
     """Each key that two locations make, with both, once in each order."""
 
@@ -132,7 +134,7 @@ class Observer:
         observers: Collection[str],
     ) -> Lineage:
         """Return the same object as long as nothing that it is made of changes."""
-        elsewhere = self._elsewhere.find(instance, gaps.unexplained, contracts.keys())
+        elsewhere = self._elsewhere.find(instance, gaps.unexplained, gaps.outside, contracts.keys())
         basis = gaps.digest, tuple(elsewhere), frozenset(replaced), frozenset(observers)
         if self._lineage is None or self._lineage[0] != basis:
             given = map(_with_promises, contracts.values())
@@ -144,8 +146,9 @@ class Observer:
         """Return the same object as long as no contract changes."""
         content = _digest(contracts)
         if self._gaps is None or self._gaps.digest != content:
-            given = (contract.contract for contract in contracts.values())
-            self._gaps = _Gaps(content, unexplained(given), list(_claimed_twice(contracts)))
+            given = [contract.contract for contract in contracts.values()]
+            twice = list(_claimed_twice(contracts))
+            self._gaps = _Gaps(content, unexplained(given), made_outside(given), twice)
         return self._gaps
 
     def _first_published(self, contracts: Mapping[str, PublishedContract]) -> dict[str, float]:
