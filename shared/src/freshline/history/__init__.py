@@ -278,10 +278,8 @@ class History:
         self, graph: Graph, current: Mapping[str, Materialized], now: float
     ) -> dict[str, tuple[float | None, float | None]]:
         """Return the data time of each asset at `now`, and the one by what its version has read."""
-        ids = [made.id for made in current.values()]
-        own = self._versions.data_times(ids)
-        moved = self._versions.moved_data_times(ids)
-        times = {key: (moved[made.id], own[made.id]) for key, made in current.items()}
+        known = self._versions.both_data_times(made.id for made in current.values())
+        times = {key: known[made.id] for key, made in current.items()}
         # What a view reads is never a view here. A view of something that has no data time, which
         # it reads when it is read itself, is as fresh as can be.
         views = {

@@ -277,8 +277,20 @@ class Versions:
     def data_times(self, versions: Iterable[int]) -> dict[int, float | None]:
         """Return the data time of each version by what it read itself; None: unknown."""
         wanted = list(versions)
-        self._fetch_missing(wanted)
-        return {version: self._resolve(version) for version in wanted}
+        new = [version for version in wanted if not self._is_resolved(version)]
+        if new:
+            self._fetch_missing(new)
+            for version in new:
+                self._resolve(version)
+        return {version: self._own(version) for version in wanted}
+
+    def _is_resolved(self, version: int) -> bool:
+        fact = self._facts.get(version)
+        return fact is not None and fact.resolved
+
+    def _own(self, version: int) -> float | None:
+        fact = self._facts.get(version)
+        return fact.data_time if fact else None
 
     def _fetch_missing(self, versions: Iterable[int]) -> None:
         """Read, level by level, every version that the data times depend on."""
@@ -301,7 +313,7 @@ class Versions:
             for made in self._log.materializations_by_id(missing):
                 self._remember(made)
 
-    def _resolve(self, version: int) -> float | None:
+    def _resolve(self, version: int) -> None:
         """Work out the data time of a version after those of all that it depends on.
 
         The stack is a list, because a chain of versions may be longer than Python's own stack.
@@ -326,8 +338,6 @@ class Versions:
             fact.data_time = self._work_out(fact)
             fact.resolved = True
             stack.pop()
-        fact = self._facts.get(version)
-        return fact.data_time if fact else None
 
     def _work_out(self, fact: _Fact) -> float | None:
         if fact.made.key in self.partitions:
@@ -371,20 +381,23 @@ class Versions:
 
     def moved_data_times(self, versions: Iterable[int]) -> dict[int, float | None]:
         """Return the data time of each version with what is known to be unchanged since."""
-        wanted = list(versions)
-        new = [version for version in wanted if not self._is_moved(version)]
-        own = self.data_times(new) if new else {}
-        if not self._unchanged.possible:
-            return own
-        return {version: self._move(version) for version in wanted}
+        return {version: moved for version, (moved, _) in self.both_data_times(versions).items()}
 
-    def _is_moved(self, version: int) -> bool:
-        fact = self._facts.get(version)
-        return fact is not None and fact.epoch == self._unchanged.epoch
+    def both_data_times(
+        self, versions: Iterable[int]
+    ) -> dict[int, tuple[float | None, float | None]]:
+        """Return the moved data time of each version, and the one by what it read itself."""
+        own = self.data_times(versions)
+        if not self._unchanged.possible:
+            return {version: (data_time, data_time) for version, data_time in own.items()}
+        return {version: (self._move(version), data_time) for version, data_time in own.items()}
 
     def _move(self, version: int) -> float | None:
         """Work out the moved data time of a version after those of all that it depends on."""
         epoch = self._unchanged.epoch
+        known = self._facts.get(version)
+        if known is None or known.epoch == epoch:
+            return known.moved if known else None
         stack = [version]
         begun: set[int] = set()
         while stack:
