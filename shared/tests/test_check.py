@@ -17,6 +17,7 @@ from freshline.check import (
     imports_satisfied,
     policies_feasible,
 )
+from freshline.check.committed import differences
 from freshline.check.explain import EXPLANATIONS, explained
 from freshline.check.policies import infeasible, spoken
 from freshline.contract import Column, Contract, Export, Import, UnkeptPolicy, UsedColumn
@@ -931,6 +932,40 @@ class TestWrittenPolicies:
 
 
 class TestCommitted:
+    @pytest.mark.parametrize(
+        ("before", "after", "says"),
+        [
+            ({}, {"partitions": DAILY}, "the file does not say which partitions there are"),
+            (
+                {"partitions": DAILY},
+                {"partitions": DAILY.model_copy(update={"single_run": True})},
+                "single run of its partitions",
+            ),
+            (
+                {"reads": {"raw/stars": PartitionsRead(windows=(0, 0))}},
+                {"reads": {"raw/stars": PartitionsRead(windows=(-1, 0))}},
+                "reads other partitions of its inputs",
+            ),
+            ({}, {"observed": True}, "observed now"),
+            ({"view": True, "code_version": "1"}, {"view": True, "code_version": "2"}, None),
+        ],
+    )
+    def test_what_a_plan_goes_by_is_compared(
+        self, before: dict[str, Any], after: dict[str, Any], says: str | None
+    ) -> None:
+        old, new = (
+            core(Export(key="mart/stars", partitioned=True, **fields)) for fields in (before, after)
+        )
+
+        assert [f"`mart/stars`: {says}"] * (says is not None) == differences(old, new)
+
+    def test_policies_on_what_others_make_are_compared(self) -> None:
+        feed = WatchedPolicy(key="vendor/feed", policy=MaxLag(30))
+
+        assert ["policies on assets that it does not make: others than before"] == differences(
+            core(), core(watched=(feed,))
+        )
+
     def test_a_stale_contract_has_the_fields_and_the_command(self, tmp_path: Path) -> None:
         committed = marts(needs(), policy=MaxLag(5))
         now = marts(needs(UsedColumn(name="user_id", type="bigint")), policy=MaxLag(10))

@@ -772,6 +772,16 @@ class TestContract:
         assert (Export(key="mart/stars", file="definitions.py"),) == written.exports
         assert written.code_version is None
 
+    def test_write_leaves_out_the_code_version_of_a_view(self, workspace: Path) -> None:
+        view = "metadata={'freshline/view': True}, code_version='7')"
+        text = self.DEFINITIONS.replace("'stars'])", f"'stars'], {view}")
+        (workspace / "core" / "definitions.py").write_text(text)
+
+        run("contract", "write", "core")
+
+        (export,) = Contract.from_json((workspace / "core" / "contract.json").read_text()).exports
+        assert (True, None) == (export.view, export.code_version)
+
     def test_check_requires_a_contract_only_from_locations_that_use_freshline(
         self, workspace: Path
     ) -> None:

@@ -137,6 +137,16 @@ def test_a_policy_in_its_own_yaml_is_published_and_checked(load: Load, which: st
     assert {"mart/orders", "report/weekly"} == targets_with_a_check(definitions)
 
 
+def test_a_policy_on_what_somebody_else_makes_is_watched(load: Load) -> None:
+    yaml = f"{FRESHLINE}attributes: {{policies: [{{key: feed, maximum_lag_minutes: 30}}]}}\n"
+    definitions = load({"orders.py": ORDERS, "freshline/defs.yaml": yaml})
+
+    contract = Contract.from_definitions(definitions, "shop")
+
+    assert [("feed", MaxLag(30))] == [(it.key, it.policy) for it in contract.watched]
+    assert {"mart/orders", "feed"} == targets_with_a_check(definitions)
+
+
 def test_the_sensor_keeps_a_policy_in_its_own_yaml(load: Load, memory: dg.DagsterInstance) -> None:
     yaml = f"{FRESHLINE}attributes: {{policies: [{{key: report/weekly, maximum_lag_minutes: 30}}]}}"
     repository = load({"orders.py": ORDERS, "freshline/defs.yaml": yaml}).get_repository_def()

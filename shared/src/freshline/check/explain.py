@@ -68,8 +68,9 @@ EXPLANATIONS: Final[Mapping[Rule, Explanation]] = {
         "`mart/join` (marts) -> `mart/stars` (core) -> `raw/stars` (ingestion) -> `mart/join`.",
     ),
     Rule.POLICY: Explanation(
-        "A maximum lag that cannot be held: shorter than what the path to the asset takes, or on "
-        "a partitioned asset.",
+        "A maximum lag that cannot be held: shorter than what the path to the asset takes, which "
+        "is longer than a time window of partitions on it; or on partitions that freshline cannot "
+        "follow. Also one on the definition of an asset whose maker does not promise as much.",
         "The asset would be late all day, and nobody would look at its alarms any more.",
         "Ask for more time, make the path shorter, or take the policy off. Give the gate better "
         "figures with --measured, --durations or metadata `freshline/expected_seconds`.",
@@ -86,7 +87,7 @@ EXPLANATIONS: Final[Mapping[Rule, Explanation]] = {
     ),
     Rule.NOT_REQUESTED: Explanation(
         "An asset that some policy needs and that freshline never requests: somebody else makes "
-        "it, it is partitioned, or its location only observes. Always a note.",
+        "it, its location only observes, or its partitions cannot be followed. Always a note.",
         "Its versions count, whoever makes them; but the policy holds only if they come often.",
         "Put its location under freshline, or have its schedule run as often as the policy needs.",
         "`elt/orders` is never requested, and `mart/orders` needs it: elt, which makes it, is not "

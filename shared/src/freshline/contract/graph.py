@@ -82,11 +82,12 @@ def made_outside(contracts: Iterable[Contract]) -> set[str]:
 
 
 def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
+    does = "observes" if export.observed else "makes"
     never = ""
     if contract.published_as is None:
-        never = f"{contract.location}, which makes it, is not under freshline"
+        never = f"{contract.location}, which {does} it, is not under freshline"
     elif watched:
-        never = f"{contract.location}, which makes it, only observes"
+        never = f"{contract.location}, which {does} it, only observes"
     elif export.unfollowed:
         never = export.unfollowed
     elif export.unlaunchable:
