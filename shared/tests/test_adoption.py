@@ -285,6 +285,43 @@ class TestHalfAWorkspace:
         assert "declare it with `freshline/outside`" in note.fix
 
 
+class TestWatchedPolicies:
+    def reported(self, ticking: Ticking, location: str) -> dict[str, bool | None]:
+        """Return the targets whose check a tick of `location` records, and whether they pass."""
+        return {
+            event.asset_key.to_user_string(): event.passed
+            for event in ticking.tick(location).asset_events
+            if isinstance(event, dg.AssetCheckEvaluation) and event.check_name == "maximum_lag"
+        }
+
+    def test_one_on_what_nobody_makes_is_reported_and_requests_nothing(
+        self, ticking: Ticking
+    ) -> None:
+        ticking.load("marts", dg.AssetSpec("feed", metadata=max_lag(5)))
+        ticking.load("other", plain("other"))
+        ticking.tick("other")
+        ticking.instance.report_runless_asset_event(dg.AssetMaterialization("feed"))
+
+        assert {"feed": True} == self.reported(ticking, "marts")
+        assert {} == self.reported(ticking, "other")
+        assert [] == ticking.requested("marts")
+
+    @pytest.mark.parametrize("reader", ["areader", "zreader"])
+    def test_one_on_a_shared_spec_is_reported_by_its_maker(
+        self, ticking: Ticking, reader: str
+    ) -> None:
+        orders = dg.AssetSpec("orders", metadata=max_lag(5))
+        made = dg.multi_asset(specs=[orders], name="load")(lambda: None)
+        ticking.load(reader, orders)
+        ticking.load("loader", made)
+        for location in ticking.locations:
+            ticking.tick(location)
+        ticking.instance.report_runless_asset_event(dg.AssetMaterialization("orders"))
+
+        assert {} == self.reported(ticking, reader)
+        assert {"orders": True} == self.reported(ticking, "loader")
+
+
 class TestObserve:
     def load(self, ticking: Ticking, mode: Any) -> None:
         definitions = with_freshline(

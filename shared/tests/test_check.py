@@ -772,6 +772,16 @@ class TestObserved:
     def test_what_nobody_makes_is_there(self) -> None:
         assert [] == found(ingestion(exports=(self.FEED,)), core(), marts())
 
+    def test_what_is_declared_as_outside_may_be_observed(self) -> None:
+        reader = core(outside=("raw/stars",))
+
+        assert [] == found(ingestion(exports=(self.FEED,)), reader, marts())
+
+    def test_keys_are_chosen_by_whoever_makes_them(self) -> None:
+        odd = Export(key="Odd/Feed.Name", observed=True)
+
+        assert [] == found(ingestion(exports=(odd,)), convention="layer-table")
+
     def test_columns_are_those_of_the_maker(self) -> None:
         text = Column(name="user_login", type="bigint")
         watcher = under_freshline(

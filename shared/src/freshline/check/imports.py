@@ -102,13 +102,13 @@ def _maker(workspace: Workspace, key: str) -> str:
 
 def _outside_but_made(workspace: Workspace, location: Location) -> Iterator[Finding]:
     for key in location.contract.outside if location.contract else ():
-        if key in workspace.makers:
-            maker = workspace.makers[key][0].name
+        made = workspace.export(key)
+        if made and not made[1].observed:
             yield Finding(
                 Rule.UNKNOWN_IMPORT,
                 location.name,
                 f"`{location.name}` declares `{key}` as made outside the workspace, "
-                f"but `{maker}` makes it.",
+                f"but `{made[0].name}` makes it.",
                 "Take freshline/outside off; the asset is then waited for like any other.",
                 key=key,
                 severity=Severity.NOTE,

@@ -40,7 +40,8 @@ def _check_exports(
 ) -> Iterator[Finding]:
     for export in contract.exports:
         parts = export.key.split("/")
-        problem = key_problem(parts, convention)
+        # Whoever makes what is only observed here has named it.
+        problem = None if export.observed else key_problem(parts, convention)
         if problem:
             better = better_key(parts, convention)
             file = location.file_of(export)

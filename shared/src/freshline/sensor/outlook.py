@@ -189,7 +189,8 @@ def _claimed_twice(
     makers: dict[str, list[str]] = {}
     for location, published in contracts.items():
         for export in published.contract.exports:
-            makers.setdefault(export.key, []).append(location)
+            if not export.observed:
+                makers.setdefault(export.key, []).append(location)
     for key, locations in sorted(makers.items()):
         for one in locations:
             for other in locations:
