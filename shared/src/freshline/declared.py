@@ -185,7 +185,10 @@ def epoch_of(moment: Any) -> float | None:
 
 def unwrapped(value: Any) -> Any:
     """Return the value that Dagster may have wrapped in a `MetadataValue`."""
+    # Most assets do not have most metadata, and a large location is asked for it all.
+    if value is None or not type(value).__name__.endswith("MetadataValue"):
+        return value
     for attribute in ("schema", "data", "value", "text"):
-        if type(value).__name__.endswith("MetadataValue") and hasattr(value, attribute):
+        if hasattr(value, attribute):
             return getattr(value, attribute)
     return value

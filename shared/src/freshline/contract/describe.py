@@ -105,6 +105,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
     models = models_of(made)
     if models:
         about["models"] = models
+    nodes_by_key = {**external, **made}
     outside = {key for node in made.values() for key in _outside(node)}
     outside.update(
         key for key, node in external.items() if unwrapped(node.metadata.get(OUTSIDE)) is True
@@ -114,7 +115,7 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
         "location": location,
         "dagster_version": dagster_version,
         **about,
-        "exports": [_export(made[key], {**external, **made}) for key in sorted(made)],
+        "exports": [_export(made[key], nodes_by_key) for key in sorted(made)],
         "imports": _imports(made, external),
         "declares": sorted(set(external) - set(made)),
         "outside": sorted(outside - set(made)),

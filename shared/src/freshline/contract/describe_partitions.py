@@ -147,6 +147,8 @@ def reads_of(node: Node, known: Mapping[str, Node]) -> dict[str, dict[str, Any]]
     `known` are the assets that its location declares, by key. Another location may make an input:
     then what it has is not known here, and what the reader says counts as far as it applies.
     """
+    if node.partitions is None and not node.mappings:
+        return {}
     try:
         reader = _dimensions(node.partitions) if node.partitions is not None else _Dimensions()
     except _Unsupported:
