@@ -595,10 +595,15 @@ class TestDataFromOutside:
             workspace.tick(location)
         (request,) = workspace.tick("sources").run_requests or ()
         requested = [workspace.requested(location) for location in ("sources", "marts")]
+        checked = [checks_of(workspace, "sources") for _ in range(2)]
+        for data_version in ("1", "2"):
+            seen = dg.AssetObservation("root", tags={"dagster/data_version": data_version})
+            workspace.instance.report_runless_asset_event(seen)
+            checked.append(checks_of(workspace, "sources"))
 
         assert [] == request.asset_check_keys
         assert [["root"], ["mart"]] == requested
-        assert [{"root:check"}, set()] == [checks_of(workspace, "sources") for _ in range(2)]
+        assert [{"root:check"}, set(), set(), {"root:check"}] == checked
 
     def test_a_feed_with_a_policy_is_reported_by_the_location_that_declares_it(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch

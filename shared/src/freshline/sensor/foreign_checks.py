@@ -25,7 +25,7 @@ from dagster import (
 from freshline.contract.launch import refusal
 from freshline.history.events import FINISHED, EventLog
 from freshline.model import Graph, Snapshot
-from freshline.names import CONTRACT_PREFIX, DATA_VERSION, REASON_TAG
+from freshline.names import CONTRACT_PREFIX, REASON_TAG
 from freshline.sensor.views import read_by
 
 if TYPE_CHECKING:
@@ -188,12 +188,10 @@ class ForeignChecks:
         ids = [number for number, _ in new.values()]
         events = {it.id: it for it in EventLog(instance).materializations_by_id(ids)}
         for key, (number, at) in new.items():
-            made = events.get(number)
-            data = made.data_version if made else _observed_data(instance, key)
-            partitioned = made is not None and made.partition is not None
-            if data is None or partitioned:
-                data = str(number)
-            self._known[key] = _Version(number, at, data, partitioned)
+            event = events.get(number)
+            partitioned = event is not None and event.partition is not None
+            data = event.data_version if event and not partitioned else None
+            self._known[key] = _Version(number, at, data or str(number), partitioned)
 
     def _basis(
         self,
@@ -237,13 +235,6 @@ def _runs_otherwise(repository: RepositoryDefinition, key: AssetCheckKey) -> boo
     # Checks with partitions came with Dagster 1.13.
     partitions = getattr(spec, "partitions_def", None)
     return partitions is not None or spec.automation_condition is not None
-
-
-def _observed_data(instance: DagsterInstance, key: str) -> str | None:
-    """Return the data version of the newest observation of an asset; None: it has none."""
-    records = instance.fetch_observations(AssetKey.from_user_string(key), limit=1).records
-    observation = records[0].event_log_entry.asset_observation if records else None
-    return (observation.tags or {}).get(DATA_VERSION) if observation else None
 
 
 def _is_pending(instance: DagsterInstance, last: AssetCheckExecutionRecord | None) -> bool:
