@@ -362,7 +362,7 @@ class TestPolicies:
 
         assert MaxLag(5) == policy_of(spec_of("renamed"))
 
-    def test_a_policy_on_a_partitioned_model_is_refused(
+    def test_a_policy_on_a_partitioned_model_is_read(
         self, manifest: dict[str, Any], project: DbtProject
     ) -> None:
         class Daily(FreshlineDbtTranslator):
@@ -371,10 +371,7 @@ class TestPolicies:
 
         spec = Daily().get_asset_spec(manifest, "model.shop.orders", project)
 
-        with pytest.raises(
-            PolicyError, match=r"sales/orders \(shop/models/orders\.sql\) is partitioned"
-        ):
-            policy_of(spec)
+        assert MaxLag(15) == policy_of(spec)
 
 
 class TestDagstersOwnTranslator:
@@ -629,6 +626,22 @@ class TestContract:
         contract = Contract.from_definitions(dg.Definitions([load(manifest, project)]), "shop")
 
         assert [True, False] == [needed.expected for needed in contract.imports]
+
+    @pytest.mark.parametrize("translator", [FreshlineDbtTranslator(), DagsterDbtTranslator()])
+    def test_what_dbt_makes_no_table_of_is_a_view(
+        self, manifest: dict[str, Any], project: DbtProject, translator: DagsterDbtTranslator
+    ) -> None:
+        assets = load(manifest, project, translator)
+
+        exports = Contract.from_definitions(dg.Definitions([assets]), "shop").exports
+
+        views = {export.key.split("/")[-1]: export for export in exports if export.view}
+        assert {
+            "bare",
+            "turnover" if isinstance(translator, FreshlineDbtTranslator) else "renamed",
+        } == (set(views))
+        # dagster-dbt gives each model the hash of its code.
+        assert all(export.code_version for export in views.values())
 
 
 @pytest.mark.parametrize("translator", [FreshlineDbtTranslator(), DagsterDbtTranslator()])
