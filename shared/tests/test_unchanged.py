@@ -212,6 +212,33 @@ class TestSameDataVersion:
 
         assert (later(4).timestamp(), NOON.timestamp()) == times(Reader(memory, CHAIN), "mart")
 
+    def test_other_data_ends_it_when_its_event_is_committed_late(
+        self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def data_time() -> float | None:
+            version = history.read(CHAIN, time.time()).assets["mart"].version
+            assert version is not None
+            return version.data_time
+
+        observe(memory, "1", NOON)
+        run(memory, plain("mart", "feed"))
+        history = History(memory)
+        data_time()
+        observe(memory, "2", later(1))
+        late = memory.fetch_observations(dg.AssetKey("feed"), limit=1).records[0].storage_id
+        observe(memory, "1", later(2))
+        read = EventLog.observations_after
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                EventLog,
+                "observations_after",
+                lambda log, after: (it for it in read(log, after) if it.id != late),
+            )
+            before = data_time()
+
+        assert later(2).timestamp() == before
+        assert NOON.timestamp() == data_time()
+
     def test_a_quiet_read_asks_nothing_more_of_the_log(
         self, memory: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
     ) -> None:
