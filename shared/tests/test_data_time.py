@@ -15,6 +15,7 @@ import pytest
 from freshline.errors import PolicyError
 from freshline.model import Phase, TargetStatus
 from freshline.policy import max_lag
+from freshline.stamp import data_time_metadata
 from freshline.words import span
 from scenes import Scene, clock
 
@@ -785,10 +786,12 @@ def files(version: list[str]) -> dg.AssetsDefinition:
 
 def look_at(scene: Scene, source: Any) -> None:
     """Run an observation."""
+    job = dg.Definitions(assets=[source]).resolve_implicit_global_asset_job_def()
     with scene.stopped():
-        dg.observe([source], instance=scene.instance)
+        job.execute_in_process(instance=scene.instance)
 
 
+@pytest.mark.filterwarnings("ignore:Property `OpDefinition.version`")  # by Dagster itself
 @pytest.mark.filterwarnings("ignore:Function `observable_source_asset`")
 class TestObservableSources:
     def test_a_source_is_observed_just_in_time(self, scene: Scene) -> None:
@@ -952,25 +955,19 @@ class TestUnchangedData:
 
 
 class TestNothingNew:
-    def drop(self, *, states: bool = False) -> tuple[Any, list[bool]]:
-        """Return a root that yields nothing if nothing is new."""
+    def drop(self, states: Scene | None = None) -> tuple[Any, list[bool]]:
+        """Return a root that yields nothing if nothing is new, or `states` until when."""
         new = [True]
 
         @dg.asset(name="drop", output_required=False)
-        def drop(context: dg.AssetExecutionContext) -> Any:
+        def drop() -> Any:
             if new[0]:
                 yield dg.Output(None)
-            elif states:
-                now = datetime.fromtimestamp(self.now(context), UTC)
-                yield dg.AssetObservation("drop", metadata={"freshline/data_time": now.isoformat()})
+            elif states is not None:
+                until = data_time_metadata(datetime.fromtimestamp(states.now, UTC))
+                yield dg.AssetObservation("drop", metadata=until)
 
         return drop, new
-
-    @staticmethod
-    def now(context: dg.AssetExecutionContext) -> float:
-        record = context.instance.get_run_record_by_id(context.run_id)
-        assert record is not None
-        return float(record.start_time or 0.0)
 
     def test_a_step_that_yields_nothing_is_an_answer_and_no_failed_attempt(
         self, scene: Scene
@@ -1015,7 +1012,7 @@ class TestNothingNew:
         drop, new = self.drop()
 
         @dg.asset(name="mart", metadata=max_lag(minutes=30))
-        def mart(drop: None) -> None: ...
+        def mart(drop: Any) -> None: ...
 
         scene.publish("shop", drop, mart)
         scene.run(drop, mart)
@@ -1029,7 +1026,7 @@ class TestNothingNew:
     def test_the_data_time_moves_when_the_step_says_up_to_when_nothing_was_new(
         self, scene: Scene
     ) -> None:
-        drop, new = self.drop(states=True)
+        drop, new = self.drop(scene)
         mart = made("mart", "drop", minutes=30)
         scene.publish("shop", drop)
         scene.publish("marts", mart)
