@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
-from math import inf
+from graphlib import CycleError, TopologicalSorter
+from math import ceil, inf
 from typing import Final
 
 from freshline.contract.document import Contract, Export, TimeWindows
@@ -54,7 +56,7 @@ def graph_of(
         elif asset.key not in gone:
             assets.setdefault(asset.key, asset)
     return Graph(
-        assets=_with_promises(_with_static_ones(assets), ordered),
+        assets=_with_promises(_with_shifts(_with_static_ones(assets)), ordered),
         ticks={
             contract.location: contract.tick_seconds
             for contract in ordered
@@ -180,6 +182,40 @@ def _with_static_ones(assets: Mapping[str, Asset]) -> dict[str, Asset]:
         key: replace(asset, static=True) if key in static and not asset.static else asset
         for key, asset in assets.items()
     }
+
+
+def _with_shifts(assets: dict[str, Asset]) -> dict[str, Asset]:
+    """Return `assets`, whose partitions are as much older than their names as what they read is."""
+    read = {
+        key: {dep: it.windows[1] for dep, it in asset.reads.items() if it.windows and dep != key}
+        for key, asset in assets.items()
+        if asset.windows
+    }
+    sorter = TopologicalSorter(read)
+    with suppress(CycleError):  # the sorter still yields what is on no cycle
+        sorter.prepare()
+    found = dict(assets)
+    while ready := sorter.get_ready():
+        for key in ready:
+            windows = found[key].windows if key in found else None
+            for dep, end in read.get(key, {}).items():
+                source = found[dep].windows if dep in found else None
+                if windows and source and source.shift:
+                    shift = min(windows.shift, end + _in_windows_of(windows, source))
+                    windows = replace(windows, shift=shift)
+            if windows:
+                found[key] = replace(found[key], windows=windows)
+        sorter.done(*ready)
+    return found
+
+
+def _in_windows_of(windows: Windows, source: Windows) -> int:
+    """Return the shift of `source` in units of `windows`: rather too many than too few."""
+    if (windows.cron, windows.timezone) == (source.cron, source.timezone):
+        return source.shift
+    now = max(windows.start, source.start)
+    length, older = windows.longest(now), -source.shift * source.longest(now)
+    return -ceil(older / length) - (older > length)
 
 
 def _with_promises(assets: dict[str, Asset], contracts: Iterable[Contract]) -> dict[str, Asset]:

@@ -404,7 +404,13 @@ class Partitions:
         windows = asset.windows if asset else None
         if reads.windows and windows and partition and partition.window and source.asset.windows:
             window = windows.shifted(partition.window, *reads.windows)
-            return _oldest(self._windows_at(source, key, window, position or 0) for key in keys)
+            found = _oldest(self._windows_at(source, key, window, position or 0) for key in keys)
+            if found is None:
+                return None
+            # It may have to reach further than the rows that the partition brings: another input,
+            # which the partition reads earlier partitions of, brings no later ones.
+            own_end = windows.data_of(partition.window).end
+            return found - max(0.0, source.asset.windows.data_of(window).end - own_end)
         if position is None:
             return None
         if reads.last:

@@ -209,7 +209,10 @@ def _reach_of_input(part: Part, asset: Asset, name: str, facts: Facts) -> float 
         for other in parts:
             if other.window and other.window.start < wanted.end and wanted.start < other.window.end:
                 reach = min(reach, reached_by(other, source))
-        return reach
+        # It may have to reach further than the rows that the partition brings: another input, which
+        # the partition reads earlier partitions of, brings no later ones.
+        own_end = asset.windows.data_of(part.window).end
+        return reach - max(0.0, source.windows.data_of(wanted).end - own_end)
     if reads.same_key and source.keys and not source.windows:
         return next((reached_by(other, source) for other in parts), None)
     if state.version.data_time is None:

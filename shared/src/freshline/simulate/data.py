@@ -21,18 +21,28 @@ class WindowsRead:
     The first of them that is not complete decides.
     """
 
-    __slots__ = ("_otherwise", "_parts")
+    __slots__ = ("_further", "_otherwise", "_parts")
 
-    def __init__(self, parts: Iterable[tuple[Window, Data | None]], otherwise: float) -> None:
+    def __init__(
+        self,
+        parts: Iterable[tuple[Window, Data | None]],
+        otherwise: float,
+        further: float = 0.0,
+    ) -> None:
         """Take the time of the rows and the data of each partition that was not complete.
 
-        `otherwise` is the data time if all turn out to be complete.
+        `otherwise` is the data time if all turn out to be complete. `further` is by how many
+        seconds they have to reach further than the rows that are made from them.
         """
         self._parts = tuple(parts)
         self._otherwise = otherwise
+        self._further = further
 
     def time(self, moves: int) -> float:
         """Return up to when nothing is missing; see `Data.time`."""
+        return self._reached(moves) - self._further
+
+    def _reached(self, moves: int) -> float:
         for rows, data in self._parts:
             value = data.time(moves) if data else None
             if value is None or value < rows.end:

@@ -170,17 +170,20 @@ class Partitions:
             reads.append(WindowsRead(_rows([last]), windows.data_of(existing[-1]).end))
         return reads
 
-    def read_span(self, span: Window, now: float, moves: int, only: str = "") -> list[Read]:
+    def read_span(
+        self, span: Window, rows: Window, now: float, moves: int, only: str = ""
+    ) -> list[Read]:
         """Return the partitions of the windows in `span` as they are now.
 
-        They do not age what is made from them if they are all there and complete.
+        They do not age what is made from them, which brings `rows`, if they are all there and
+        complete.
         """
         windows = self._dated
         if span.end <= windows.start:
             return []
         keys = (only,) if only in self._complete else self._keys
         end = span.end if windows.end is None else min(span.end, windows.end)
-        otherwise = inf
+        otherwise, further = inf, max(0.0, windows.data_of(span).end - rows.end)
         if not windows.existing(end - _MOMENT, now):
             first = windows.shifted(span, windows.shift, windows.shift)
             otherwise = max(windows.reach(now), first.start)
@@ -192,6 +195,7 @@ class Partitions:
                     if one.window and one.window.start < end
                 ),
                 otherwise,
+                further,
             )
             for key in keys
         ]

@@ -131,10 +131,10 @@ class Record:
         only = self._partition(key, part).key if reads and reads.same_key and part else ""
         if reads and reads.last:
             return partitions.read_last(now, only)
-        span = self._span(key, part, dep)
-        if span is None:
+        span, rows = self._span(key, part, dep), self._rows(key, part)
+        if span is None or rows is None:
             return partitions.read(now, self._moves, only)
-        return partitions.read_span(span, now, self._moves, only)
+        return partitions.read_span(span, rows, now, self._moves, only)
 
     def _span(self, key: str, part: str, dep: str) -> Window | None:
         """Return the time of the partitions of `dep` that a partition of `key` reads; None: all."""
@@ -144,6 +144,9 @@ class Record:
         if reads is None or reads.windows is None or window is None or asset.windows is None:
             return None
         return asset.windows.shifted(window, *reads.windows)
+
+    def _rows(self, key: str, part: str) -> Window | None:
+        return self._partition(key, part).rows if part else None
 
     def _partition(self, key: str, part: str) -> Partition:
         return self._partitions[key].partition(part)
