@@ -29,9 +29,12 @@ def export(key: str, cron: str = HOURLY, **reads: tuple[int, int]) -> Export:
     )
 
 
+def contract(location: str, *exports: Export) -> Contract:
+    return Contract(location=location, published_as=location, tick_seconds=30, exports=exports)
+
+
 def shift(key: str, *exports: Export) -> int:
-    graph = graph_of([Contract(location="here", published_as="here", exports=exports)])
-    windows = graph.assets[key].windows
+    windows = graph_of([contract("here", *exports)]).assets[key].windows
     assert windows is not None
     return windows.shift
 
@@ -84,14 +87,13 @@ class TestHistory:
 
 class TestPlan:
     def test_a_partition_waits_for_the_latest_that_it_reads(self) -> None:
-        exports = (
-            export("same"),
-            export("before"),
-            export("mart", same=(0, 0), before=(-1, -1)).model_copy(update={"policy": MaxLag(180)}),
+        mart = export("mart", same=(0, 0), before=(-1, -1))
+        contracts = (
+            contract("one", export("same"), export("before")),
+            contract("two", mart.model_copy(update={"policy": MaxLag(180)})),
         )
-        contract = Contract(location="here", published_as="here", tick_seconds=30, exports=exports)
         durations = {"same": Duration(600.0), "before": Duration(20.0), "mart": Duration(20.0)}
-        world = simulate(Scenario(graph_of([contract]), durations), 4 * HOUR)
+        world = simulate(Scenario(graph_of(contracts), durations), 4 * HOUR)
         made = {(key, run.parts): run for run in world.runs for key in run.keys}
 
         marts = [run for run in world.runs if "mart" in run.keys]

@@ -209,9 +209,9 @@ class _Decisions:
             return self._vote_to_wait_for_parts(key, choice)
         parts = self._parts_to_make_now(key, choice)
         if not parts:
-            wait = self._better_inputs_at(key, {}) if self.inputs[key] else inf
-            if wait is not None:
-                return self._vote_to_wait_for_data(key, wait)
+            vote = self._vote_on_open_parts(key)
+            if not vote.go:
+                return vote
             parts = choice.ready
         return _Vote(True, self._why_parts(key, parts), parts=tuple(part.name for part in parts))
 
@@ -230,10 +230,13 @@ class _Decisions:
         urgent = urgency(self.claims[key], reached if reached > -inf else None)
         return self._is_late_for(key, urgent)
 
-    def _vote_to_wait_for_data(self, key: str, wait: float) -> _Vote:
-        """Return the vote of an asset whose partitions could have newer data later, or company."""
+    def _vote_on_open_parts(self, key: str) -> _Vote:
+        """Return whether to make partitions that could have newer data later, or company."""
         if not self.inputs[key]:
             return self._vote_on_root(key)
+        wait = self._better_inputs_at(key, {})
+        if wait is None:
+            return _Vote(True, "")
         latest = clock(self.decisions[key].urgency.latest_start, self.now)
         oldest = self._oldest_input(key)
         return _Vote(
