@@ -18,7 +18,6 @@ from datetime import datetime
 from typing import Any, Final
 
 import dagster as dg
-from freshline.names import DATA_VERSION, DATA_VERSION_SET
 
 from ingestion.airbyte.declaration import Connection, Stream
 from ingestion.tables import Content
@@ -37,6 +36,10 @@ __all__ = [
     "version_before",
     "why_rows_are_new",
 ]
+
+DATA_VERSION: Final = "dagster/data_version"
+DATA_VERSION_SET: Final = "dagster/data_version_is_user_provided"
+"""Tags that Dagster writes on a materialization, the second if the step has set the first."""
 
 JOB_ID: Final = "airbyte/job_id"
 PREVIOUS_JOB_ID: Final = "airbyte/previous_job_id"

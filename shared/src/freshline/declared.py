@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
-from freshline.names import DBT_POLICY, MAX_LAG
+from freshline.names import DBT_META, DBT_POLICY, MAX_LAG
 
 __all__ = [
     "Unbuilt",
@@ -22,6 +22,7 @@ __all__ = [
     "epoch_of",
     "has_native_policy",
     "is_injected",
+    "told",
     "unbuilt_policies",
     "unwrapped",
     "why_not_built",
@@ -98,6 +99,22 @@ def dbt_node(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
     name = unwrapped(metadata.get("dagster_dbt/unique_id"))
     found = dbt_manifest_of(metadata).get("nodes", {}).get(name)
     return found if isinstance(found, Mapping) else None
+
+
+def told(metadata: Mapping[str, Any], name: str) -> Any:
+    """Return what an asset tells freshline under `name`, "freshline/view" for one; None: nothing.
+
+    A dbt model tells it in its ``meta`` as well: ``freshline: {view: true}``.
+    """
+    found = unwrapped(metadata.get(name))
+    if found is not None:
+        return found
+    node = dbt_node(metadata) or {}
+    for meta in ((node.get("config") or {}).get("meta"), node.get("meta")):
+        own = (meta or {}).get(DBT_META)
+        if isinstance(own, Mapping) and name.partition("/")[2] in own:
+            return own[name.partition("/")[2]]
+    return None
 
 
 def dbt_manifest_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

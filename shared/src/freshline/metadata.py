@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from freshline.declared import epoch_of, unwrapped
+from freshline.declared import epoch_of, told, unwrapped
 from freshline.errors import MetadataError
 from freshline.names import (
     AT_MOST_EVERY,
@@ -30,14 +30,14 @@ _USES_EXAMPLE: Final = '{"raw/orders": [{"name": "id", "type": "bigint"}]}'
 def check_metadata(spec: Any) -> None:
     """Raise `MetadataError` if the `AssetSpec` tells freshline something that cannot be used."""
     for name, unit in ((AT_MOST_EVERY, "minutes"), (EXPECTED_SECONDS, "seconds")):
-        value = unwrapped(spec.metadata.get(name))
+        value = told(spec.metadata, name)
         if value is not None and not _is_positive(value):
             raise _wrong(spec, name, f"a number of {unit} above 0", value)
     for name in (VIEW, CHECK_VIEW):
-        value = unwrapped(spec.metadata.get(name))
+        value = told(spec.metadata, name)
         if value is not None and not isinstance(value, bool):
             raise _wrong(spec, name, "True or False", value)
-    begin = unwrapped(spec.metadata.get(COMPLETE_FROM))
+    begin = told(spec.metadata, COMPLETE_FROM)
     if begin is not None and epoch_of(begin) is None:
         expected = 'a date or a time in ISO 8601, as in "2026-01-01" or "2026-01-01T06:00+01:00"'
         raise _wrong(spec, COMPLETE_FROM, expected, begin)

@@ -274,6 +274,8 @@ class Part:
     """Consecutive failed or cancelled runs since that version."""
     failed_at: float | None = None
     error: str | None = None
+    nothing_new: NothingNew | None = None
+    """Set if its newest run had nothing to make."""
     last_run_id: str = ""
     key: str = ""
     """Its key in the dimension without time, if there is one."""

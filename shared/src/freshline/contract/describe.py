@@ -32,6 +32,7 @@ from freshline.declared import (
     dbt_node,
     has_native_policy,
     is_injected,
+    told,
     unwrapped,
     written_policies,
 )
@@ -236,9 +237,9 @@ def _export(node: Node, declared: Mapping[str, Node]) -> dict[str, Any]:
         "observed": node.observed,
         "code_version": node.code_version if view else None,
         "unlaunchable": node.unlaunchable,
-        "at_most_every": unwrapped(node.metadata.get(AT_MOST_EVERY)),
+        "at_most_every": told(node.metadata, AT_MOST_EVERY),
         "static": _is_static(node),
-        "expected_seconds": unwrapped(node.metadata.get(EXPECTED_SECONDS)),
+        "expected_seconds": told(node.metadata, EXPECTED_SECONDS),
         "description": node.description,
         "file": unwrapped(node.metadata.get(FILE)) or node.file or model_file(node),
     }
@@ -246,7 +247,7 @@ def _export(node: Node, declared: Mapping[str, Node]) -> dict[str, Any]:
 
 def _is_static(node: Node) -> bool:
     """Return whether the content of an asset does not change with time, as that of a dbt seed."""
-    return is_seed(node) or unwrapped(node.metadata.get(STATIC)) is True
+    return is_seed(node) or told(node.metadata, STATIC) is True
 
 
 def _is_view(node: Node) -> bool:
@@ -254,7 +255,7 @@ def _is_view(node: Node) -> bool:
 
     A step with partitions has something to do in each of them, also if dbt calls it a view.
     """
-    said = unwrapped(node.metadata.get(VIEW))
+    said = told(node.metadata, VIEW)
     if node.observed or isinstance(said, bool):
         return not node.observed and said is True
     return node.virtual or (node.partitions is None and is_dbt_view(node))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from freshline.contract.node import Node
-from freshline.declared import epoch_of, unwrapped
+from freshline.declared import epoch_of, told
 from freshline.names import COMPLETE_FROM
 
 _MOST_KEYS: Final = 10_000
@@ -58,7 +58,7 @@ def _partitions(node: Node) -> dict[str, Any]:
     found: dict[str, Any] = {"single_run": node.single_run}
     if dimensions.windows is not None:
         found["windows"] = _windows(dimensions.windows)
-        found["complete_from"] = epoch_of(unwrapped(node.metadata.get(COMPLETE_FROM)))
+        found["complete_from"] = epoch_of(told(node.metadata, COMPLETE_FROM))
     if dimensions.keys is not None:
         found.update(_keys(dimensions.keys))
     if dimensions.windows_name is not None and dimensions.keys_name is not None:

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from dagster import DagsterRunStatus
-
 from freshline.history.events import EventLog, Materialized
 from freshline.history.partitions import Partitions
 from freshline.history.runs import Failure, Failures, Run, Runs, failures_in_a_row, failures_of
 from freshline.history.series import Partition
+from freshline.model import NothingNew
 
 __all__ = ["PartitionRuns"]
 
@@ -30,6 +29,7 @@ class PartitionRuns:
         self._runs = runs
         self._partitions = partitions
         self._failures: defaultdict[tuple[str, str], dict[str, Failure]] = defaultdict(dict)
+        self._answers: dict[tuple[str, str], NothingNew] = {}
         self._last: dict[tuple[str, str], tuple[int, str]] = {}
         self._made: dict[str, set[tuple[str, str | None]]] = {}
         """What ended runs have made, if not all that is known of."""
@@ -55,14 +55,15 @@ class PartitionRuns:
         partition = self._partitions.partition_known(made.key, made.partition)
         if partition and partition.newest and partition.newest.id == made.id:
             self._failures.pop((made.key, partition.name), None)
+            self._answers.pop((made.key, partition.name), None)
 
     def follow(self) -> None:
-        """Count the failures since the last read. Comes before the runs are settled."""
+        """Count failures and note answers since the last read. Comes before runs are settled."""
         for run in sorted(self._runs.active.values(), key=lambda run: run.order):
             for key, partition in self._to_make(run):
                 part = key, partition.name
                 self._last[part] = max(self._last.get(part, (0, "")), (run.order, run.id))
-            self._count_failures(run)
+            self._follow_ending(run)
         for run_id in self._made.keys() - self._runs.active.keys():
             del self._made[run_id]
 
@@ -85,26 +86,39 @@ class PartitionRuns:
             self._made[run.id] = self._log.partitions_made_by_run(run.id)
         return (key, partition.name) in self._made[run.id]
 
-    def _count_failures(self, run: Run) -> None:
-        if not run.finished and not any(step.error for step in run.events.steps.values()):
+    def _follow_ending(self, run: Run) -> None:
+        """Note what `run` had nothing to make of, and count what it failed to make."""
+        steps = run.events.steps.values()
+        if not run.finished and not any(step.error or step.ended for step in steps):
             return
-        found: dict[str, Failure | None] = {}
         for key, partition in self._to_make(run):
             if self._has_made(run, key, partition):
                 continue
-            if key not in found:
-                found[key] = _failure_of(run, key)
-            failure = found[key]
-            if failure is None or self._runs.is_over(run, failure.at, _current(key, partition)):
+            part = key, partition.name
+            step = run.to_make()[key]
+            answered = run.answered(step)
+            failure = _failure_of(run, key) if answered is None else None
+            at = failure.at if failure else answered
+            if at is None or self._runs.is_over(run, at, _current(key, partition)):
                 continue
-            failures = self._failures[key, partition.name]
-            failures[run.root_id] = failure.after(failures.get(run.root_id))
+            if failure is None:
+                started = run.step_started(step)
+                self._answers[part] = NothingNew(at, at if started is None else started)
+                self._failures.pop(part, None)
+            else:
+                self._answers.pop(part, None)
+                failures = self._failures[part]
+                failures[run.root_id] = failure.after(failures.get(run.root_id))
 
     # --- answers --------------------------------------------------------------------------
 
     def failures(self, key: str, partition: Partition) -> Failures:
         """Return the failures of a partition since its current version."""
         return failures_in_a_row(self._failures.get((key, partition.name)))
+
+    def nothing_new(self, key: str, partition: Partition) -> NothingNew | None:
+        """Return the answer of the newest run, if it had nothing to make of the partition."""
+        return self._answers.get((key, partition.name))
 
     def last_run(self, key: str, partition: Partition) -> str:
         """Return the id of the newest run that was to make the partition; "" for none."""
@@ -129,13 +143,7 @@ class PartitionRuns:
 
 
 def _failure_of(run: Run, key: str) -> Failure | None:
-    """Return the failure of `run` to make what it has not made of the asset; None: it has none.
-
-    A partition that a run was asked for and that it had nothing to make of is missing all the same.
-    """
-    if run.status is DagsterRunStatus.SUCCESS:
-        at = run.ended or run.created
-        return Failure(at, at, "the run succeeded without making the partition")
+    """Return the failure of `run` to make what it has not made of the asset; None: it has none."""
     alone = replace(
         run,
         events=replace(run.events, planned={key: run.to_make()[key]}),

@@ -71,6 +71,7 @@ class PartitionStates:
             failures=failures.count,
             failed_at=_until(now, failures.at),
             error=failures.error,
+            nothing_new=self._runs.nothing_new(key, partition),
             last_run_id=self._runs.last_run(key, partition),
             key=partition.key,
         )

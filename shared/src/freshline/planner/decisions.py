@@ -227,6 +227,8 @@ class _Decisions:
 
     def _is_part_due(self, key: str, part: Part) -> bool:
         reached = reached_by(part, self.graph.assets[key])
+        if part.nothing_new and part.nothing_new.data_time is not None:
+            reached = max(reached, part.nothing_new.data_time)
         urgent = urgency(self.claims[key], reached if reached > -inf else None)
         return self._is_late_for(key, urgent)
 
@@ -272,8 +274,9 @@ class _Decisions:
         names = _names(parts)
         if any(part.window is None or part.window.end > self.now for part in parts):
             return f"{names}: {self._why_now(key) if self.inputs[key] else self._why_due(key)}"
-        done = "what it reads is complete" if self.inputs[key] else "has closed"
-        return f"{names}: {done}" if self.inputs[key] else f"{names} {done}"
+        if self.inputs[key]:
+            return f"{names}: what it reads is complete"
+        return f"{names} {'has' if len(parts) == 1 else 'have'} closed"
 
     def _lacks_input(self, key: str, alone: bool) -> bool:
         """Return whether an input of `key` was never made and is not made in the same run."""

@@ -28,7 +28,7 @@ class Choice(NamedTuple):
     ready: tuple[Part, ...]
     """Those to which a run now would bring something, in order."""
     final: tuple[Part, ...]
-    """Those of them that are complete then."""
+    """Those of them that are complete then, unless there was nothing to make of them before."""
     reached: Mapping[str, float]
     """Up to when the data of each ready partition would reach, by name; inf: it is complete."""
     retry_at: float
@@ -53,7 +53,7 @@ def choice_of(
             break
         if part.pending or (asset.single_run and room < _AT_ONCE):
             continue
-        if part.version and not _has_news(part, inputs, facts, joined):
+        if not _has_news(part, inputs, facts, joined):
             continue
         reach = _reach(part, asset, inputs, facts, joined)
         if reach is None:
@@ -70,7 +70,7 @@ def choice_of(
             continue
         ready.append(part)
         reached[part.name] = inf if complete else reach
-        if complete:
+        if complete and part.nothing_new is None:
             final.append(part)
     if asset.single_run:
         ready = _range(ready, state.parts)
@@ -155,16 +155,15 @@ def _follows(part: Part, before: Part, parts: tuple[Part, ...]) -> bool:
 def _has_news(
     part: Part, inputs: Sequence[str], facts: Facts, joined: Mapping[str, Collection[str]]
 ) -> bool:
-    """Return whether anything was made upstream since the version of a partition.
+    """Return whether anything was made upstream since a partition was, or was found to be empty.
 
     Without that a run would bring the same, also where that is not known to be complete.
     """
     versions = [facts.assets[name].state.version for name in inputs]
-    return (
-        not inputs
-        or any(part.name in parts for parts in joined.values())
-        or any(version and version.id > part.version for version in versions)
-    )
+    if not inputs or any(part.name in parts for parts in joined.values()):
+        return True
+    asked = part.nothing_new.at if part.nothing_new else -inf
+    return any(version and version.id > part.version and version.at > asked for version in versions)
 
 
 def _reach(

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from dagster import AssetCheckKey, AssetKey, RepositoryDefinition
 
-from freshline.declared import dbt_node, unwrapped
+from freshline.declared import told
 from freshline.model import Graph
-from freshline.names import CHECK_VIEW, DBT_META
+from freshline.names import CHECK_VIEW
 
 __all__ = ["CheckedViews", "PlacesOfChecks", "read_by"]
 
@@ -98,12 +98,7 @@ def read_by(graph: Graph, key: str) -> frozenset[str]:
 
 def _says_always(repository: RepositoryDefinition, key: AssetKey) -> bool:
     metadata = repository.assets_defs_by_key[key].get_asset_spec(key).metadata
-    node = dbt_node(metadata) or {}
-    meta = (node.get("config") or {}).get("meta") or node.get("meta") or {}
-    return (
-        unwrapped(metadata.get(CHECK_VIEW)) is True
-        or (meta.get(DBT_META) or {}).get("check_view") is True
-    )
+    return told(metadata, CHECK_VIEW) is True
 
 
 def _needed(graph: Graph) -> set[str]:
