@@ -8,7 +8,7 @@ people read are in docs/freshness.md.
 
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
@@ -1050,3 +1050,60 @@ class TestNothingNew:
 
         assert clock("10 00:10") == scene.data_time("mart")
         assert TargetStatus.LATE is scene.at("10 00:41").target("mart").status
+
+
+class Chain(NamedTuple):
+    """Orders, what is made from them, and a report with a policy; all but the report daily."""
+
+    orders: dg.PartitionsDefinition
+    mart: dg.PartitionsDefinition
+    mapping: dg.PartitionMapping
+    hours: float
+    """The maximum lag of the report: as long as the windows take, and an hour or two."""
+    days: tuple[str, ...] = ("2026-03-09", "2026-03-10")
+    """What can be made of the mart in two days."""
+
+
+SAME = dg.TimeWindowPartitionMapping()
+BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
+LESS_ONE = dg.DailyPartitionsDefinition("2026-03-07", end_offset=-1)
+HOURLY = dg.HourlyPartitionsDefinition("2026-03-09-00:00")
+NEXT = dg.DailyPartitionsDefinition("2026-03-08")
+AMSTERDAM = dg.DailyPartitionsDefinition("2026-03-07", timezone="Europe/Amsterdam")
+CHAINS = {
+    "the same days": Chain(DAILY, DAILY, SAME, 25),
+    "a day less": Chain(LESS_ONE, LESS_ONE, SAME, 49, ("2026-03-08", "2026-03-09")),
+    "the day before": Chain(DAILY, NEXT, BEFORE, 49),
+    "days of hours": Chain(HOURLY, dg.DailyPartitionsDefinition("2026-03-09"), SAME, 25),
+    "days elsewhere": Chain(AMSTERDAM, AMSTERDAM, SAME, 26),
+}
+
+
+@pytest.mark.parametrize("chain", CHAINS.values(), ids=CHAINS.keys())
+def test_days_go_by_with_one_run_a_partition_after_it_has_closed_and_nothing_late(
+    scene: Scene, chain: Chain
+) -> None:
+    orders = daily("orders", partitions=chain.orders)
+    mart = daily("mart", reading("orders", chain.mapping), partitions=chain.mart)
+    report = made("report", "mart", minutes=chain.hours * 60)
+    scene.publish("shop", orders)
+    scene.publish("marts", mart, report)
+    assets = {"orders": orders, "mart": mart, "report": report}
+    runs: list[tuple[str, str]] = []
+    for _ in range(2 * 8):
+        while requested := scene.requested():
+            for key, parts in requested.items():
+                for part in parts:
+                    window = assets[key].partitions_def.time_window_for_partition_key(part)
+                    assert window.end.timestamp() <= scene.now
+                    scene.run(assets[key], partition_key=part)
+                if not parts:
+                    scene.run(assets[key])
+                runs.extend((key, part) for part in parts or ("",))
+        assert scene.target("report").status is TargetStatus.FRESH
+        scene.after(minutes=3 * 60)
+
+    of_partitions = [run for run in runs if run[1]]
+    assert len(of_partitions) == len(set(of_partitions))
+    assert {("mart", day) for day in chain.days} <= set(runs)
+    assert runs.count(("report", "")) <= 3
