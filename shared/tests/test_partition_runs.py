@@ -3,6 +3,7 @@
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -133,6 +134,33 @@ class TestRuns:
         run(memory, partitioned("root", broken=DAYS[1]), partition_key=DAYS[1])
 
         assert (0, None) == (read["root"].failures, read["root"].error)
+
+    def test_a_run_that_had_nothing_to_make_of_a_partition_has_not_failed(
+        self, instance: dg.DagsterInstance
+    ) -> None:
+        closed = [True]
+
+        @dg.asset(name="root", partitions_def=DEFINITION, output_required=False)
+        def root(context: dg.AssetExecutionContext) -> Iterator[dg.Output[None]]:
+            if context.partition_key != DAYS[1] or not closed[0]:
+                yield dg.Output(None)
+
+        for day in DAYS:
+            dg.materialize([root], instance=instance, partition_key=day)
+        read = reader(instance)
+        (part,) = parts(read).values()
+
+        assert DAYS[1] == part.name
+        assert 0 == part.failures
+        assert part.nothing_new is not None
+        assert part.nothing_new.data_time is not None
+        assert TODAY < part.nothing_new.data_time <= part.nothing_new.at
+
+        closed[0] = False
+        dg.materialize([root], instance=instance, partition_key=DAYS[1])
+
+        assert {} == parts(read)
+        assert {} == parts(reader(instance))
 
     def test_a_cancelled_run_is_a_failure(self, memory: dg.DagsterInstance) -> None:
         read = reader(memory)

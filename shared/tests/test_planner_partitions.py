@@ -137,6 +137,20 @@ class TestClosedWindows:
 
         assert {"orders": (FIRST,)} == parts_of(story)
 
+    def test_one_that_there_was_nothing_to_make_of_is_asked_for_again_at_the_pace_of_the_policy(
+        self,
+    ) -> None:
+        story = days(at_noon(orders(policy=LONG)), "orders", complete(FIRST, SECOND))
+        state = story.states["orders"]
+        (part,) = state.parts
+        answered = replace(part, nothing_new=NothingNew(NOON, NOON))
+        story = replace(story, states={"orders": replace(state, parts=(answered,))})
+        wait = story.first_request("orders", within=40 * HOUR)
+
+        assert {} == parts_of(story)
+        assert wait is not None
+        assert LONG.minutes * 60 - 120 <= wait <= LONG.minutes * 60
+
     def test_a_long_backlog_does_not_fill_the_queue(self) -> None:
         old = replace(DAYS, start=NOON + MIDNIGHT - 100 * DAY)
         story = days(at_noon(orders(policy=LONG, windows=old)), "orders", {})

@@ -194,6 +194,10 @@ class _Decisions:
         urgency = self.decisions[key].urgency
         if self._is_due(key):
             return _Vote(True, self._why_urgent(urgency))
+        return self._vote_to_wait(key, urgency)
+
+    def _vote_to_wait(self, key: str, urgency: Urgency) -> _Vote:
+        """Return the vote of a root that need not start before `urgency` asks for it."""
         latest = urgency.latest_start
         reason = f"not before {clock(latest, self.now)}: {self._who_needs_it(urgency)}"
         answer = self.facts.assets[key].state.nothing_new
@@ -209,7 +213,7 @@ class _Decisions:
             return self._vote_to_wait_for_parts(key, choice)
         parts = self._parts_to_make_now(key, choice)
         if not parts:
-            vote = self._vote_on_open_parts(key)
+            vote = self._vote_on_open_parts(key, choice)
             if not vote.go:
                 return vote
             parts = choice.ready
@@ -226,16 +230,22 @@ class _Decisions:
         return [part for part in choice.ready if part in choice.final or part in due]
 
     def _is_part_due(self, key: str, part: Part) -> bool:
-        reached = reached_by(part, self.graph.assets[key])
-        if part.nothing_new and part.nothing_new.data_time is not None:
-            reached = max(reached, part.nothing_new.data_time)
-        urgent = urgency(self.claims[key], reached if reached > -inf else None)
-        return self._is_late_for(key, urgent)
+        return self._is_late_for(key, self._urgency_of_part(key, part))
 
-    def _vote_on_open_parts(self, key: str) -> _Vote:
+    def _urgency_of_part(self, key: str, part: Part) -> Urgency:
+        asset, answer = self.facts.assets[key], part.nothing_new
+        reached = reached_by(part, self.graph.assets[key])
+        if answer and answer.data_time is not None:
+            reached = max(reached, answer.data_time)
+        elif asset.state.version is None:
+            reached = -inf
+        return urgency(self.claims[key], reached if reached > -inf else None)
+
+    def _vote_on_open_parts(self, key: str, choice: Choice) -> _Vote:
         """Return whether to make partitions that could have newer data later, or company."""
         if not self.inputs[key]:
-            return self._vote_on_root(key)
+            urgencies = [self._urgency_of_part(key, part) for part in choice.ready]
+            return self._vote_to_wait(key, min(urgencies, key=lambda each: each.latest_start))
         wait = self._better_inputs_at(key, {})
         if wait is None:
             return _Vote(True, "")

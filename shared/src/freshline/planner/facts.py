@@ -117,7 +117,7 @@ class Facts:
         if data_time is None or used is None:
             return data_time is not None
         windows = self.graph.assets[consumer].windows
-        return (windows.reach(data_time) if windows else data_time) > used
+        return (windows.reach(data_time, self.now) if windows else data_time) > used
 
     def data_time_of_input(self, consumer: str, name: str) -> float | None:
         """Return the data time that `consumer` gets from the input `name` now."""
