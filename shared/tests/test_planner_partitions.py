@@ -531,3 +531,15 @@ class TestObserved:
         assert set() == story.requested
         assert NOON == target.unchanged_since
         assert "nothing has changed upstream since 12:00:00 UTC" in target.reason
+
+    def test_a_source_that_says_that_its_data_is_old_is_looked_at_at_the_pace_of_the_policy(
+        self,
+    ) -> None:
+        files = Asset("files", "shop", observed=True)
+        story = at_noon(files, Asset("mart", "shop", ("files",), MaxLag(10)))
+        story = story.made("files", "mart", data=-86_400)
+        wait = story.first_request("files", within=900)
+
+        assert TargetStatus.LATE is story.plan.targets["mart"].status
+        assert wait is not None
+        assert 480 <= wait <= 600

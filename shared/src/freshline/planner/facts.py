@@ -198,6 +198,9 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             hold=own_hold or next((source.hold for source in sources if source.hold), None),
         )
         asset.used_up_to = _used_up_to(asset, sources, facts.now)
+        if node.observed and not pending and state.version and asset.used_up_to is not None:
+            # What is observed may state that its data is old: then it is, at the next look too.
+            asset.used_up_to = max(asset.used_up_to, state.version.at)
         asset.gaps = frozenset().union(*(source.gaps for source in sources if source.gaps))
         if state.holes_before_promise:
             asset.gaps |= {key}
