@@ -179,6 +179,20 @@ class TestPartitions:
         assert (DAY, []) == (data_time(complete, "day"), missing(complete, "day"))
         assert (7 * HOUR, ["1970-01-01"]) == (data_time(hole, "day"), missing(hole, "day"))
 
+    def test_a_day_that_is_open_reaches_as_far_as_its_hours(self) -> None:
+        days = Windows("0 0 * * *", 0.0, end_offset=1)
+        world = ordered(
+            3 * HOUR,
+            (2 * HOUR, "hours", "1970-01-01-00:00 1970-01-01-01:00"),
+            (2 * HOUR + 600, "day", "1970-01-01"),
+            assets=(
+                Asset("hours", "here", windows=HOURLY),
+                Asset("day", "here", ("hours",), windows=days, reads={"hours": SAME_TIME}),
+            ),
+        )
+
+        assert (2 * HOUR, ["1970-01-01"]) == (data_time(world, "day"), missing(world, "day"))
+
     def test_an_asset_without_partitions_has_the_data_time_of_all_or_of_the_last(self) -> None:
         world = ordered(
             2 * DAY + HOUR,
