@@ -73,10 +73,7 @@ class Windows:
 
     def longest(self, now: float) -> float:
         """Return the length in seconds of the longest window around `now`."""
-        known = self._calendar
-        index = known.index_at(now)
-        lengths = (known.window(index - number) for number in range(_SAMPLE))
-        return max(window.end - window.start for window in lengths)
+        return self._calendar.longest(now)
 
     def shifted(self, window: Window, start_offset: int, end_offset: int) -> Window:
         """Return `window` with its start and its end moved by so many windows."""
@@ -194,7 +191,17 @@ class _Calendar:
         self._keys: dict[float, str] = {}
         """The keys of windows, by their beginning."""
         self._named: dict[str, Window | None] = {}
+        self._longest: tuple[int, float] | None = None
+        """The last answer of `longest`, with the number of the window that it was for."""
         self._lock = RLock()
+
+    def longest(self, time: float) -> float:
+        """Return the length in seconds of the longest of some windows until that of `time`."""
+        index = self.index_at(time)
+        if self._longest is None or self._longest[0] != index:
+            windows = (self.window(index - number) for number in range(_SAMPLE))
+            self._longest = index, max(window.end - window.start for window in windows)
+        return self._longest[1]
 
     def index_at(self, time: float) -> int:
         """Return the number of the window that `time` is in."""
