@@ -376,6 +376,20 @@ class TestChecks:
 
         assert {"has_rows", "of_another_asset"} == checks
 
+    def test_a_check_that_comes_with_its_asset_is_requested_with_it(
+        self, workspace: Workspace
+    ) -> None:
+        # As dbt tests do.
+        @dg.asset(metadata=max_lag(5), check_specs=[dg.AssetCheckSpec("positive", asset="mart")])
+        def mart() -> dg.MaterializeResult:
+            passed = dg.AssetCheckResult(passed=True, check_name="positive")
+            return dg.MaterializeResult(check_results=[passed])
+
+        workspace.load("all", mart)
+        (request,) = workspace.tick("all").run_requests or ()
+
+        assert ["positive"] == [key.name for key in request.asset_check_keys or ()]
+
     @pytest.mark.parametrize(("made", "count"), [(True, 0), (False, 2)])
     def test_checks_that_run_only_together_are_requested_with_all_their_assets(
         self, workspace: Workspace, made: bool, count: int

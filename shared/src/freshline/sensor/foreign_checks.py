@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from dagster import (
     AssetCheckEvaluation,
     AssetCheckKey,
+    AssetCheckSpec,
     AssetKey,
     DagsterInstance,
     RepositoryDefinition,
@@ -71,11 +72,12 @@ class ForeignChecks:
         """Checks that cannot be run as they are, and what Dagster says about it."""
         self._repository = repository
         self._made = repository.asset_graph.materializable_asset_keys
+        specs = _check_specs(repository)
         self._all = {
             " ".join(sorted(key.to_user_string() for key in together)): self._described(together)
             for together in checks
             if not all(map(_is_freshlines, together))
-            and not any(_runs_otherwise(repository, key) for key in together)
+            and not any(_runs_otherwise(specs[key]) for key in together)
         }
         self._tried: dict[str, str | None] = {}
         self._known: dict[str, _Version] = {}
@@ -230,8 +232,19 @@ def _is_freshlines(key: AssetCheckKey) -> bool:
     return tuple(key.asset_key.path[: len(CONTRACT_PREFIX)]) == CONTRACT_PREFIX
 
 
-def _runs_otherwise(repository: RepositoryDefinition, key: AssetCheckKey) -> bool:
-    spec = repository.asset_checks_defs_by_key[key].get_spec_for_check_key(key)
+def _check_specs(repository: RepositoryDefinition) -> dict[AssetCheckKey, AssetCheckSpec]:
+    """Return the specs of all checks, also of those that come with the assets of a dbt project."""
+    definitions = {
+        id(each): each
+        for each in (
+            *repository.asset_checks_defs_by_key.values(),
+            *repository.assets_defs_by_key.values(),
+        )
+    }
+    return {spec.key: spec for each in definitions.values() for spec in each.check_specs}
+
+
+def _runs_otherwise(spec: AssetCheckSpec) -> bool:
     # Checks with partitions came with Dagster 1.13.
     partitions = getattr(spec, "partitions_def", None)
     return partitions is not None or spec.automation_condition is not None
