@@ -2,7 +2,8 @@
 
 Dagster's UI shows them, and its daemon judges by them. They know when an asset was materialized,
 not how old its data is. One is attached only if it never fails where the lag is within the maximum,
-so that the UI does not give two verdicts on one asset.
+so that the UI does not give two verdicts on one asset. There is one exception: while nothing
+changes upstream, nothing is made, and Dagster's policy fails although the data is as new as can be.
 """
 
 from __future__ import annotations
