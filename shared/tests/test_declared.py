@@ -51,5 +51,5 @@ def test_nothing_is_told(metadata: dict[str, Any]) -> None:
 def test_a_slip_in_a_dbt_model_is_named_when_the_location_loads() -> None:
     metadata = dbt_metadata(meta={"freshline": {"complete_from": "yesterday"}})
 
-    with pytest.raises(MetadataError, match="asset orders: .*complete_from.*yesterday"):
+    with pytest.raises(MetadataError, match=r"asset orders: .*complete_from.*yesterday"):
         check_metadata(dg.AssetSpec("orders", metadata=metadata))
