@@ -151,6 +151,30 @@ class TestClosedWindows:
         assert wait is not None
         assert LONG.minutes * 60 - 120 <= wait <= LONG.minutes * 60
 
+    def test_one_whose_source_was_behind_is_asked_for_again_when_it_may_have_caught_up(
+        self,
+    ) -> None:
+        story = days(at_noon(orders(policy=LONG)), "orders", complete(FIRST, SECOND))
+        state = story.states["orders"]
+        (part,) = state.parts
+        assert part.window is not None
+        behind = replace(part, data_time=part.window.end - 300, version=9, made_at=NOON)
+        story = replace(story, states={"orders": replace(state, parts=(behind,))})
+
+        assert 300 == story.first_request("orders", within=HOUR)
+        assert "its source was behind" in story.plan.assets["orders"].reason
+
+    def test_one_that_was_made_before_its_window_closed_is_made_again_at_once(self) -> None:
+        story = days(at_noon(orders(policy=LONG)), "orders", complete(FIRST, SECOND))
+        state = story.states["orders"]
+        (part,) = state.parts
+        assert part.window is not None
+        early = part.window.end - 300
+        behind = replace(part, data_time=early, version=9, made_at=early + 60)
+        story = replace(story, states={"orders": replace(state, parts=(behind,))})
+
+        assert {"orders": (YESTERDAY,)} == parts_of(story)
+
     def test_a_long_backlog_does_not_fill_the_queue(self) -> None:
         old = replace(DAYS, start=NOON + MIDNIGHT - 100 * DAY)
         story = days(at_noon(orders(policy=LONG, windows=old)), "orders", {})

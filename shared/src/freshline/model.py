@@ -279,6 +279,8 @@ class Part:
     last_run_id: str = ""
     key: str = ""
     """Its key in the dimension without time, if there is one."""
+    made_at: float | None = None
+    """When its newest version was made."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,7 @@ class PartitionStates:
             window=partition.window,
             data_time=_until(now, newest.data_time) if newest else None,
             version=newest.id if newest else 0,
+            made_at=_until(now, newest.at) if newest else None,
             pending=self._promises.pending_partition(key, partition, runs) if runs else None,
             failures=failures.count,
             failed_at=_until(now, failures.at),

@@ -261,9 +261,11 @@ class _Decisions:
         asset, windows = self.facts.assets[key], self.graph.assets[key].windows
         under_way = [part for part in asset.state.parts if part.pending]
         failed = next((part for part in asset.state.parts if part.failures), None)
-        if choice.retry_at < inf and failed:
+        if choice.retry_at < inf:
             again = clock(choice.retry_at, self.now)
-            why = f"partition {failed.name} failed: {failed.error or 'no message'}"
+            why = "its source was behind when a closed partition was made"
+            if failed:
+                why = f"partition {failed.name} failed: {failed.error or 'no message'}"
             return _Vote(False, f"{why}; next attempt at {again}", choice.retry_at)
         if under_way:
             return _Vote(False, f"{_names(under_way)} is being made", self.now)

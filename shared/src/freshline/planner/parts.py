@@ -12,7 +12,7 @@ from math import inf
 from typing import Final, NamedTuple
 
 from freshline.model import Asset, Part, Reads
-from freshline.planner.facts import Facts, retry_at
+from freshline.planner.facts import RETRY_CEILING, RETRY_FIRST, Facts, retry_at
 
 __all__ = ["Choice", "choice_of", "data_time_with", "first_hole", "reached_by"]
 
@@ -32,7 +32,8 @@ class Choice(NamedTuple):
     reached: Mapping[str, float]
     """Up to when the data of each ready partition would reach, by name; inf: it is complete."""
     retry_at: float
-    """When the first partition that has failed may be tried again; inf: none waits for that."""
+    """When the first partition may be tried again that has failed, or whose source was behind;
+    inf: none waits for that."""
 
 
 def choice_of(
@@ -64,7 +65,7 @@ def choice_of(
         )
         if not complete and not (partial and reach > reached_by(part, asset)):
             continue
-        pause = retry_at(part.failures, part.failed_at)
+        pause = _pause(part, asset, is_root=not inputs)
         if pause > facts.now:
             again = min(again, pause)
             continue
@@ -125,6 +126,20 @@ def _is_complete(part: Part, asset: Asset, reach: float) -> bool:
     if part.window is None or asset.windows is None:
         return False
     return reach >= asset.windows.data_of(part.window).end
+
+
+def _pause(part: Part, asset: Asset, *, is_root: bool) -> float:
+    """Return from when on a partition may be made that has failed, or whose source was behind.
+
+    A source was behind that stated data of before the window's end when that had passed. It is
+    taken to need as long as it was behind, within the pauses after failures.
+    """
+    pause = retry_at(part.failures, part.failed_at)
+    made_at, window = part.made_at, part.window
+    if not is_root or window is None or made_at is None or made_at < window.end:
+        return pause
+    behind = window.end - reached_by(part, asset)
+    return max(pause, made_at + min(RETRY_CEILING, max(RETRY_FIRST, behind)))
 
 
 def _key(part: Part) -> str:

@@ -43,6 +43,7 @@ class Partition:
             window=self.window,
             data_time=self.data.time(moves) if self.data else None,
             version=self.version,
+            made_at=self.at if self.version else None,
             pending=self.pending,
             failures=self.failures,
             failed_at=self.failed_at,
