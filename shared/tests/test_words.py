@@ -7,7 +7,7 @@ from math import inf
 from random import Random
 
 import pytest
-from freshline.words import Names, clock, quoted, same_but_for_spelling, similar, span
+from freshline.words import Names, at_least, clock, quoted, same_but_for_spelling, similar, span
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -154,3 +154,11 @@ def test_names_besides_are_suggested_only_for_a_spelling() -> None:
     assert names.similar("mart/stars") == "mart/starred"
     assert names.similar("mart/stars", besides={"mart/starred"}) is None
     assert names.similar("mart/join", besides={"mart/joins"}) == "mart/joins"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(86_400, "1 d"), (86_504, "1 d 1 h"), (3601, "1 h 1 min"), (59.2, "1 min"), (20, "20 s")],
+)
+def test_a_limit_that_can_be_kept_is_never_said_to_be_shorter(seconds: float, text: str) -> None:
+    assert text == at_least(seconds)

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from difflib import SequenceMatcher
 from functools import cached_property
 from itertools import chain, islice
-from math import isinf
+from math import ceil, isinf
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["Names", "clock", "quoted", "same_but_for_spelling", "similar", "span"]
+__all__ = ["Names", "at_least", "clock", "quoted", "same_but_for_spelling", "similar", "span"]
 
 _SHOWN: Final = 5
 """At most this many names of a list are written; the others are counted."""
@@ -78,6 +78,12 @@ def span(seconds: float) -> str:
         return f"{sign}{hours} h {rest} min" if rest else f"{sign}{hours} h"
     days, rest = divmod(whole // 3600, 24)
     return f"{sign}{days} d {rest} h" if rest else f"{sign}{days} d"
+
+
+def at_least(seconds: float) -> str:
+    """Return a duration as `span` does, but never a shorter one: a limit that can be kept."""
+    unit = 1 if seconds < 3600 else 60 if seconds < 86_400 else 3600
+    return span(ceil(seconds / unit) * unit)
 
 
 def quoted(names: Iterable[str]) -> str:

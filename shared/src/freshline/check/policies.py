@@ -15,7 +15,7 @@ from freshline.check.written import check_written
 from freshline.model import Durations, Graph, Moments
 from freshline.planner import ShortestLag, shortest_lags
 from freshline.policy import MaxLag, partitioned_message
-from freshline.words import span
+from freshline.words import at_least, span
 
 __all__ = [
     "FLOOR_EXECUTION",
@@ -72,7 +72,7 @@ def check_policies(
                 Rule.POLICY,
                 location.name,
                 f"`{problem.key}`: {explain(problem)}",
-                f"Ask for {spoken(problem.shortest.seconds)} or more, or make the path shorter.",
+                f"Ask for {at_least(problem.shortest.seconds)} or more, or make the path shorter.",
                 key=problem.key,
                 file=location.file_of(export),
             )
@@ -112,7 +112,7 @@ def explain(problem: Infeasible) -> str:
     has_run_before = not (problem.policy.cron or problem.window)
     before = ", including the wait for the run before it" if has_run_before else ""
     return (
-        f"{asked} asked, {takes} {spoken(problem.shortest.seconds)}{before}: {', '.join(shares)}."
+        f"{asked} asked, {takes} {at_least(problem.shortest.seconds)}{before}: {', '.join(shares)}."
         f"{problem.window or problem.bound}"
     )
 

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
-from math import ceil, inf
+from math import ceil
 from typing import Final
 
 from freshline.contract.document import Contract, Export, TimeWindows
+from freshline.contract.promises import with_promises
 from freshline.model import Asset, Graph, PartitionKeys, Reads
 from freshline.windows import Windows
 
@@ -56,7 +57,7 @@ def graph_of(
         elif asset.key not in gone:
             assets.setdefault(asset.key, asset)
     return Graph(
-        assets=_with_promises(_with_shifts(_with_static_ones(assets)), ordered),
+        assets=with_promises(_with_shifts(_with_static_ones(assets)), ordered),
         ticks={
             contract.location: contract.tick_seconds
             for contract in ordered
@@ -216,29 +217,3 @@ def _in_windows_of(windows: Windows, source: Windows) -> int:
     now = max(windows.start, source.start)
     length, older = windows.longest(now), -source.shift * source.longest(now)
     return -ceil(older / length) - (older > length)
-
-
-def _with_promises(assets: dict[str, Asset], contracts: Iterable[Contract]) -> dict[str, Asset]:
-    """Return `assets`, of which the partitioned ones say from when on their partitions count.
-
-    That is two windows before the maximum lag before the first policy was published that needs
-    them, unless the asset says it itself.
-    """
-    promised = {key: at for contract in contracts for key, at in contract.promised.items()}
-    waiting = [
-        (key, promised[key] - asset.policy.minutes * 60.0)
-        for key, asset in assets.items()
-        if asset.policy and key in promised
-    ]
-    since: dict[str, float] = {}
-    while waiting:
-        key, begin = waiting.pop()
-        if key in assets and begin < since.get(key, inf):
-            since[key] = begin
-            waiting.extend((dep, begin) for dep in assets[key].deps)
-    return {
-        key: replace(asset, promised_from=since[key] - 2 * asset.windows.longest(since[key]))
-        if asset.windows and asset.promised_from is None and key in since
-        else asset
-        for key, asset in assets.items()
-    }

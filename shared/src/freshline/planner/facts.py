@@ -264,7 +264,7 @@ def _newest_report(key: str, state: AssetState, now: float) -> str:
     version = state.version
     if version is None:
         return (
-            "; nothing of it was ever reported. Where it is made: instance."
+            "; nothing of it was ever reported. To report it, where it is made: instance."
             f"report_runless_asset_event(AssetMaterialization({key.split('/')}, "
             "metadata=data_time_metadata(datetime.now(UTC))))"
         )

@@ -24,7 +24,7 @@ from freshline.planner.estimate import allowance
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.policy import MaxLag
-from freshline.words import clock, span
+from freshline.words import at_least, clock, span
 
 __all__ = ["asset_plans", "idle_message", "plan_id", "target_plans"]
 
@@ -109,13 +109,17 @@ def _target_plan(
         late=late,
     )
 
+    if blame and status is TargetStatus.FRESH and lineage.graph.assets[blame.asset].elsewhere:
+        blame = None  # it is reported in time
     why = blame.message if blame else ""
     if pause:
         reason = f"paused until {clock(pause.until, facts.now)}: {pause.reason}"
     elif status is TargetStatus.BLOCKED and blame:
         reason = f"held up by {blame.asset} ({blame.location}): {why}"
     elif status is TargetStatus.INFEASIBLE:
-        reason = f"at most {span(maximum)} asked, but its path can hold {span(shortest)} at best"
+        reason = (
+            f"at most {span(maximum)} asked, but its path can hold {at_least(shortest)} at best"
+        )
         reason += _because_of(key, lineage, facts)
     else:
         reason = _standing(policy, version, data_time, facts.now, why)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from freshline.model import AssetPlan, Plan, TargetPlan, TargetStatus
+from freshline.model import AssetPlan, Graph, Plan, TargetPlan, TargetStatus
 from freshline.planner import idle_message
 from freshline.sensor.outlook import Outlook
 from freshline.sensor.requests import RunGroup
@@ -37,7 +37,7 @@ def tick_message(
         [
             first,
             *(f"{_named(asset)}: {asset.reason}" for asset in due[:_SHOWN]),
-            *_targets(outlook.plan),
+            *_targets(outlook.plan, outlook.graph),
             *(f"{name} does not run: {why}" for name, why in sorted(refused.items())),
             *(f"going on without {name}: {why}" for name, why in sorted(outlook.problems.items())),
             *(sentence for _, sentence in sorted(outlook.replaced.items())),
@@ -53,11 +53,13 @@ def _named(asset: AssetPlan) -> str:
     return f"{asset.key} {asset.parts[0]}{more}"
 
 
-def _targets(plan: Plan) -> Iterator[str]:
+def _targets(plan: Plan, graph: Graph) -> Iterator[str]:
     targets = sorted(plan.targets.values(), key=_urgency)
     for target in targets[:_SHOWN]:
         lag = "unknown" if target.lag is None else span(target.lag)
-        standing = f"{target.status.value}, lag {lag} of {span(target.maximum)}"
+        policy = graph.assets[target.key].policy
+        at_ticks = " at the ticks of its cron" if policy and policy.cron else ""
+        standing = f"{target.status.value}, lag {lag} of {span(target.maximum)}{at_ticks}"
         yield f"{target.key}: {standing}; {target.reason}"
     if len(targets) > _SHOWN:
         fresh = sum(target.status is TargetStatus.FRESH for target in targets)
