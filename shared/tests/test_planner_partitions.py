@@ -216,9 +216,51 @@ class TestClosedWindows:
         assert {} == parts_of(story)
         assert story.plan.assets["orders"].due is None
 
+    def test_nothing_more_is_expected_of_one_whose_windows_have_all_closed(self) -> None:
+        ended = replace(DAYS, end=NOON + MIDNIGHT)
+        story = at_noon(orders(), mart(policy=LONG, windows=ended)).at(5 * DAY)
+        story = days(story, "mart", complete(FIRST, SECOND, YESTERDAY))
+        # The next partition of its input takes longer than was expected.
+        running = Part("2023-11-19", pending=Pending("run", story.now - DAY, story.now - DAY))
+        story = story._with("orders", version=Version(1, NOON, NOON), parts=(running,))
+
+        assert {} == parts_of(story)
+        assert "waits for orders" == story.plan.assets["mart"].reason
+
+
+class TestStaticPartitions:
+    def test_each_is_made_once(self) -> None:
+        zones = Asset("zones", "shop", keys=PartitionKeys(("de", "nl")), static=True)
+        story = at_noon(zones, Asset("mart", "marts", ("zones",), policy=MaxLag(60)))
+        parts = (Part("de", data_time=NOON, version=1), Part("nl"))
+        begun = story._with("zones", version=Version(1, NOON, NOON), parts=parts)
+        made = (parts[0], Part("nl", data_time=NOON, version=2))
+
+        assert ("nl",) == parts_of(begun)["zones"]
+        assert "zones" not in parts_of(
+            begun._with("zones", version=Version(2, NOON, NOON), parts=made)
+        )
+
 
 class TestKeys:
     regions = Asset("orders", "shop", policy=MaxLag(60), keys=PartitionKeys(("de", "nl")))
+
+    def test_without_any_key_nothing_is_requested(self) -> None:
+        customers = replace(self.regions, keys=PartitionKeys(dynamic="customers"))
+        story = at_noon(customers)
+
+        assert {} == parts_of(story)
+        assert "it has no partition keys yet" == story.plan.assets["orders"].reason
+
+    def test_what_is_read_may_be_of_unknown_age_where_a_policy_has_a_cron(self) -> None:
+        policy = MaxLag(60, cron="0 9 * * *")
+        mart = Asset("mart", "marts", ("orders", "stock"), policy=policy)
+        story = at_noon(replace(self.regions, policy=None), Asset("stock", "shop"), mart)
+        parts = (Part("de", data_time=NOON - DAY, version=1), Part("nl"))
+        story = story.made("stock", data=-DAY).made("mart", data=-2 * DAY)
+        story = story._with("orders", version=Version(9, NOON - DAY, None), parts=parts)
+
+        assert {"orders": ("de", "nl"), "stock": ()} == parts_of(story)
 
     def test_one_that_was_never_made_is_requested_at_once(self) -> None:
         parts = (Part("de", data_time=NOON, version=1), Part("nl"))

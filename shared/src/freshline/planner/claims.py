@@ -45,8 +45,11 @@ class Claim(NamedTuple):
     def latest_start(self, data_time: float) -> float:
         """Return when the run that replaces a version of `data_time` must start at the latest.
 
-        It is not before a run can bring something that counts.
+        It is not before a run can bring something that counts. A `data_time` of -inf, which is not
+        known, is always too old.
         """
+        if data_time == -inf:
+            return -inf
         latest = self.deadline(data_time) - self.allowed - self.advance
         return max(latest, self.not_before(data_time)) if self.windows else latest
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
+from typing import Final
 
 from freshline.model import Part, Pending, Phase, Reads, data_time_of
 from freshline.planner.claims import Claim, Urgency, urgency
@@ -30,6 +31,8 @@ from freshline.planner.parts import Choice, choice_of, data_time_with, reached_b
 from freshline.words import clock, span
 
 __all__ = ["Decision", "decisions_of"]
+
+_STATIC: Final = "its content does not change with time"
 
 
 @dataclass(slots=True)
@@ -152,13 +155,23 @@ class _Decisions:
 
     def _vote_once(self, key: str) -> _Vote:
         asset, version = self.graph.assets[key], self.facts.assets[key].state.version
+        if asset.partitioned:
+            return self._vote_on_parts_once(key)
         if version is None:
             return _Vote(True, "it was never made")
         if is_unmade(asset, version):
             return _Vote(True, "its code has changed")
         if asset.view:
             return _Vote(False, "it is as fresh as what it reads, without a run")
-        return _Vote(False, "its content does not change with time")
+        return _Vote(False, _STATIC)
+
+    def _vote_on_parts_once(self, key: str) -> _Vote:
+        choice = self.choices[key] = choice_of(key, (), self.facts, {})
+        unmade = [part for part in choice.ready if part.version == 0]
+        if not unmade:
+            return _Vote(False, _STATIC, choice.retry_at)
+        names = tuple(part.name for part in unmade)
+        return _Vote(True, f"{_names(unmade)}: never made", parts=names)
 
     def _vote(self, key: str) -> _Vote:
         decision = self.decisions[key]
@@ -269,10 +282,12 @@ class _Decisions:
             return _Vote(False, f"{why}; next attempt at {again}", choice.retry_at)
         if under_way:
             return _Vote(False, f"{_names(under_way)} is being made", self.now)
+        if windows is None and not asset.state.parts:
+            return _Vote(False, "it has no partition keys yet")
         if self.inputs[key]:
             return _Vote(False, f"waits for {self._oldest_input(key)}", self._next_parts_at(key))
         if windows is None:
-            return self._vote_on_root(key)
+            return self._vote_to_wait(key, self.decisions[key].urgency)
         closes = windows.next_reach(max(asset.data_time or -inf, windows.reach(self.now)))
         if closes == inf:
             return _Vote(False, "its last window has closed, and is complete")
@@ -574,7 +589,7 @@ class _Decisions:
     def _expect_parts(self, key: str, start: float) -> bool:
         """Note when partitions that are under way are expected, or those of the next window.
 
-        Return whether there are any.
+        Return whether that says all: partitions of open windows get newer data with each run.
         """
         asset, windows = self.facts.assets[key], self.graph.assets[key].windows
         decision, stage = self.decisions[key], asset.stage
@@ -595,8 +610,9 @@ class _Decisions:
         begin = max(
             start, windows.next_reach(windows.reach(self.now)) if start <= self.now else start
         )
-        decision.arrival = begin + allowance(stage.wait.then(stage.run))
-        decision.promise = windows.reach(begin)
+        if begin < inf:  # there is a next window
+            decision.arrival = begin + allowance(stage.wait.then(stage.run))
+            decision.promise = windows.reach(begin)
         return True
 
     def _expect_next_version(self, key: str, start: float) -> None:
