@@ -555,6 +555,36 @@ def test_a_code_server_says_the_same() -> None:
     assert known.declares == told.declares
 
 
+class TestProblems:
+    @pytest.mark.parametrize(
+        ("changes", "problem"),
+        [
+            ({"timezone": "Europe/Nowhere"}, "cannot be followed here: 'No time zone found"),
+            ({"cron": "once in a while"}, "cannot be followed here: Found invalid cron"),
+            ({"cron": "0 * * * *"}, "several of its time windows have the same partition key"),
+        ],
+    )
+    def test_windows_that_cannot_be_followed_here_are_those_of_one_asset_only(
+        self, changes: dict[str, Any], problem: str
+    ) -> None:
+        @dg.asset(partitions_def=DAYS, metadata=max_lag(2_000))
+        def orders() -> None: ...
+
+        contract = contract_of(orders)
+        (export,) = contract.exports
+        assert export.partitions
+        assert export.partitions.windows
+        windows = export.partitions.windows.model_copy(update=changes)
+        partitions = export.partitions.model_copy(update={"windows": windows})
+        other = export.model_copy(update={"partitions": partitions})
+        graph = graph_of(
+            [contract.model_copy(update={"exports": (other,), "promised": {"orders": JANUARY}})]
+        )
+
+        assert problem in graph.assets["orders"].never_requested
+        assert not graph.assets["orders"].partitioned
+
+
 class TestCompatibility:
     def test_an_older_contract_does_not_say_which_partitions_there_are(self) -> None:
         old = {

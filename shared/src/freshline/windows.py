@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from math import inf, nextafter
 from threading import RLock
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,6 +25,8 @@ __all__ = ["Window", "Windows"]
 _SAMPLE: Final = 40
 """So many windows in a row are looked at for the longest: enough for months and for clock changes
 of daily windows."""
+_NAMED: Final = 12
+"""So many windows in a row are looked at for two with the same name."""
 _STEP: Final = 50
 """So many windows more are asked for at once if one is not known yet."""
 
@@ -53,6 +55,22 @@ class Windows:
     shift: int = 0
     """By how many windows the data of a partition is older than its name: below 0 if it reads only
     earlier partitions of its inputs."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why they cannot be followed, as the end of a sentence; None: they can.
+
+        They may be those of a location that has another Dagster, or knows other time zones.
+        """
+        from dagster import DagsterError
+
+        try:
+            keys = self._calendar.some_keys(self.start)
+        except (DagsterError, LookupError, OSError, ValueError) as error:
+            return f"its time windows cannot be followed here: {error}"
+        if len(set(keys)) < len(keys):
+            return f"several of its time windows have the same partition key {self.fmt}"
+        return None
 
     # --- which there are --------------------------------------------------------------------
 
@@ -202,6 +220,14 @@ class _Calendar:
             windows = (self.window(index - number) for number in range(_SAMPLE))
             self._longest = index, max(window.end - window.start for window in windows)
         return self._longest[1]
+
+    def some_keys(self, time: float) -> list[str]:
+        """Return the partition keys of some windows in a row from about `time` on.
+
+        It does not make the calendar know all windows from there until now.
+        """
+        windows = self._from(self._before(time).start, until=inf)
+        return [self.key(window) for window in islice(windows, _NAMED)]
 
     def index_at(self, time: float) -> int:
         """Return the number of the window that `time` is in."""

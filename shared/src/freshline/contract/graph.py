@@ -86,6 +86,11 @@ def made_outside(contracts: Iterable[Contract]) -> set[str]:
 
 def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
     does = "observes" if export.observed else "makes"
+    partitions = export.partitions if not export.view else None
+    windows = _windows(partitions.windows, export) if partitions and partitions.windows else None
+    problem = windows.problem if windows else None
+    if problem:
+        partitions = windows = None
     never = ""
     if contract.published_as is None:
         never = f"{contract.location}, which {does} it, is not under freshline"
@@ -93,10 +98,11 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         never = f"{contract.location}, which {does} it, only observes"
     elif export.unfollowed:
         never = export.unfollowed
+    elif problem:
+        never = problem
     elif export.unlaunchable:
         never = f"Dagster refuses its run: {export.unlaunchable}"
     kept = contract.published_as is not None and not watched
-    partitions = export.partitions if not export.view else None
     return Asset(
         key=export.key,
         location=contract.location,
@@ -109,7 +115,7 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         view=export.view,
         code_version=export.code_version,
         observed=export.observed,
-        windows=_windows(partitions.windows, export) if partitions and partitions.windows else None,
+        windows=windows,
         keys=(
             PartitionKeys(partitions.keys, partitions.dynamic or "", partitions.keys_first)
             if partitions and (partitions.keys or partitions.dynamic)
