@@ -13,7 +13,7 @@ DAYS = dg.DailyPartitionsDefinition(start_date="2026-01-01")
 
 
 # Nobody asked for old days. freshline makes those that the policies in reports.py need, and leaves
-# the others alone. To have all of them since a day, say so, here and for mart/daily_revenue:
+# the others alone. To have all of them since a day, say so for mart/daily_revenue in reports.py:
 # metadata={"freshline/complete_from": "2026-01-01"}
 @dg.asset(key=["raw", "orders"], partitions_def=DAYS)
 def orders(context: dg.AssetExecutionContext) -> None:
