@@ -62,15 +62,7 @@ class Windows:
 
         They may be those of a location that has another Dagster, or knows other time zones.
         """
-        from dagster import DagsterError
-
-        try:
-            keys = self._calendar.some_keys(self.start)
-        except (DagsterError, LookupError, OSError, ValueError) as error:
-            return f"its time windows cannot be followed here: {error}"
-        if len(set(keys)) < len(keys):
-            return f"several of its time windows have the same partition key {self.fmt}"
-        return None
+        return _problem(self)
 
     # --- which there are --------------------------------------------------------------------
 
@@ -182,6 +174,20 @@ class Windows:
     @property
     def _calendar(self) -> _Calendar:
         return _calendar(self.cron, self.timezone, self.fmt)
+
+
+@lru_cache(maxsize=10_000)
+def _problem(windows: Windows) -> str | None:
+    from dagster import DagsterError
+
+    try:
+        known = _calendar(windows.cron, windows.timezone, windows.fmt)
+        keys = known.some_keys(windows.start)
+    except (DagsterError, LookupError, OSError, ValueError) as error:
+        return f"its time windows cannot be followed here: {error}"
+    if len(set(keys)) < len(keys):
+        return f"several of its time windows have the same partition key {windows.fmt}"
+    return None
 
 
 @lru_cache(maxsize=1_000)
