@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import dagster as dg
 import pytest
 from freshline.history import History
@@ -316,6 +318,20 @@ class TestDerived:
         log.made("root", day(0), at(26), data_time=at(26))
 
         assert log.data_time("mart", at(27)) is None
+
+    def test_a_chain_may_be_longer_than_pythons_stack(self, memory: dg.DagsterInstance) -> None:
+        keys = [f"asset_{number:03}" for number in range(200, 0, -1)]
+        chain = [asset(keys[0], windows=daily())]
+        for before, key in pairwise(keys):
+            chain.append(asset(key, before, windows=daily(), reads={before: Reads((0, 0))}))
+        log = Log(memory, *reversed(chain))
+        for key in keys:
+            log.made(key, day(0), at(25))
+
+        state = log.history.read(log.graph, at(26)).state(keys[-1])
+
+        assert state.version
+        assert at(24) == state.version.data_time
 
 
 class TestKeys:

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -89,7 +91,8 @@ class Partitions:
         self._versions = versions
         self._graph: Graph | None = None
         self._assets: dict[str, Asset] = {}
-        """All that are partitioned."""
+        """All that are partitioned, inputs first: a long chain is not worked out from its end, for
+        which Python's stack may be too short."""
         self._followed: dict[str, _Followed] = {}
         self._dynamic: dict[str, tuple[str, ...]] = {}
         self._now: float | None = None
@@ -101,8 +104,8 @@ class Partitions:
         before, self._graph = self._graph, graph
         self._assets = {
             key: asset
-            for key, asset in graph.assets.items()
-            if asset.partitioned and not asset.elsewhere
+            for key in _inputs_first(graph)
+            if (asset := graph.assets[key]).partitioned and not asset.elsewhere
         }
         old = before.assets if before else {}
         changed = {
@@ -557,6 +560,20 @@ class Partitions:
     def holes_before_promise(self, key: str) -> int:
         """Return how many partitions are missing that do not count."""
         return len(self._look_up(key).holes)
+
+
+def _inputs_first(graph: Graph) -> list[str]:
+    """Return all keys, each after its inputs; those on a cycle, or fed by one, last."""
+    sorter = TopologicalSorter(
+        {key: graph.assets.keys() & set(asset.deps) for key, asset in graph.assets.items()}
+    )
+    with suppress(CycleError):  # the sorter still yields what is on no cycle
+        sorter.prepare()
+    found: dict[str, None] = {}
+    while ready := sorter.get_ready():
+        found.update(dict.fromkeys(ready))
+        sorter.done(*ready)
+    return list({**found, **dict.fromkeys(graph.assets)})
 
 
 def _definition(asset: Asset) -> tuple[object, ...]:
