@@ -79,7 +79,7 @@ class TestTimePartitions:
         scene.report("orders", partition=YESTERDAY, metadata=stated("09 23:00"))
 
         assert clock("09 23:00") == scene.data_time("orders")
-        assert {"orders": (YESTERDAY,)} == scene.requested()
+        assert {"orders": (YESTERDAY,)} == scene.after(minutes=15).requested()
 
     def test_a_missing_partition_reaches_as_far_as_its_window_begins(self, scene: Scene) -> None:
         orders = daily("orders", minutes=26 * 60)

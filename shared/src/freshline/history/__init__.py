@@ -154,10 +154,15 @@ class History:
         observed = self._log.newest_observations(_FIRST_READ)
         # Of what has versions of both kinds, both are known from here on.
         complete_from = max(it[0].id if len(it) == _FIRST_READ else 0 for it in (made, observed))
+        end = made[-1].id if made else 0
+        if observed and observed[-1].id > end:
+            # Where the log ends: a source may be observed all day long and nothing be made.
+            made.extend(self._log.materializations_after(end))
+            end = observed[-1].id
         for version in sorted([*made, *observed], key=_id):
             if version.id >= complete_from or not self._versions.is_observable(version.key):
                 self._add(version)
-        return made[-1].id if made else 0
+        return end
 
     def _add(self, made: Materialized) -> None:
         if self._versions.add(made):

@@ -109,8 +109,6 @@ def _target_plan(
         late=late,
     )
 
-    if blame and status is TargetStatus.FRESH and lineage.graph.assets[blame.asset].elsewhere:
-        blame = None  # it is reported in time
     why = blame.message if blame else ""
     if pause:
         reason = f"paused until {clock(pause.until, facts.now)}: {pause.reason}"
