@@ -145,8 +145,13 @@ class TestRuns:
             if context.partition_key != DAYS[1] or not closed[0]:
                 yield dg.Output(None)
 
+        def materialize(day: str) -> None:
+            # In memory: other tests have written files of this name.
+            memory = {"io_manager": dg.mem_io_manager}
+            dg.materialize([root], instance=instance, partition_key=day, resources=memory)
+
         for day in DAYS:
-            dg.materialize([root], instance=instance, partition_key=day)
+            materialize(day)
         read = reader(instance)
         (part,) = parts(read).values()
 
@@ -157,7 +162,7 @@ class TestRuns:
         assert TODAY < part.nothing_new.data_time <= part.nothing_new.at
 
         closed[0] = False
-        dg.materialize([root], instance=instance, partition_key=DAYS[1])
+        materialize(DAYS[1])
 
         assert {} == parts(read)
         assert {} == parts(reader(instance))
