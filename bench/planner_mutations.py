@@ -34,9 +34,9 @@ class Mutation(NamedTuple):
 MUTATIONS = (
     Mutation(
         "a root starts at the last tick before its latest start",
-        "decisions.py",
-        "if self._is_due(key):\n            return _Vote(True, self._why_urgent(urgency))",
-        'if self.now > urgency.latest_start:\n            return _Vote(True, "")',
+        "votes.py",
+        "if self._known.is_due(key):\n            return Vote(True, self._why_urgent(urgency))",
+        'if self._known.now > urgency.latest_start:\n            return Vote(True, "")',
     ),
     Mutation(
         "an asset upstream of time windows is not made before that can matter",
@@ -46,7 +46,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a closed window is made at once, not when the policy needs it",
-        "decisions.py",
+        "votes.py",
         "return [part for part in choice.ready if part in choice.final or part in due]",
         "return due",
     ),
@@ -100,13 +100,13 @@ MUTATIONS = (
     ),
     Mutation(
         "an asset does not run on inputs that are no newer",
-        "decisions.py",
+        "known.py",
         "return oldest > (own.data_time or 0.0)",
         "return oldest >= (own.data_time or 0.0)",
     ),
     Mutation(
         "a slower target waits for the last sync that is in time",
-        "decisions.py",
+        "known.py",
         "return arrival if arrival <= in_time else None",
         "return None",
     ),
@@ -119,8 +119,8 @@ MUTATIONS = (
     Mutation(
         "a failed asset pauses before it is tried again",
         "decisions.py",
-        "if leader is not None and lacking is None and not_before <= self.now:",
-        "if leader is not None and lacking is None and first.rested_at <= self.now:",
+        "if leader is not None and lacking is None and not_before <= self._known.now:",
+        "if leader is not None and lacking is None and first.rested_at <= self._known.now:",
     ),
     Mutation(
         "an input is not made again for a consumer that cannot run",
@@ -130,13 +130,13 @@ MUTATIONS = (
     ),
     Mutation(
         "after an outage, there is no run on inputs that are too old",
-        "decisions.py",
-        "return self._superseded_at(key, {})",
+        "known.py",
+        "return self.superseded_at(key, {})",
         "return None",
     ),
     Mutation(
         "after an outage, a late target waits for inputs on their way",
-        "decisions.py",
+        "known.py",
         "soon = arrival <= end + busy + asset.tick",
         "soon = False",
     ),
