@@ -7,11 +7,14 @@ in epoch seconds, every duration is in seconds. An asset is named by its user st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from math import inf
+from typing import TypeVar
 
 from freshline.policy import MaxLag
 from freshline.windows import Window, Windows
@@ -40,8 +43,11 @@ __all__ = [
     "TargetStatus",
     "Version",
     "data_time_of",
+    "inputs_first",
 ]
 
+
+T = TypeVar("T", bound=Hashable)
 
 HEARTBEAT = 60.0
 """Seconds: a location that is up says so at least this often."""
@@ -63,6 +69,19 @@ def data_time_of(inputs: Iterable[float | None]) -> float | None:
         if oldest is None or data_time < oldest:
             oldest = data_time
     return oldest
+
+
+def inputs_first(inputs: Mapping[T, Iterable[T]]) -> Iterator[T]:
+    """Yield the keys of `inputs`, and what they name, each after its own inputs.
+
+    What is on a cycle, or fed by one, is left out.
+    """
+    sorter = TopologicalSorter(inputs)
+    with suppress(CycleError):  # the sorter still yields what is on no cycle
+        sorter.prepare()
+    while ready := sorter.get_ready():
+        yield from ready
+        sorter.done(*ready)
 
 
 # --- graph: what the contracts say --------------------------------------------------------

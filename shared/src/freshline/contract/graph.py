@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import replace
-from graphlib import CycleError, TopologicalSorter
 from math import ceil
 from typing import Final
 
 from freshline.contract.document import Contract, Export, TimeWindows
 from freshline.contract.promises import with_promises
-from freshline.model import Asset, Graph, PartitionKeys, Reads
+from freshline.model import Asset, Graph, PartitionKeys, Reads, inputs_first
 from freshline.windows import Windows
 
 __all__ = ["OUTSIDE_LOCATION", "graph_of", "made_outside", "unexplained"]
@@ -198,21 +196,16 @@ def _with_shifts(assets: dict[str, Asset]) -> dict[str, Asset]:
         for key, asset in assets.items()
         if asset.windows
     }
-    sorter = TopologicalSorter(read)
-    with suppress(CycleError):  # the sorter still yields what is on no cycle
-        sorter.prepare()
     found = dict(assets)
-    while ready := sorter.get_ready():
-        for key in ready:
-            windows = found[key].windows if key in found else None
-            for dep, end in read.get(key, {}).items():
-                source = found[dep].windows if dep in found else None
-                if windows and source and source.shift:
-                    shift = min(windows.shift, end + _in_windows_of(windows, source))
-                    windows = replace(windows, shift=shift)
-            if windows:
-                found[key] = replace(found[key], windows=windows)
-        sorter.done(*ready)
+    for key in inputs_first(read):
+        windows = found[key].windows if key in found else None
+        for dep, end in read.get(key, {}).items():
+            source = found[dep].windows if dep in found else None
+            if windows and source and source.shift:
+                shift = min(windows.shift, end + _in_windows_of(windows, source))
+                windows = replace(windows, shift=shift)
+        if windows:
+            found[key] = replace(found[key], windows=windows)
     return found
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import inf
 
 from freshline.contract.document import Contract
-from freshline.model import Asset
+from freshline.model import Asset, inputs_first
 from freshline.windows import Window
 
 __all__ = ["with_promises"]
@@ -25,20 +25,24 @@ def with_promises(
     if not any(asset.windows for asset in assets.values()):
         return assets
     since = {key: at for contract in contracts for key, at in contract.promised.items()}
-    order = list(_inputs_first(assets, [key for key in since if key in assets]))
+    inputs = {key: assets.keys() & set(asset.deps) for key, asset in assets.items()}
+    order = list(dict.fromkeys([*inputs_first(inputs), *assets]))
     earliest = _said_by_inputs(assets, order)
     begin: dict[str, float] = {}
+    """When the promises begin of what a policy needs."""
     needed: dict[str, float] = {}
     found = dict(assets)
     for key in reversed(order):
         asset = assets[key]
         if asset.policy and key in since:
             begin[key] = min(begin.get(key, inf), since[key] - asset.policy.minutes * 60.0)
-        own = min(_own(asset, begin.get(key, inf), earliest[key]), needed.get(key, inf))
+        if key not in begin:
+            continue
+        own = min(_own(asset, begin[key], earliest[key]), needed.get(key, inf))
         if asset.windows and own < inf:
             found[key] = replace(asset, promised_from=own)
         for dep in asset.deps:
-            begin[dep] = min(begin.get(dep, inf), begin.get(key, inf))
+            begin[dep] = min(begin.get(dep, inf), begin[key])
             needed[dep] = min(needed.get(dep, inf), _read_from(asset, dep, own))
     return found
 
@@ -47,7 +51,7 @@ def _own(asset: Asset, begin: float, earliest: float) -> float:
     """Return from when on the partitions count, whoever reads them."""
     if asset.promised_from is not None:
         return asset.promised_from
-    if asset.windows is None or begin == inf:
+    if asset.windows is None:
         return inf
     return max(begin - 2 * asset.windows.longest(begin), earliest)
 
@@ -77,22 +81,3 @@ def _said_by_inputs(assets: Mapping[str, Asset], order: Iterable[str]) -> dict[s
             default=-inf,
         )
     return said
-
-
-def _inputs_first(assets: Mapping[str, Asset], targets: Iterable[str]) -> Iterator[str]:
-    """Yield the targets and all upstream, each after its inputs, as far as there is no cycle."""
-    seen: set[str] = set()
-    for target in targets:
-        path: list[tuple[str, Iterator[str]]] = [(target, iter(assets[target].deps))]
-        if target in seen:
-            continue
-        seen.add(target)
-        while path:
-            key, deps = path[-1]
-            dep = next((it for it in deps if it in assets and it not in seen), None)
-            if dep is None:
-                yield key
-                path.pop()
-            else:
-                seen.add(dep)
-                path.append((dep, iter(assets[dep].deps)))

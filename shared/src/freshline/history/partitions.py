@@ -13,16 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 from math import inf
 from typing import TYPE_CHECKING, Final
 
 from freshline.history.events import EventLog, Materialized
 from freshline.history.runs import Runs
 from freshline.history.series import NOW, Partition, Series, Stored
-from freshline.model import Asset, Graph, Reads
+from freshline.model import Asset, Graph, Reads, inputs_first
 from freshline.windows import Window, Windows
 
 if TYPE_CHECKING:
@@ -564,16 +562,8 @@ class Partitions:
 
 def _inputs_first(graph: Graph) -> list[str]:
     """Return all keys, each after its inputs; those on a cycle, or fed by one, last."""
-    sorter = TopologicalSorter(
-        {key: graph.assets.keys() & set(asset.deps) for key, asset in graph.assets.items()}
-    )
-    with suppress(CycleError):  # the sorter still yields what is on no cycle
-        sorter.prepare()
-    found: dict[str, None] = {}
-    while ready := sorter.get_ready():
-        found.update(dict.fromkeys(ready))
-        sorter.done(*ready)
-    return list({**found, **dict.fromkeys(graph.assets)})
+    inputs = {key: graph.assets.keys() & set(asset.deps) for key, asset in graph.assets.items()}
+    return list(dict.fromkeys([*inputs_first(inputs), *graph.assets]))
 
 
 def _definition(asset: Asset) -> tuple[object, ...]:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from graphlib import CycleError, TopologicalSorter
 
-from freshline.model import Asset, Durations, Graph
+from freshline.model import Asset, Durations, Graph, inputs_first
 from freshline.planner.estimate import NOTHING, Stage, stage_of
 from freshline.policy import MaxLag
 
@@ -182,14 +180,9 @@ def _ordered(
         return {made_together[dep] for member in keys for dep in deps[member]}
 
     together = dict.fromkeys(made_together[key] for key in sorted(needed))
-    sorter = TopologicalSorter({keys: sets_of(keys, read) for keys in together})
-    with suppress(CycleError):  # the sorter still yields what is on no cycle
-        sorter.prepare()
-    while ready := sorter.get_ready():
-        for keys in ready:
-            del together[keys]
-            yield _execution_set(graph, keys, len(sets_of(keys, inputs)), _unexplained(graph, keys))
-        sorter.done(*ready)
+    for keys in inputs_first({keys: sets_of(keys, read) for keys in together}):
+        del together[keys]
+        yield _execution_set(graph, keys, len(sets_of(keys, inputs)), _unexplained(graph, keys))
     for keys in together:
         obstacle = f"{keys[0]} depends, in the end, on itself"
         yield _execution_set(graph, keys, len(sets_of(keys, inputs)), obstacle)

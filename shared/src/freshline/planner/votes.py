@@ -73,8 +73,6 @@ class Voter:
 
     def vote(self, key: str) -> Vote:
         """Vote for an asset that some policy needs."""
-        decision = self._known.decisions[key]
-        latest = decision.urgency.latest_start
         inputs = self._known.inputs[key]
         if self._known.graph.assets[key].partitioned:
             return self._vote_on_parts(key)
@@ -95,11 +93,15 @@ class Voter:
             wait = superseded
         if wait is None or wait == inf:
             return Vote(False, f"its inputs hold nothing new ({self._known.oldest_input(key)})")
+        return self._vote_to_wait_for_inputs(key, wait)
+
+    def _vote_to_wait_for_inputs(self, key: str, wait: float) -> Vote:
+        """Return the vote of an asset whose newer inputs are expected at `wait`."""
+        latest = clock(self._known.decisions[key].urgency.latest_start, self._known.now)
+        oldest = self._known.oldest_input(key)
         return Vote(
             False,
-            f"waits for {self._known.oldest_input(key)}, "
-            f"expected at {clock(wait, self._known.now)}, "
-            f"to start by {clock(latest, self._known.now)}",
+            f"waits for {oldest}, expected at {clock(wait, self._known.now)}, to start by {latest}",
             wait,
         )
 
@@ -162,13 +164,7 @@ class Voter:
         wait = self._known.better_inputs_at(key, {})
         if wait is None:
             return Vote(True, "")
-        latest = clock(self._known.decisions[key].urgency.latest_start, self._known.now)
-        oldest = self._known.oldest_input(key)
-        return Vote(
-            False,
-            f"waits for {oldest}, expected at {clock(wait, self._known.now)}, to start by {latest}",
-            wait,
-        )
+        return self._vote_to_wait_for_inputs(key, wait)
 
     def _vote_to_wait_for_parts(self, key: str, choice: Choice) -> Vote:
         asset, windows = self._known.facts.assets[key], self._known.graph.assets[key].windows
@@ -200,12 +196,11 @@ class Voter:
         return max(self._known.decisions[name].arrival for name in self._known.inputs[key])
 
     def _why_parts(self, key: str, parts: Sequence[Part]) -> str:
-        names = _names(parts)
+        names, inputs = _names(parts), self._known.inputs[key]
         if any(part.window is None or part.window.end > self._known.now for part in parts):
-            return (
-                f"{names}: {self._why_now(key) if self._known.inputs[key] else self._why_due(key)}"
-            )
-        if self._known.inputs[key]:
+            due = self._known.decisions[key].urgency
+            return f"{names}: {self._why_now(key) if inputs else self._why_urgent(due)}"
+        if inputs:
             return f"{names}: what it reads is complete"
         return f"{names} {'has' if len(parts) == 1 else 'have'} closed"
 
@@ -227,9 +222,6 @@ class Voter:
         if self._known.is_due(key):
             return self._why_urgent(self._known.decisions[key].urgency)
         return "its inputs are ready, and newer ones would come too late"
-
-    def _why_due(self, key: str) -> str:
-        return self._why_urgent(self._known.decisions[key].urgency)
 
 
 def _names(parts: Sequence[Part]) -> str:
