@@ -27,6 +27,7 @@ __all__ = [
     "AssetPlan",
     "AssetState",
     "Blame",
+    "Capacity",
     "Durations",
     "Graph",
     "Moments",
@@ -147,6 +148,8 @@ class Asset:
     promised_from: float | None = None
     """Partitions whose window ends before it are history that was never promised; None: all
     partitions count."""
+    pools: tuple[str, ...] = ()
+    """The pools that a run of it needs a place in."""
 
     @property
     def partitioned(self) -> bool:
@@ -343,6 +346,18 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Capacity:
+    """How much may be under way at once."""
+
+    slots: int | None = None
+    """Runs; None: any number."""
+    pools: Mapping[str, int] = field(default_factory=dict)
+    """Places in each pool; a pool that is missing here has any number."""
+    others: int = 0
+    """Slots that are taken now by runs that make nothing of the graph."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What the event log says about all assets and locations at one time."""
 
@@ -355,6 +370,9 @@ class Snapshot:
     of its dependencies should be in some contract."""
     pauses: Mapping[str, Pause] = field(default_factory=dict)
     """The pauses that have not ended, by the name of the location or the key of the target."""
+    ticks: Mapping[str, float] = field(default_factory=dict)
+    """The measured seconds between two plans of a location, if they are more than it declares."""
+    capacity: Capacity = Capacity()
 
     def state(self, key: str) -> AssetState:
         """Return the state of the asset `key`."""
@@ -436,3 +454,5 @@ class Plan:
     assets: Mapping[str, AssetPlan]
     """Every asset that some policy needs."""
     targets: Mapping[str, TargetPlan]
+    until: float = -inf
+    """Up to when it stays as it is if nothing happens; before `now`: that is not known."""
