@@ -230,6 +230,34 @@ class TestFromDefinitions:
 
         assert (True, MaxLag(5)) == (export.partitioned, export.policy)
 
+    def test_the_pools_are_those_of_all_ops(self) -> None:
+        @dg.op(pool="source")
+        def extract() -> int:
+            return 1
+
+        @dg.op(tags={"dagster/concurrency_key": "warehouse"})
+        def load(rows: int) -> int:
+            return rows
+
+        @dg.op
+        def announce(rows: int) -> int:
+            return rows
+
+        @dg.graph_asset(name="steps")
+        def of_ops() -> Any:
+            return announce(load(extract()))
+
+        @dg.asset(name="step", pool="warehouse")
+        def of_one() -> None: ...
+
+        contract = contract_of(of_ops, of_one, revenue)
+
+        assert {"mart/revenue": (), "step": ("warehouse",), "steps": ("source", "warehouse")} == {
+            export.key: export.pools for export in contract.exports
+        }
+        assert contract == Contract.from_json(contract.to_json())
+        assert ("warehouse",) == graph_of([contract]).assets["step"].pools
+
     def test_a_static_asset_is_marked(self) -> None:
         rates = dg.asset(key=["raw", "rates"], metadata={"freshline/static": True})(lambda: None)
 

@@ -48,6 +48,7 @@ from freshline.names import (
     OBSERVE,
     OUTSIDE,
     POLICIES,
+    POOL_TAG,
     STATIC,
     TICK_SECONDS,
     USES,
@@ -163,6 +164,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
         yield _node(spec, made=made, observed=observed)._replace(
             execution_set=_execution_set(assets_def) if made or observed else "",
             single_run=is_single_run(assets_def.backfill_policy),
+            pools=_pools(assets_def) if made or observed else (),
             unlaunchable=unlaunchable.get(key),
             file=_file(spec, assets_def, folder) if made and folder else None,
             folder=folder,
@@ -173,6 +175,7 @@ def _nodes(repository: Any, folder: str | None) -> Iterator[Node]:
             made=False,
             group=source.group_name,
             partitions=source.partitions_def,
+            pools=_pools(source) if source.is_observable else (),
             observed=source.is_observable,
             unlaunchable=unlaunchable.get(source.key),
             description=source.description,
@@ -213,6 +216,18 @@ def _execution_set(assets_def: Any) -> str:
     return str(assets_def.node_def.name) if shared else ""
 
 
+def _pools(definition: Any) -> tuple[str, ...]:
+    """Return the pools of all ops of an asset.
+
+    An older op names its pool in a tag, which Dagster still reads.
+    """
+    pools = {
+        getattr(op, "pool", None) or op.tags.get(POOL_TAG)
+        for op in definition.node_def.iterate_op_defs()
+    }
+    return tuple(sorted(filter(None, pools)))
+
+
 def is_single_run(policy: Any) -> bool:
     """Return whether a backfill policy has one run make a range of partitions."""
     return policy is not None and policy.max_partitions_per_run is None
@@ -239,6 +254,7 @@ def _export(node: Node, declared: Mapping[str, Node]) -> dict[str, Any]:
         "unlaunchable": node.unlaunchable,
         "at_most_every": told(node.metadata, AT_MOST_EVERY),
         "static": _is_static(node),
+        "pools": node.pools,
         "expected_seconds": told(node.metadata, EXPECTED_SECONDS),
         "description": node.description,
         "file": unwrapped(node.metadata.get(FILE)) or node.file or model_file(node),

@@ -200,6 +200,9 @@ class Export(_Value):
         default=False,
         description="Its content does not change with time; it is made when it was never made.",
     )
+    pools: tuple[str, ...] = Field(
+        default=(), description="The pools of Dagster's in which a run of it needs a place."
+    )
     unlaunchable: str | None = Field(
         default=None, description="Why Dagster cannot launch it as it is; null: it can."
     )

@@ -125,6 +125,7 @@ def _asset(contract: Contract, export: Export, *, watched: bool) -> Asset:
         },
         single_run=partitions is not None and partitions.single_run,
         promised_from=partitions.complete_from if partitions else None,
+        pools=export.pools,
     )
 
 

@@ -34,6 +34,8 @@ class Node(NamedTuple):
     """Dagster's mappings from its partitions to those of its inputs, by key, where one is given."""
     single_run: bool = False
     """Whether one run can make a range of its partitions."""
+    pools: tuple[str, ...] = ()
+    """The pools that its ops need a place in."""
     observed: bool = False
     """Whether the location can observe the asset, which it does not make."""
     virtual: bool = False
