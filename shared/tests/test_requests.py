@@ -28,6 +28,7 @@ from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Outlook
 from freshline.sensor.requests import Requester, requested_groups, run_key
 from freshline.windows import Windows
+from run_queue import enqueue, launch, queueing_instance
 from ticking import tick_context
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
@@ -246,6 +247,52 @@ class TestObservations:
         assert [(["feed"], None), (["root"], None)] == selected(requests)
         assert [[("feed", None)], [("root", None)]] == [here.run(it) for it in requests]
         assert [[], []] == [it.asset_check_keys for it in requests]
+
+
+class TestPriorities:
+    @pytest.mark.parametrize(
+        ("slacks", "priority"),
+        [
+            ([12.4], "-12"),
+            ([-3.6], "4"),
+            ([None], "0"),
+            ([90.0, -2.0, 7.0], "2"),
+            ([5.0, None], "0"),
+        ],
+        ids=["can wait", "late", "never made", "the most urgent counts", "never made counts too"],
+    )
+    def test_a_request_has_the_priority_of_its_slack(
+        self, memory: dg.DagsterInstance, slacks: list[float | None], priority: str
+    ) -> None:
+        names = [f"a{number}" for number in range(len(slacks))]
+        here = Here(memory, *map(plain, names))
+        plans = {
+            name: replace(due(name), slack=slack) for name, slack in zip(names, slacks, strict=True)
+        }
+        (request,) = here.requests_for([Asset(name, "here") for name in names], plans)
+
+        assert priority == request.tags["dagster/priority"]
+
+    def test_dagster_launches_the_most_urgent_run_first(
+        self, memory: dg.DagsterInstance, tmp_path: Path
+    ) -> None:
+        slacks = {"patient": 40.0, "urgent": -7.0, "new": None}
+        here = Here(memory, *map(plain, slacks))
+        plans = {key: replace(due(key), slack=slack, run=key) for key, slack in slacks.items()}
+        requests = here.requests_for([Asset(key, "here") for key in slacks], plans)
+        tags = {names[0]: request.tags for request in requests for names, _ in selected([request])}
+        with queueing_instance(tmp_path, runs={"max_concurrent_runs": 1}) as instance:
+            runs = {
+                enqueue(instance, plain(key), tags=tags[key]).run_id: key
+                for key in ("patient", "new", "urgent")
+            }
+            order: list[str] = []
+            while len(order) < len(runs):
+                (launched,) = launch(instance)
+                order.append(runs[launched.run_id])
+                instance.report_run_canceled(launched)
+
+        assert ["urgent", "new", "patient"] == order
 
 
 class TestRunKeys:

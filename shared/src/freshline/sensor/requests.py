@@ -26,7 +26,7 @@ from dagster import (
 )
 
 from freshline.contract.launch import refusal, run_config_of, unknown_partitions
-from freshline.model import Asset, AssetPlan, Graph, Part, Plan, Snapshot
+from freshline.model import Asset, AssetPlan, Graph, Part, Plan, Snapshot, priority_of
 from freshline.names import (
     DEADLINE_TAG,
     LAG_CHECK,
@@ -34,6 +34,7 @@ from freshline.names import (
     PARTITION_RANGE_START,
     PLAN_TAG,
     PLANNED_TAG,
+    PRIORITY_TAG,
     REASON_TAG,
     SLACK_TAG,
     TARGET_TAG,
@@ -238,14 +239,18 @@ def _state_of(part: Part) -> str:
     return f"{part.version}\0{part.last_run_id}\0{part.failures}"
 
 
-def _tags(assets: Iterable[AssetPlan], plan: Plan) -> dict[str, str]:
-    """Return tags that say why the run exists: the reason of its most urgent asset."""
+def _tags(assets: Sequence[AssetPlan], plan: Plan) -> dict[str, str]:
+    """Return tags that say why the run exists, and when it is launched if the queue is full.
+
+    The reason is that of its most urgent asset.
+    """
     urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
     planned = datetime.fromtimestamp(plan.now, UTC)
     tags = {
         PLAN_TAG: plan.id,
         PLANNED_TAG: planned.isoformat(timespec="milliseconds"),
         REASON_TAG: urgent.reason,
+        PRIORITY_TAG: str(max(priority_of(asset.slack) for asset in assets)),
     }
     if urgent.target is not None:
         tags[TARGET_TAG] = urgent.target
