@@ -177,6 +177,11 @@ class Graph:
         """Assets whose data time does not count for what is made from them."""
         return self.outside | {key for key, asset in self.assets.items() if asset.static}
 
+    @cached_property
+    def pools(self) -> frozenset[str]:
+        """The pools that some asset needs a place in."""
+        return frozenset(pool for asset in self.assets.values() for pool in asset.pools)
+
     def tick(self, location: str) -> float:
         """Return the seconds between two plans of `location`."""
         return self.ticks.get(location, DEFAULT_TICK)
@@ -267,7 +272,7 @@ class Pending:
     data_time: float | None = None
     """The data time that the delivered version will have at least; None: not known yet."""
     launched_at: float | None = None
-    """When the run left the queue; None while queued."""
+    """When the run left the queue, and took a slot; None while it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +360,7 @@ class Capacity:
     pools: Mapping[str, int] = field(default_factory=dict)
     """Places in each pool; a pool that is missing here has any number."""
     others: int = 0
-    """Slots that are taken now by runs that make nothing of the graph."""
+    """Slots that are taken now by runs that no `Pending` of the snapshot shows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dagster import DagsterInstance
 
 from freshline.history.durations import Stopwatch
 from freshline.history.events import EventLog, Materialized
+from freshline.history.limits import Limits, LimitsReader
 from freshline.history.partition_runs import PartitionRuns
 from freshline.history.partition_states import PartitionStates
 from freshline.history.promises import Promises
@@ -24,6 +25,7 @@ from freshline.model import (
     NEVER_RUN,
     Asset,
     AssetState,
+    Capacity,
     Graph,
     NothingNew,
     Pause,
@@ -51,6 +53,7 @@ class History:
         self._versions = Versions(self._log, self._runs)
         self._partitions = self._versions.partitions
         self._partition_runs = PartitionRuns(self._log, self._runs, self._partitions)
+        self._limits = LimitsReader()
         self._stopwatch = Stopwatch()
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._noted = False
@@ -88,8 +91,14 @@ class History:
         self._partitions.refresh(now)
         self._partition_runs.follow()
         self._learn_durations(graph)
+        states = self._states(graph, now)
+        limits = self._limits.read(self._log.instance, graph, now)
         snapshot = Snapshot(
-            self._states(graph, now), dict(seen or {}), dict(since or {}), dict(pauses or {})
+            states,
+            dict(seen or {}),
+            dict(since or {}),
+            dict(pauses or {}),
+            capacity=self._capacity(limits, states),
         )
         self._versions.forget_old(len(graph.assets))
         return snapshot
@@ -279,6 +288,15 @@ class History:
                 states[key] = state
         return states
 
+    def _capacity(self, limits: Limits, states: Mapping[str, AssetState]) -> Capacity:
+        others = (
+            run
+            for run in self._runs.active.values()
+            if run.has_slot
+            and not any(key in states and run.id in _expected(states[key]) for key in run.to_make())
+        )
+        return Capacity(limits.slots, limits.pools, sum(1 for _ in others))
+
     def _data_times_now(
         self, graph: Graph, current: Mapping[str, Materialized], now: float
     ) -> dict[str, tuple[float | None, float | None]]:
@@ -330,6 +348,12 @@ class History:
         return NothingNew(
             at=min(answer.at, now), data_time=None if data_time is None else min(data_time, now)
         )
+
+
+def _expected(state: AssetState) -> set[str]:
+    """Return the ids of the runs that will deliver an asset or partitions of it."""
+    pendings = (state.pending, *(part.pending for part in state.parts))
+    return {pending.run_id for pending in pendings if pending}
 
 
 def _id(made: Materialized) -> int:

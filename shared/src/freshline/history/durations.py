@@ -47,11 +47,10 @@ class Stopwatch:
             started = run.step_started(made.step)
             if started is None:
                 continue
-            launched = run.events.launched or run.started or run.created
             measured = measure(
                 ready_at=_ready_at(made, made_at, closed_at),
                 requested_at=run.requested,
-                launched_at=launched,
+                launched_at=run.launched,
                 started_at=started,
                 materialized_at=made.at,
                 tick=tick_of(made.key),

@@ -123,7 +123,7 @@ def _pending(run: Run, step: str, data_time: float | None) -> Pending:
         requested_at=run.requested,
         started_at=run.step_started(step),
         data_time=data_time,
-        launched_at=run.events.launched,
+        launched_at=run.launched if run.has_slot else None,
     )
 
 

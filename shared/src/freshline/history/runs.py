@@ -39,6 +39,9 @@ _STEPS: Final = 20_000  # beginnings of steps of old runs that are remembered
 _QUEUED: Final = frozenset(
     {DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.MANAGED}
 )
+_UNDER_WAY: Final = frozenset(
+    {DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING}
+)
 
 
 @dataclass(slots=True)
@@ -71,6 +74,16 @@ class Run:
     def finished(self) -> bool:
         """Return whether it has succeeded, failed or been cancelled."""
         return self.status in FINISHED
+
+    @property
+    def has_slot(self) -> bool:
+        """Return whether it counts among the runs that the instance lets run at once."""
+        return self.status in _UNDER_WAY
+
+    @property
+    def launched(self) -> float:
+        """Return when it left the queue, if it has."""
+        return self.events.launched or self.started or self.created
 
     def to_make(self) -> dict[str, str]:
         """Return the assets that it is to make or to observe, and the step that does each.
