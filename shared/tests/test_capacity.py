@@ -6,15 +6,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.events import StepMaterializationData
+from dagster._core.execution.plan.objects import StepSuccessData
 from event_logs import graph, plain, run
 from freshline.history import History
 from freshline.model import Capacity, Graph
+from freshline.names import PLANNED_TAG
+from freshline.planner.places import free_since
 from run_queue import enqueue, launch, queueing_instance
 
 Home = Callable[..., dg.DagsterInstance]
@@ -98,6 +104,115 @@ def pooled_asset(key: str, pool: str) -> Any:
     def made() -> None: ...
 
     return made
+
+
+def take(
+    instance: dg.DagsterInstance,
+    asset: dg.AssetsDefinition,
+    *,
+    requested: float,
+    launched: float,
+    started: float,
+    ended: float,
+) -> None:
+    """Write a run that makes `asset` in one step, at the given times."""
+    planned = datetime.fromtimestamp(requested, UTC).isoformat()
+    run = enqueue(instance, asset, tags={PLANNED_TAG: planned})
+
+    def event(
+        kind: dg.DagsterEventType, at: float, step: str | None = None, data: Any = None
+    ) -> None:
+        happened = dg.DagsterEvent(
+            kind.value, run.job_name, step_key=step, event_specific_data=data
+        )
+        instance.report_dagster_event(happened, run.run_id, timestamp=at)
+
+    made = StepMaterializationData(dg.AssetMaterialization(asset.key))
+    step = asset.op.name
+    event(dg.DagsterEventType.RUN_STARTING, launched)
+    event(dg.DagsterEventType.RUN_START, launched + 1)
+    event(dg.DagsterEventType.STEP_START, started, step)
+    event(dg.DagsterEventType.ASSET_MATERIALIZATION, ended, step, made)
+    done = StepSuccessData(0.0)  # type: ignore[no-untyped-call]  # by Dagster
+    event(dg.DagsterEventType.STEP_SUCCESS, ended, step, done)
+    event(dg.DagsterEventType.RUN_SUCCESS, ended)
+
+
+class TestWaits:
+    """A first run ends 60 s after a second one was requested, which is launched 2 s later."""
+
+    def durations(
+        self, instance: dg.DagsterInstance, pools: tuple[str, str] = ("a", "b"), late: float = 62
+    ) -> tuple[float, float]:
+        """Return how long the second run was in the queue, and starting, as far as learnt."""
+        first, second = (
+            pooled_asset(key, pool) for key, pool in zip(("x", "y"), pools, strict=True)
+        )
+        lineage = pooled(graph(x=(), y=()), x=(pools[0],), y=(pools[1],))
+        now = round(time.time() - 5, 3)
+        take(instance, first, requested=now, launched=now + 1, started=now + 3, ended=now + 60)
+        take(
+            instance,
+            second,
+            requested=now,
+            launched=now + late,
+            started=now + max(late + 3, 63),
+            ended=now + 100,
+        )
+        state = History(instance).read(lineage, now + 200).state("y")
+        queue, start = state.durations.queue, state.durations.start
+        assert queue is not None
+        assert start is not None
+        return round(queue.mean, 3), round(start.mean, 3)
+
+    def test_what_was_waited_for_a_slot_is_not_learnt(self, home: Home) -> None:
+        assert (2, 3) == self.durations(home(runs={"max_concurrent_runs": 1}))
+
+    def test_a_wait_counts_if_there_was_a_slot(self, home: Home) -> None:
+        assert (62, 3) == self.durations(home(runs={"max_concurrent_runs": 2}))
+
+    def test_what_was_waited_for_a_place_in_a_pool_is_not_learnt(self, home: Home) -> None:
+        assert (2, 3) == self.durations(home(pools=ONE_A_RUN), ("a", "a"))
+
+    def test_a_wait_counts_if_another_pool_was_full(self, home: Home) -> None:
+        assert (62, 3) == self.durations(home(pools=ONE_A_RUN))
+
+    def test_a_step_that_waits_for_its_place_has_not_begun_to_start(self, home: Home) -> None:
+        instance = home(pools={"granularity": "op", "default_limit": 1})
+
+        assert (10, 3) == self.durations(instance, ("a", "a"), late=10)
+
+    def test_a_start_counts_if_the_place_of_the_step_was_free(self, home: Home) -> None:
+        instance = home(pools={"granularity": "op", "default_limit": 1})
+
+        assert (10, 53) == self.durations(instance, late=10)
+
+    def test_a_run_that_was_cancelled_in_the_queue_had_no_slot(self, home: Home) -> None:
+        instance = home(runs={"max_concurrent_runs": 1})
+        instance.report_run_canceled(enqueue(instance, plain("x")))
+
+        assert (2, 3) == self.durations(instance)
+
+
+class TestPlaces:
+    def test_a_place_is_free_since_the_last_of_all_was_not_taken(self) -> None:
+        stays = [(0, 10), (2, 30), (12, 20), (25, 40)]
+
+        assert 30 == free_since(stays, 2, 35)
+        assert 20 == free_since(stays, 2, 24)
+        assert 10 == free_since(stays, 2, 11)
+        assert -inf == free_since(stays, 3, 35)
+
+    @pytest.mark.parametrize("end", [5, 7, inf], ids=["just left", "left later", "not left"])
+    def test_no_place_is_free_while_all_are_taken(self, end: float) -> None:
+        assert 5 == free_since([(0, end)], 1, 5)
+
+    def test_a_place_that_is_left_and_taken_at_the_same_time_is_one_place(self) -> None:
+        assert 20 == free_since([(0, 10), (10, 20)], 1, 30)
+        assert -inf == free_since([(0, 10), (10, 20)], 2, 30)
+
+    def test_there_is_always_a_place_without_a_limit(self) -> None:
+        assert -inf == free_since([(0, inf)], None, 5)
 
 
 class TestOthers:

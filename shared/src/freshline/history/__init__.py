@@ -17,6 +17,7 @@ from freshline.history.events import EventLog, Materialized
 from freshline.history.limits import Limits, LimitsReader
 from freshline.history.partition_runs import PartitionRuns
 from freshline.history.partition_states import PartitionStates
+from freshline.history.places import Places
 from freshline.history.promises import Promises
 from freshline.history.runs import Answer, Runs
 from freshline.history.versions import Versions
@@ -54,6 +55,7 @@ class History:
         self._partitions = self._versions.partitions
         self._partition_runs = PartitionRuns(self._log, self._runs, self._partitions)
         self._limits = LimitsReader()
+        self._places = Places()
         self._stopwatch = Stopwatch()
         self._marks: deque[tuple[float, int]] = deque(maxlen=_MARKS)
         self._noted = False
@@ -90,9 +92,9 @@ class History:
         self._verify(graph, now)
         self._partitions.refresh(now)
         self._partition_runs.follow()
-        self._learn_durations(graph)
-        states = self._states(graph, now)
         limits = self._limits.read(self._log.instance, graph, now)
+        self._learn_durations(graph, limits)
+        states = self._states(graph, now)
         snapshot = Snapshot(
             states,
             dict(seen or {}),
@@ -244,7 +246,7 @@ class History:
                 self._versions.wipe(key)
         return latest
 
-    def _learn_durations(self, graph: Graph) -> None:
+    def _learn_durations(self, graph: Graph, limits: Limits) -> None:
         def tick_of(key: str) -> float:
             asset = graph.assets.get(key)
             return graph.tick(asset.location) if asset else DEFAULT_TICK
@@ -253,8 +255,10 @@ class History:
             made = self._versions.get(version)
             return made.at if made else None
 
-        for run in self._runs.settle(self._versions.current):
-            self._stopwatch.learn(run, tick_of, made_at, self._partitions.closed_at)
+        ended = self._runs.settle(self._versions.current)
+        self._places.follow(ended, self._runs.active.values(), graph, limits)
+        for run in ended:
+            self._stopwatch.learn(run, tick_of, made_at, self._partitions.closed_at, self._places)
 
     # --- the snapshot ---------------------------------------------------------------------
 

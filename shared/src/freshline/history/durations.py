@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from freshline.history.events import Materialized
+from freshline.history.places import Places
 from freshline.history.runs import Run
 from freshline.model import Durations
 from freshline.planner.moments import measure, remember
@@ -36,13 +37,16 @@ class Stopwatch:
         tick_of: Callable[[str], float],
         made_at: Callable[[int], float | None],
         closed_at: Callable[[Materialized], float | None],
+        places: Places,
     ) -> None:
         """Add the durations of all that a run has delivered, even if it failed later.
 
         The run has ended. `tick_of` returns the tick (seconds) of an asset, `made_at` the time of
-        a version, `closed_at` when the window of a version had closed, if it had one. Clocks of
-        hosts may differ by more than a phase took: none is below zero.
+        a version, `closed_at` when the window of a version had closed, if it had one. `places`
+        knows since when there was a place for the run. Clocks of hosts may differ by more than a
+        phase took: none is below zero.
         """
+        launchable_at = places.launchable_at(run)
         for made in sorted(run.delivered.values(), key=lambda made: made.id):
             started = run.step_started(made.step)
             if started is None:
@@ -50,10 +54,12 @@ class Stopwatch:
             measured = measure(
                 ready_at=_ready_at(made, made_at, closed_at),
                 requested_at=run.requested,
-                launched_at=run.launched,
+                launched_at=run.launched or run.created,
                 started_at=started,
                 materialized_at=made.at,
                 tick=tick_of(made.key),
+                launchable_at=launchable_at,
+                startable_at=places.startable_at(run, made.key, made.step, started),
             )
             self._durations[made.key] = remember(self.durations(made.key), measured)
 

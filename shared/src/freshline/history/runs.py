@@ -60,6 +60,8 @@ class Run:
     selection: frozenset[str] = frozenset()
     partition: str | None = None
     """The key of the partition that it is for; None: of none, or of several."""
+    pools: frozenset[str] = frozenset()
+    """The pools that its steps need a place in."""
     started: float | None = None
     ended: float | None = None
     retry_promised: bool = False
@@ -81,9 +83,9 @@ class Run:
         return self.status in _UNDER_WAY
 
     @property
-    def launched(self) -> float:
-        """Return when it left the queue, if it has."""
-        return self.events.launched or self.started or self.created
+    def launched(self) -> float | None:
+        """Return when it left the queue; None: nothing says that it has."""
+        return self.events.launched or self.started
 
     def to_make(self) -> dict[str, str]:
         """Return the assets that it is to make or to observe, and the step that does each.
@@ -424,6 +426,7 @@ def _new_run(record: RunRecord) -> Run:
         status=DagsterRunStatus.NOT_STARTED,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
         partition=run.tags.get(PARTITION),
+        pools=frozenset(run.run_op_concurrency.all_pools or () if run.run_op_concurrency else ()),
     )
 
 

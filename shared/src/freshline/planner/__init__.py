@@ -25,9 +25,9 @@ What happens when something cannot run:
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
 `claims` (what targets ask of the assets upstream), `parts` (which partitions could be made),
 `known` (questions about all that), `votes` (what an asset needs now), `decisions` (what starts
-now), `blame` and `report` (what people read). `moments` sums up measured durations, `deadlines`
-applies policies to data times, and `shortest_lag` works out the shortest maximum lag that a path
-could hold.
+now), `blame` and `report` (what people read). `moments` sums up measured durations, `places` says
+since when there was a place for a run, `deadlines` applies policies to data times, and
+`shortest_lag` works out the shortest maximum lag that a path could hold.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ planner sees the same figures in both.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 
 from freshline.model import Durations, Moments, Phase
 
@@ -52,12 +53,18 @@ def measure(
     started_at: float,
     materialized_at: float,
     tick: float,
+    launchable_at: float = -inf,
+    startable_at: float = -inf,
 ) -> dict[Phase, float]:
     """Return how many seconds each phase of one successful materialization took.
 
     `ready_at` is when the last of its inputs was materialized; None: it has no inputs. Only time
     after `ready_at` counts: if that input was made in the same run, only the execution does. A
     wait longer than `tick` was a decision, not a delay, and counts as `tick`.
+
+    `launchable_at` is since when there was a slot, and a place in each pool, until the launch;
+    `startable_at` is the same for the start of the step, where steps take the places of pools.
+    What was waited before was a wait for others, and counts for nothing.
     """
     ready = requested_at if ready_at is None else ready_at
 
@@ -65,8 +72,8 @@ def measure(
         return max(0.0, end - max(begin, ready))
 
     measured = {
-        Phase.QUEUE: between(requested_at, launched_at),
-        Phase.START: between(launched_at, started_at),
+        Phase.QUEUE: between(max(requested_at, launchable_at), launched_at),
+        Phase.START: between(max(launched_at, startable_at), started_at),
         Phase.EXECUTION: between(started_at, materialized_at),
     }
     if ready_at is not None:
