@@ -17,7 +17,8 @@ from freshline.history import History
 from freshline.history.events import EventLog, Materialized
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
-from freshline.model import AssetState
+from freshline.model import Asset, AssetState
+from partition_logs import Log
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
@@ -77,6 +78,21 @@ class TestRoot:
         run(memory, synced("root", datetime.now(UTC) + timedelta(hours=1)))
 
         assert made_at(memory, "root") == reader.data_time("root")
+
+
+class TestDurations:
+    @pytest.mark.parametrize(("measured", "wait"), [({}, 5.0), ({"here": 12.0}, 12.0)])
+    def test_a_wait_counts_as_far_as_a_tick_really_takes(
+        self, memory: dg.DagsterInstance, measured: dict[str, float], wait: float
+    ) -> None:
+        log = Log(memory, Asset("root", "here"), Asset("mart", "here", ("root",)))
+        log.made("root", None, at=time.time() - 20)
+        run(memory, plain("mart", "root"))
+        snapshot = History(memory).read(log.graph, time.time(), ticks=measured)
+        learnt = snapshot.state("mart").durations.wait
+
+        assert learnt is not None
+        assert (wait, measured) == (learnt.mean, snapshot.ticks)
 
 
 class TestConsumedVersions:

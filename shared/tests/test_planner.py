@@ -312,6 +312,22 @@ class TestExplainable:
         assert TargetStatus.LATE is workspace().at(301).plan.targets[CUMULATIVE].status
 
 
+@pytest.mark.parametrize("seconds", [180, 200, 235])
+def test_a_measured_tick_counts_as_if_it_were_declared(seconds: float) -> None:
+    story = workspace().at(seconds)
+    lineage, really = lineage_of(story.graph), dict.fromkeys(story.graph.ticks, 30.0)
+    slow = plan(lineage_of(replace(story.graph, ticks=really)), story.snapshot, story.now)
+    measured = plan(lineage, replace(story.snapshot, ticks=really), story.now)
+
+    assert (slow.assets, slow.targets) == (measured.assets, measured.targets)
+    assert story.plan == plan(lineage, story.snapshot, story.now)
+    assert story.plan.targets != measured.targets
+    assert (seconds == 200) is (
+        measured.assets[SYNC].request is not story.plan.assets[SYNC].request
+    )
+    assert story.plan.id != measured.id
+
+
 def test_a_graph_without_policies_has_an_empty_plan() -> None:
     story = Story(graph_of(Asset("table", "somewhere")))
 

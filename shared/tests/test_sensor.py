@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 from event_logs import broken, plain
-from freshline.contract import Contract, contract_asset_key, contract_materialization
+from freshline.contract import (
+    Contract,
+    contract_asset_key,
+    contract_materialization,
+    read_contracts,
+)
 from freshline.model import HEARTBEAT
 from freshline.names import PLANNED_TAG
 from freshline.policy import max_lag
+from freshline.sensor.outlook import Observer
 from ticking import Workspace
 
 MORNING = 1_800_000_000.0
@@ -80,6 +87,27 @@ def publications(result: dg.SensorResult) -> list[str]:
     """Return "contract" or "heartbeat" for each publication of a tick."""
     made = [event for event in result.asset_events if isinstance(event, dg.AssetMaterialization)]
     return ["contract" if "freshline/contract" in one.metadata else "heartbeat" for one in made]
+
+
+class Clock:
+    """Ticks of the location "all", some seconds after each other."""
+
+    def __init__(self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.workspace = workspace
+        self.monkeypatch = monkeypatch
+        self.now = MORNING
+
+    def tick(self, *, after: float) -> float | None:
+        """Tick `after` seconds; return what the location has published then as its tick."""
+        self.now += after
+        self.monkeypatch.setattr("time.time", lambda: self.now)
+        self.workspace.tick("all")
+        return read_contracts(self.workspace.instance)["all"].tick
+
+
+def ticks_seen(workspace: Workspace) -> Mapping[str, float]:
+    """Return the ticks that another location plans with."""
+    return Observer().look(workspace.instance, time.time()).snapshot.ticks
 
 
 def published(result: dg.SensorResult) -> list[str]:
@@ -261,6 +289,65 @@ class TestContract:
             published_at_ticks.append(publications(result))
 
         assert [["contract"], ["heartbeat"], ["heartbeat"]] == published_at_ticks
+
+    def test_ticks_that_are_really_longer_are_published_after_ten_of_them(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root())
+        clock = Clock(workspace, monkeypatch)
+        said = [clock.tick(after=30) for _ in range(13)]
+
+        assert [None] * 10 + [30.0] * 3 == said
+        assert {"all": 30.0} == ticks_seen(workspace)
+
+    def test_every_location_plans_with_the_same_ticks(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root())
+        clock = Clock(workspace, monkeypatch)
+        for _ in range(11):
+            clock.tick(after=30)
+        for seconds in (28, 33, 31):
+            clock.tick(after=seconds)
+
+            assert {"all": 30.0} == ticks_seen(workspace)
+
+        assert "ticks are 30 s apart, not 5 s" in str(workspace.tick("all").skip_reason)
+
+    @pytest.mark.parametrize("pause", [100, 100_000], ids=["sleep", "night"])
+    def test_a_pause_is_no_tick(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, pause: float
+    ) -> None:
+        workspace.load("all", root())
+        clock = Clock(workspace, monkeypatch)
+        for seconds in [5] * 10 + [pause] + [5] * 10:
+            clock.tick(after=seconds)
+
+            assert {} == ticks_seen(workspace)
+
+    def test_ticks_that_are_as_declared_again_are_published_at_once(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root())
+        clock = Clock(workspace, monkeypatch)
+        for _ in range(11):
+            clock.tick(after=30)
+        said = [clock.tick(after=5) for _ in range(10)]
+
+        assert [30.0] * 8 + [None] * 2 == said
+        assert {} == ticks_seen(workspace)
+
+    def test_a_location_that_is_reloaded_keeps_its_ticks_until_it_has_measured_them(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root())
+        clock = Clock(workspace, monkeypatch)
+        for _ in range(11):
+            clock.tick(after=30)
+        workspace.load("all", root(), plain("another"))
+        said = [clock.tick(after=5) for _ in range(11)]
+
+        assert [30.0] * 10 + [None] == said
 
     @pytest.mark.parametrize("damage", ["not JSON", '{"schema_version": 1, "location": 7}'])
     def test_a_contract_is_named_and_left_out_when_it_cannot_be_read(

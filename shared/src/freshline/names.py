@@ -73,6 +73,8 @@ EXPORTS: Final = "freshline/exports"
 IMPORTS: Final = "freshline/imports"
 DAGSTER_VERSION: Final = "freshline/dagster_version"
 CODE_VERSION: Final = "freshline/code_version"
+MEASURED_TICK: Final = "freshline/measured_tick_seconds"
+"""Seconds between two plans of the location, measured; missing if they are as it declares."""
 
 # --- metadata of the events that pause a location or a target -----------------------------------
 

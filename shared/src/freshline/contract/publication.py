@@ -26,6 +26,7 @@ from freshline.names import (
     EXPORTS,
     GROUP,
     IMPORTS,
+    MEASURED_TICK,
     MODE,
     OBSERVE,
     POLICIES,
@@ -69,6 +70,8 @@ class PublishedContract:
     """The event that holds the content, by its id in the event log."""
     content_at: float = 0.0
     """When that event was written: UTC, epoch seconds."""
+    tick: float | None = None
+    """The measured seconds between two plans of the location; None: they are as it declares."""
 
 
 def contract_asset_key(location: str) -> AssetKey:
@@ -106,8 +109,11 @@ def contract_spec(
     )
 
 
-def contract_materialization(contract: Contract) -> AssetMaterialization:
-    """Return the event that publishes `contract`."""
+def contract_materialization(contract: Contract, tick: float | None = None) -> AssetMaterialization:
+    """Return the event that publishes `contract`.
+
+    `tick` is measured: how many seconds are between two plans, if not as many as it declares.
+    """
     from dagster import AssetMaterialization, MetadataValue
 
     # One string, not nested JSON: to read an event, Dagster visits every nested value.
@@ -121,12 +127,16 @@ def contract_materialization(contract: Contract) -> AssetMaterialization:
             IMPORTS: len(contract.imports),
             DAGSTER_VERSION: contract.dagster_version,
             **({CODE_VERSION: contract.code_version} if contract.code_version else {}),
+            **_measured(tick),
         },
     )
 
 
-def heartbeat(last: PublishedContract) -> AssetMaterialization:
-    """Return the event of a location that is running and whose contract has not changed."""
+def heartbeat(last: PublishedContract, tick: float | None = None) -> AssetMaterialization:
+    """Return the event of a location that is running and whose contract has not changed.
+
+    `tick` is as in `contract_materialization`.
+    """
     from dagster import AssetMaterialization, MetadataValue
 
     return AssetMaterialization(
@@ -135,9 +145,14 @@ def heartbeat(last: PublishedContract) -> AssetMaterialization:
             DIGEST: last.digest,
             CONTENT_ID: last.content_id,
             CONTENT_AT: MetadataValue.timestamp(last.content_at),
+            **_measured(tick),
         },
         description="Nothing has changed since the materialization that holds the contract.",
     )
+
+
+def _measured(tick: float | None) -> dict[str, float]:
+    return {} if tick is None else {MEASURED_TICK: tick}
 
 
 def retirement(location: str) -> AssetMaterialization:
@@ -210,6 +225,7 @@ class ContractReader:
                 content_id=metadata.get(CONTENT_ID, event.storage_id),
                 content_at=metadata.get(CONTENT_AT, event.timestamp),
                 text=metadata.get(CONTRACT),
+                tick=metadata.get(MEASURED_TICK),
             )
         missing = {
             last.content_id
@@ -230,7 +246,9 @@ class ContractReader:
             contract = Contract.from_json(last.text or "")
         if contract.location != location:
             raise ContractError(f"it says that it is {contract.location}'s, not {location}'s")
-        return PublishedContract(contract, last.at, last.digest, last.content_id, last.content_at)
+        return PublishedContract(
+            contract, last.at, last.digest, last.content_id, last.content_at, last.tick
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +261,8 @@ class _LastEvent:
     content_at: float
     text: str | None
     """The contract; None: it is in the event `content_id`."""
+    tick: float | None
+    """The measured seconds between two plans; None: they are as declared."""
 
 
 def read_contracts(instance: DagsterInstance) -> Mapping[str, PublishedContract]:

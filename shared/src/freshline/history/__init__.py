@@ -77,11 +77,12 @@ class History:
         seen: Mapping[str, float] | None = None,
         since: Mapping[str, float] | None = None,
         pauses: Mapping[str, Pause] | None = None,
+        ticks: Mapping[str, float] | None = None,
     ) -> Snapshot:
         """Return the state at `now` (UTC, epoch seconds) of every asset in `graph`.
 
-        `seen`, `since` and `pauses` go into the snapshot as they are. Raises what the storage
-        raises; the next read goes on where the last complete one ended.
+        `seen`, `since`, `pauses` and `ticks` go into the snapshot as they are. Raises what the
+        storage raises; the next read goes on where the last complete one ended.
         """
         self._known_keys -= self._versions.follow(graph)
         self._runs.follow(graph)
@@ -93,13 +94,14 @@ class History:
         self._partitions.refresh(now)
         self._partition_runs.follow()
         limits = self._limits.read(self._log.instance, graph, now)
-        self._learn_durations(graph, limits)
+        self._learn_durations(graph, limits, ticks or {})
         states = self._states(graph, now)
         snapshot = Snapshot(
             states,
             dict(seen or {}),
             dict(since or {}),
             dict(pauses or {}),
+            dict(ticks or {}),
             capacity=self._capacity(limits, states),
         )
         self._versions.forget_old(len(graph.assets))
@@ -246,10 +248,12 @@ class History:
                 self._versions.wipe(key)
         return latest
 
-    def _learn_durations(self, graph: Graph, limits: Limits) -> None:
+    def _learn_durations(self, graph: Graph, limits: Limits, ticks: Mapping[str, float]) -> None:
         def tick_of(key: str) -> float:
             asset = graph.assets.get(key)
-            return graph.tick(asset.location) if asset else DEFAULT_TICK
+            if asset is None:
+                return DEFAULT_TICK
+            return max(graph.tick(asset.location), ticks.get(asset.location, 0.0))
 
         def made_at(version: int) -> float | None:
             made = self._versions.get(version)

@@ -54,7 +54,7 @@ class Hold(NamedTuple):
 class AssetFacts:
     location: str
     tick: float
-    """Seconds between two plans of its location."""
+    """Seconds between two plans of its location: as it declares, or more if more were measured."""
     state: AssetState
     data_time: float | None
     """The data time of the current version, or, if that is unknown, when the version was made. The
@@ -171,22 +171,23 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
     rested_at = -inf
     if execution_set.at_most_every:
         rested_at = max([_rested_at(state, execution_set) for state in states.values()])
-    own_hold = _own_hold(facts, execution_set, states, snapshot)
+    tick = max(execution_set.tick, snapshot.ticks.get(execution_set.location, 0.0))
+    own_hold = _own_hold(facts, execution_set, states, snapshot, tick)
     for key, state in states.items():
         node = lineage.graph.assets[key]
         inputs = [name for name in lineage.inputs[key] if name in facts.assets]
         sources = [facts.assets[name] for name in inputs]
-        stage = lineage.stage(key, state.durations, execution_set)
+        stage = lineage.stage(key, state.durations, execution_set, tick)
         asset = facts.assets[key] = AssetFacts(
             location=execution_set.location,
-            tick=execution_set.tick,
+            tick=tick,
             state=state,
             data_time=_data_time(state, node, facts.now),
             stage=stage,
             route=route_through(
                 stage,
                 [source.route for source in sources],
-                execution_set.tick,
+                tick,
                 node.windows if node.windows and not node.windows.has_open_window else None,
                 facts.now,
             ),
@@ -234,7 +235,11 @@ def _rested_at(state: AssetState, execution_set: ExecutionSet) -> float:
 
 
 def _own_hold(
-    facts: Facts, execution_set: ExecutionSet, states: dict[str, AssetState], snapshot: Snapshot
+    facts: Facts,
+    execution_set: ExecutionSet,
+    states: dict[str, AssetState],
+    snapshot: Snapshot,
+    tick: float,
 ) -> Hold | None:
     location, first = execution_set.location, execution_set.keys[0]
     if execution_set.obstacle:
@@ -249,7 +254,7 @@ def _own_hold(
         message = f"{location} is paused until {clock(pause.until, facts.now)}: {pause.reason}"
         return Hold(location, first, Phase.PAUSED, None, message)
     seen = snapshot.seen.get(location)
-    if seen is not None and is_silent(seen, execution_set.tick, facts.now):
+    if seen is not None and is_silent(seen, tick, facts.now):
         return Hold(location, first, Phase.SILENT, seen, f"{location} is not heard of")
     for key, state in states.items():
         # A partition that has failed does not hold up the others.

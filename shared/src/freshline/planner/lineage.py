@@ -25,7 +25,7 @@ class ExecutionSet:
     keys: tuple[str, ...]
     location: str
     tick: float
-    """Seconds between two plans of its location."""
+    """Seconds between two plans of its location, as it declares."""
     never_requested: str
     """Why it is never requested, as a sentence; "" if it may be."""
     at_most_every: float
@@ -60,29 +60,31 @@ class Lineage:
     """The static assets and views that each asset reads; they must have been made."""
     digest: str
     """Changes whenever the graph does."""
-    _stages: dict[str, tuple[Durations, Stage]] = field(default_factory=dict, compare=False)
-    """The last stage of each asset, and the durations that it was worked out from."""
+    _stages: dict[str, tuple[Durations, float, Stage]] = field(default_factory=dict, compare=False)
+    """The last stage of each asset, and the durations and the tick that it was worked out from."""
 
-    def stage(self, key: str, durations: Durations, execution_set: ExecutionSet) -> Stage:
+    def stage(
+        self, key: str, durations: Durations, execution_set: ExecutionSet, tick: float
+    ) -> Stage:
         """Return the stage of the asset `key`, which belongs to `execution_set`.
 
-        It is worked out again only for another `durations` object: there is a new one when a run
-        has added to them.
+        Its location plans every `tick` seconds. The stage is worked out again only for another tick
+        or another `durations` object: there is a new one when a run has added to them.
         """
         known = self._stages.get(key)
-        if known is None or known[0] is not durations:
+        if known is None or known[0] is not durations or known[1] != tick:
             stage = (
                 NOTHING
                 if self.graph.assets[key].view
                 else stage_of(
                     durations,
-                    execution_set.tick,
+                    tick,
                     execution_set.feeders,
                     execution_set.at_most_every,
                 )
             )
-            known = self._stages[key] = durations, stage
-        return known[1]
+            known = self._stages[key] = durations, tick, stage
+        return known[2]
 
 
 def lineage_of(graph: Graph) -> Lineage:

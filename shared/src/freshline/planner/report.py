@@ -32,7 +32,8 @@ __all__ = ["asset_plans", "idle_message", "plan_id", "target_plans"]
 def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
     """Return a digest of what the plan is made from, except the time."""
     digest = blake2b(lineage.digest.encode(), digest_size=6)
-    digest.update(repr(sorted(snapshot.pauses.items(), key=str)).encode())
+    for told in (snapshot.pauses, snapshot.ticks):
+        digest.update(repr(sorted(told.items(), key=str)).encode())
     for execution_set in lineage.execution_sets:
         if execution_set.asleep:
             continue

@@ -41,6 +41,7 @@ from freshline.sensor.foreign_checks import ForeignChecks
 from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
+from freshline.sensor.pace import Pace
 from freshline.sensor.requests import Requester, requested_groups
 from freshline.sensor.views import CheckedViews
 
@@ -152,6 +153,7 @@ class _Ticker:
         self._location = location
         self._tick_seconds = tick_seconds
         self._observer = Observer()
+        self._pace = Pace(tick_seconds)
         self._published_at: float | None = None
         self._observers: Final = (location,) if observes else ()
         self._own: _OwnPart | None = None
@@ -159,16 +161,18 @@ class _Ticker:
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         """Return what this location requests and reports now."""
         now = time.time()
+        self._pace.add_tick(now)
         reported = _Reported.from_cursor(context.cursor)
         repository = context.repository_def
         if repository is None:
             raise RuntimeError("the freshness sensor needs its repository in the context")
         part = self._own_part(repository)
         own = part.contract.with_unlaunchable(part.requester.refused)
-        outlook = self._observer.look(context.instance, now, own, self._observers)
+        outlook = self._observer.look(context.instance, now, own, self._observers, self._pace)
         own = outlook.contract(self._location) or own
+        tick = outlook.snapshot.ticks.get(self._location)
         events: list[Any] = [
-            *self._publication(outlook.published.get(self._location), own, now),
+            *self._publication(outlook.published.get(self._location), own, tick, now),
             *self._changed_targets(outlook, reported),
             *self._checked_contracts(outlook, reported),
         ]
@@ -214,17 +218,26 @@ class _Ticker:
             )
         return self._own
 
-    def _publication(self, last: PublishedContract | None, own: Contract, now: float) -> list[Any]:
-        """Return the contract if it has changed or is old, else a heartbeat if one is due."""
+    def _publication(
+        self, last: PublishedContract | None, own: Contract, tick: float | None, now: float
+    ) -> list[Any]:
+        """Return the contract if it has changed or is old, else a heartbeat if one is due.
+
+        One is due once a minute, and when the measured `tick` is another one.
+        """
         if last is None or last.digest != digest(own) or now - last.content_at >= _PUBLISH_EVERY:
-            event = contract_materialization(own)
-        # By this host's clock if possible: `published_at` is by the clock of the daemon's host.
-        elif now - (self._published_at or last.published_at) >= HEARTBEAT - self._tick_seconds:
-            event = heartbeat(last)
+            event = contract_materialization(own, tick)
+        elif last.tick != tick or self._is_heartbeat_due(last, now):
+            event = heartbeat(last, tick)
         else:
             return []
         self._published_at = now
         return [event]
+
+    def _is_heartbeat_due(self, last: PublishedContract, now: float) -> bool:
+        # By this host's clock if possible: `published_at` is by the clock of the daemon's host.
+        said_at = self._published_at or last.published_at
+        return now - said_at >= HEARTBEAT - self._tick_seconds
 
     def _changed_targets(self, outlook: Outlook, reported: _Reported) -> list[Any]:
         """Return the check results of this location's targets whose status has changed."""

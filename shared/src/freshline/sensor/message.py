@@ -36,6 +36,7 @@ def tick_message(
     return "\n".join(
         [
             first,
+            *_slow_ticks(outlook, location),
             *(f"{_named(asset)}: {asset.reason}" for asset in due[:_SHOWN]),
             *_targets(outlook.plan, outlook.graph),
             *(f"{name} does not run: {why}" for name, why in sorted(refused.items())),
@@ -51,6 +52,13 @@ def _named(asset: AssetPlan) -> str:
         return asset.key
     more = f" (and {len(asset.parts) - 1} more)" if asset.parts[1:] else ""
     return f"{asset.key} {asset.parts[0]}{more}"
+
+
+def _slow_ticks(outlook: Outlook, location: str) -> Iterator[str]:
+    tick = outlook.snapshot.ticks.get(location)
+    if tick is not None:
+        asked = span(outlook.graph.tick(location))
+        yield f"ticks are {span(tick)} apart, not {asked}: Dagster's daemon has too much to do"
 
 
 def _targets(plan: Plan, graph: Graph) -> Iterator[str]:

@@ -18,6 +18,7 @@ from freshline.garbage import no_garbage_collection
 from freshline.history import History
 from freshline.model import Graph, Plan, Snapshot
 from freshline.planner import Lineage, is_silent, lineage_of, plan
+from freshline.sensor.pace import Pace
 
 __all__ = ["Observer", "Outlook"]
 
@@ -74,15 +75,16 @@ class Observer:
         now: float,
         own: Contract | None = None,
         observers: Collection[str] = (),
+        pace: Pace | None = None,
     ) -> Outlook:
         """Return the outlook at `now` (UTC, epoch seconds).
 
-        `own` is the contract of the location that asks. It counts instead of the one that the
-        location has published. `observers` are locations that only observe, and are to be planned
-        as if they did not. Raises what the instance's storage raises.
+        `own` is the contract of the location that asks, and `pace` is that of its ticks. They count
+        instead of what the location has published. `observers` are locations that only observe, and
+        are to be planned as if they did not. Raises what the instance's storage raises.
         """
         with no_garbage_collection():
-            return self._look(instance, now, own, observers)
+            return self._look(instance, now, own, observers, pace)
 
     def _look(
         self,
@@ -90,13 +92,18 @@ class Observer:
         now: float,
         own: Contract | None,
         observers: Collection[str],
+        pace: Pace | None,
     ) -> Outlook:
         published = self._reader.read(instance)
         problems = dict(self._reader.problems)
         contracts = dict(published)
         if own is not None:
-            own = _after(published.get(own.location), own, published, now)
-            contracts[own.location] = PublishedContract(own, now, digest(own))
+            last = published.get(own.location)
+            own = _after(last, own, published, now)
+            tick = last.tick if last else None
+            contracts[own.location] = PublishedContract(
+                own, now, digest(own), tick=pace.tick(tick) if pace else tick
+            )
             problems.pop(own.location, None)
         gaps = self._gaps_of(contracts)
         replaced = _replaced(gaps, contracts, now)
@@ -107,6 +114,7 @@ class Observer:
             seen={location: contract.published_at for location, contract in contracts.items()},
             since=self._first_published(contracts),
             pauses=read_pauses(instance, now),
+            ticks={location: it.tick for location, it in contracts.items() if it.tick is not None},
         )
         return Outlook(
             graph=lineage.graph,
@@ -172,7 +180,7 @@ def _replaced(
     silent = {
         location
         for location, contract in contracts.items()
-        if is_silent(contract.published_at, contract.contract.tick_seconds, now)
+        if is_silent(contract.published_at, contract.tick or contract.contract.tick_seconds, now)
     }
     return {
         location: f"{location} is silent, and {rival} makes its {key} now; if it was renamed, "
