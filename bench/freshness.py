@@ -1,8 +1,9 @@
 """What freshness costs, and whether it holds: freshline next to cron and Dagster's conditions.
 
 Simulated days on a virtual clock after an hour of warm-up; lag is sampled every second. Exits
-with status 1 when freshline misses a figure that it must keep. The last table has scenes with
-partitions, views and data that does not change; it is the same for all options. Run it with
+with status 1 when freshline misses a figure that it must keep. The last two tables have workspaces
+that are hard to plan, and scenes with partitions, views and data that does not change; they are the
+same for all options. Run it with
 
     .venv/bin/python bench/freshness.py            # some minutes; shorter: --hours 4 --seeds 1
     .venv/bin/python bench/freshness.py --write    # and puts the tables into bench/README.md
@@ -22,6 +23,7 @@ from typing import Unpack
 
 from freshline.simulate import ByPlan, Scheduler, World, figures
 from freshness_data_time import scenes
+from freshness_goals import HEADER, goals
 from freshness_graphs import OTHERS, WORKSPACE, Bench, Settings
 from freshness_schedulers import CronJob, OnCronAndEager
 
@@ -183,6 +185,16 @@ def report_other_graphs(report: Report, hours: float, seeds: int) -> None:
             )
 
 
+def report_goals(report: Report) -> None:
+    report.add("")
+    for line in HEADER:
+        report.add(line)
+    for goal in goals():
+        if not goal.kept:
+            report.missed.append(goal.what)
+        report.add(goal.row)
+
+
 def report_data_time(report: Report) -> None:
     report.add("")
     report.add("| scene | freshline | owed |")
@@ -220,6 +232,7 @@ def main() -> int:
     report.add("")
     report_workspace(report, options.hours, options.seeds)
     report_other_graphs(report, options.hours, options.seeds)
+    report_goals(report)
     report_data_time(report)
     report.add("")
     outcome = f"missed: {'; '.join(report.missed)}" if report.missed else "Every figure is kept."
