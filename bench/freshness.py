@@ -190,7 +190,7 @@ def report_goals(report: Report) -> None:
     for line in HEADER:
         report.add(line)
     for goal in goals():
-        if not goal.kept:
+        if goal.kept is False:
             report.missed.append(goal.what)
         report.add(goal.row)
 

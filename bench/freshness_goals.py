@@ -17,7 +17,7 @@ from statistics import mean, median
 from typing import NamedTuple
 
 from freshline.simulate import ByPlan, Scenario
-from freshness_graphs import WORKSPACE
+from freshness_graphs import OTHERS, WORKSPACE
 from freshness_rivals import Cost, best_known, cost_of, eager, timetable
 from freshness_timetables import best_timetable, bound
 from freshness_worlds import (
@@ -27,6 +27,7 @@ from freshness_worlds import (
     random_world,
     two_kinds,
     two_roots,
+    with_means,
     with_medians,
     with_neighbour,
 )
@@ -35,8 +36,9 @@ __all__ = ["HEADER", "Goal", "goals"]
 
 RANDOM_GRAPHS = 60
 LARGE_GRAPHS = 2
-LOGNORMAL_SEEDS = 8
-MEDIAN_SEEDS = 4
+MORE_SEEDS = 8
+SEEDS = 4
+DIAMOND = OTHERS["diamond, 5 minutes"]
 HEADER = ("| where it is hard | freshline | owed |", "| --- | --- | --- |")
 
 
@@ -46,14 +48,14 @@ class Goal(NamedTuple):
     what: str
     got: str
     owed: str
-    """Empty if it is only for comparison."""
-    kept: bool = True
+    kept: bool | None = None
+    """None: `owed` is only for comparison."""
 
     @property
     def row(self) -> str:
         """Return it as a row of a table."""
-        verdict = f"{self.owed}: {'kept' if self.kept else '**missed**'}" if self.owed else ""
-        return f"| {self.what} | {self.got} | {verdict} |"
+        verdict = "" if self.kept is None else ": kept" if self.kept else ": **missed**"
+        return f"| {self.what} | {self.got} | {self.owed}{verdict} |"
 
 
 def goals() -> Iterator[Goal]:
@@ -148,28 +150,20 @@ def infeasible() -> Iterator[Goal]:
         asked: cost_of(quick_and_slow(float(asked)), ByPlan(), hours=2.0).longest["mart"]
         for asked in range(shortest - 12, shortest + 13)
     }
-    short = {asked: lag for asked, lag in longest.items() if asked < shortest}
-    held = {asked: lag for asked, lag in longest.items() if asked >= shortest}
-    worst = max(short, key=lambda asked: short[asked])
+    above = {asked: lag - max(asked, 1.05 * shortest) for asked, lag in longest.items()}
+    worst = max(above, key=lambda asked: above[asked])
     yield Goal(
-        f"asked 1 to 12 s less than can be held ({shortest} s): longest lag",
-        f"{short[worst]:.0f} s (asked {worst} s)",
-        f"<= 1.05 x {shortest} s",
-        short[worst] <= 1.05 * shortest,
-    )
-    late = [asked for asked, lag in held.items() if lag > asked + 1e-6]
-    yield Goal(
-        f"asked {shortest} to {shortest + 12} s: late",
-        f"{_named(late)}",
-        f"none from {shortest + 10} s on",
-        all(asked < shortest + 10 for asked in late),
+        f"asked {min(above)} to {max(above)} s, where {shortest} s can be held: longest lag",
+        f"{longest[worst]:.0f} s (asked {worst} s)",
+        f"<= what is asked, or 1.05 x {shortest} s",
+        above[worst] <= 1e-6,
     )
     share = [
         cost_of(quick_and_slow(240.0, sigma=0.3, seed=seed), ByPlan(), hours=8.0).late
-        for seed in range(LOGNORMAL_SEEDS)
+        for seed in range(MORE_SEEDS)
     ]
     yield Goal(
-        f"asked 240 s, lognormal 0.3, {LOGNORMAL_SEEDS} seeds: late (mean, worst)",
+        f"asked 240 s, lognormal 0.3, {MORE_SEEDS} seeds: late (mean, worst)",
         f"{mean(share):.2%}, {max(share):.2%}",
         "mean <= 0.2%",
         mean(share) <= 0.002,
@@ -217,7 +211,7 @@ def lognormal() -> Iterator[Goal]:
                 ByPlan(),
                 hours=24.0,
             )
-            for seed in range(MEDIAN_SEEDS)
+            for seed in range(SEEDS)
         ]
         got = [mean(getattr(cost, field) for cost in found) for field in ("syncs", "made", "late")]
         yield Goal(
@@ -229,32 +223,32 @@ def lognormal() -> Iterator[Goal]:
 
 
 def kinds() -> Iterator[Goal]:
-    """Durations of two kinds, beside a schedule that knows each of them in advance."""
-    found = [cost_of(two_kinds(seed=seed), ByPlan(), hours=24.0) for seed in range(MEDIAN_SEEDS)]
-    late = mean(cost.late for cost in found)
+    """Durations of two kinds."""
+    found = [cost_of(two_kinds(seed=seed), ByPlan(), hours=24.0) for seed in range(SEEDS)]
+    usual = bound(with_means(two_kinds())) / 2.5  # `mart_10` is made half as often as the others
     yield Goal(
         "one run in ten takes 120 s instead of 20, asked 5 and 10 minutes: syncs an hour, late",
-        f"{mean(cost.syncs for cost in found):.1f}, {late:.2%}",
-        "",
+        f"{mean(cost.syncs for cost in found):.1f}, {mean(cost.late for cost in found):.2%}",
+        f"(bound if all took their mean: {usual:.1f})",
     )
 
 
 def slow_tick() -> Iterator[Goal]:
-    """The workspace with sensors that tick once a minute."""
-    scenario = replace(WORKSPACE.scenario(tick=60.0))
-    found, rival = cost_of(scenario, ByPlan(), hours=24.0), eager(scenario)
-    owed = f"eager: {rival.syncs:.1f}, {rival.made:.1f}, 0" if rival else "no eager is on time"
-    yield Goal(
-        "a tick of 60 s: syncs, made an hour, late",
-        f"{found.syncs:.1f}, {found.made:.1f}, {found.late:.2%}",
-        owed,
-    )
-
-
-def _is_costlier(found: Cost, other: Cost) -> bool:
-    """Return whether `found` is costlier by more than a run of each asset, at either end."""
-    edge = len(found.rates) / found.hours
-    return found.made > other.made + edge
+    """Sensors that tick once a minute."""
+    for name, graph in (("the workspace", WORKSPACE), ("the diamond", DIAMOND)):
+        scenario = graph.scenario(tick=60.0)
+        places = sorted(scenario.graph.ticks)
+        for first in ((0.0,), (0.0, 20.0, 40.0), (0.0, 40.0, 20.0), (30.0, 0.0)):
+            phased = replace(scenario, first_ticks=dict(zip(places, first, strict=False)))
+            found, rival = cost_of(phased, ByPlan()), eager(phased)
+            if rival is None:
+                continue
+            yield Goal(
+                f"{name}, a tick of 60 s, first ticks {first}: syncs an hour, late",
+                f"{found.syncs:.1f}, {found.late:.2%}",
+                f"<= {rival.syncs:.1f} (eager), 0",
+                found.syncs <= rival.syncs + 1.0 / found.hours and not found.late,
+            )
 
 
 def _timetable(scenario: Scenario) -> Cost:
@@ -263,6 +257,11 @@ def _timetable(scenario: Scenario) -> Cost:
     if found is None:
         raise LookupError("no timetable is on time")
     return found
+
+
+def _is_costlier(found: Cost, other: Cost) -> bool:
+    """Return whether `found` is costlier by more than a run of each asset at either end."""
+    return found.made > other.made + len(found.rates) / found.hours
 
 
 def _phases() -> list[dict[str, float]]:
@@ -298,7 +297,7 @@ def main() -> int:
     print(*HEADER, sep="\n", flush=True)
     for name, section in SECTIONS.items():
         for goal in section() if only in (None, name) else ():
-            missed += not goal.kept
+            missed += goal.kept is False
             print(goal.row, flush=True)
     print(f"{missed} missed ({time.process_time() - begin:.0f} s of CPU)")
     return 1 if missed else 0

@@ -22,6 +22,7 @@ __all__ = [
     "random_world",
     "two_kinds",
     "two_roots",
+    "with_means",
     "with_medians",
     "with_neighbour",
 ]
@@ -34,14 +35,20 @@ FIRST_TICKS = dict(zip(LOCATIONS, (0.0, 1.7, 3.2), strict=True))
 
 @dataclass(frozen=True, slots=True)
 class TwoKinds(Duration):
-    """A duration that is `mean` in most runs and `other` in the share `often` of them."""
+    """A duration that is `usual` seconds in most runs, and `other` in the share `often` of them."""
 
+    usual: float = 0.0
     other: float = 0.0
     often: float = 0.0
 
+    @staticmethod
+    def of(usual: float, other: float, often: float) -> TwoKinds:
+        """Return it with its mean."""
+        return TwoKinds((1.0 - often) * usual + often * other, 0.0, usual, other, often)
+
     def sample(self, random: Random) -> float:
         """Return a random duration in seconds."""
-        return self.other if random.random() < self.often else self.mean
+        return self.other if random.random() < self.often else self.usual
 
 
 def _scenario(
@@ -122,7 +129,7 @@ def two_kinds(*, seed: int = 0) -> Scenario:
         Asset("mart_5", "two", ("root",), MaxLag(5)),
         Asset("mart_10", "three", ("root",), MaxLag(10)),
     )
-    took = TwoKinds(20.0, other=120.0, often=0.1)
+    took = TwoKinds.of(20.0, 120.0, often=0.1)
     return _scenario(assets, {asset.key: took for asset in assets}, launch=0.0, seed=seed)
 
 
@@ -134,6 +141,13 @@ def with_medians(scenario: Scenario) -> Scenario:
             key: Duration(each.mean * exp(each.sigma**2 / 2), each.sigma)
             for key, each in scenario.durations.items()
         },
+    )
+
+
+def with_means(scenario: Scenario) -> Scenario:
+    """Return `scenario` with steady durations: the mean of each."""
+    return replace(
+        scenario, durations={key: Duration(each.mean) for key, each in scenario.durations.items()}
     )
 
 
