@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from freshline.simulate import ByPlan, Scenario
 from freshness_graphs import OTHERS, WORKSPACE
-from freshness_rivals import Cost, best_known, cost_of, eager, timetable
+from freshness_rivals import Cost, cost_of, eager, rivals, timetable
 from freshness_timetables import best_timetable, bound
 from freshness_worlds import (
     LOCATIONS,
@@ -91,13 +91,15 @@ def graphs() -> Iterator[Goal]:
             locations=1 + seed // 3 % 3,
             targets=1 + seed // 9 % 4,
         )
-        best, rival = best_known(scenario), eager(scenario)
-        found = cost_of(scenario, ByPlan())
-        if best is None:
+        others = rivals(scenario)
+        if not others:
             continue
+        best = min(others, key=lambda cost: cost.made)
+        found = cost_of(scenario, ByPlan())
         feasible += 1
         late += [seed] if found.late else []
-        costlier += [seed] if rival and _is_costlier(found, rival) else []
+        rival = [other for other in others if other.name == "eager"]
+        costlier += [seed] if any(_is_costlier(found, other) for other in rival) else []
         over_bound.append(found.made / bound(scenario))
         over_best.append(found.made / best.made)
     yield Goal(
@@ -261,7 +263,7 @@ def _timetable(scenario: Scenario) -> Cost:
 
 def _is_costlier(found: Cost, other: Cost) -> bool:
     """Return whether `found` is costlier by more than a run of each asset at either end."""
-    return found.made > other.made + len(found.rates) / found.hours
+    return found.made > other.made + len(found.rates) / other.hours
 
 
 def _phases() -> list[dict[str, float]]:

@@ -18,7 +18,7 @@ from freshline.simulate import Scenario, Scheduler, World, figures
 from freshness_schedulers import CronJob, OnCronAndEager, OnCronAndInOrder
 from freshness_timetables import OnTimetable, best_timetable
 
-__all__ = ["Cost", "best_known", "cost_of", "eager", "timetable"]
+__all__ = ["Cost", "cost_of", "eager", "rivals", "timetable"]
 
 HOUR = 3600.0
 
@@ -62,10 +62,10 @@ def cost_of(
     )
 
 
-def best_known(scenario: Scenario) -> Cost | None:
-    """Return the cheapest rival that makes no target late, or None if there is none."""
-    found = [each for each in (timetable(scenario), eager(scenario), _cron(scenario)) if each]
-    return min(found, key=lambda cost: cost.made, default=None)
+def rivals(scenario: Scenario) -> list[Cost]:
+    """Return what each rival costs that makes no target late."""
+    found = (timetable(scenario), eager(scenario), _cron(scenario))
+    return [cost for cost in found if cost]
 
 
 def eager(scenario: Scenario) -> Cost | None:
@@ -96,7 +96,7 @@ def _loosest(scenario: Scenario, scheduler: Callable[[float], Scheduler], name: 
     best = None
     while fewest < most:
         ticks = (fewest + most + 1) // 2
-        cost = cost_of(scenario, scheduler(ticks * tick / 60.0), name)
+        cost = cost_of(scenario, scheduler(ticks * tick / 60.0), name, hours=2.0)
         if cost.late == 0.0:
             best, fewest = cost, ticks
         else:
