@@ -45,9 +45,10 @@ class OnCronAndEager:
     def __init__(self, minutes: float) -> None:
         self._cron = _Cron(minutes)
         self._handled: dict[str, int] = {}
+        self._location = ""  # the one that ticks
 
     def __call__(self, world: World, location: str) -> Sequence[Request]:
-        due = self._cron.is_due(location, world.now)
+        due, self._location = self._cron.is_due(location, world.now), location
         requested: list[str] = []
         for key, asset in world.graph.assets.items():
             if asset.location == location and self._wanted(world, key, requested, due=due):
@@ -55,34 +56,27 @@ class OnCronAndEager:
         return [Request(tuple(requested))] if requested else []
 
     def _wanted(self, world: World, key: str, requested: Iterable[str], *, due: bool) -> bool:
-        asset = world.graph.assets[key]
-        inputs = [
-            dep
-            for dep in asset.deps
-            if world.graph.assets[dep].execution_set != asset.execution_set
-        ]
-        if not asset.execution_set:
-            inputs = list(asset.deps)
+        inputs = _inputs(world, key)
         if not inputs:
             return due
-        states = [world.states.get(dep) for dep in inputs]
+        versions = [state.version for dep in inputs if (state := world.states.get(dep))]
         own = world.states.get(key)
-        if any(state is None or state.version is None for state in states) or (own and own.pending):
+        if len(versions) < len(inputs) or None in versions or (own and own.pending):
             return False
         if any(self._is_awaited(world, dep) for dep in inputs):
             return False
-        newest = max(
-            (
-                state.version.id
-                for state in states
-                if state and state.version and not (own and own.last_run_id == state.last_run_id)
-            ),
-            default=0,
-        )
-        if newest > self._handled.get(key, 0) or set(inputs) & set(requested):
-            self._handled[key] = newest
+        if self._has_newer_input(world, key) or set(inputs) & set(requested):
+            self._handled[key] = max(version.id for version in versions if version)
             return True
         return False
+
+    def _has_newer_input(self, world: World, key: str) -> bool:
+        own, handled = world.states.get(key), self._handled.get(key, 0)
+        return any(
+            state.version.id > handled and not (own and own.last_run_id == state.last_run_id)
+            for dep in _inputs(world, key)
+            if (state := world.states.get(dep)) and state.version
+        )
 
     def _is_awaited(self, world: World, key: str) -> bool:
         """Return whether what reads `key` waits for a newer version of it."""
@@ -98,10 +92,23 @@ class OnCronAndInOrder(OnCronAndEager):
     """
 
     def _is_awaited(self, world: World, key: str) -> bool:
-        if super()._is_awaited(world, key):
-            return True
-        handled, deps = self._handled.get(key, 0), world.graph.assets[key].deps
-        versions = [state.version for dep in deps if (state := world.states.get(dep))]
-        return any(version and version.id > handled for version in versions) or any(
-            self._is_awaited(world, dep) for dep in deps
+        # What another location requests in this tick is not there when this one's run starts.
+        return (
+            super()._is_awaited(world, key)
+            or (
+                world.graph.assets[key].location != self._location
+                and bool(world.states[key].pending)
+            )
+            or self._has_newer_input(world, key)
+            or any(self._is_awaited(world, dep) for dep in _inputs(world, key))
         )
+
+
+def _inputs(world: World, key: str) -> list[str]:
+    """Return what `key` reads from outside its execution set."""
+    asset = world.graph.assets[key]
+    return [
+        dep
+        for dep in asset.deps
+        if not asset.execution_set or world.graph.assets[dep].execution_set != asset.execution_set
+    ]
