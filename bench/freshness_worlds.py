@@ -22,7 +22,6 @@ __all__ = [
     "random_world",
     "two_kinds",
     "two_roots",
-    "with_means",
     "with_medians",
     "with_neighbour",
 ]
@@ -141,13 +140,6 @@ def with_medians(scenario: Scenario) -> Scenario:
             key: Duration(each.mean * exp(each.sigma**2 / 2), each.sigma)
             for key, each in scenario.durations.items()
         },
-    )
-
-
-def with_means(scenario: Scenario) -> Scenario:
-    """Return `scenario` with steady durations: the mean of each."""
-    return replace(
-        scenario, durations={key: Duration(each.mean) for key, each in scenario.durations.items()}
     )
 
 
