@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from freshline.model import Plan, Snapshot
 from freshline.planner.blame import DANGLING_AFTER
+from freshline.planner.capacity import priority_of
 from freshline.planner.claims import claims_of
 from freshline.planner.deadlines import next_tick
 from freshline.planner.decisions import decisions_of
@@ -68,6 +69,7 @@ __all__ = [
     "lineage_of",
     "next_tick",
     "plan",
+    "priority_of",
     "shortest_lags",
 ]
 

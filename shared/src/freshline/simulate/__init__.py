@@ -17,6 +17,7 @@ from freshline.simulate.scenario import (
     Outage,
     Quiet,
     Scenario,
+    Uniform,
 )
 from freshline.simulate.world import ByPlan, Request, Run, Scheduler, World, simulate
 
@@ -34,6 +35,7 @@ __all__ = [
     "Run",
     "Scenario",
     "Scheduler",
+    "Uniform",
     "World",
     "figures",
     "simulate",

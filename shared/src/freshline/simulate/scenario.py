@@ -7,9 +7,18 @@ from dataclasses import dataclass, field
 from math import exp, inf
 from random import Random
 
-from freshline.model import Graph
+from freshline.model import Capacity, Graph
 
-__all__ = ["Duration", "Fault", "Feed", "NothingToMake", "Outage", "Quiet", "Scenario"]
+__all__ = [
+    "Duration",
+    "Fault",
+    "Feed",
+    "NothingToMake",
+    "Outage",
+    "Quiet",
+    "Scenario",
+    "Uniform",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +36,18 @@ class Duration:
         if self.sigma == 0.0:
             return self.mean
         return self.mean * exp(self.sigma * random.gauss(0.0, 1.0) - self.sigma**2 / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """A duration that is as likely to be anywhere between two numbers of seconds."""
+
+    least: float
+    most: float
+
+    def sample(self, random: Random) -> float:
+        """Return a random duration in seconds."""
+        return random.uniform(self.least, self.most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +113,11 @@ class Scenario:
     durations: Mapping[str, Duration]
     """How long each asset executes; an execution set takes what its slowest asset takes, and a
     range of partitions what one of them takes."""
-    launch: Duration = Duration(0.0)
-    """From the request of a run until its first step starts."""
+    launch: Duration | Uniform = Duration(0.0)
+    """From when a run leaves the queue until its first step starts."""
+    capacity: Capacity = field(default_factory=Capacity)
+    """How many runs may be under way at once, and how many in each pool. The others wait in the
+    queue."""
     first_ticks: Mapping[str, float] = field(default_factory=dict)
     """When each location ticks for the first time; 0 by default."""
     outages: tuple[Outage, ...] = ()

@@ -11,11 +11,21 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
+from math import inf
 from random import Random
 from typing import NamedTuple, Protocol
 
-from freshline.model import Asset, AssetState, Graph, Pending, Phase, Plan, Snapshot
-from freshline.planner import lineage_of, plan
+from freshline.model import (
+    Asset,
+    AssetPlan,
+    AssetState,
+    Graph,
+    Pending,
+    Phase,
+    Plan,
+    Snapshot,
+)
+from freshline.planner import lineage_of, plan, priority_of
 from freshline.planner.moments import measure
 from freshline.simulate.data import Data
 from freshline.simulate.record import NO_PARTITION, Record
@@ -33,7 +43,10 @@ class Run:
     keys: tuple[str, ...]
     """Inputs first."""
     requested_at: float
-    launched_at: float
+    launched_at: float | None = None
+    """When it left the queue; None: it waits there."""
+    priority: int = 0
+    """Of the runs that wait, the one with the highest is launched first, then the oldest."""
     parts: tuple[str, ...] = ()
     """The partitions that it makes of each partitioned asset."""
     started: dict[str, float] = field(default_factory=dict)
@@ -44,6 +57,11 @@ class Run:
     improved: dict[str, bool] = field(default_factory=dict)
     """Whether the data of each asset that it delivered is newer than before."""
 
+    @property
+    def done(self) -> set[str]:
+        """The assets of which it has made all that it will make."""
+        return self.ended.keys() | self.failed.keys() | self.nothing.keys()
+
 
 class Request(NamedTuple):
     """What one run is to make."""
@@ -52,6 +70,8 @@ class Request(NamedTuple):
     """All of one location."""
     parts: tuple[str, ...] = ()
     """The partition, or the range of partitions, of each partitioned asset."""
+    priority: int = 0
+    """Its `dagster/priority`."""
 
 
 class Scheduler(Protocol):
@@ -77,7 +97,7 @@ class ByPlan:
         return self._requests.get(location, [])
 
     def _requested(self, world: World) -> dict[str, list[Request]]:
-        together: dict[tuple[object, tuple[str, ...]], list[str]] = {}
+        together: dict[tuple[object, tuple[str, ...]], list[AssetPlan]] = {}
         for key, asset_plan in world.plan().assets.items():
             if not asset_plan.request:
                 continue
@@ -85,11 +105,12 @@ class ByPlan:
             run = asset.location, asset_plan.run, _kind(asset)
             one_each = asset_plan.parts and not asset_plan.together
             for parts in [(part,) for part in asset_plan.parts] if one_each else [asset_plan.parts]:
-                together.setdefault((run, parts), []).append(key)
+                together.setdefault((run, parts), []).append(asset_plan)
         requests: dict[str, list[Request]] = {}
-        for (_, parts), keys in together.items():
+        for (_, parts), plans in together.items():
+            keys = tuple(asset_plan.key for asset_plan in plans)
             location = world.graph.assets[keys[0]].location
-            requests.setdefault(location, []).append(Request(tuple(keys), parts))
+            requests.setdefault(location, []).append(Request(keys, parts, priority_of(plans)))
         return requests
 
 
@@ -123,6 +144,10 @@ class World:
         self._events: list[tuple[float, int, int, Callable[[], None]]] = []
         self._order = count()
         self._executing: dict[tuple[str, str], int] = {}
+        self._queue: list[Run] = []
+        """The runs that wait for a slot or a pool, the oldest first."""
+        self._launched: dict[str, Run] = {}
+        """The runs that have left the queue and have not ended, by id."""
         self._deploy(scenario.graph)
         locations = {it.location for it in self.graph.assets.values() if not it.elsewhere}
         for location in sorted(locations):
@@ -162,7 +187,7 @@ class World:
     def snapshot(self) -> Snapshot:
         """Return what a history would say now."""
         self._record.bring_up_to(self.now)
-        return Snapshot(dict(self.states), dict(self.seen))
+        return Snapshot(dict(self.states), dict(self.seen), capacity=self.scenario.capacity)
 
     def plan(self) -> Plan:
         """Return what freshline would do now."""
@@ -177,7 +202,7 @@ class World:
 
     def _at(self, time: float, action: Callable[[], None], rank: int = 0) -> None:
         """Call `action` at `time`. At the same time, deployments come first (rank -1), then what
-        runs do (rank 0), then ticks (rank 1).
+        runs do (rank 0), then ticks (rank 1), then the queue (rank 2).
         """
         heapq.heappush(self._events, (time, rank, next(self._order), action))
 
@@ -211,22 +236,61 @@ class World:
     # --- runs ------------------------------------------------------------------------------
 
     def start_run(self, request: Request) -> Run:
-        """Start a run now."""
+        """Request a run now. It starts when there is room for it."""
         run = Run(
             id=f"run-{len(self.runs) + 1}",
             location=self.graph.assets[request.keys[0]].location,
             keys=request.keys,
             requested_at=self.now,
-            launched_at=self.now,
+            priority=request.priority,
             parts=request.parts,
         )
         self.runs.append(run)
-        for key in run.keys:
-            self._record.await_run(key, self._parts(run, key), Pending(run.id, self.now))
+        if self._is_limited:
+            self._await(run)
+            self._queue.append(run)
+            self._at(self.now, self._serve_queue, rank=2)
+        else:
+            self._launch(run)
+        return run
+
+    @property
+    def _is_limited(self) -> bool:
+        return self.scenario.capacity.slots is not None or bool(self.scenario.capacity.pools)
+
+    def _serve_queue(self) -> None:
+        """Launch what there is room for, as Dagster does: a run whose pool is full is passed over.
+
+        A run needs a place in the pools of all its assets, for its whole time.
+        """
+        for run in sorted(self._queue, key=lambda run: -run.priority):
+            if self._has_room(run):
+                self._queue.remove(run)
+                self._launch(run)
+
+    def _has_room(self, run: Run) -> bool:
+        capacity = self.scenario.capacity
+        if capacity.slots is not None and capacity.slots <= capacity.others + len(self._launched):
+            return False
+        taken = [pool for other in self._launched.values() for pool in self._pools(other)]
+        return all(taken.count(pool) < capacity.pools.get(pool, inf) for pool in self._pools(run))
+
+    def _pools(self, run: Run) -> set[str]:
+        return {pool for key in run.keys for pool in self.graph.assets[key].pools}
+
+    def _launch(self, run: Run) -> None:
+        run.launched_at = self.now
+        self._launched[run.id] = run
+        self._await(run)
         self._at(
             self.now + self.scenario.launch.sample(self._random), partial(self._start_ready, run)
         )
-        return run
+
+    def _await(self, run: Run) -> None:
+        """Note which assets `run` will deliver."""
+        pending = Pending(run.id, run.requested_at, launched_at=run.launched_at)
+        for key in run.keys:
+            self._record.await_run(key, self._parts(run, key), pending)
 
     def _parts(self, run: Run, key: str) -> tuple[str, ...]:
         """Return the partitions of `key` that `run` makes."""
@@ -234,9 +298,9 @@ class World:
 
     def _start_ready(self, run: Run) -> None:
         """Start every execution set of `run` whose inputs in the same run are there."""
-        ended = run.ended.keys() | run.failed.keys() | run.nothing.keys()
+        done = run.done
         for key in run.keys:
-            if key in run.started or key in ended:
+            if key in run.started or key in done:
                 continue
             together = tuple(
                 other for other in self.lineage.made_together[key] if other in run.keys
@@ -266,7 +330,7 @@ class World:
                 if self._executing.get((key, part)):
                     self.overlaps.append((self.now, key))
                 self._executing[key, part] = self._executing.get((key, part), 0) + 1
-                pending = Pending(run.id, run.requested_at, self.now)
+                pending = Pending(run.id, run.requested_at, self.now, launched_at=run.launched_at)
                 self._record.start(key, part, made[key][part], pending)
         slowest = max((self.scenario.durations[key] for key in together), key=lambda one: one.mean)
         seconds = slowest.sample(self._random)
@@ -297,16 +361,22 @@ class World:
                     key, parts, self._phases(run, key, ready_at[key]), self.now
                 )
         self._start_ready(run)
+        if run.done.issuperset(run.keys):
+            del self._launched[run.id]
+            self._serve_queue()
 
     def _happens(self, cases: Iterable[Fault | NothingToMake], keys: Container[str]) -> bool:
         """Return whether one of `cases` is about one of `keys`, now."""
         return any(case.asset in keys and case.begin <= self.now < case.end for case in cases)
 
     def _phases(self, run: Run, key: str, ready_at: float | None) -> dict[Phase, float]:
+        """Return what each phase of `key` took. A run leaves the queue as soon as there is room."""
+        launched_at = run.requested_at if run.launched_at is None else run.launched_at
         return measure(
             ready_at=ready_at,
             requested_at=run.requested_at,
-            launched_at=run.launched_at,
+            launchable_at=launched_at,
+            launched_at=launched_at,
             started_at=run.started[key],
             materialized_at=self.now,
             tick=self.graph.tick(run.location),
