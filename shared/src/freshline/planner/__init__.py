@@ -21,20 +21,25 @@ What happens when something cannot run:
 - Some assets are never requested: those that somebody else makes, those that Dagster cannot launch
   as they are, those of a location that only observes. Versions of them count, whoever makes them.
 - A paused location requests nothing. Nothing is requested for a paused target.
+- Where run slots or pools are limited, runs that would be in each other's way start earlier, and no
+  more is requested than there is room for, the most urgent first in all locations. So a queue never
+  grows. If there is too little room for all policies, targets are late, and say that they wait for
+  a slot or a pool. It does not make a policy infeasible: that depends on durations alone.
 
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
 `claims` (what targets ask of the assets upstream), `parts` (which partitions could be made),
-`known` (questions about all that), `votes` (what an asset needs now), `decisions` (what starts
-now), `blame` and `report` (what people read). `moments` sums up measured durations, `places` says
-since when there was a place for a run, `deadlines` applies policies to data times, and
-`shortest_lag` works out the shortest maximum lag that a path could hold.
+`capacity` (what limited slots mean for starts), `known` (questions about all that), `votes` (what
+an asset needs now), `decisions` (what starts now), `blame` and `report` (what people read).
+`moments` sums up measured durations, `places` says since when there was a place for a run,
+`deadlines` applies policies to data times, and `shortest_lag` works out the shortest maximum lag
+that a path could hold.
 """
 
 from __future__ import annotations
 
 from freshline.model import Plan, Snapshot
 from freshline.planner.blame import DANGLING_AFTER
-from freshline.planner.capacity import priority_of
+from freshline.planner.capacity import hold_back, priority_of, room_of, urgencies_of
 from freshline.planner.claims import claims_of
 from freshline.planner.deadlines import next_tick
 from freshline.planner.decisions import decisions_of
@@ -81,7 +86,9 @@ def plan(lineage: Lineage, snapshot: Snapshot, now: float) -> Plan:
     """
     facts = facts_of(lineage, snapshot, now)
     claims = claims_of(lineage, facts)
-    decisions = decisions_of(lineage, facts, claims)
+    room = room_of(lineage, facts, snapshot)
+    decisions = decisions_of(lineage, facts, claims, urgencies_of(lineage, facts, claims, room))
+    hold_back(lineage, facts, decisions, room)
     return Plan(
         id=plan_id(lineage, snapshot),
         now=now,

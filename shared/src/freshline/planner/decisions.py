@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import inf
 
 from freshline.model import Pending, Phase, data_time_of
-from freshline.planner.claims import Claim, urgency
+from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.estimate import allowance
 from freshline.planner.facts import AssetFacts, Facts
 from freshline.planner.known import Decision, Known
@@ -23,11 +23,14 @@ __all__ = ["Decision", "decisions_of"]
 
 
 def decisions_of(
-    lineage: Lineage, facts: Facts, claims: Mapping[str, tuple[Claim, ...]]
+    lineage: Lineage,
+    facts: Facts,
+    claims: Mapping[str, tuple[Claim, ...]],
+    urgencies: Mapping[str, Urgency],
 ) -> dict[str, Decision]:
     """Return the decision about every asset in `lineage`, by key."""
     known = Known(lineage, facts, claims)
-    made = _Decisions(known)
+    made = _Decisions(known, urgencies)
     for execution_set in facts.execution_sets:
         made.decide(execution_set)
     return known.decisions
@@ -36,16 +39,15 @@ def decisions_of(
 class _Decisions:
     """Decides about one execution set after the other, inputs first."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, urgencies: Mapping[str, Urgency]) -> None:
         self._known = known
+        self._urgencies = urgencies
         self._voter = Voter(known)
 
     def decide(self, execution_set: ExecutionSet) -> None:
         """Decide about all assets of `execution_set`."""
         for key in execution_set.keys:
-            self._known.decisions[key] = Decision(
-                urgency(self._known.claims[key], self._known.facts.assets[key].paced)
-            )
+            self._known.decisions[key] = Decision(self._urgencies[key])
         first = self._known.facts.assets[execution_set.keys[0]]
         if first.pending:
             for key in execution_set.keys:
