@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final
@@ -23,6 +24,7 @@ from typing import Final
 from freshline.model import AssetPlan, Pending, Snapshot
 from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.decisions import Decision
+from freshline.planner.estimate import MARGIN
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import ExecutionSet, Lineage
 
@@ -63,10 +65,10 @@ class Room:
     runs: Mapping[str, _UnderWay]
     """By run id."""
 
-    def needs(self, keys: Iterable[str], lineage: Lineage) -> set[str]:
+    def needs(self, keys: Collection[str], lineage: Lineage) -> set[str]:
         """Return what a run of `keys` takes a place of, of what is limited."""
         pools = {pool for key in keys for pool in lineage.graph.assets[key].pools}
-        return {_SLOT, *pools} & self.limits.keys()
+        return ({_SLOT, *pools} if keys else set()) & self.limits.keys()
 
 
 def room_of(lineage: Lineage, facts: Facts, snapshot: Snapshot) -> Room:
@@ -117,12 +119,22 @@ def urgencies_of(
     return urgencies
 
 
+@dataclass(slots=True)
+class _Combined:
+    """A run that has a place."""
+
+    begin: float
+    needs: AbstractSet[str]
+    sets: list[ExecutionSet]
+
+
 class _Backward:
     """Finds a place for each next run, from the last to the first, each as late as it may be.
 
-    A run that finds no place then starts earlier, and so does what is upstream of it. It is not
-    known which runs would be combined. Those of one location that start within a tick of each
-    other are taken to be one.
+    One that finds no place then starts earlier, and so does what is upstream of it. What is due at
+    about the same time in one location goes into one run. So roots that find no place may start
+    together, up to a tick earlier. Others start when their inputs are there: those within a tick
+    are taken to be in one run.
     """
 
     def __init__(
@@ -139,8 +151,8 @@ class _Backward:
         """When a run of each execution set must end at the latest; inf: none is foreseen, -inf: it
         has a place."""
         self._waiting = [(-end, keys) for keys, end in self._ends.items() if end < inf]
-        self._begins: dict[tuple[str, frozenset[str]], float] = {}
-        """When the last run that was placed begins, by location and by what it needs."""
+        self._runs: dict[object, _Combined] = {}
+        """The run that was placed last: of each location, of roots or of others, and by needs."""
 
     def move(self) -> None:
         """Move the latest starts to earlier times where places are missing."""
@@ -166,16 +178,36 @@ class _Backward:
 
     def _move(self, execution_set: ExecutionSet, end: float) -> None:
         """Find a place for a run of `execution_set` that ends at `end` at the latest."""
-        seconds, needs = (
-            self._seconds(execution_set),
-            self._room.needs(execution_set.keys, self._lineage),
-        )
-        begin = end - seconds
-        kind = execution_set.location, frozenset(needs)
-        if not begin <= self._begins.get(kind, inf) <= begin + execution_set.tick:
-            end = min([end, *(self._free[name][-1] for name in needs if self._free[name])])
-            begin = self._begins[kind] = end - seconds
-            self._take(needs, end, begin)
+        needs = self._room.needs(execution_set.keys, self._lineage)
+        kind = execution_set.location, execution_set.feeders == 0, frozenset(needs)
+        begin = end - self._seconds(execution_set)
+        run = self._runs.get(kind)
+        free = min([end, *(self._free[name][-1] for name in needs if self._free[name])])
+        near = execution_set.tick if execution_set.feeders or free < end else MARGIN
+        if run and abs(run.begin - begin) <= near:
+            self._join(run, execution_set, begin)
+        else:
+            begin -= end - free
+            self._take(needs, free, begin)
+            self._runs[kind] = _Combined(begin, needs, [execution_set])
+        self._start_by(execution_set, begin)
+
+    def _join(self, run: _Combined, execution_set: ExecutionSet, begin: float) -> None:
+        """Make `execution_set` in `run`. Roots are only in one run if they start together."""
+        run.sets.append(execution_set)
+        if execution_set.feeders:
+            return
+        if begin < run.begin:
+            for name in run.needs:
+                if run.begin in self._free[name]:
+                    self._free[name].remove(run.begin)
+                    insort(self._free[name], begin)
+            run.begin = begin
+        for one in run.sets:
+            self._start_by(one, run.begin)
+
+    def _start_by(self, execution_set: ExecutionSet, begin: float) -> None:
+        """Let `execution_set` start at `begin` at the latest, or now if that has passed."""
         moved = False
         for key in execution_set.keys:
             known = self._urgencies[key]
@@ -227,14 +259,30 @@ def hold_back(
         return
     left = _places_left(room, facts)
     for run in sorted(_wanted(lineage, decisions), key=lambda run: _order(run, decisions)):
-        needs = room.needs(run.keys, lineage)
-        lacking = next((name for name in sorted(needs) if left[name] <= 0), None)
-        if lacking is not None:
-            for key in run.keys:
-                _take_back(decisions[key], run.part, _why(lacking, room.limits[lacking]))
-            continue
-        for name in needs:
+        full = {name for name in room.needs(run.keys, lineage) if left[name] <= 0}
+        waits = _without_room(run, full, lineage, room)
+        for key, lacking in waits.items():
+            _take_back(decisions[key], run.part, _why(lacking, room.limits[lacking]))
+        for name in room.needs(set(run.keys) - waits.keys(), lineage):
             left[name] -= 1
+
+
+def _without_room(
+    run: _Wanted, full: AbstractSet[str], lineage: Lineage, room: Room
+) -> dict[str, str]:
+    """Return which assets of `run` lack a place, and of what; the run can do without them.
+
+    An asset also waits if `run` would have made one of its inputs, and does not.
+    """
+    waits: dict[str, str] = {}
+    for key in run.keys:  # inputs first
+        together = lineage.made_together[key]
+        lacking = sorted(room.needs(together, lineage) & full)
+        read = (*lineage.inputs[key], *lineage.prerequisites[key])
+        lacking += [waits[name] for name in read if name in waits]
+        if lacking:
+            waits[key] = lacking[0]
+    return waits
 
 
 def _places_left(room: Room, facts: Facts) -> dict[str, int]:
