@@ -16,9 +16,9 @@ from freshline.errors import InstanceError
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from freshline.model import Durations, Graph
+    from freshline.model import Durations, Graph, Snapshot
 
-__all__ = ["measured_durations", "open_instance"]
+__all__ = ["measured_durations", "open_instance", "read_instance"]
 
 _STORAGE: Final = ("storage", "run_storage", "event_log_storage", "instance_class")
 """The settings of dagster.yaml that say where runs and events are kept."""
@@ -66,10 +66,14 @@ def _is_temporary(folder: Path) -> bool:
     return not any(name in settings for name in _STORAGE) and not (folder / "history").is_dir()
 
 
-def measured_durations(graph: Graph) -> Mapping[str, Durations]:
-    """Read the durations of each asset's recent runs, by key. Raises `InstanceError`."""
+def read_instance(graph: Graph) -> Snapshot:
+    """Read what the instance says about `graph` now. Raises `InstanceError`."""
     from freshline.history import History
 
     with open_instance() as instance:
-        snapshot = History(instance).read(graph, time.time())
-    return {key: state.durations for key, state in snapshot.assets.items()}
+        return History(instance).read(graph, time.time())
+
+
+def measured_durations(graph: Graph) -> Mapping[str, Durations]:
+    """Read the durations of each asset's recent runs, by key. Raises `InstanceError`."""
+    return {key: state.durations for key, state in read_instance(graph).assets.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import log1p, sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,14 +12,17 @@ import typer
 
 from freshline.cli.options import workspace_options
 from freshline.errors import CommandError
-from freshline.model import Durations
-from freshline.simulate.forecast import Forecast, forecast
+from freshline.model import Capacity, Durations, Snapshot
+from freshline.simulate.forecast import HOLDS, Forecast, forecast
 from freshline.simulate.scenario import Duration, Scenario
+from freshline.simulate.shortage import SLOTS, Shortage
 from freshline.simulate.what_if import with_policies
 from freshline.words import span
 from freshline.workspace.source import WorkspaceSource
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from freshline.check.finding import Location
 
 __all__ = ["simulate_command"]
@@ -49,16 +53,26 @@ def simulate_command(
     sigma: Annotated[
         float, typer.Option(help="How much durations vary, unless measured.", min=0.0, max=2.0)
     ] = 0.3,
+    slots: Annotated[
+        int | None, typer.Option(help="Runs that may be under way at once.", min=1)
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=PLACES", help="Places in a pool; may be repeated."),
+    ] = None,
     hours: Annotated[float, typer.Option(help="Hours to simulate.", min=0.1)] = 24.0,
     seed: Annotated[int, typer.Option(help="Of the random durations.")] = 0,
 ) -> None:
     """Show what the current policies cost and whether they hold, on a virtual clock.
 
+    With --measured, slots and pools are limited as in the instance. Otherwise there are any number,
+    unless --slots and --pool say how many. If there are too few, it says how many would do.
+
     Exit status: 0 shown, 2 could not run.
     """
     from freshline.check.finding import Workspace
     from freshline.check.gather import gather, read_seconds
-    from freshline.cli.instance import measured_durations
+    from freshline.cli.instance import read_instance
 
     locations = gather(workspace, from_code=not committed)
     _print_left_out(locations)
@@ -66,17 +80,23 @@ def simulate_command(
     graph = looked_at.lineage.graph
     after = with_policies(graph, what_if or ())
     given = looked_at.expected_seconds
-    known = measured_durations(graph) if measured else {}
+    snapshot = read_instance(graph) if measured else Snapshot({})
+    known = {key: state.durations for key, state in snapshot.assets.items()}
     if not any(asset.policy for asset in after.assets.values()):
         raise CommandError("no asset has a policy, so nothing would run.")
     executions = {
         key: _execution(known.get(key), given.get(key, default), sigma) for key in graph.assets
     }
     launches = Duration(_mean_launch(known.values(), launch), sigma)
-    before = forecast(Scenario(graph, executions, launches, seed=seed), hours)
-    with_change = (
-        forecast(Scenario(after, executions, launches, seed=seed), hours) if what_if else None
+    scenario = Scenario(
+        graph,
+        executions,
+        launches,
+        capacity=_capacity(snapshot.capacity, slots, pool or ()),
+        seed=seed,
     )
+    before = forecast(scenario, hours)
+    with_change = forecast(replace(scenario, graph=after), hours) if what_if else None
     _print_forecasts(before, with_change, hours)
 
 
@@ -85,6 +105,22 @@ def _print_left_out(locations: list[Location]) -> None:
     for location in locations:
         if location.error and location.contract is None:
             typer.echo(f"freshline: left out {location.name}: {location.error}", err=True)
+
+
+def _capacity(known: Capacity, slots: int | None, pools: Iterable[str]) -> Capacity:
+    """Return `known` with the given slots and pools. Runs of others do not count."""
+    return Capacity(
+        slots=known.slots if slots is None else slots,
+        pools={**known.pools, **dict(map(_pool, pools))},
+    )
+
+
+def _pool(text: str) -> tuple[str, int]:
+    """Return the pool and its places in ``NAME=PLACES``. Raises `CommandError`."""
+    name, _, places = text.rpartition("=")
+    if not name or not places.isdigit() or int(places) == 0:
+        raise CommandError(f"--pool {text}: write NAME=PLACES, as in github=2.")
+    return name, int(places)
 
 
 def _execution(measured: Durations | None, seconds: float, sigma: float) -> Duration:
@@ -106,40 +142,69 @@ def _mean_launch(measured: Iterable[Durations], default: float) -> float:
 
 
 def _print_forecasts(before: Forecast, after: Forecast | None, hours: float) -> None:
-    from rich.table import Table
-
     from freshline.cli.output import console
 
-    shown = [before] if after is None else [before, after]
-    heads = [""] if after is None else ["before", "after"]
+    shown = {"": before} if after is None else {"before": before, "after": after}
+    page = console()
+    page.print(_costs(shown, hours))
+    page.print(_targets(shown))
+    last = before if after is None else after
+    for name, shortage in last.shortages.items():
+        page.print(_too_small(name, shortage), markup=False)
+    for key, why in sorted({**last.in_part, **last.blocked}.items()):
+        page.print(f"{key}: {why}", markup=False)
+
+
+def _costs(shown: Mapping[str, Forecast], hours: float) -> Table:
+    """Return what the forecasts `shown` cost, by what they are called."""
+    from rich.table import Table
+
     cost = Table(title=f"Cost over {hours:g} simulated hours", title_justify="left")
     cost.add_column("")
-    for head in heads:
+    for head in shown:
         cost.add_column(head, justify="right")
-    cost.add_row("root syncs an hour", *(f"{one.figures.root_syncs:.1f}" for one in shown))
-    cost.add_row(
-        "materializations an hour", *(f"{one.figures.materializations:.1f}" for one in shown)
-    )
-    if any(one.figures.observations for one in shown):
-        cost.add_row("observations an hour", *(f"{one.figures.observations:.1f}" for one in shown))
+    found = [one.figures for one in shown.values()]
+    cost.add_row("root syncs an hour", *(f"{one.root_syncs:.1f}" for one in found))
+    cost.add_row("materializations an hour", *(f"{one.materializations:.1f}" for one in found))
+    if any(one.observations for one in found):
+        cost.add_row("observations an hour", *(f"{one.observations:.1f}" for one in found))
+    taken = [one.taken for one in shown.values()]
+    for name in taken[0]:
+        cells = [f"{mean:.1f} of {limit}" for mean, limit in (one[name] for one in taken)]
+        cost.add_row(f"{_kind(name)} in use", *cells)
+    return cost
+
+
+def _targets(shown: Mapping[str, Forecast]) -> Table:
+    """Return whether the targets hold in the forecasts `shown`, by what these are called."""
+    from rich.table import Table
+
     targets = Table(title="Targets", title_justify="left")
     targets.add_column("target", overflow="fold")
-    if after:
+    if len(shown) > 1:
         targets.add_column("")
     for head in ("asked", "possible", "late"):
         targets.add_column(head, justify="right", no_wrap=True)
     targets.add_column("holds", no_wrap=True)
-    for key in sorted({key for one in shown for key in one.maximum}):
-        for head, one in zip(heads, shown, strict=True):
-            name = key if one is before or key not in before.maximum else ""
+    for key in sorted({key for one in shown.values() for key in one.maximum}):
+        name = key
+        for head, one in shown.items():
             if key in one.maximum:
-                targets.add_row(name, *([head] if after else []), *_cells(one, key))
-    page = console()
-    page.print(cost)
-    page.print(targets)
-    last = before if after is None else after
-    for key, why in sorted({**last.in_part, **last.blocked}.items()):
-        page.print(f"{key}: {why}", markup=False)
+                targets.add_row(name, *([head] if head else []), *_cells(one, key))
+                name = ""
+    return targets
+
+
+def _kind(name: str) -> str:
+    return "run slots" if name == SLOTS else f"places in the pool {name}"
+
+
+def _too_small(name: str, shortage: Shortage) -> str:
+    what = "this machine" if name == SLOTS else f"the pool {name}"
+    return (
+        f"{what} is too small: the work needs {shortage.work:.1f} of {shortage.given} "
+        f"{_kind(name)}; with these deadlines, {shortage.enough}"
+    )
 
 
 def _cells(one: Forecast, key: str) -> tuple[str, str, str, str]:
@@ -149,5 +214,5 @@ def _cells(one: Forecast, key: str) -> tuple[str, str, str, str]:
     if key in one.infeasible:
         holds = "[red]impossible[/red]"
     else:
-        holds = "[green]yes[/green]" if share <= 0.001 else "[yellow]not always[/yellow]"
+        holds = "[green]yes[/green]" if share <= HOLDS else "[yellow]not always[/yellow]"
     return span(one.maximum[key]), span(one.shortest[key]), f"{share:.2%}", holds

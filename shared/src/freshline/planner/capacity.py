@@ -4,7 +4,8 @@ A run takes a slot, and a place in each pool of its assets, until it ends. Waiti
 duration of an asset: how much room there is follows from the limits and from all other runs.
 
 - Where more runs would be under way at once than there is room for, some start earlier: their
-  latest starts are worked out from the last to the first, as if each took its mean duration.
+  latest starts are worked out from the last to the first, as if each took its mean duration, and
+  a little longer.
 - No more is requested than there is room for. What is most urgent comes first, in all locations.
   The rest waits in the plan and not in the queue, where it could no longer change its mind.
 
@@ -174,7 +175,9 @@ class _Backward:
         return start + self._seconds(execution_set) if start > -inf else inf
 
     def _seconds(self, execution_set: ExecutionSet) -> float:
-        return max(self._facts.assets[key].stage.run.mean for key in execution_set.keys)
+        """Return how long a run takes its places; there is no run in the very same second."""
+        runs = [self._facts.assets[key].stage.run.mean for key in execution_set.keys]
+        return max(runs) + MARGIN
 
     def _move(self, execution_set: ExecutionSet, end: float) -> None:
         """Find a place for a run of `execution_set` that ends at `end` at the latest."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
-from freshline.model import Asset, Graph, Phase, TargetStatus
+from freshline.model import Asset, Capacity, Graph, Phase, TargetStatus
 from freshline.simulate.figures import Figures, figures
 from freshline.simulate.scenario import Scenario
-from freshline.simulate.world import simulate
+from freshline.simulate.shortage import Shortage, limits_of, places_taken, shortage_of
+from freshline.simulate.world import World, simulate
 
-__all__ = ["Forecast", "forecast"]
+__all__ = ["HOLDS", "Forecast", "forecast"]
+
+HOLDS: Final = 0.001
+"""A policy holds that is late for at most this share of the time."""
 
 _LONG_AGO: Final = -366 * 86_400.0
 _ONE_KEY: Final = "one of them"
@@ -32,6 +37,11 @@ class Forecast:
     """Targets that need what is never requested, each with the reason."""
     in_part: Mapping[str, str]
     """Assets that some target needs and of which only a part was simulated, with what that is."""
+    taken: Mapping[str, tuple[float, int]]
+    """How many slots or pool places runs take, on average, and how many there are; by pool, and the
+    slots as "". What is not limited is left out."""
+    shortages: Mapping[str, Shortage]
+    """Of which of these there are too few, so that policies do not hold that could."""
 
 
 def forecast(scenario: Scenario, hours: float) -> Forecast:
@@ -55,6 +65,7 @@ def forecast(scenario: Scenario, hours: float) -> Forecast:
     warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
     end = warm_up + hours * 3600.0
     world = simulate(scenario, end)
+    limits = limits_of(scenario.capacity)
     targets = world.plan().targets
     return Forecast(
         figures=figures(world, warm_up, end),
@@ -73,7 +84,40 @@ def forecast(scenario: Scenario, hours: float) -> Forecast:
             for key, name in dynamic.items()
             if key in world.lineage.inputs
         },
+        taken={
+            name: (places_taken(world, name, warm_up, end)[0], limit)
+            for name, limit in limits.items()
+        },
+        shortages=_shortages(scenario, limits, _kept(world, warm_up), warm_up, end),
     )
+
+
+def _kept(world: World, begin: float) -> AbstractSet[str]:
+    """Return the targets that are in time from `begin` on."""
+    late = figures(world, begin, world.now).targets
+    return {key for key, one in late.items() if one.share <= HOLDS}
+
+
+def _shortages(
+    scenario: Scenario, limits: Mapping[str, int], kept: AbstractSet[str], begin: float, end: float
+) -> dict[str, Shortage]:
+    """Return of what there is too little for the targets that would hold without `limits`."""
+    policies = {key for key, asset in scenario.graph.assets.items() if asset.policy}
+    if not limits or kept >= policies:
+        return {}
+    free = simulate(replace(scenario, capacity=Capacity()), end)
+    possible = _kept(free, begin)
+    if kept >= possible:
+        return {}
+
+    def holds(capacity: Capacity) -> bool:
+        return _kept(simulate(replace(scenario, capacity=capacity), end), begin) >= possible
+
+    found = {
+        name: shortage_of(name, limit, places_taken(free, name, begin, end), holds)
+        for name, limit in limits.items()
+    }
+    return {name: shortage for name, shortage in found.items() if shortage}
 
 
 def _in_1970(graph: Graph) -> Graph:

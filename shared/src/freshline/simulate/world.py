@@ -62,6 +62,13 @@ class Run:
         """The assets of which it has made all that it will make."""
         return self.ended.keys() | self.failed.keys() | self.nothing.keys()
 
+    @property
+    def ended_at(self) -> float:
+        """When it ended; inf: it has not."""
+        if not self.done.issuperset(self.keys):
+            return inf
+        return max([*self.ended.values(), *self.failed.values(), *self.nothing.values()])
+
 
 class Request(NamedTuple):
     """What one run is to make."""
@@ -272,10 +279,11 @@ class World:
         capacity = self.scenario.capacity
         if capacity.slots is not None and capacity.slots <= capacity.others + len(self._launched):
             return False
-        taken = [pool for other in self._launched.values() for pool in self._pools(other)]
-        return all(taken.count(pool) < capacity.pools.get(pool, inf) for pool in self._pools(run))
+        taken = [pool for other in self._launched.values() for pool in self.pools(other)]
+        return all(taken.count(pool) < capacity.pools.get(pool, inf) for pool in self.pools(run))
 
-    def _pools(self, run: Run) -> set[str]:
+    def pools(self, run: Run) -> set[str]:
+        """Return the pools that `run` needs a place in."""
         return {pool for key in run.keys for pool in self.graph.assets[key].pools}
 
     def _launch(self, run: Run) -> None:
@@ -361,7 +369,7 @@ class World:
                     key, parts, self._phases(run, key, ready_at[key]), self.now
                 )
         self._start_ready(run)
-        if run.done.issuperset(run.keys):
+        if run.ended_at < inf:
             del self._launched[run.id]
             self._serve_queue()
 
