@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from freshline.model import (
     Asset,
     AssetState,
+    Capacity,
     Durations,
     Graph,
     Moments,
@@ -65,6 +66,7 @@ class Story:
     seen: Mapping[str, float] = field(default_factory=dict)
     since: Mapping[str, float] = field(default_factory=dict)
     pauses: Mapping[str, Pause] = field(default_factory=dict)
+    capacity: Capacity = field(default_factory=Capacity)
     events: int = 0
     """How many there were; the next version has the next number as its id."""
 
@@ -147,7 +149,13 @@ class Story:
     @property
     def snapshot(self) -> Snapshot:
         states = {key: self._state(key) for key in self.graph.assets}
-        return Snapshot({**states, **self.states}, self.seen, self.since, self.pauses)
+        return Snapshot(
+            {**states, **self.states},
+            self.seen,
+            self.since,
+            self.pauses,
+            capacity=self.capacity,
+        )
 
     @property
     def plan(self) -> Plan:

@@ -31,6 +31,9 @@ from freshline.planner.lineage import ExecutionSet, Lineage
 
 __all__ = ["Room", "hold_back", "priority_of", "room_of", "urgencies_of"]
 
+_INSTANT: Final = 1e-3
+"""Seconds: what is closer together happens at the same time."""
+
 _SLOT: Final = ""
 """The slots of the run queue, among the pools."""
 
@@ -51,10 +54,11 @@ def priority_of(plans: Iterable[AssetPlan]) -> int:
 class _UnderWay:
     """A run that is queued or in progress."""
 
+    end: float
+    """When it is expected to end; if it is still queued, when it would if it were launched now."""
     needs: set[str] = field(default_factory=set)
     """What it takes a place of, of what is limited."""
-    end: float = 0.0
-    """When it is expected to end."""
+    queued: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +90,31 @@ def _under_way(
     room: Room, lineage: Lineage, facts: Facts, snapshot: Snapshot
 ) -> dict[str, _UnderWay]:
     runs: dict[str, _UnderWay] = {}
-    for key, state in snapshot.assets.items():
+    for key in dict.fromkeys([*facts.assets, *snapshot.assets]):  # inputs first
+        state = snapshot.state(key)
         found = [part.pending for part in state.parts if part.pending]
         if state.pending:
             found.append(state.pending)
         for pending in found:
-            run = runs.setdefault(pending.run_id, _UnderWay())
+            run = runs.setdefault(pending.run_id, _UnderWay(facts.now))
             run.needs |= room.needs([key], lineage)
-            run.end = max(run.end, _expected_end(key, pending, facts))
+            run.queued &= pending.started_at is None and pending.launched_at is None
+            if key in facts.assets:
+                run.end = max(run.end, _expected_end(key, pending, run, lineage, facts))
     return runs
 
 
-def _expected_end(key: str, pending: Pending, facts: Facts) -> float:
-    """Return when the run `pending` is expected to have made `key`."""
-    asset = facts.assets.get(key)
-    if asset is None:
-        return facts.now
+def _expected_end(
+    key: str, pending: Pending, run: _UnderWay, lineage: Lineage, facts: Facts
+) -> float:
+    """Return when `run`, in which `key` is `pending`, is expected to have made it."""
+    stage = facts.assets[key].stage
     if pending.started_at is not None:
-        return max(facts.now, pending.started_at + asset.stage.execution.mean)
-    return max(facts.now, (pending.launched_at or facts.now) + asset.stage.run.mean)
+        return max(facts.now, pending.started_at + stage.execution.mean)
+    before = [facts.assets[name].pending for name in lineage.inputs[key]]
+    if any(one and one.run_id == pending.run_id for one in before):
+        return run.end + stage.execution.mean
+    return max(facts.now, (pending.launched_at or facts.now) + stage.run.mean)
 
 
 # --- which runs start earlier ----------------------------------------------------------------
@@ -120,10 +130,46 @@ def urgencies_of(
     return urgencies
 
 
+class _Places:
+    """The places of one kind, slots or those of a pool, until when each is free."""
+
+    def __init__(self, limit: int) -> None:
+        self._free = [inf] * limit
+        """In order."""
+
+    def latest(self, begin: float, seconds: float) -> float:
+        """Return the latest time, until `begin`, from which a place is free for `seconds`.
+
+        If there is none, it is `begin`.
+        """
+        return min(begin, self._free[-1] - seconds) if self._free else begin
+
+    def take(self, begin: float, end: float) -> None:
+        """Take a place from `begin` to `end`: one that is not free for much longer."""
+        if self.take_all(end):
+            insort(self._free, begin)
+
+    def take_all(self, end: float) -> bool:
+        """Take a place from now to `end`. Return whether there was one."""
+        if self._free:
+            del self._free[min(bisect_left(self._free, end - _INSTANT), len(self._free) - 1)]
+            return True
+        return False
+
+    def take_earlier(self, begin: float, earlier: float) -> None:
+        """Let the run that takes a place from `begin` on take it from `earlier` on."""
+        place = bisect_left(self._free, begin)
+        if place < len(self._free) and self._free[place] == begin:
+            del self._free[place]
+            insort(self._free, earlier)
+
+
 @dataclass(slots=True)
 class _Combined:
     """A run that has a place."""
 
+    latest: float
+    """When it would begin if the first of its sets were alone in it."""
     begin: float
     needs: AbstractSet[str]
     sets: list[ExecutionSet]
@@ -146,27 +192,28 @@ class _Backward:
         self._room = room
         self._urgencies = urgencies
         self._sets = {one.keys: one for one in facts.execution_sets}
-        self._free = {name: [inf] * limit for name, limit in room.limits.items()}
-        """Until when each place is free, in order."""
+        self._places = {name: _Places(limit) for name, limit in room.limits.items()}
+        self._under_way = sorted(room.runs.values(), key=lambda run: run.end)
         self._ends = {keys: self._latest_end(one) for keys, one in self._sets.items()}
         """When a run of each execution set must end at the latest; inf: none is foreseen, -inf: it
         has a place."""
         self._waiting = [(-end, keys) for keys, end in self._ends.items() if end < inf]
         self._runs: dict[object, _Combined] = {}
         """The run that was placed last: of each location, of roots or of others, and by needs."""
+        self._together: list[_Combined] = []
+        """The runs of several roots."""
 
     def move(self) -> None:
         """Move the latest starts to earlier times where places are missing."""
-        runs = sorted(self._room.runs.values(), key=lambda run: run.end)
         heapq.heapify(self._waiting)
         while self._waiting:
             latest, keys = heapq.heappop(self._waiting)
-            while runs and runs[-1].end >= -latest:
-                run = runs.pop()
-                self._take(run.needs, run.end, -inf)
             if self._ends[keys] == -latest:  # or else it was moved since
                 self._ends[keys] = -inf
                 self._move(self._sets[keys], -latest)
+        for run in self._together:
+            for execution_set in run.sets:
+                self._start_by(execution_set, run.begin)
 
     def _latest_end(self, execution_set: ExecutionSet) -> float:
         if self._facts.assets[execution_set.keys[0]].pending:
@@ -183,31 +230,35 @@ class _Backward:
         """Find a place for a run of `execution_set` that ends at `end` at the latest."""
         needs = self._room.needs(execution_set.keys, self._lineage)
         kind = execution_set.location, execution_set.feeders == 0, frozenset(needs)
-        begin = end - self._seconds(execution_set)
+        seconds = self._seconds(execution_set)
+        begin = end - seconds
+        while self._under_way and self._under_way[-1].end > begin:
+            under_way = self._under_way.pop()
+            for name in under_way.needs:
+                self._places[name].take_all(under_way.end)
+        free = min([self._places[name].latest(begin, seconds) for name in needs], default=begin)
         run = self._runs.get(kind)
-        free = min([end, *(self._free[name][-1] for name in needs if self._free[name])])
-        near = execution_set.tick if execution_set.feeders or free < end else MARGIN
-        if run and abs(run.begin - begin) <= near:
+        near = execution_set.tick if execution_set.feeders or free < begin else MARGIN
+        if run and abs(run.latest - begin) <= near:
             self._join(run, execution_set, begin)
         else:
-            begin -= end - free
-            self._take(needs, free, begin)
-            self._runs[kind] = _Combined(begin, needs, [execution_set])
+            begin = free
+            for name in needs:
+                self._places[name].take(begin, begin + seconds)
+            self._runs[kind] = _Combined(begin, begin, needs, [execution_set])
         self._start_by(execution_set, begin)
 
     def _join(self, run: _Combined, execution_set: ExecutionSet, begin: float) -> None:
         """Make `execution_set` in `run`. Roots are only in one run if they start together."""
-        run.sets.append(execution_set)
         if execution_set.feeders:
             return
+        run.sets.append(execution_set)
+        if len(run.sets) == 2:
+            self._together.append(run)
         if begin < run.begin:
             for name in run.needs:
-                if run.begin in self._free[name]:
-                    self._free[name].remove(run.begin)
-                    insort(self._free[name], begin)
+                self._places[name].take_earlier(run.begin, begin)
             run.begin = begin
-        for one in run.sets:
-            self._start_by(one, run.begin)
 
     def _start_by(self, execution_set: ExecutionSet, begin: float) -> None:
         """Let `execution_set` start at `begin` at the latest, or now if that has passed."""
@@ -224,7 +275,7 @@ class _Backward:
     def _move_inputs(self, execution_set: ExecutionSet, begin: float) -> None:
         """Let the inputs that a run of `execution_set` waits for be there when it begins."""
         for key in execution_set.keys:
-            needed = begin - self._facts.assets[key].stage.wait.mean
+            needed = begin - self._facts.assets[key].stage.wait.mean + MARGIN
             for name in self._lineage.inputs[key]:
                 source = self._lineage.made_together[name]
                 if needed < self._ends[source] < inf and not self._facts.has_unused_version(
@@ -232,14 +283,6 @@ class _Backward:
                 ):
                     self._ends[source] = needed
                     heapq.heappush(self._waiting, (-needed, source))
-
-    def _take(self, needs: Iterable[str], end: float, begin: float) -> None:
-        """Take the places that are free until `end`, or until shortly after it, from `begin` on."""
-        for name in needs:
-            free = self._free[name]
-            if free:
-                free.pop(min(bisect_left(free, end), len(free) - 1))
-                insort(free, begin)
 
 
 # --- which requests wait ---------------------------------------------------------------------
@@ -257,17 +300,33 @@ class _Wanted:
 def hold_back(
     lineage: Lineage, facts: Facts, decisions: Mapping[str, Decision], room: Room
 ) -> None:
-    """Take back those requests in `decisions` for which there is no room."""
+    """Take back those requests in `decisions` for which there is no room before the next tick."""
     if not room.limits:
         return
-    left = _places_left(room, facts)
+    free_at = {name: _free_at(name, room, facts.now) for name in room.limits}
     for run in sorted(_wanted(lineage, decisions), key=lambda run: _order(run, decisions)):
-        full = {name for name in room.needs(run.keys, lineage) if left[name] <= 0}
+        next_tick = facts.now + facts.assets[run.keys[0]].tick
+        needs = room.needs(run.keys, lineage)
+        full = {name for name in needs if not free_at[name] or free_at[name][0] > next_tick}
         waits = _without_room(run, full, lineage, room)
         for key, lacking in waits.items():
             _take_back(decisions[key], run.part, _why(lacking, room.limits[lacking]))
-        for name in room.needs(set(run.keys) - waits.keys(), lineage):
-            left[name] -= 1
+        going = [key for key in run.keys if key not in waits]
+        seconds = max([facts.assets[key].stage.run.mean for key in going], default=0.0)
+        for name in room.needs(going, lineage):
+            heapq.heapreplace(free_at[name], free_at[name][0] + seconds)
+
+
+def _free_at(name: str, room: Room, now: float) -> list[float]:
+    """Return when each place of a kind is free, as a heap, if what is queued takes them first."""
+    runs = [run for run in room.runs.values() if name in run.needs]
+    limit = room.limits[name]
+    ends = sorted(run.end for run in runs if not run.queued)[-limit:] if limit > 0 else []
+    free_at = [now] * (limit - len(ends)) + ends
+    for run in runs:
+        if run.queued and free_at:
+            heapq.heapreplace(free_at, free_at[0] + run.end - now)
+    return free_at
 
 
 def _without_room(
@@ -286,19 +345,6 @@ def _without_room(
         if lacking:
             waits[key] = lacking[0]
     return waits
-
-
-def _places_left(room: Room, facts: Facts) -> dict[str, int]:
-    """Return how many runs may be requested that need a place of each kind.
-
-    A run that ends before the next tick makes room for one that waits in the queue until then.
-    """
-    soon = facts.now + min([one.tick for one in facts.execution_sets], default=0.0)
-    left = dict(room.limits)
-    for run in room.runs.values():
-        for name in run.needs:
-            left[name] -= run.end > soon
-    return left
 
 
 def _wanted(lineage: Lineage, decisions: Mapping[str, Decision]) -> Iterator[_Wanted]:
