@@ -18,7 +18,13 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 STORIES = tuple(
     f"shared/tests/test_{name}.py"
-    for name in ("planner", "planner_partitions", "planner_troubles", "simulate")
+    for name in (
+        "planner",
+        "planner_capacity",
+        "planner_partitions",
+        "planner_troubles",
+        "simulate",
+    )
 )
 
 
@@ -163,6 +169,48 @@ MUTATIONS = (
         "report.py",
         "stands = hold is not None and (late or hold.phase in (Phase.SILENT, Phase.UNKNOWN))",
         "stands = hold is not None and late",
+    ),
+    Mutation(
+        "no more is requested than there is room for",
+        "capacity.py",
+        "if not free_at[name] or free_at[name][0] > next_tick}",
+        "if False}",
+    ),
+    Mutation(
+        "the most urgent in all locations takes the next free slot",
+        "capacity.py",
+        "for run in sorted(_wanted(lineage, decisions), key=lambda run: _order(run, decisions)):",
+        "for run in _wanted(lineage, decisions):",
+    ),
+    Mutation(
+        "only what needs a full pool waits, not all of its run",
+        "capacity.py",
+        "lacking = sorted(room.needs(together, lineage) & full)",
+        "lacking = sorted(full)",
+    ),
+    Mutation(
+        "what finds no place starts earlier",
+        "capacity.py",
+        "return min(begin, self._free[-1] - seconds) if self._free else begin",
+        "return begin",
+    ),
+    Mutation(
+        "what is upstream of a run that starts earlier does so too",
+        "capacity.py",
+        "if moved:\n            self._move_inputs(execution_set, begin)",
+        "",
+    ),
+    Mutation(
+        "roots that find no place each start together",
+        "capacity.py",
+        "near = execution_set.tick if execution_set.feeders or free < begin else MARGIN",
+        "near = execution_set.tick if execution_set.feeders else MARGIN",
+    ),
+    Mutation(
+        "a run under way has its place until it is expected to end",
+        "capacity.py",
+        "while self._under_way and self._under_way[-1].end > begin:",
+        "while False:",
     ),
 )
 

@@ -323,6 +323,38 @@ class TestCommand:
         assert 0 == status
         assert "impossible" in shown
 
+    def test_the_command_says_how_many_slots_and_places_are_in_use(self) -> None:
+        status, shown = self.run("--slots", "3", "--pool", "db=2")
+
+        assert 0 == status
+        assert "run slots in use" in shown
+        assert "of 3" in shown
+        assert "places in the pool db in use" in shown
+        assert "0.0 of 2" in shown
+        assert "too small" not in shown
+
+    def test_the_command_says_when_there_are_too_few_slots(self) -> None:
+        feeds = [Export(key=one, policy=MaxLag(2)) for one in "abcd"]
+        write_workspace(
+            *(
+                Contract(location=export.key, published_as=export.key, exports=(export,))
+                for export in feeds
+            )
+        )
+        Path("seconds.json").write_text(json.dumps({export.key: 30 for export in feeds}))
+
+        status, shown = self.run("--slots", "1", "--durations", "seconds.json", "--sigma", "0")
+
+        assert 0 == status
+        assert "this machine is too small: the work needs" in shown
+        assert "of 1 run slots; with these deadlines," in " ".join(shown.split())
+
+    def test_the_command_ends_with_status_2_when_a_pool_is_not_a_number_of_places(self) -> None:
+        status, shown = self.run("--pool", "db")
+
+        assert 2 == status
+        assert "write NAME=PLACES" in shown
+
     def test_the_command_ends_with_status_2_when_a_question_is_wrong(self) -> None:
         status, shown = self.run("--what-if", "marts:mart/jion=2m")
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
 from freshline.model import Asset, Capacity, Graph
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Request, Run, Scenario, Uniform, World, simulate
+from freshline.simulate.forecast import HOLDS, forecast
+from freshline.simulate.shortage import SLOTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planner_worlds import random_scenario
@@ -161,6 +164,46 @@ def test_there_are_never_more_runs_under_way_than_slots_and_places(
     assert most_at_once(world.runs) <= slots
     in_pool = [run for run in world.runs if any(pooled[key].pools for key in run.keys)]
     assert most_at_once(in_pool) <= places
+
+
+class TestForecast:
+    def scenario(self, capacity: Capacity) -> Scenario:
+        """Return four feeds of a minute, in four locations: each needs some 0.57 slots."""
+        assets = [
+            Asset(key, f"at {key}", (), MaxLag(2.8), pools=("api",) if key in "ab" else ())
+            for key in "abcd"
+        ]
+        graph = Graph({asset.key: asset for asset in assets})
+        return Scenario(graph, dict.fromkeys(graph.assets, Duration(60.0)), capacity=capacity)
+
+    def test_it_says_how_many_slots_would_do(self) -> None:
+        seen = forecast(self.scenario(Capacity(2)), hours=1)
+        shortage = seen.shortages[SLOTS]
+
+        assert 2 == shortage.given
+        assert 2.3 == pytest.approx(shortage.work, abs=0.1)
+        enough = forecast(self.scenario(Capacity(shortage.enough)), hours=1)
+        assert {} == enough.shortages
+        assert all(one.share <= HOLDS for one in enough.figures.targets.values())
+        one_less = forecast(self.scenario(Capacity(shortage.enough - 1)), hours=1)
+        assert any(one.share > HOLDS for one in one_less.figures.targets.values())
+
+    def test_a_target_is_late_and_not_infeasible_when_slots_are_missing(self) -> None:
+        seen = forecast(self.scenario(Capacity(1)), hours=1)
+
+        assert any(one.share > HOLDS for one in seen.figures.targets.values())
+        assert set() == seen.infeasible
+
+    def test_a_pool_that_is_too_small_is_named(self) -> None:
+        seen = forecast(self.scenario(Capacity(5, pools={"api": 1})), hours=1)
+
+        assert {"api": 2} == {name: it.enough for name, it in seen.shortages.items()}
+        assert {SLOTS: 5, "api": 1} == {name: limit for name, (_, limit) in seen.taken.items()}
+
+    def test_nothing_is_short_without_limits(self) -> None:
+        seen = forecast(self.scenario(Capacity()), hours=1)
+
+        assert ({}, {}) == (seen.taken, seen.shortages)
 
 
 def test_a_uniform_duration_lies_between_its_least_and_its_most() -> None:
