@@ -1,6 +1,7 @@
 """CPU and memory of one plan for 100, 1,000 and 10,000 assets in 1, 10 and 100 locations.
 
 Random graphs, without a database: what the planner alone costs in a tick, from snapshot to plan.
+Then chains in which 500 targets have a cron of their own.
 Run it with `.venv/bin/python bench/planner_scale.py`.
 """
 
@@ -12,12 +13,13 @@ import tracemalloc
 from random import Random
 
 from freshline.model import Asset, AssetState, Durations, Graph, Moments, Pending, Snapshot, Version
-from freshline.planner import lineage_of, plan
+from freshline.planner import Lineage, lineage_of, plan
 from freshline.policy import MaxLag
 
 NOW = 1_700_000_000.0
 REPEATS = 5
 LAYERS = 10
+CRONS = 500
 
 
 def graph_of(assets: int, locations: int, random: Random) -> Graph:
@@ -63,6 +65,22 @@ def snapshot_of(graph: Graph, random: Random) -> Snapshot:
     return Snapshot(states, {asset.location: NOW - 5 for asset in graph.assets.values()})
 
 
+def chain_of(assets: int, crons: int) -> Graph:
+    """Return a chain of assets, of which `crons` have a policy with a cron of its own."""
+    made: dict[str, Asset] = {}
+    for number in range(assets):
+        cron, rest = divmod(number, assets // crons)
+        last = rest == assets // crons - 1
+        key = f"asset_{number:05}"
+        made[key] = Asset(
+            key=key,
+            location="location",
+            deps=(f"asset_{number - 1:05}",) if number else (),
+            policy=MaxLag(3 * 24 * 60, f"{cron % 60} {cron // 60} * * *") if last else None,
+        )
+    return Graph(made, {"location": 5.0})
+
+
 def main() -> None:
     print("| assets | locations | CPU of the first plan | CPU a tick | memory a tick |")
     print("| ---: | ---: | ---: | ---: | ---: |")
@@ -76,10 +94,7 @@ def main() -> None:
             lineage = lineage_of(graph)
             plan(lineage, snapshot, NOW)
             first = time.process_time() - begin
-            begin = time.process_time()
-            for repeat in range(REPEATS):
-                plan(lineage, snapshot, NOW + repeat)
-            tick = (time.process_time() - begin) / REPEATS
+            tick = cpu_of_a_tick(lineage, snapshot)
             tracemalloc.start()
             plan(lineage, snapshot, NOW)
             _, peak = tracemalloc.get_traced_memory()
@@ -89,6 +104,23 @@ def main() -> None:
                 f"| {tick * 1000:.1f} ms | {peak / 1e6:.1f} MB |",
                 flush=True,
             )
+    print()
+    print("| assets in a chain | distinct crons | CPU a tick |")
+    print("| ---: | ---: | ---: |")
+    for assets in (1_000, 10_000):
+        graph = chain_of(assets, CRONS)
+        lineage, snapshot = lineage_of(graph), snapshot_of(graph, Random(assets))
+        plan(lineage, snapshot, NOW)
+        tick = cpu_of_a_tick(lineage, snapshot)
+        print(f"| {assets:,} | {CRONS} | {tick * 1000:.0f} ms |", flush=True)
+
+
+def cpu_of_a_tick(lineage: Lineage, snapshot: Snapshot) -> float:
+    """Return the mean seconds of CPU of several plans."""
+    begin = time.process_time()
+    for repeat in range(REPEATS):
+        plan(lineage, snapshot, NOW + repeat)
+    return (time.process_time() - begin) / REPEATS
 
 
 if __name__ == "__main__":

@@ -58,6 +58,20 @@ def random_scenario(
     )
 
 
+def with_crons(scenario: Scenario) -> Scenario:
+    """Return `scenario` with more policies, most of them at the ticks of some cron."""
+    random = Random(f"crons {scenario.seed}")
+    assets = dict(scenario.graph.assets)
+    for key, asset in assets.items():
+        if asset.policy is None and random.random() < 0.4:
+            continue
+        cron = random.choice(("*/5", "*/7", "*/15", "*/20", str(random.randrange(60))))
+        minutes = asset.policy.minutes if asset.policy else random.choice((10.0, 20.0, 60.0))
+        policy = MaxLag(minutes, f"{cron} * * * *" if random.random() < 0.8 else None)
+        assets[key] = replace(asset, policy=policy)
+    return replace(scenario, graph=replace(scenario.graph, assets=assets))
+
+
 def _make_an_execution_set(random: Random, assets: dict[str, Asset]) -> None:
     """Put two assets of one location into an execution set; neither is made from the other."""
     made_from: dict[str, set[str]] = {}

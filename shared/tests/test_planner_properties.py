@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from unittest.mock import patch
 
 import pytest
 from freshline.model import Asset, Graph, TargetStatus
 from freshline.planner import RETRY_CEILING, RETRY_FIRST, SILENT_AFTER, lineage_of, plan
 from freshline.policy import MaxLag
-from freshline.simulate import Duration, Fault, Outage, Scenario, World, figures, simulate
+from freshline.simulate import (
+    ByPlan,
+    Duration,
+    Fault,
+    Outage,
+    Scenario,
+    World,
+    figures,
+    simulate,
+)
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from planner_worlds import random_scenario
+from planner_worlds import random_scenario, with_crons
 
 SEEDS = st.integers(min_value=0, max_value=10**6)
 TROUBLES = st.integers(min_value=0, max_value=11)
@@ -92,6 +102,19 @@ def test_a_plan_does_not_depend_on_the_order_of_the_graph(seed: int) -> None:
     second = plan(lineage_of(shuffled), world.snapshot(), world.now)
 
     assert first == second
+
+
+@COMMON
+@given(SEEDS)
+def test_a_plan_with_crons_is_that_of_all_claims(seed: int) -> None:
+    scenario = with_crons(random_scenario(seed, sigma=0.3, troubles=seed % 2 == 0))
+    world = World(scenario, ByPlan())
+    for turn in range(1, 41):
+        world.advance(turn * 79.0)
+        kept = world.plan()
+
+        with patch("freshline.planner.claims._first_by_cron", lambda claims, _: claims):
+            assert world.plan() == kept
 
 
 @COMMON

@@ -8,6 +8,8 @@ with the number of pairs of target and asset.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from heapq import heapify, heapreplace
 from math import inf, sqrt
 from typing import Final, NamedTuple
 
@@ -139,6 +141,7 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
     """Return the claims on each asset in `lineage`, by key; some assets have none."""
     asked: dict[str, list[Claim]] = {}
     claims: dict[str, tuple[Claim, ...]] = {}
+    ages = _ages(lineage, facts)
     for execution_set in reversed(facts.execution_sets):
         for key in execution_set.keys:
             asset = facts.assets[key]
@@ -146,7 +149,7 @@ def claims_of(lineage: Lineage, facts: Facts) -> dict[str, tuple[Claim, ...]]:
             policy = lineage.policies.get(key)
             if policy and not facts.pause(key):
                 found.append(Claim(key, policy, feasible(asset.route, policy, facts.now)))
-            kept = _most_urgent(found)
+            kept = _most_urgent(found, ages.get(key, ()))
             claims[key] = tuple([claim.upstream_of(asset.stage.run) for claim in kept])
             if execution_set.obstacle or execution_set.never_requested or not kept:
                 continue  # its inputs would be made for nothing
@@ -199,21 +202,101 @@ def _advance(facts: Facts, claims: tuple[Claim, ...], name: str, consumer: str) 
     return later + reader.tick + MARGIN if 0.0 < later < busy else 0.0
 
 
-def _most_urgent(claims: list[Claim]) -> list[Claim]:
+class _Age(NamedTuple):
+    """A range of data times: the claims on an asset are judged by data times in it."""
+
+    oldest: float
+    newest: float
+
+
+def _ages(lineage: Lineage, facts: Facts) -> dict[str, tuple[_Age, ...]]:
+    """Return which data times there are of each asset and upstream of it: those of now, and now.
+
+    Empty without crons, which alone need it.
+    """
+    ages: dict[str, tuple[_Age, ...]] = {}
+    if not any(policy.cron for policy in lineage.policies.values()):
+        return ages
+    after_run = _Age(facts.now, facts.now)
+    for execution_set in facts.execution_sets:
+        for key in execution_set.keys:
+            asset = facts.assets[key]
+            times = [time for time in (asset.data_time, asset.used_up_to) if time is not None]
+            for name in lineage.inputs[key]:
+                times.extend(time for age in ages.get(name, ())[:-1] for time in age)
+            known = (_Age(min(times), max(times)),) if times else ()
+            ages[key] = *known, after_run
+    return ages
+
+
+def _most_urgent(claims: list[Claim], ages: tuple[_Age, ...]) -> list[Claim]:
     """Return `claims` without those that are never the most urgent of their kind.
 
-    Feasible claims are one kind and infeasible claims another. With a cron, or with time windows on
-    the path, each policy is a kind of its own.
+    Feasible claims are one kind and infeasible claims another. With a cron they are other kinds,
+    of which those are kept that are the most urgent for some data time in `ages`. With time windows
+    on the path, each policy is a kind of its own.
     """
     if len(claims) <= 1:
         return claims
     kinds: dict[object, list[Claim]] = {}
+    crons: dict[object, list[Claim]] = {}
     for claim in claims:
-        kind: object = claim.feasible
-        if claim.policy.cron or claim.windows:
-            kind = claim.feasible, claim.policy, claim.windows
-        kinds.setdefault(kind, []).append(claim)
-    return [claim for alike in kinds.values() for claim in _extremes(alike)]
+        if claim.windows:
+            alike = kinds.setdefault((claim.feasible, claim.policy, claim.windows), [])
+        elif claim.policy.cron:
+            alike = crons.setdefault(claim.feasible, [])
+        else:
+            alike = kinds.setdefault(claim.feasible, [])
+        alike.append(claim)
+    kept = [claim for alike in kinds.values() for claim in _extremes(alike)]
+    kept.extend(claim for alike in crons.values() for claim in _first_by_cron(alike, ages))
+    return kept
+
+
+def _first_by_cron(claims: list[Claim], ages: tuple[_Age, ...]) -> list[Claim]:
+    """Return those of `claims`, which have crons, that are the most urgent for some data time.
+
+    The deadline that follows from a cron is the same for all data times until it jumps to the next
+    tick. So the most urgent claim stays that until its own deadline jumps: others can only become
+    less urgent. As in `_extremes`, claims are compared by mean and by allowance.
+    """
+    alike: dict[MaxLag, list[Claim]] = {}
+    for claim in claims:
+        alike.setdefault(claim.policy, []).append(claim)
+    extremes = [claim for same in alike.values() for claim in _extremes(same)]
+    if len(alike) == 1:
+        return extremes
+    first = {
+        claim.target: claim
+        for doubt in (0.0, Z_99)
+        for age in ages
+        for claim in _first_in_turn(extremes, doubt, age)
+    }
+    return list(first.values())
+
+
+def _first_in_turn(claims: list[Claim], doubt: float, age: _Age) -> Iterator[Claim]:
+    """Yield the claim that is the most urgent for the oldest data time, and those that follow it.
+
+    Paths count with their mean and `doubt` standard deviations.
+    """
+
+    def as_of(data_time: float, number: int) -> tuple[float, int, float]:
+        """Return the latest start, the claim it is of, and up to which data time it is that."""
+        claim = claims[number]
+        tick = deadline(claim.policy, data_time)
+        latest = tick - claim.path.mean - claim.advance - doubt * sqrt(claim.path.variance)
+        return latest, number, tick - claim.policy.minutes * 60.0
+
+    data_time = age.oldest
+    queue = [as_of(data_time, number) for number in range(len(claims))]
+    heapify(queue)
+    while data_time <= age.newest:
+        _, number, until = queue[0]
+        if until > data_time:
+            yield claims[number]
+            data_time = until
+        heapreplace(queue, as_of(data_time, number))
 
 
 def _extremes(claims: list[Claim]) -> list[Claim]:

@@ -60,6 +60,8 @@ class Lineage:
     """The static assets and views that each asset reads; they must have been made."""
     digest: str
     """Changes whenever the graph does."""
+    has_rests: bool
+    """Whether some asset is made at most every so many seconds."""
     _stages: dict[str, tuple[Durations, float, Stage]] = field(default_factory=dict, compare=False)
     """The last stage of each asset, and the durations and the tick that it was worked out from."""
 
@@ -108,14 +110,16 @@ def lineage_of(graph: Graph) -> Lineage:
         key: tuple(dep for dep in deps if _is_prerequisite(graph.assets[dep]))
         for key, deps in read.items()
     }
+    execution_sets = tuple(_ordered(graph, needed, made_together, read, inputs))
     return Lineage(
         graph=graph,
         policies=policies,
-        execution_sets=tuple(_ordered(graph, needed, made_together, read, inputs)),
+        execution_sets=execution_sets,
         made_together=made_together,
         inputs=inputs,
         prerequisites=prerequisites,
         digest=_digest(graph),
+        has_rests=any(each.at_most_every for each in execution_sets),
     )
 
 

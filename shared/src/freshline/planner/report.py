@@ -168,13 +168,15 @@ def _standing(
 
 def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
     """Return what of an asset upstream makes a policy infeasible, besides runs; "" if nothing."""
+    windows = facts.assets[key].route.windows
+    if windows is None and not lineage.has_rests:
+        return ""
     upstream = {key}
     waiting = [key]
     while waiting:
         new = set(lineage.inputs[waiting.pop()]) - upstream
         upstream |= new
         waiting.extend(new)
-    windows = facts.assets[key].route.windows
     if windows is not None:
         coarsest = min(name for name in upstream if lineage.graph.assets[name].windows == windows)
         long, path = windows.longest(facts.now), allowance(facts.assets[key].route.path)
