@@ -272,6 +272,8 @@ def _first_by_cron(claims: list[Claim], ages: tuple[_Age, ...]) -> list[Claim]:
         for age in ages
         for claim in _first_in_turn(extremes, doubt, age)
     }
+    # An asset without a version names the claim that leaves the least room.
+    first.update((claim.target, claim) for claim in _extremes(extremes))
     return list(first.values())
 
 
