@@ -39,6 +39,36 @@ class Mutation(NamedTuple):
 
 MUTATIONS = (
     Mutation(
+        "an input comes early to be in time for a run that another one needs",
+        "meetings.py",
+        "if ask.advance and start",
+        "if False and start",
+    ),
+    Mutation(
+        "an input does not come early at any cost",
+        "meetings.py",
+        "costs <= ask.spares",
+        "True",
+    ),
+    Mutation(
+        "an input that will do for a whole cycle need not come again",
+        "meetings.py",
+        "if fewer <= 0.0:",
+        "if False:",
+    ),
+    Mutation(
+        "an input does not come early for a run that it would miss",
+        "meetings.py",
+        "start - asset.stage.at_most >= facts.now - asset.tick",
+        "True",
+    ),
+    Mutation(
+        "an infeasible policy is served at the pace of its slowest run",
+        "claims.py",
+        "if feasible(route, policy, now):\n        return policy\n    seconds",
+        "return policy\n    seconds",
+    ),
+    Mutation(
         "a root starts at the last tick before its latest start",
         "votes.py",
         "if self._known.is_due(key):\n            return Vote(True, self._why_urgent(urgency))",
@@ -130,9 +160,9 @@ MUTATIONS = (
     ),
     Mutation(
         "an input is not made again for a consumer that cannot run",
-        "claims.py",
-        "if facts.assets[consumer].hold:\n            return []",
-        "if facts.assets[consumer].hold:\n            return passed_on",
+        "meetings.py",
+        "    if reader.hold and facts.has_unused_version(name, consumer):\n        return []",
+        "",
     ),
     Mutation(
         "after an outage, there is no run on inputs that are too old",

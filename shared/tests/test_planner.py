@@ -163,13 +163,13 @@ class TestSharedWork:
         story = Story(
             graph_of(
                 Asset("quick", "one"),
-                Asset("slow", "one", (), MaxLag(4)),
-                Asset("mart", "one", ("quick", "slow"), MaxLag(5)),
+                Asset("slow", "one", (), MaxLag(8)),
+                Asset("mart", "one", ("quick", "slow"), MaxLag(8)),
             ),
             seconds={"quick": 5.0, "slow": 200.0, "mart": 5.0},
         )
         # The mart cannot wait for the slow source, which is a target itself.
-        story = story.made("quick", "mart", data=0).made("slow", data=245).at(285)
+        story = story.made("quick", "mart", data=0).made("slow", data=190).at(465)
 
         assert {"quick", "slow"} == story.requested
 

@@ -126,12 +126,12 @@ class TestAtMostEvery:
         return story.with_asset(bounded)
 
     def test_a_version_rests_before_the_next_one_is_made(self) -> None:
-        story = self.bounded(minutes=10)
+        story = self.bounded(minutes=10).made(SYNC, USERS, data=-60)
 
         assert 600 == story.first_request(SYNC, within=900)
         assert (
             "made at most every 10 min: not before 12:10:00 UTC"
-            == story.at(400).plan.assets[SYNC].reason
+            == self.bounded(10).made(SYNC, USERS, data=-600).at(400).plan.assets[SYNC].reason
         )
 
     def test_a_bound_that_leaves_room_changes_nothing(self) -> None:

@@ -246,17 +246,30 @@ class TestInfeasiblePolicies:
 
         assert TargetStatus.INFEASIBLE is not story.plan.targets[CUMULATIVE].status
 
-    def test_an_infeasible_policy_makes_an_input_again_only_when_it_was_used(self) -> None:
-        story = self.infeasible()
+    def test_an_infeasible_policy_runs_its_slowest_asset_back_to_back(self) -> None:
+        story = self.infeasible().at(140)
         assert {SYNC, USERS} == story.requested
-        story = story.at(60).made(SYNC, USERS, data=0)
-        story = story.at(65).queued(SYNC).at(125).made(SYNC, USERS, data=65)
-        assert CUMULATIVE in story.requested
-
-        # One version waits already; another one could not be used yet.
+        story = story.queued(SYNC).after(TICK)
         assert {SYNC, USERS}.isdisjoint(story.requested)
-        # It can as soon as the one that waits is in use.
-        assert {SYNC, USERS} <= story.queued(CUMULATIVE).requested
+
+        # The next one does not wait until this one is used: that takes less time than a sync.
+        story = story.at(200).made(SYNC, USERS, data=140)
+        assert CUMULATIVE in story.requested
+        assert 200 == story.first_request(SYNC, within=60)
+
+    def test_a_quick_input_waits_for_a_slow_one_when_the_policy_is_infeasible(self) -> None:
+        story = Story(
+            graph_of(
+                Asset("quick", "one"),
+                Asset("slow", "two"),
+                Asset("mart", "three", ("quick", "slow"), MaxLag(1)),
+            ),
+            seconds={"quick": 10.0, "slow": 100.0, "mart": 5.0},
+        ).made("quick", "slow", "mart", data=0)
+        story = story.at(100).queued("slow").after(TICK)
+
+        assert "quick" not in story.requested
+        assert 160 <= (story.first_request("quick", within=200) or 0.0)
 
     def test_other_targets_stay_fresh_beside_an_infeasible_one(self) -> None:
         target = self.infeasible().plan.targets[JOIN]

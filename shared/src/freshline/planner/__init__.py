@@ -40,9 +40,9 @@ from __future__ import annotations
 from freshline.model import Plan, Snapshot
 from freshline.planner.blame import DANGLING_AFTER
 from freshline.planner.capacity import hold_back, priority_of, room_of, urgencies_of
-from freshline.planner.claims import claims_of
 from freshline.planner.deadlines import next_tick
 from freshline.planner.decisions import decisions_of
+from freshline.planner.demand import claims_of
 from freshline.planner.estimate import DEFAULT_DURATIONS, MARGIN
 from freshline.planner.facts import (
     RETRY_CEILING,

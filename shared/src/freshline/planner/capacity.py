@@ -266,7 +266,7 @@ class _Backward:
         for key in execution_set.keys:
             known = self._urgencies[key]
             latest = max(begin, min(known.latest_start, self._facts.now), known.not_before)
-            if latest < known.latest_start:
+            if latest < known.latest_start - _INSTANT:
                 moved = True
                 self._urgencies[key] = known._replace(latest_start=latest)
         if moved:

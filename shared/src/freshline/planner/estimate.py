@@ -45,6 +45,9 @@ _ASSUMED_SPREAD: Final = 0.3
 _TRUSTED_RUNS: Final = 10
 """Until so many runs were measured, part of the spread is assumed: 30% of the mean at first."""
 
+_ANY_RUN: Final = 30.0
+"""Seconds of work that a run costs besides its execution: a process, its start, its events."""
+
 _DAY: Final = 86_400.0
 _TICKS_SEEN: Final = 60
 """So many ticks of a cron are looked at: two months of days."""
@@ -97,6 +100,8 @@ class Stage(NamedTuple):
     rest: Span
     """From a materialization until the next run may be requested."""
     measured: bool
+    work: float = 0.0
+    """What a run costs, in seconds of work."""
 
 
 NOTHING: Final = Stage(
@@ -138,6 +143,7 @@ def stage_of(
         at_most=allowance(run),
         rest=Span(at_most_every, 0.0),
         measured=durations.execution is not None and durations.execution.count > 0,
+        work=execution.mean + _ANY_RUN,
     )
 
 
@@ -180,6 +186,8 @@ class Route(NamedTuple):
     """From when a root could be requested until it begins to read."""
     windows: Windows | None = None
     """The longest time windows on any way: data times are ends of them."""
+    work: float = 0.0
+    """What the runs on the way cost, in seconds of work."""
 
     def shortest(self, policy: MaxLag, now: float) -> float:
         """Return the smallest maximum lag (seconds) that this way could hold at `now`.
@@ -234,7 +242,7 @@ def route_through(
         # and start) does not age the data; it only delays the next version.
         cycle = Span(tick, 0.0).then(stage.run).then(stage.rest)
         lead = Span(tick, 0.0).then(stage.before)
-        route = Route(stage.execution, cycle, stage.measured, lead)
+        route = Route(stage.execution, cycle, stage.measured, lead, work=stage.work)
         return _after_windows(route, windows, now)
     own = stage.wait.then(stage.run)
     cycle = own.then(stage.rest)
@@ -253,7 +261,9 @@ def route_through(
         coarsest = _coarser(coarsest, windows, now)
         if _longer(longest.slowest, slowest):
             slowest = longest.slowest
-    return Route(longest.path.then(own), slowest, measured, longest.lead, coarsest)
+    return Route(
+        longest.path.then(own), slowest, measured, longest.lead, coarsest, longest.work + stage.work
+    )
 
 
 def _after_windows(route: Route, windows: Windows | None, now: float) -> Route:
@@ -266,6 +276,7 @@ def _after_windows(route: Route, windows: Windows | None, now: float) -> Route:
         slowest=length if _longer(length, route.slowest) else route.slowest,
         measured=route.measured,
         windows=_coarser(route.windows, windows, now),
+        work=route.work,
     )
 
 

@@ -159,8 +159,6 @@ class Known:
         They must be newer than the data time `available`, and new enough that no claim needs
         newer ones for the next `ahead` seconds.
         """
-        if not all(claim.feasible for claim in due):
-            return None
         sure = {
             name: self.decisions[name]
             for name in self.inputs[key]
