@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from freshline.cli import app
@@ -14,7 +15,9 @@ from freshline.errors import WhatIfError
 from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
 from freshline.simulate import (
+    Change,
     Duration,
+    EitherDuration,
     Fault,
     Outage,
     Scenario,
@@ -73,6 +76,33 @@ class TestWorld:
         ]
 
         assert 60.0 == pytest.approx(sum(took) / len(took), rel=0.06)
+
+    def test_an_asset_takes_another_time_from_when_its_duration_changes(self) -> None:
+        change = Change(HOUR, "source", Duration(90.0))
+        world = simulate(Scenario(graph_of(), SECONDS, changes=(change,)), 2 * HOUR)
+
+        took = [
+            (run.started["source"] >= HOUR, run.ended["source"] - run.started["source"])
+            for run in world.runs
+            if "source" in run.ended
+        ]
+        assert {(False, 60.0), (True, 90.0)} == set(took)
+
+    def test_a_duration_of_two_kinds_is_sometimes_the_other_one(self) -> None:
+        either = EitherDuration(Duration(20.0), Duration(120.0), share=0.1)
+        chance = Random(1)
+        samples = [either.sample(chance) for _ in range(5_000)]
+
+        assert 30.0 == either.mean == pytest.approx(sum(samples) / len(samples), rel=0.05)
+        assert {20.0, 120.0} == set(samples)
+
+    def test_a_location_may_tick_less_often_than_it_declares(self) -> None:
+        scenario = Scenario(graph_of(), SECONDS, real_ticks={"marts": 30.0})
+        world = simulate(scenario, 8 * 30.0 + 1)
+
+        assert (240.0, {}) == (world.seen["marts"], world.snapshot().ticks)
+        world.advance(9 * 30.0 + 1)  # the tenth tick
+        assert {"marts": 30.0} == world.snapshot().ticks
 
     def test_failures_are_counted_until_the_first_success(self) -> None:
         scenario = Scenario(graph_of(), SECONDS, faults=(Fault("mart", 0.0, 300.0),))

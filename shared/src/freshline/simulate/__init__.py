@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from freshline.simulate.figures import Figures, Lateness, figures
 from freshline.simulate.scenario import (
+    Change,
     Duration,
+    EitherDuration,
     Fault,
     Feed,
     NothingToMake,
@@ -23,7 +25,9 @@ from freshline.simulate.world import ByPlan, Request, Run, Scheduler, World, sim
 
 __all__ = [
     "ByPlan",
+    "Change",
     "Duration",
+    "EitherDuration",
     "Fault",
     "Feed",
     "Figures",

@@ -10,7 +10,9 @@ from random import Random
 from freshline.model import Capacity, Graph
 
 __all__ = [
+    "Change",
     "Duration",
+    "EitherDuration",
     "Fault",
     "Feed",
     "NothingToMake",
@@ -48,6 +50,34 @@ class Uniform:
     def sample(self, random: Random) -> float:
         """Return a random duration in seconds."""
         return random.uniform(self.least, self.most)
+
+
+@dataclass(frozen=True, slots=True)
+class EitherDuration:
+    """Mostly one duration, sometimes another: a sync that now and then reads everything."""
+
+    usual: Duration
+    other: Duration
+    share: float
+    """The share of the other, from 0 to 1."""
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of both, in seconds."""
+        return (1.0 - self.share) * self.usual.mean + self.share * self.other.mean
+
+    def sample(self, random: Random) -> float:
+        """Return a random duration in seconds."""
+        return (self.other if random.random() < self.share else self.usual).sample(random)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From `time` on, `asset` takes `duration`."""
+
+    time: float
+    asset: str
+    duration: Duration | EitherDuration
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +140,7 @@ class Scenario:
     """
 
     graph: Graph
-    durations: Mapping[str, Duration]
+    durations: Mapping[str, Duration | EitherDuration]
     """How long each asset executes; an execution set takes what its slowest asset takes, and a
     range of partitions what one of them takes."""
     launch: Duration | Uniform = Duration(0.0)
@@ -135,4 +165,8 @@ class Scenario:
     """The keys of dynamic partitions, by the name of the set."""
     deployments: tuple[tuple[float, Graph], ...] = ()
     """When a location is reloaded, and the graph from then on."""
+    changes: tuple[Change, ...] = ()
+    """How long assets execute from some time on."""
+    real_ticks: Mapping[str, float] = field(default_factory=dict)
+    """Seconds between two ticks of a location that ticks less often than it declares."""
     seed: int = 0

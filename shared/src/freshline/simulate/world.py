@@ -7,13 +7,14 @@ virtual, in epoch seconds from 0; a simulated day takes seconds.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from math import inf
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from freshline.model import (
     Asset,
@@ -29,9 +30,12 @@ from freshline.planner import lineage_of, plan, priority_of
 from freshline.planner.moments import measure
 from freshline.simulate.data import Data
 from freshline.simulate.record import NO_PARTITION, Record
-from freshline.simulate.scenario import Fault, Feed, NothingToMake, Scenario
+from freshline.simulate.scenario import Change, Fault, Feed, NothingToMake, Scenario
 
 __all__ = ["ByPlan", "Request", "Run", "Scheduler", "World", "simulate"]
+
+_TICKS_MEASURED: Final = 10
+"""After so many ticks of a location it is known how long they really are apart."""
 
 
 @dataclass(slots=True)
@@ -145,6 +149,9 @@ class World:
         self.overlaps: list[tuple[float, str]] = []
         """When an asset, or a partition of it, was started while it was running, and which; it
         should stay empty."""
+        self._durations = dict(scenario.durations)
+        self._ticks: Counter[str] = Counter()
+        """How often each location has ticked."""
         self._record = Record(scenario)
         self._scheduler = scheduler
         self._random = Random(scenario.seed)  # noqa: S311  # nothing secret
@@ -165,6 +172,8 @@ class World:
             self._at(time, partial(self._start_by_hand, key, part))
         for feed in scenario.feeds:
             self._at(feed.begin, partial(self._report, feed))
+        for change in scenario.changes:
+            self._at(change.time, partial(self._change, change))
         for time, graph in scenario.deployments:
             self._at(time, partial(self._deploy, graph), rank=-1)
 
@@ -194,7 +203,12 @@ class World:
     def snapshot(self) -> Snapshot:
         """Return what a history would say now."""
         self._record.bring_up_to(self.now)
-        return Snapshot(dict(self.states), dict(self.seen), capacity=self.scenario.capacity)
+        return Snapshot(
+            dict(self.states),
+            dict(self.seen),
+            ticks=self._measured_ticks(),
+            capacity=self.scenario.capacity,
+        )
 
     def plan(self) -> Plan:
         """Return what freshline would do now."""
@@ -216,7 +230,7 @@ class World:
     # --- locations ------------------------------------------------------------------------
 
     def _tick(self, location: str) -> None:
-        interval = self.graph.tick(location)
+        interval = self.scenario.real_ticks.get(location, self.graph.tick(location))
         self._at(self.now + interval, partial(self._tick, location), rank=1)
         if any(
             outage.location == location and outage.begin <= self.now < outage.end
@@ -224,8 +238,20 @@ class World:
         ):
             return
         self.seen[location] = self.now
+        self._ticks[location] += 1
         for request in self._scheduler(self, location):
             self.start_run(request)
+
+    def _measured_ticks(self) -> dict[str, float]:
+        """Return the seconds between two ticks of each location where that is known by now."""
+        return {
+            location: seconds
+            for location, seconds in self.scenario.real_ticks.items()
+            if self._ticks[location] >= _TICKS_MEASURED
+        }
+
+    def _change(self, change: Change) -> None:
+        self._durations[change.asset] = change.duration
 
     def _deploy(self, graph: Graph) -> None:
         self.lineage = lineage_of(_promised(graph))
@@ -340,7 +366,7 @@ class World:
                 self._executing[key, part] = self._executing.get((key, part), 0) + 1
                 pending = Pending(run.id, run.requested_at, self.now, launched_at=run.launched_at)
                 self._record.start(key, part, made[key][part], pending)
-        slowest = max((self.scenario.durations[key] for key in together), key=lambda one: one.mean)
+        slowest = max((self._durations[key] for key in together), key=lambda one: one.mean)
         seconds = slowest.sample(self._random)
         self._at(self.now + seconds, partial(self._end, run, made, ready_at))
 
@@ -387,7 +413,7 @@ class World:
             launched_at=launched_at,
             started_at=run.started[key],
             materialized_at=self.now,
-            tick=self.graph.tick(run.location),
+            tick=self._measured_ticks().get(run.location, self.graph.tick(run.location)),
         )
 
 
