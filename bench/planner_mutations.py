@@ -21,6 +21,7 @@ STORIES = tuple(
     for name in (
         "planner",
         "planner_capacity",
+        "planner_moments",
         "planner_partitions",
         "planner_troubles",
         "simulate",
@@ -193,6 +194,48 @@ MUTATIONS = (
         "estimate.py",
         "if variance <= 0.0 or mean <= 0.0:",
         "if True:",
+    ),
+    Mutation(
+        "a location is planned with the ticks that it was seen to make",
+        "facts.py",
+        "tick = max(execution_set.tick, snapshot.ticks.get(execution_set.location, 0.0))",
+        "tick = execution_set.tick",
+    ),
+    Mutation(
+        "durations that have changed are noticed",
+        "moments.py",
+        "if trend and abs(trend.evidence) > _ENOUGH_EVIDENCE:",
+        "if False:",
+    ),
+    Mutation(
+        "one accident is not a change",
+        "moments.py",
+        "min(surprise, _EVIDENCE_OF_ONE)",
+        "surprise",
+    ),
+    Mutation(
+        "durations near the mean are no evidence of a change",
+        "moments.py",
+        "/ deviation - _USUAL",
+        "/ deviation",
+    ),
+    Mutation(
+        "after a change, the mean is of the newest runs alone",
+        "moments.py",
+        "mean_of=newest)",
+        "mean_of=before.count)",
+    ),
+    Mutation(
+        "durations that have become longer vary more as well",
+        "moments.py",
+        "spread = max(spread, min(factor * spread, ASSUMED_SPREAD * mean))",
+        "",
+    ),
+    Mutation(
+        "a mean of few runs is less certain than one of many",
+        "estimate.py",
+        "mean_of = count if moments.mean_of is None else moments.mean_of",
+        "mean_of = count",
     ),
     Mutation(
         "a target is not fresh behind a silent location",

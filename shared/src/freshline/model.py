@@ -42,6 +42,7 @@ __all__ = [
     "Snapshot",
     "TargetPlan",
     "TargetStatus",
+    "Trend",
     "Version",
     "data_time_of",
     "inputs_first",
@@ -226,11 +227,27 @@ class Moments:
     """How many were measured; infinite for a duration that was declared."""
     mean: float
     variance: float
+    mean_of: float | None = None
+    """How many of them the mean is of: those since durations last changed. None: all."""
+    trend: Trend | None = None
+    """The newest ones, while they look as if durations had changed."""
 
     @classmethod
     def declared(cls, seconds: float) -> Moments:
         """Return a duration in seconds that was declared, not measured: it does not vary."""
         return cls(inf, seconds, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """The newest measured durations, most of them far from the mean, and on the same side."""
+
+    before: Moments
+    """What was measured before them."""
+    durations: tuple[float, ...]
+    """Seconds, the oldest first."""
+    evidence: float
+    """How sure it is that durations have changed; above zero if they are longer now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from freshline.model import Durations, Moments
 from freshline.planner.deadlines import next_tick
+from freshline.planner.moments import ASSUMED_SPREAD, TRUSTED_RUNS
 from freshline.policy import MaxLag
 from freshline.windows import Windows
 
@@ -40,10 +41,6 @@ after a wait of a tick."""
 
 MARGIN: Final = 2.0
 """Seconds that an allowance is at least above the mean."""
-
-_ASSUMED_SPREAD: Final = 0.3
-_TRUSTED_RUNS: Final = 10
-"""Until so many runs were measured, part of the spread is assumed: 30% of the mean at first."""
 
 _ANY_RUN: Final = 30.0
 """Seconds of work that a run costs besides its execution: a process, its start, its events."""
@@ -152,10 +149,11 @@ def _span(measured: Moments | None, default: Moments | None) -> Span:
     if moments is None:
         return Span(0.0, 0.0)
     count = moments.count
-    doubt = max(0.0, 1.0 - count / _TRUSTED_RUNS)
-    assumed = _ASSUMED_SPREAD * moments.mean
+    doubt = max(0.0, 1.0 - count / TRUSTED_RUNS)
+    assumed = ASSUMED_SPREAD * moments.mean
     variance = moments.variance * _student_factor(count) ** 2 + doubt * assumed * assumed
-    unsure = 1.0 + 1.0 / count if count else 1.0  # the mean is an estimate as well
+    mean_of = count if moments.mean_of is None else moments.mean_of
+    unsure = 1.0 + 1.0 / mean_of if mean_of else 1.0  # the mean is an estimate as well
     return Span(moments.mean, variance * unsure)
 
 
@@ -164,9 +162,9 @@ def _student_factor(count: float) -> float:
 
     When the spread was measured in `count` runs, the next run follows Student's distribution. The
     factor has the first term of the Cornish-Fisher expansion of its percentile. For fewer runs
-    than `_TRUSTED_RUNS` that term would be far too large; part of the spread is assumed instead.
+    than `TRUSTED_RUNS` that term would be far too large; part of the spread is assumed instead.
     """
-    return 1.0 + (Z_99 * Z_99 + 1.0) / (4.0 * (max(count, _TRUSTED_RUNS) - 1))
+    return 1.0 + (Z_99 * Z_99 + 1.0) / (4.0 * (max(count, TRUSTED_RUNS) - 1))
 
 
 # --- the way to it ---------------------------------------------------------------------------

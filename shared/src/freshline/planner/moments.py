@@ -7,19 +7,38 @@ planner sees the same figures in both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from math import copysign, inf
+from statistics import median
+from typing import Final
 
-from freshline.model import Durations, Moments, Phase
+from freshline.model import Durations, Moments, Phase, Trend
 
-__all__ = ["MEMORY", "including", "measure", "remember"]
+__all__ = ["ASSUMED_SPREAD", "MEMORY", "TRUSTED_RUNS", "including", "measure", "remember"]
 
-MEMORY = 100
-"""From so many runs on, a new one weighs 1/100, and older ones fade. A change of a source is learnt
-in some twenty runs, and the spread of a steady one is known to about a twentieth."""
+MEMORY: Final = 100
+"""From so many runs on, a new one weighs 1/100, and older ones fade. The spread of a steady
+duration is known to about a twentieth. A change is learnt sooner: it is noticed."""
 
-_OUTLIER_MEANS = 3.0
-_OUTLIER_DEVIATIONS = 6.0
+_OUTLIER_MEANS: Final = 3.0
+_OUTLIER_DEVIATIONS: Final = 6.0
 """No run counts for more than so many means and standard deviations together."""
+
+_USUAL: Final = 1.0
+"""So many standard deviations from the mean are no surprise; what is beyond is evidence."""
+_EVIDENCE_OF_ONE: Final = 2.0
+"""One run is no more evidence of a change than that: it may be an accident."""
+_ENOUGH_EVIDENCE: Final = 5.0
+"""From so much on, durations have changed: after three runs, if these leave no doubt. Of a thousand
+runs of a steady lognormal duration, less than one is taken for a change."""
+_LEAST_DEVIATION: Final = 2.0
+"""Seconds: what varies less is taken to vary so much. An allowance has a margin for that."""
+
+ASSUMED_SPREAD: Final = 0.3
+"""The standard deviation of durations, as a share of their mean, as far as it was not measured."""
+
+TRUSTED_RUNS: Final = 10
+"""Before so many runs were measured, nothing is a surprise. After a change, the spread counts as
+measured in so many."""
 
 
 def including(moments: Moments | None, seconds: float) -> Moments:
@@ -27,7 +46,8 @@ def including(moments: Moments | None, seconds: float) -> Moments:
 
     A duration far beyond all before it, of a laptop that slept during a sync for example, counts
     as three means and six standard deviations at most. One accident must not make a policy look
-    infeasible for a day. A lasting change is still learnt: each run raises the limit.
+    infeasible for a day. A lasting change is noticed after three runs or more. The mean is then
+    that of these alone.
     """
     seconds = max(0.0, seconds)
     if moments is None or moments.count == 0:
@@ -35,14 +55,56 @@ def including(moments: Moments | None, seconds: float) -> Moments:
     if moments.count >= 3 and moments.mean > 0:
         limit = _OUTLIER_MEANS * moments.mean + _OUTLIER_DEVIATIONS * float(moments.variance**0.5)
         seconds = min(seconds, limit)
-    count = moments.count + 1
-    weight = 1.0 / min(count, MEMORY)
+    trend = _trend(moments, seconds)
+    if trend and abs(trend.evidence) > _ENOUGH_EVIDENCE:
+        return _changed(trend)
+    count, mean_of = moments.count + 1, _mean_of(moments) + 1
+    weight, weight_of_mean = 1.0 / min(count, MEMORY), 1.0 / min(mean_of, MEMORY)
     surprise = seconds - moments.mean
     return Moments(
         count,
-        moments.mean + weight * surprise,
-        (1.0 - weight) * (moments.variance + weight * surprise * surprise),
+        moments.mean + weight_of_mean * surprise,
+        (1.0 - weight) * moments.variance + weight * (1.0 - weight_of_mean) * surprise * surprise,
+        mean_of,
+        trend,
     )
+
+
+def _mean_of(moments: Moments) -> float:
+    return moments.count if moments.mean_of is None else moments.mean_of
+
+
+def _trend(moments: Moments, seconds: float) -> Trend | None:
+    """Return the newest durations with `seconds` if they look like a change; None: they do not.
+
+    The evidence is a cumulative sum: each duration adds how many standard deviations it is from the
+    mean before, less those that are usual. Durations on the other side take away.
+    """
+    trend = moments.trend or Trend(moments, (), 0.0)
+    before = trend.before
+    if before.count < TRUSTED_RUNS:
+        return None
+    deviation = max(_LEAST_DEVIATION, float(before.variance**0.5))
+    side = copysign(1.0, trend.evidence or seconds - before.mean)
+    surprise = side * (seconds - before.mean) / deviation - _USUAL
+    evidence = abs(trend.evidence) + max(-_EVIDENCE_OF_ONE, min(surprise, _EVIDENCE_OF_ONE))
+    if evidence <= 0.0:
+        return None
+    return Trend(before, (*trend.durations, seconds), side * evidence)
+
+
+def _changed(trend: Trend) -> Moments:
+    """Return what is known of durations that have changed as `trend` shows.
+
+    The mean is the median of the newest ones, which an accident among them hardly moves. If it is
+    longer than before, the spread grows by the same factor, but not beyond what is usual. The
+    spread does not shrink: this may not have been a change after all.
+    """
+    before, newest = trend.before, len(trend.durations)
+    mean, spread = median(trend.durations), float(before.variance**0.5)
+    factor = mean / before.mean if before.mean > 0 else 1.0
+    spread = max(spread, min(factor * spread, ASSUMED_SPREAD * mean))
+    return Moments(max(newest, TRUSTED_RUNS), mean, spread * spread, mean_of=newest)
 
 
 def measure(
