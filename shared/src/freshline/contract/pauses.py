@@ -15,7 +15,9 @@ from freshline.names import PAUSE_PREFIX, PAUSE_REASON, PAUSED_UNTIL
 if TYPE_CHECKING:
     from dagster import AssetKey, AssetMaterialization, DagsterInstance
 
-__all__ = ["pause_event", "read_pauses", "resumption"]
+    from freshline.history.events import Happened
+
+__all__ = ["pause_event", "read_pauses", "resumption", "tells_of_pause"]
 
 
 def pause_event(name: str, pause: Pause) -> AssetMaterialization:
@@ -51,6 +53,11 @@ def read_pauses(instance: DagsterInstance, now: float) -> dict[str, Pause]:
             name = "/".join(record.asset_entry.asset_key.path[len(PAUSE_PREFIX) :])
             pauses[name] = Pause(until, str(metadata.get(PAUSE_REASON, "")))
     return pauses
+
+
+def tells_of_pause(event: Happened) -> bool:
+    """Return whether a pause may have begun or ended with `event`."""
+    return event.key is not None and tuple(event.key.path[: len(PAUSE_PREFIX)]) == PAUSE_PREFIX
 
 
 def _pause_key(name: str) -> AssetKey:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         EventLogRecord,
     )
 
+    from freshline.history.events import Happened
     from freshline.policy import MaxLag
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "heartbeat",
     "read_contracts",
     "retirement",
+    "tells_of_contract",
 ]
 
 
@@ -181,6 +183,7 @@ class ContractReader:
     retired: set[str] = field(default_factory=set)
     """The locations that are retired; set by each `read`."""
     _parsed: dict[tuple[str, str], Contract] = field(default_factory=dict, repr=False)
+    _known: dict[str, PublishedContract] = field(default_factory=dict, repr=False)
 
     def read(self, instance: DagsterInstance) -> dict[str, PublishedContract]:
         """Return the last published contract of each location, sorted by location.
@@ -205,7 +208,31 @@ class ContractReader:
             (location, published.digest): published.contract
             for location, published in contracts.items()
         }
-        return dict(sorted(contracts.items()))
+        self._known = dict(sorted(contracts.items()))
+        return dict(self._known)
+
+    def hear(self, events: Iterable[Happened]) -> dict[str, PublishedContract] | None:
+        """Return what `read` would return after `events`, all that have happened since the last.
+
+        None: a location has not only sent a heartbeat, so that the contracts must be read.
+        """
+        from freshline.history.events import metadata_of
+
+        for event in events:
+            if event.key is None or event.entry is None or not tells_of_contract(event):
+                continue
+            location = event.key.path[-1]
+            known, metadata = self._known.get(location), metadata_of(event.entry)
+            if known is None or CONTENT_ID not in metadata or metadata[DIGEST] != known.digest:
+                return None
+            self._known[location] = replace(
+                known,
+                published_at=event.entry.timestamp,
+                content_id=metadata[CONTENT_ID],
+                content_at=metadata[CONTENT_AT],
+                tick=metadata.get(MEASURED_TICK),
+            )
+        return dict(self._known)
 
     def _with_content(
         self, instance: DagsterInstance, events: Mapping[str, EventLogRecord]
@@ -263,6 +290,11 @@ class _LastEvent:
     """The contract; None: it is in the event `content_id`."""
     tick: float | None
     """The measured seconds between two plans; None: they are as declared."""
+
+
+def tells_of_contract(event: Happened) -> bool:
+    """Return whether `event` is a location's contract, or its heartbeat."""
+    return event.key is not None and tuple(event.key.path[:-1]) == CONTRACT_PREFIX
 
 
 def read_contracts(instance: DagsterInstance) -> Mapping[str, PublishedContract]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from functools import partial
+from math import inf
+from typing import Final, overload
 
 from dagster import DagsterInstance
 
@@ -63,8 +65,11 @@ class History:
         self._known_keys: set[str] = set()
         self._answered: dict[str, tuple[Answer, Mapping[str, int | None]]] = {}
         """What there was to read for the newest answer of each asset."""
+        self._keys: tuple[str, ...] = ()
         self._to_verify: deque[str] = deque()
         self._verified_at = 0.0
+        self.until = -inf
+        """Up to when the last snapshot stays as it is if nothing happens."""
 
     def reconnect(self, instance: DagsterInstance) -> None:
         """Read through `instance` from now on: each tick of a sensor has one of its own."""
@@ -90,10 +95,12 @@ class History:
         self._read_versions(now)
         self._read_wipes()
         self._learn_new_assets(graph.assets.keys() - self._known_keys, now)
-        self._verify(graph, now)
+        self._keys = tuple(sorted(graph.assets))
+        self._verify(now)
         self._partitions.refresh(now)
         self._partition_runs.follow()
-        limits = self._limits.read(self._log.instance, graph, now)
+        limits = self._limits.read(self._log.instance, graph.pools, now)
+        self.until = self._runs.promised_until()
         self._learn_durations(graph, limits, ticks or {})
         states = self._states(graph, now)
         snapshot = Snapshot(
@@ -106,6 +113,19 @@ class History:
         )
         self._versions.forget_old(len(graph.assets))
         return snapshot
+
+    def differs(self, now: float) -> bool:
+        """Return whether something has changed of which no event tells, as far as was looked.
+
+        Then the next `read` takes it over.
+        """
+        versions = self._versions.changes
+        self._verify(now)
+        return (
+            self._versions.changes != versions
+            or self._partitions.have_others()
+            or self._limits.differ(self._log.instance, now)
+        )
 
     def data_time_read(
         self,
@@ -211,13 +231,13 @@ class History:
             self._partition_runs.learn(key, now)
         self._known_keys |= keys
 
-    def _verify(self, graph: Graph, now: float) -> None:
+    def _verify(self, now: float) -> None:
         """Verify some assets in turn, so that a change without an event is noticed in the end."""
         if now - self._verified_at < _VERIFY_EVERY:
             return
         self._verified_at = now
         if not self._to_verify:
-            self._to_verify.extend(sorted(graph.assets))
+            self._to_verify.extend(self._keys)
         turn = [
             self._to_verify.popleft() for _ in range(min(_VERIFIED_AT_ONCE, len(self._to_verify)))
         ]
@@ -274,17 +294,19 @@ class History:
         }
         data_times = self._data_times_now(graph, current, now)
         promises = Promises(graph, self._versions, self._runs.pending())
-        partitioned = PartitionStates(self._partitions, self._partition_runs, promises)
+        partitioned = PartitionStates(
+            self._partitions, self._partition_runs, promises, partial(self._not_after, now)
+        )
         states: dict[str, AssetState] = {}
         for key in graph.assets:
             made = current.get(key)
             failures = self._runs.failures(key)
             state = AssetState(
-                version=_version(made, *data_times[key], now) if made else None,
+                version=self._version(made, *data_times[key], now) if made else None,
                 pending=promises.pending(key),
                 failures=failures.count,
                 failing_since=failures.since,
-                failed_at=None if failures.at is None else min(failures.at, now),
+                failed_at=self._not_after(now, failures.at),
                 error=failures.error,
                 last_run_id=self._runs.last_run(key),
                 durations=self._stopwatch.durations(key),
@@ -354,8 +376,35 @@ class History:
         elif read:
             data_time = self._versions.data_time_of_reading(key, read)
         return NothingNew(
-            at=min(answer.at, now), data_time=None if data_time is None else min(data_time, now)
+            at=self._not_after(now, answer.at), data_time=self._not_after(now, data_time)
         )
+
+    def _version(
+        self, made: Materialized, data_time: float | None, own: float | None, now: float
+    ) -> Version:
+        """Return `made` as a version; `own` is the data time by what it read itself."""
+        data_time = self._not_after(now, data_time)
+        moved = own is not None and data_time is not None and own < data_time
+        return Version(
+            id=made.id,
+            at=self._not_after(now, made.at),
+            data_time=data_time,
+            unchanged_since=own if moved else None,
+            code_version=made.code_version,
+        )
+
+    @overload
+    def _not_after(self, now: float, time: float) -> float: ...
+
+    @overload
+    def _not_after(self, now: float, time: float | None) -> float | None: ...
+
+    def _not_after(self, now: float, time: float | None) -> float | None:
+        """Return `time`, but no later than `now`: a host's clock may be ahead."""
+        if time is None or time <= now:
+            return time
+        self.until = now  # it will be later soon
+        return now
 
 
 def _expected(state: AssetState) -> set[str]:
@@ -366,19 +415,3 @@ def _expected(state: AssetState) -> set[str]:
 
 def _id(made: Materialized) -> int:
     return made.id
-
-
-def _version(made: Materialized, data_time: float | None, own: float | None, now: float) -> Version:
-    """Return `made` as a version that is no newer than `now`: a host's clock may be ahead.
-
-    `own` is the data time by what it read itself.
-    """
-    data_time = None if data_time is None else min(data_time, now)
-    moved = own is not None and data_time is not None and own < data_time
-    return Version(
-        id=made.id,
-        at=min(made.at, now),
-        data_time=data_time,
-        unchanged_since=own if moved else None,
-        code_version=made.code_version,
-    )

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from freshline.model import Graph
-
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
@@ -37,12 +35,19 @@ class LimitsReader:
         self._pools: frozenset[str] = frozenset()
         self._read_at = -inf
 
-    def read(self, instance: DagsterInstance, graph: Graph, now: float) -> Limits:
-        """Return the limits at `now` (UTC, epoch seconds). Raises what the storage raises."""
-        if self._pools != graph.pools or now - self._read_at >= _READ_EVERY:
-            self._limits = _limits_of(instance, graph.pools)
-            self._pools, self._read_at = graph.pools, now
+    def read(self, instance: DagsterInstance, pools: frozenset[str], now: float) -> Limits:
+        """Return the limits, of `pools` among others, at `now` (UTC, epoch seconds).
+
+        Raises what the storage raises.
+        """
+        if self._pools != pools or now - self._read_at >= _READ_EVERY:
+            self._limits, self._pools, self._read_at = _limits_of(instance, pools), pools, now
         return self._limits
+
+    def differ(self, instance: DagsterInstance, now: float) -> bool:
+        """Return whether the limits are others at `now` than those that were read last."""
+        known = self._limits
+        return self.read(instance, self._pools, now) != known
 
 
 def _limits_of(instance: DagsterInstance, pools: frozenset[str]) -> Limits:

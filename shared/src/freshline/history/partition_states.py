@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -17,13 +17,23 @@ __all__ = ["PartitionStates"]
 
 
 class PartitionStates:
-    """The states for one snapshot. `promises` are those of the same."""
+    """The states for one snapshot. `promises` are those of the same.
 
-    def __init__(self, partitions: Partitions, runs: PartitionRuns, promises: Promises) -> None:
+    `not_after` returns a time, but no later than that of the snapshot.
+    """
+
+    def __init__(
+        self,
+        partitions: Partitions,
+        runs: PartitionRuns,
+        promises: Promises,
+        not_after: Callable[[float | None], float | None],
+    ) -> None:
         self._partitions = partitions
         self._runs = runs
         self._promises = promises
         self._pending = runs.pending()
+        self._not_after = not_after
 
     def state(self, key: str, state: AssetState, now: float) -> AssetState:
         """Return `state`, which is that of the asset as if it had no partitions, with them."""
@@ -32,16 +42,18 @@ class PartitionStates:
         made = self._partitions.version(key)
         return replace(
             state,
-            version=Version(made.id, min(made.at, now), _until(now, self._partitions.reach(key)))
+            version=Version(
+                made.id, min(made.at, now), self._not_after(self._partitions.reach(key))
+            )
             if made
             else None,
             pending=None,
             failures=failures.count,
             failing_since=failures.since,
-            failed_at=_until(now, failures.at),
+            failed_at=self._not_after(failures.at),
             error=failures.error,
-            parts=tuple(self._part(key, partition, now) for partition in incomplete),
-            last_data_time=_until(now, self._partitions.last_reach(key, now)) if made else None,
+            parts=tuple(self._part(key, partition) for partition in incomplete),
+            last_data_time=self._not_after(self._partitions.last_reach(key, now)) if made else None,
             holes_before_promise=self._partitions.holes_before_promise(key),
         )
 
@@ -58,26 +70,21 @@ class PartitionStates:
         ]
         return max(first, key=lambda failures: failures.count)
 
-    def _part(self, key: str, partition: Partition, now: float) -> Part:
+    def _part(self, key: str, partition: Partition) -> Part:
         failures = self._runs.failures(key, partition)
         newest = partition.newest
         runs = self._pending.get((key, partition.name))
         return Part(
             name=partition.name,
             window=partition.window,
-            data_time=_until(now, newest.data_time) if newest else None,
+            data_time=self._not_after(newest.data_time) if newest else None,
             version=newest.id if newest else 0,
-            made_at=_until(now, newest.at) if newest else None,
+            made_at=self._not_after(newest.at) if newest else None,
             pending=self._promises.pending_partition(key, partition, runs) if runs else None,
             failures=failures.count,
-            failed_at=_until(now, failures.at),
+            failed_at=self._not_after(failures.at),
             error=failures.error,
             nothing_new=self._runs.nothing_new(key, partition),
             last_run_id=self._runs.last_run(key, partition),
             key=partition.key,
         )
-
-
-def _until(now: float, time: float | None) -> float | None:
-    """Return `time`, but no later than `now`: a host's clock may be ahead."""
-    return None if time is None else min(time, now)

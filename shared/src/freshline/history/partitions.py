@@ -163,6 +163,13 @@ class Partitions:
                 self._read_newest(followed)
             self._resolve(followed, followed.unresolved.values())
 
+    def have_others(self) -> bool:
+        """Return whether partitions were added or deleted at run time since the last `refresh`."""
+        return any(
+            tuple(self._log.dynamic_partitions(name)) != keys
+            for name, keys in self._dynamic.items()
+        )
+
     def _read_dynamic(self) -> None:
         names = {asset.keys.dynamic for asset in self._assets.values() if asset.keys} - {""}
         dynamic = {name: tuple(self._log.dynamic_partitions(name)) for name in sorted(names)}

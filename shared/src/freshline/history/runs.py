@@ -14,6 +14,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from dagster import AssetKey, DagsterRunStatus
@@ -400,6 +401,11 @@ class Runs:
         records = self._log.run_records([run_id])
         began = records[0].start_time if records else None
         return None if began is None else Start(began, None)
+
+    def promised_until(self) -> float:
+        """Return when the first promised retry is not waited for any more; inf: none is."""
+        ended = [run.ended for run in self.active.values() if run.retry_promised]
+        return min((-inf if at is None else at + _RETRY_GRACE for at in ended), default=inf)
 
     def pending(self) -> dict[str, list[tuple[Run, str]]]:
         """Return the runs that will still deliver each asset, by key, with the step that does."""

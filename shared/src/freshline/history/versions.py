@@ -67,6 +67,8 @@ class Versions:
         self._dependencies: Mapping[str, frozenset[str]] = {}
         self._outside: frozenset[str] = frozenset()
         self._graph: Graph | None = None
+        self.changes = 0
+        """Counts how often a version was added or wiped."""
         self.partitions = Partitions(log, runs, self)
 
     # --- what is known --------------------------------------------------------------------
@@ -81,6 +83,7 @@ class Versions:
             self.note(made)
             return False
         self._remember(made).added = True
+        self.changes += 1
         self.partitions.add(made)
         recent = self._recent.setdefault(made.key, [])
         if made.id in recent:
@@ -105,6 +108,7 @@ class Versions:
     def wipe(self, key: str) -> None:
         """Note that the asset has no version. What was made from it keeps its data time."""
         self._recent.pop(key, None)
+        self.changes += 1
         self.partitions.look_again(key)
         self._unchanged.forget(key)
 

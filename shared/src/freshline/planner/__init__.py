@@ -50,6 +50,7 @@ from freshline.planner.facts import (
     SILENT_AFTER,
     facts_of,
     is_silent,
+    silent_locations,
 )
 from freshline.planner.lineage import Lineage, lineage_of
 from freshline.planner.report import (
@@ -76,6 +77,7 @@ __all__ = [
     "plan",
     "priority_of",
     "shortest_lags",
+    "silent_locations",
 ]
 
 

@@ -28,7 +28,16 @@ from freshline.planner.lineage import ExecutionSet, Lineage
 from freshline.policy import MaxLag
 from freshline.words import clock
 
-__all__ = ["AssetFacts", "Facts", "Hold", "facts_of", "is_silent", "is_unmade", "retry_at"]
+__all__ = [
+    "AssetFacts",
+    "Facts",
+    "Hold",
+    "facts_of",
+    "is_silent",
+    "is_unmade",
+    "retry_at",
+    "silent_locations",
+]
 
 SILENT_AFTER: Final = 3 * HEARTBEAT
 """Seconds without a word from a location after which it counts as silent. If its ticks are longer
@@ -133,6 +142,15 @@ def is_silent(seen: float, tick: float | None, now: float) -> bool:
     `tick` is the time between two of its plans in seconds; None: it does not say.
     """
     return now - seen > max(SILENT_AFTER, 3 * (tick or 0.0))
+
+
+def silent_locations(graph: Graph, snapshot: Snapshot, now: float) -> dict[str, float]:
+    """Return when each location was last heard of that counts as silent at `now`."""
+    return {
+        location: at
+        for location, at in snapshot.seen.items()
+        if is_silent(at, max(graph.tick(location), snapshot.ticks.get(location, 0.0)), now)
+    }
 
 
 def facts_of(lineage: Lineage, snapshot: Snapshot, now: float) -> Facts:

@@ -188,8 +188,12 @@ def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
     return f": {slowest} is made at most every {span(rest)}"
 
 
-def idle_message(plan: Plan, location: str, graph: Graph) -> str:
-    """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10 UTC)`."""
+def idle_message(plan: Plan, location: str, graph: Graph, now: float | None = None) -> str:
+    """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10 UTC)`.
+
+    `now` is the time at which that is said; by default, that of the plan.
+    """
+    now = plan.now if now is None else now
     best: AssetPlan | None = None
     running: AssetPlan | None = None
     waiting: AssetPlan | None = None
@@ -198,7 +202,7 @@ def idle_message(plan: Plan, location: str, graph: Graph) -> str:
             continue
         if asset_plan.due is None:
             waiting = waiting or (asset_plan if asset_plan.target else None)
-        elif asset_plan.due <= plan.now:
+        elif asset_plan.due <= now:
             running = running or asset_plan
         elif best is None or best.due is None or asset_plan.due < best.due:
             best = asset_plan
@@ -208,6 +212,6 @@ def idle_message(plan: Plan, location: str, graph: Graph) -> str:
     due = ""
     policy = graph.assets[best.target].policy if best.target else None
     if best.deadline is not None and policy is not None:
-        due = f" (due {clock(best.deadline, plan.now, policy.timezone)})"
+        due = f" (due {clock(best.deadline, now, policy.timezone)})"
     ahead = f" for {best.target}{due}" if best.target else ""
-    return f"next: {best.key} in {span(best.due - plan.now)}{ahead}"
+    return f"next: {best.key} in {span(best.due - now)}{ahead}"

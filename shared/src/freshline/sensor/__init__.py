@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Final, NamedTuple
@@ -145,6 +146,15 @@ class _OwnPart(NamedTuple):
     views: CheckedViews
 
 
+class _Said(NamedTuple):
+    """A tick that has reported all there was, and has requested nothing."""
+
+    outlook: Outlook
+    part: _OwnPart
+    cursor: str
+    refused: Mapping[str, str]
+
+
 class _Ticker:
     """One location's sensor, with what it remembers from tick to tick."""
 
@@ -157,12 +167,13 @@ class _Ticker:
         self._published_at: float | None = None
         self._observers: Final = (location,) if observes else ()
         self._own: _OwnPart | None = None
+        self._said: _Said | None = None
+        self._digest: tuple[Contract, str] | None = None
 
     def tick(self, context: SensorEvaluationContext) -> SensorResult:
         """Return what this location requests and reports now."""
         now = time.time()
         self._pace.add_tick(now)
-        reported = _Reported.from_cursor(context.cursor)
         repository = context.repository_def
         if repository is None:
             raise RuntimeError("the freshness sensor needs its repository in the context")
@@ -171,8 +182,18 @@ class _Ticker:
         outlook = self._observer.look(context.instance, now, own, self._observers, self._pace)
         own = outlook.contract(self._location) or own
         tick = outlook.snapshot.ticks.get(self._location)
+        publication = self._publication(outlook.published.get(self._location), own, tick, now)
+        said, self._said = self._said, None
+        if said is not None and _is_quiet(said, outlook, part, context.cursor):
+            self._said = said
+            return SensorResult(
+                skip_reason=tick_message(outlook, self._location, (), said.refused),
+                asset_events=publication,
+                cursor=said.cursor,
+            )
+        reported = _Reported.from_cursor(context.cursor)
         events: list[Any] = [
-            *self._publication(outlook.published.get(self._location), own, tick, now),
+            *publication,
             *self._changed_targets(outlook, reported),
             *self._checked_contracts(outlook, reported),
         ]
@@ -194,6 +215,8 @@ class _Ticker:
         refused = part.requester.refused_checks | part.foreign_checks.refused
         refused |= part.requester.refused_parts
         message = tick_message(outlook, self._location, groups, refused)
+        if not requests:
+            self._said = _Said(outlook, part, reported.to_cursor(), refused)
         return SensorResult(
             run_requests=requests,
             skip_reason=None if requests else message,
@@ -225,7 +248,11 @@ class _Ticker:
 
         One is due once a minute, and when the measured `tick` is another one.
         """
-        if last is None or last.digest != digest(own) or now - last.content_at >= _PUBLISH_EVERY:
+        if (
+            last is None
+            or last.digest != self._digest_of(own)
+            or now - last.content_at >= _PUBLISH_EVERY
+        ):
             event = contract_materialization(own, tick)
         elif last.tick != tick or self._is_heartbeat_due(last, now):
             event = heartbeat(last, tick)
@@ -239,6 +266,12 @@ class _Ticker:
         said_at = self._published_at or last.published_at
         return now - said_at >= HEARTBEAT - self._tick_seconds
 
+    def _digest_of(self, own: Contract) -> str:
+        """Return the digest of `own`; for the same object, it is remembered."""
+        if self._digest is None or self._digest[0] is not own:
+            self._digest = own, digest(own)
+        return self._digest[1]
+
     def _changed_targets(self, outlook: Outlook, reported: _Reported) -> list[Any]:
         """Return the check results of this location's targets whose status has changed."""
         plan, changed_at = outlook.plan, max(outlook.snapshot.since.values())
@@ -249,7 +282,7 @@ class _Ticker:
             target
             for key, target in own.items()
             if reported.targets.get(key) != target.status.value
-            and not _in_grace(target, plan.now, changed_at)
+            and not _in_grace(target, outlook.now, changed_at)
         ]
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
             target.key: target.status.value for target in changed
@@ -258,12 +291,26 @@ class _Ticker:
 
     def _checked_contracts(self, outlook: Outlook, reported: _Reported) -> list[Any]:
         """Return the results of the contract checks, if what they depend on has changed."""
-        settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.plan.now
+        settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.now
         basis = _basis_of_contract_checks(outlook, self._location)
         if reported.contracts == basis or not settled:
             return []
         reported.contracts = basis
         return list(contract_evaluations(outlook, self._location))
+
+
+def _is_quiet(said: _Said, outlook: Outlook, part: _OwnPart, cursor: str | None) -> bool:
+    """Return whether an earlier tick has reported all that there is to report.
+
+    While contracts are new, reports wait for some time to pass.
+    """
+    first = said.outlook
+    return (
+        outlook.plan is first.plan
+        and part is said.part
+        and cursor == said.cursor
+        and max(first.snapshot.since.values()) + DANGLING_AFTER < first.now
+    )
 
 
 def _basis_of_contract_checks(outlook: Outlook, location: str) -> str:

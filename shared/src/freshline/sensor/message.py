@@ -30,7 +30,7 @@ def tick_message(
     """
     observes = location in outlook.graph.observers
     due = list({asset.key: asset for group in requested for asset in group.assets}.values())
-    first = idle_message(outlook.plan, location, outlook.graph)
+    first = idle_message(outlook.plan, location, outlook.graph, outlook.now)
     if observes:
         first = f"observes only; {first}" if not due else "observes only; it would request:"
     return "\n".join(
@@ -38,7 +38,7 @@ def tick_message(
             first,
             *_slow_ticks(outlook, location),
             *(f"{_named(asset)}: {asset.reason}" for asset in due[:_SHOWN]),
-            *_targets(outlook.plan, outlook.graph),
+            *_targets(outlook.plan, outlook.graph, outlook.now),
             *(f"{name} does not run: {why}" for name, why in sorted(refused.items())),
             *(f"going on without {name}: {why}" for name, why in sorted(outlook.problems.items())),
             *(sentence for _, sentence in sorted(outlook.replaced.items())),
@@ -61,10 +61,10 @@ def _slow_ticks(outlook: Outlook, location: str) -> Iterator[str]:
         yield f"ticks are {span(tick)} apart, not {asked}: Dagster's daemon has too much to do"
 
 
-def _targets(plan: Plan, graph: Graph) -> Iterator[str]:
+def _targets(plan: Plan, graph: Graph, now: float) -> Iterator[str]:
     targets = sorted(plan.targets.values(), key=_urgency)
     for target in targets[:_SHOWN]:
-        lag = "unknown" if target.lag is None else span(target.lag)
+        lag = "unknown" if target.lag is None else span(target.lag + now - plan.now)
         policy = graph.assets[target.key].policy
         at_ticks = " at the ticks of its cron" if policy and policy.cron else ""
         standing = f"{target.status.value}, lag {lag} of {span(target.maximum)}{at_ticks}"

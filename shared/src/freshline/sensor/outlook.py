@@ -1,10 +1,14 @@
-"""What a sensor knows at a tick: the contracts, the snapshot and the plan that follows."""
+"""What a sensor knows at a tick: the contracts, the snapshot and the plan that follows.
+
+Between two changes, a tick asks whether anything has happened, and has the last answer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
+from math import inf
 from typing import NamedTuple
 
 from dagster import DagsterInstance
@@ -12,12 +16,13 @@ from dagster import DagsterInstance
 from freshline.contract import Contract, ContractReader, PublishedContract, graph_of
 from freshline.contract.elsewhere import Elsewhere
 from freshline.contract.graph import made_outside, unexplained
-from freshline.contract.pauses import read_pauses
-from freshline.contract.publication import digest
+from freshline.contract.pauses import read_pauses, tells_of_pause
+from freshline.contract.publication import digest, tells_of_contract
 from freshline.garbage import no_garbage_collection
 from freshline.history import History
-from freshline.model import Graph, Plan, Snapshot
-from freshline.planner import Lineage, is_silent, lineage_of, plan
+from freshline.history.news import News, Watch
+from freshline.model import Graph, Pause, Plan, Snapshot
+from freshline.planner import Lineage, is_silent, lineage_of, plan, silent_locations
 from freshline.sensor.pace import Pace
 
 __all__ = ["Observer", "Outlook"]
@@ -27,6 +32,8 @@ __all__ = ["Observer", "Outlook"]
 class Outlook:
     """What a location's sensor knows at one time."""
 
+    now: float
+    """That time; the plan may be an earlier one that still holds."""
     graph: Graph
     snapshot: Snapshot
     plan: Plan
@@ -58,8 +65,18 @@ class _Gaps(NamedTuple):
     """Each key that two locations make, with both, once in each order."""
 
 
+class _Basis(NamedTuple):
+    """What a plan is made from, besides what the history says."""
+
+    gaps: _Gaps
+    replaced: Mapping[str, str]
+    observers: frozenset[str]
+    ticks: Mapping[str, float]
+    """The measured ticks."""
+
+
 class Observer:
-    """Looks at an instance at every tick, and remembers what cannot change."""
+    """Looks at an instance at every tick, and remembers what has not changed."""
 
     def __init__(self) -> None:
         self._reader = ContractReader()
@@ -68,6 +85,14 @@ class Observer:
         self._gaps: _Gaps | None = None
         self._lineage: tuple[object, Lineage] | None = None
         self._since: dict[str, tuple[str, float]] = {}
+        self._watch: Watch | None = None
+        self._pauses: Mapping[str, Pause] = {}
+        self._own: tuple[Contract, str, PublishedContract] | None = None
+        self._last: Outlook | None = None
+        self._basis: _Basis | None = None
+        """What the last plan was made from, besides the snapshot."""
+        self._until = -inf
+        """Up to when the last plan holds if nothing happens."""
 
     def look(
         self,
@@ -94,38 +119,95 @@ class Observer:
         observers: Collection[str],
         pace: Pace | None,
     ) -> Outlook:
-        published = self._reader.read(instance)
+        last, self._last = self._last, None  # nothing is known any more if the storage fails
+        news = self._watch_of(instance).look(now)
+        published = self._reader.hear(news.events) if last and news else None
+        if published is None:
+            published, news = self._reader.read(instance), None
         problems = dict(self._reader.problems)
         contracts = dict(published)
         if own is not None:
-            last = published.get(own.location)
-            own = _after(last, own, published, now)
-            tick = last.tick if last else None
-            contracts[own.location] = PublishedContract(
-                own, now, digest(own), tick=pace.tick(tick) if pace else tick
-            )
+            contracts[own.location] = self._own_contract(own, published, now, pace)
             problems.pop(own.location, None)
         gaps = self._gaps_of(contracts)
         replaced = _replaced(gaps, contracts, now)
+        seen = {location: contract.published_at for location, contract in contracts.items()}
+        ticks = {location: it.tick for location, it in contracts.items() if it.tick is not None}
+        basis = _Basis(gaps, replaced, frozenset(observers), ticks)
+        if (
+            last is not None
+            and news is not None
+            and self._basis == basis
+            and self._holds(last, news, seen, now)
+            and not self._history_of(instance).differs(now)
+        ):
+            self._last = replace(
+                last, now=now, snapshot=replace(last.snapshot, seen=seen), published=published
+            )
+            return self._last
+        if news is None or any(map(tells_of_pause, news.events)):
+            self._pauses = read_pauses(instance, now)
         lineage = self._lineage_of(instance, contracts, gaps, replaced, observers)
-        snapshot = self._history_of(instance).read(
+        history = self._history_of(instance)
+        snapshot = history.read(
             lineage.graph,
             now,
-            seen={location: contract.published_at for location, contract in contracts.items()},
+            seen=seen,
             since=self._first_published(contracts),
-            pauses=read_pauses(instance, now),
-            ticks={location: it.tick for location, it in contracts.items() if it.tick is not None},
+            pauses={name: pause for name, pause in self._pauses.items() if now < pause.until},
+            ticks=ticks,
         )
-        return Outlook(
+        found = plan(lineage, snapshot, now)
+        self._basis, self._until = basis, min(found.until, history.until)
+        self._last = Outlook(
+            now=now,
             graph=lineage.graph,
             snapshot=snapshot,
-            plan=plan(lineage, snapshot, now),
+            plan=found,
             published=published,
             problems=problems,
             contracts=tuple(contract.contract for contract in contracts.values()),
             replaced=replaced,
             digest=gaps.digest,
         )
+        return self._last
+
+    def _holds(self, last: Outlook, news: News, seen: Mapping[str, float], now: float) -> bool:
+        """Return whether the plan of `last` still holds after `news`.
+
+        It does if only heartbeats came, and the same locations are silent.
+        """
+        return (
+            not news.runs
+            and all(map(tells_of_contract, news.events))
+            and now < self._until
+            and silent_locations(last.graph, replace(last.snapshot, seen=seen), now)
+            == silent_locations(last.graph, last.snapshot, last.now)
+        )
+
+    def _own_contract(
+        self,
+        own: Contract,
+        published: Mapping[str, PublishedContract],
+        now: float,
+        pace: Pace | None,
+    ) -> PublishedContract:
+        """Return `own` as it is published, with what follows from the others.
+
+        That is worked out only if one of the contracts has changed.
+        """
+        basis, last = _digest(published), published.get(own.location)
+        if self._own is None or self._own[0] is not own or self._own[1] != basis:
+            after = _after(last, own, published, now)
+            self._own = own, basis, PublishedContract(after, now, digest(after))
+        tick = last.tick if last else None
+        return replace(self._own[2], published_at=now, tick=pace.tick(tick) if pace else tick)
+
+    def _watch_of(self, instance: DagsterInstance) -> Watch:
+        if self._watch is None:
+            self._watch = Watch(instance)
+        self._watch.reconnect(instance)
+        return self._watch
 
     def _history_of(self, instance: DagsterInstance) -> History:
         if self._history is None:
