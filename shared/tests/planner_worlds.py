@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from freshline.model import Asset, Graph
+from freshline.model import Asset, Capacity, Graph, PartitionKeys, Reads
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Fault, Outage, Scenario
+from freshline.windows import Windows
 
 TICK = 5.0
 DAY = 24 * 60.0
@@ -70,6 +71,40 @@ def with_crons(scenario: Scenario) -> Scenario:
         policy = MaxLag(minutes, f"{cron} * * * *" if random.random() < 0.8 else None)
         assets[key] = replace(asset, policy=policy)
     return replace(scenario, graph=replace(scenario.graph, assets=assets))
+
+
+def with_partitions(scenario: Scenario) -> Scenario:
+    """Return `scenario`, in which some assets have time windows of ten minutes, or some keys."""
+    random = Random(f"partitions {scenario.seed}")
+    assets = dict(scenario.graph.assets)
+    for key, asset in assets.items():
+        if asset.execution_set or random.random() < 0.5:
+            continue
+        windows = keys = None
+        if random.random() < 0.7:
+            offset = random.choice((0, 0, 1))
+            windows = Windows("*/10 * * * *", 0.0, "%Y-%m-%d-%H:%M", end_offset=offset)
+        else:
+            keys = PartitionKeys(static=("a", "b"))
+        reads = {
+            dep: Reads((0, 0) if windows else None, same_key=keys is not None)
+            for dep in asset.deps
+            if (windows and assets[dep].windows) or (keys and assets[dep].keys)
+        }
+        every = random.choice((0.0, 0.0, 900.0))
+        assets[key] = replace(asset, windows=windows, keys=keys, reads=reads, at_most_every=every)
+    return replace(scenario, graph=replace(scenario.graph, assets=assets))
+
+
+def with_limits(scenario: Scenario) -> Scenario:
+    """Return `scenario` with few slots, and some assets in a pool of one."""
+    random = Random(f"limits {scenario.seed}")
+    assets = {
+        key: replace(asset, pools=("pool",) if random.random() < 0.3 else ())
+        for key, asset in scenario.graph.assets.items()
+    }
+    capacity = Capacity(random.choice((1, 2, 4)), {"pool": 1})
+    return replace(scenario, graph=replace(scenario.graph, assets=assets), capacity=capacity)
 
 
 def _make_an_execution_set(random: Random, assets: dict[str, Asset]) -> None:

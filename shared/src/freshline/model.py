@@ -439,7 +439,8 @@ class AssetPlan:
     deadline: float | None
     """When that target must have newer data."""
     slack: float | None
-    """Seconds from now to the latest start that still meets the deadline; negative: too late."""
+    """Seconds from the time of the plan to the latest start that still meets the deadline;
+    negative: too late."""
     reason: str
     """One sentence for people."""
     run: str = ""
@@ -467,6 +468,7 @@ class TargetPlan:
     location: str
     status: TargetStatus
     lag: float | None
+    """In seconds, at the time of the plan; None: not known."""
     maximum: float
     deadline: float | None
     shortest: float | None
@@ -489,4 +491,6 @@ class Plan:
     """Every asset that some policy needs."""
     targets: Mapping[str, TargetPlan]
     until: float = -inf
-    """Up to when it stays as it is if nothing happens; before `now`: that is not known."""
+    """Before this time it stays as it is if nothing happens, but for a location that falls silent;
+    `now`, or before it: that is not known. Only the lag of a target and the slack of an asset move
+    with the clock, and an asset whose partitions are being made is always due now."""

@@ -81,6 +81,10 @@ class Windows:
         """Return the last window that exists at `now`, as if there were some before the first."""
         return self._calendar.window(self._last(now))
 
+    def at(self, time: float) -> Window:
+        """Return the window that `time` is in, whether its partition exists or not."""
+        return self._calendar.window(self._calendar.index_at(time))
+
     def longest(self, now: float) -> float:
         """Return the length in seconds of the longest window around `now`."""
         return self._calendar.longest(now)

@@ -91,9 +91,21 @@ def plan(lineage: Lineage, snapshot: Snapshot, now: float) -> Plan:
     room = room_of(lineage, facts, snapshot)
     decisions = decisions_of(lineage, facts, claims, urgencies_of(lineage, facts, claims, room))
     hold_back(lineage, facts, decisions, room)
+    assets, targets = asset_plans(facts, decisions), target_plans(lineage, facts, decisions)
     return Plan(
         id=plan_id(lineage, snapshot),
         now=now,
-        assets=asset_plans(facts, decisions),
-        targets=target_plans(lineage, facts, decisions),
+        assets=assets,
+        targets=targets,
+        until=min(facts.until, _next_date(lineage, now)),
     )
+
+
+def _next_date(lineage: Lineage, now: float) -> float:
+    """Return when a date may begin, so that times are written otherwise, and crons looked at anew.
+
+    In every time zone, days begin at a quarter of an hour in UTC.
+    """
+    elsewhere = any(policy.timezone for policy in lineage.policies.values())
+    length = 900.0 if elsewhere else 86_400.0
+    return (now // length + 1.0) * length

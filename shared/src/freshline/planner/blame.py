@@ -19,12 +19,12 @@ DANGLING_AFTER: Final = 300.0
 contract appeared."""
 
 
-def blame_of_hold(hold: Hold, now: float) -> Blame:
+def blame_of_hold(hold: Hold, facts: Facts) -> Blame:
     """Return `hold` as the blame for a late or blocked target downstream of it."""
-    message = hold.message
+    message, now = hold.message, facts.now
     if hold.phase is not Phase.UNKNOWN:
         message += f" since {clock(hold.since, now)}" if hold.since is not None else ""
-    elif hold.since is None or now - hold.since > DANGLING_AFTER:
+    elif hold.since is None or facts.passed(hold.since + DANGLING_AFTER):
         message += ": dangling"
     else:
         by = clock(hold.since + DANGLING_AFTER, now)
@@ -66,7 +66,7 @@ class _Walk:
         asset, decision = self._facts.assets[key], self._decisions[key]
         if asset.pending:
             ahead = self._made_first(key, asset.pending)
-            return ahead or _blame_run(asset.location, key, key, asset.pending, self._facts.now)
+            return ahead or _blame_run(asset.location, key, key, asset.pending, self._facts)
         if decision.request:
             requested = "would be" if self._observed else "is"
             message = f"{key} {requested} requested now: {decision.reason}"
@@ -128,8 +128,10 @@ class _Walk:
         return Blame(asset.location, key, Phase.UNKNOWN, version.at, message)
 
 
-def _blame_run(location: str, key: str, what: str, pending: Pending, now: float) -> Blame:
+def _blame_run(location: str, key: str, what: str, pending: Pending, facts: Facts) -> Blame:
     """Return the run that makes `what`, of the asset `key`, as what a target waits for."""
+    now = facts.now
+    facts.changes_now()  # the message says for how long
     if pending.started_at is not None:
         # The step may have started after this tick began, or by another host's clock.
         seconds = max(0.0, now - pending.started_at)
@@ -146,7 +148,7 @@ def _blame_part(key: str, part: Part, decision: Decision, facts: Facts) -> Blame
     """Return the partition that holds the data time of `key` back as what a target waits for."""
     location, what = facts.assets[key].location, f"partition {part.name} of {key}"
     if part.pending:
-        return _blame_run(location, key, what, part.pending, facts.now)
+        return _blame_run(location, key, what, part.pending, facts)
     if part.failures:
         times = "once" if part.failures == 1 else f"{part.failures} times in a row"
         message = f"{what} failed {times}: {part.error or 'no message'}"

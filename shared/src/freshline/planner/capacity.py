@@ -110,11 +110,18 @@ def _expected_end(
     """Return when `run`, in which `key` is `pending`, is expected to have made it."""
     stage = facts.assets[key].stage
     if pending.started_at is not None:
-        return max(facts.now, pending.started_at + stage.execution.mean)
+        end = pending.started_at + stage.execution.mean
+        return facts.now if facts.passed(end) else end
     before = [facts.assets[name].pending for name in lineage.inputs[key]]
     if any(one and one.run_id == pending.run_id for one in before):
+        if run.end <= facts.now:
+            facts.changes_now()
         return run.end + stage.execution.mean
-    return max(facts.now, (pending.launched_at or facts.now) + stage.run.mean)
+    if pending.launched_at is None:
+        facts.changes_now()
+        return facts.now + stage.run.mean
+    end = pending.launched_at + stage.run.mean
+    return facts.now if facts.passed(end) else end
 
 
 # --- which runs start earlier ----------------------------------------------------------------
@@ -232,6 +239,7 @@ class _Backward:
         kind = execution_set.location, execution_set.feeders == 0, frozenset(needs)
         seconds = self._seconds(execution_set)
         begin = end - seconds
+        self._facts.changes_at(begin)  # a run that should have ended is expected to end now
         while self._under_way and self._under_way[-1].end > begin:
             under_way = self._under_way.pop()
             for name in under_way.needs:
@@ -265,9 +273,13 @@ class _Backward:
         moved = False
         for key in execution_set.keys:
             known = self._urgencies[key]
-            latest = max(begin, min(known.latest_start, self._facts.now), known.not_before)
+            latest = max(begin, known.not_before)
+            has_passed = self._facts.passed(latest)
+            latest = self._facts.now if has_passed else latest
             if latest < known.latest_start - _INSTANT:
                 moved = True
+                if has_passed:
+                    self._facts.changes_now()
                 self._urgencies[key] = known._replace(latest_start=latest)
         if moved:
             self._move_inputs(execution_set, begin)

@@ -73,7 +73,7 @@ class _Decisions:
         lacking = None
         if leader is not None:
             lacking = next((key for key in votes if self._known.lacks_input(key, alone)), None)
-        if leader is not None and lacking is None and not_before <= self._known.now:
+        if leader is not None and lacking is None and self._known.facts.reached(not_before):
             parts = tuple(dict.fromkeys(name for vote in votes.values() for name in vote.parts))
             for key in execution_set.keys:
                 vote = votes.get(key)
@@ -89,7 +89,11 @@ class _Decisions:
             hold = self._known.facts.assets[key].hold
             if lacking is not None and lacking != key:
                 decision.reason = f"made with {lacking}, which lacks an input"
-            elif leader is not None and lacking is None and first.rested_at > self._known.now:
+            elif (
+                leader is not None
+                and lacking is None
+                and not self._known.facts.reached(first.rested_at)
+            ):
                 pause = span(execution_set.at_most_every)
                 decision.reason = (
                     f"made at most every {pause}: not before {clock(not_before, self._known.now)}"
@@ -109,6 +113,7 @@ class _Decisions:
         begin = max(
             (self._known.decisions[name].arrival for name in joined), default=self._known.now
         )
+        self._known.facts.changes_now()
         decision.request = True
         decision.alone = alone
         decision.reason = reason
@@ -161,13 +166,20 @@ class _Decisions:
         expected = max([expected, *(other.arrival + execution for other in same_run)])
         decision.start = pending.started_at or pending.requested_at
         decision.arrival = max(self._known.now, expected)
-        decision.overdue = expected < self._known.now or any(other.overdue for other in same_run)
+        decision.overdue = self._is_overdue(expected) or any(other.overdue for other in same_run)
         promise = data_time_of(other.promise for other in same_run)
         all_in_run = promise is not None and len(same_run) == len(self._known.inputs[key])
         decision.promise = promise if all_in_run else asset.used_up_to
         doing = "in progress" if pending.started_at is not None else "queued"
         since, by = clock(decision.start, self._known.now), clock(expected, self._known.now)
         decision.reason = f"{doing} since {since}, expected by {by}"
+
+    def _is_overdue(self, expected: float) -> bool:
+        """Return whether a run should have ended; then it is expected to end at any time."""
+        if not self._known.facts.passed(expected):
+            return False
+        self._known.facts.changes_now()
+        return True
 
     def _expect_parts(self, key: str, start: float) -> bool:
         """Note when partitions that are under way are expected, or those of the next window.
@@ -185,7 +197,7 @@ class _Decisions:
                 for pending in under_way
             )
             decision.arrival = max(self._known.now, expected)
-            decision.overdue = expected < self._known.now
+            decision.overdue = self._is_overdue(expected)
             decision.promise = data_time_with(key, self._known.facts, {})
             return True
         if windows is None or windows.has_open_window:
@@ -193,7 +205,7 @@ class _Decisions:
         begin = max(
             start,
             windows.next_reach(windows.reach(self._known.now))
-            if start <= self._known.now
+            if self._known.facts.reached(start)
             else start,
         )
         if begin < inf:  # there is a next window

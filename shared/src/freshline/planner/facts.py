@@ -104,6 +104,27 @@ class Facts:
     assets: dict[str, AssetFacts] = field(default_factory=dict)
     unmade: set[str] = field(default_factory=set)
     """Assets that were never made."""
+    until: float = inf
+    """Up to when all that was asked of the clock has the same answer."""
+
+    def reached(self, time: float) -> bool:
+        """Return whether it is `time`, or later."""
+        self.changes_at(time)
+        return self.now >= time
+
+    def passed(self, time: float) -> bool:
+        """Return whether it is later than `time`."""
+        self.changes_at(time)
+        return self.now > time
+
+    def changes_at(self, time: float) -> None:
+        """Note that the plan may be another one from `time` on, if that is not over."""
+        if self.now <= time < self.until:
+            self.until = time
+
+    def changes_now(self) -> None:
+        """Note that the plan may be another one at any later time."""
+        self.until = self.now
 
     def pause(self, target: str) -> Pause | None:
         """Return the pause of `target` or of its location; None: the target is to be kept."""
@@ -157,6 +178,8 @@ def facts_of(lineage: Lineage, snapshot: Snapshot, now: float) -> Facts:
     """Return what `snapshot` says at `now` of every asset in `lineage`."""
     pauses = {name: it for name, it in snapshot.pauses.items() if now < it.until}
     facts = Facts(now, pauses, lineage.graph)
+    for pause in pauses.values():
+        facts.changes_at(pause.until)
     for execution_set in lineage.execution_sets:
         if not execution_set.asleep or _needs_making(execution_set, lineage.graph, snapshot):
             facts.execution_sets.append(execution_set)
@@ -193,6 +216,8 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
     own_hold = _own_hold(facts, execution_set, states, snapshot, tick)
     for key, state in states.items():
         node = lineage.graph.assets[key]
+        if node.windows:
+            facts.changes_at(node.windows.at(facts.now).end)
         inputs = [name for name in lineage.inputs[key] if name in facts.assets]
         sources = [facts.assets[name] for name in inputs]
         stage = lineage.stage(key, state.durations, execution_set, tick)
@@ -216,7 +241,7 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
             own_hold=own_hold,
             hold=own_hold or next((source.hold for source in sources if source.hold), None),
         )
-        asset.used_up_to = _used_up_to(asset, sources, facts.now)
+        asset.used_up_to = _used_up_to(asset, sources, facts)
         if node.observed and not pending and state.version and asset.used_up_to is not None:
             # What is observed may state that its data is old: then it is, at the next look too.
             asset.used_up_to = max(asset.used_up_to, state.version.at)
@@ -300,7 +325,7 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count} times in a row"
 
 
-def _used_up_to(asset: AssetFacts, inputs: Sequence[AssetFacts], now: float) -> float | None:
+def _used_up_to(asset: AssetFacts, inputs: Sequence[AssetFacts], facts: Facts) -> float | None:
     """Return the data time of the version that a run is making, or else of the current one.
 
     A run whose data time is not known is taken to read every version that existed when its step
@@ -315,8 +340,11 @@ def _used_up_to(asset: AssetFacts, inputs: Sequence[AssetFacts], now: float) -> 
     if pending.data_time is not None:
         return pending.data_time
     started = pending.started_at
+    if not inputs and started is None:
+        facts.changes_now()
+        return facts.now
     if not inputs:
-        return started if started is not None else now
+        return started
     used = data_time_of(
         source.data_time if _existed_at(started, source) else asset.data_time for source in inputs
     )

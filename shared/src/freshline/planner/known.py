@@ -68,8 +68,8 @@ class Known:
 
     def is_late_for(self, key: str, urgent: Urgency) -> bool:
         """Return whether a start at the next tick of `key` would be too late for `urgent`."""
-        late = self.now + self.facts.assets[key].tick > urgent.latest_start
-        return late and self.now >= urgent.not_before
+        late = self.facts.passed(urgent.latest_start - self.facts.assets[key].tick)
+        return late and self.facts.reached(urgent.not_before)
 
     def improves(self, key: str, joined: Mapping[str, float]) -> bool:
         """Return whether a run now would give `key` newer data than it has.
@@ -132,12 +132,13 @@ class Known:
             claim
             for claim in self.claims[key]
             if asset.data_time is None
-            or self.now + asset.tick > claim.latest_start(asset.data_time)
+            or self.facts.passed(claim.latest_start(asset.data_time) - asset.tick)
         ]
         busy = asset.stage.run.mean
         arrival = self._served_at(key, due, available, busy + asset.tick) if due else None
         if arrival is None:
             return None
+        self.facts.changes_now()
         versions = [self.facts.assets[name].state.version for name in oldest]
         came = max((version.at for version in versions if version), default=self.now)
         if self.now - came <= max(2 * asset.tick, arrival - self.now):

@@ -126,7 +126,7 @@ def accepted(asks: list[Ask], asset: AssetFacts, facts: Facts) -> list[Claim]:
     for ask, own in zip(asks, latest, strict=True):
         start = own - ask.advance
         claim = ask.claim
-        if ask.advance and start - asset.stage.at_most >= facts.now - asset.tick:
+        if ask.advance and not facts.passed(start - asset.stage.at_most + asset.tick):
             part = (otherwise - start) / period if period > 0.0 else inf
             costs = _cost(ask, first, asset, part, period)
             if ask.spares == inf or (part <= _MOST and costs <= ask.spares):

@@ -64,9 +64,10 @@ def choice_of(
             asset.windows is not None and asset.windows.has_open_window
         )
         if not complete and not (partial and reach > reached_by(part, asset)):
+            _note_newer(part, asset, inputs, facts)
             continue
         pause = _pause(part, asset, is_root=not inputs)
-        if pause > facts.now:
+        if not facts.reached(pause):
             again = min(again, pause)
             continue
         ready.append(part)
@@ -88,6 +89,8 @@ def data_time_with(key: str, facts: Facts, reached: Mapping[str, float]) -> floa
         times = [_expected(part, asset, reached) for part in state.parts]
         oldest = min(times, default=-inf)
         return oldest if oldest > -inf else None
+    if asset.windows.has_open_window:
+        facts.changes_now()
     found = asset.windows.reach(facts.now)
     for part in state.parts:
         expected = _expected(part, asset, reached)
@@ -100,6 +103,14 @@ def first_hole(key: str, facts: Facts) -> Part | None:
     """Return the partition of `key` that holds its data time back; None: it has none."""
     asset, parts = facts.graph.assets[key], facts.assets[key].state.parts
     return min(parts, key=lambda part: (reached_by(part, asset), part.name), default=None)
+
+
+def _note_newer(part: Part, asset: Asset, inputs: Sequence[str], facts: Facts) -> None:
+    """Note when a run may bring a partition newer data only because time has passed."""
+    facts.changes_at(reached_by(part, asset))
+    windows = [facts.graph.assets[name].windows for name in inputs]
+    if any(it and it.has_open_window for it in windows):
+        facts.changes_now()
 
 
 def _expected(part: Part, asset: Asset, reached: Mapping[str, float]) -> float:

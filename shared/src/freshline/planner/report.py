@@ -32,8 +32,11 @@ __all__ = ["asset_plans", "idle_message", "plan_id", "target_plans"]
 def plan_id(lineage: Lineage, snapshot: Snapshot) -> str:
     """Return a digest of what the plan is made from, except the time."""
     digest = blake2b(lineage.digest.encode(), digest_size=6)
-    for told in (snapshot.pauses, snapshot.ticks):
+    capacity = snapshot.capacity
+    for told in (snapshot.pauses, snapshot.ticks, capacity.pools):
         digest.update(repr(sorted(told.items(), key=str)).encode())
+    if capacity.slots is not None:
+        digest.update(f"{capacity.slots} {capacity.others}\n".encode())
     for execution_set in lineage.execution_sets:
         if execution_set.asleep:
             continue
@@ -90,13 +93,16 @@ def _target_plan(
     version = asset.state.version
     data_time = version.data_time if version else None
     if version and lineage.graph.assets[key].static:
+        facts.changes_now()
         data_time = facts.now
     lag = None if data_time is None else max(0.0, facts.now - data_time)
     late = data_time is None or overdue(policy, data_time, facts.now)
+    if data_time is not None:
+        facts.changes_at(deadline(policy, data_time))
     shortest = asset.route.shortest(policy, facts.now)
     hold = asset.hold
     pause = facts.pause(key)
-    blame = blame_of_hold(hold, facts.now) if hold else None
+    blame = blame_of_hold(hold, facts) if hold else None
     if late and not pause and (hold is None or hold.phase is Phase.UNSCHEDULED):
         culprit = culprit_of(key, lineage, facts, decisions)
         if hold is None or is_on_its_way(culprit, decisions):
@@ -121,6 +127,8 @@ def _target_plan(
         )
         reason += _because_of(key, lineage, facts)
     else:
+        if late and data_time is not None:
+            facts.changes_now()  # it says by how much
         reason = _standing(policy, version, data_time, facts.now, why)
     return TargetPlan(
         key=key,

@@ -186,6 +186,8 @@ class Voter:
             )
         if windows is None:
             return self._vote_to_wait(key, self._known.decisions[key].urgency)
+        if windows.has_open_window:
+            self._known.facts.changes_now()
         closes = windows.next_reach(max(asset.data_time or -inf, windows.reach(self._known.now)))
         if closes == inf:
             return Vote(False, "its last window has closed, and is complete")
