@@ -102,7 +102,7 @@ MUTATIONS = (
     Mutation(
         "a failed partition pauses before it is tried again",
         "parts.py",
-        "if pause > facts.now:",
+        "if not facts.reached(pause):",
         "if False:",
     ),
     Mutation(
@@ -156,8 +156,8 @@ MUTATIONS = (
     Mutation(
         "a failed asset pauses before it is tried again",
         "decisions.py",
-        "if leader is not None and lacking is None and not_before <= self._known.now:",
-        "if leader is not None and lacking is None and first.rested_at <= self._known.now:",
+        "and lacking is None and self._known.facts.reached(not_before):",
+        "and lacking is None and self._known.facts.reached(first.rested_at):",
     ),
     Mutation(
         "an input is not made again for a consumer that cannot run",
