@@ -46,7 +46,6 @@ __all__ = [
     "Version",
     "data_time_of",
     "inputs_first",
-    "priority_of",
 ]
 
 
@@ -449,17 +448,6 @@ class AssetPlan:
     """The keys of the partitions to request; () for an asset without partitions."""
     together: bool = False
     """Whether one run makes all `parts`, which are then a range, and not one run each."""
-
-
-def priority_of(slack: float | None) -> int:
-    """Return the place of a run in the queue: a larger number is launched first.
-
-    `slack` is how many seconds the run's most urgent asset may still wait. 0 stands for a run that
-    has to start now, a number above for one that is so many seconds late, one below for one that
-    can wait so long. None: its slack is not known, and it counts as one that has to start now, as
-    every run without a priority does.
-    """
-    return 0 if slack is None else -round(slack)
 
 
 @dataclass(frozen=True, slots=True)

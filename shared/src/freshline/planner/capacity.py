@@ -41,8 +41,8 @@ _SLOT: Final = ""
 def priority_of(plans: Iterable[AssetPlan]) -> int:
     """Return the `dagster/priority` of a run of `plans`: by how many seconds it is late.
 
-    0 means that it must start now; a negative number, that it may wait so many seconds. The most
-    urgent asset counts. One without a version must start now.
+    0 means that it must start now, as a run without a priority does; a negative number, that it may
+    wait so many seconds. The most urgent asset counts. One without a version must start now.
     """
     return max(-round(asset_plan.slack or 0.0) for asset_plan in plans)
 

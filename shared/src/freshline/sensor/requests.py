@@ -26,7 +26,7 @@ from dagster import (
 )
 
 from freshline.contract.launch import refusal, run_config_of, unknown_partitions
-from freshline.model import Asset, AssetPlan, Graph, Part, Plan, Snapshot, priority_of
+from freshline.model import Asset, AssetPlan, Graph, Part, Plan, Snapshot
 from freshline.names import (
     DEADLINE_TAG,
     LAG_CHECK,
@@ -39,6 +39,7 @@ from freshline.names import (
     SLACK_TAG,
     TARGET_TAG,
 )
+from freshline.planner import priority_of
 
 __all__ = ["Requester", "RunGroup", "requested_groups", "run_key"]
 
@@ -250,7 +251,7 @@ def _tags(assets: Sequence[AssetPlan], plan: Plan) -> dict[str, str]:
         PLAN_TAG: plan.id,
         PLANNED_TAG: planned.isoformat(timespec="milliseconds"),
         REASON_TAG: urgent.reason,
-        PRIORITY_TAG: str(max(priority_of(asset.slack) for asset in assets)),
+        PRIORITY_TAG: str(priority_of(assets)),
     }
     if urgent.target is not None:
         tags[TARGET_TAG] = urgent.target
