@@ -42,8 +42,8 @@ MUTATIONS = (
     Mutation(
         "an input comes early to be in time for a run that another one needs",
         "meetings.py",
-        "if ask.advance and start",
-        "if False and start",
+        "if ask.advance and not",
+        "if False and not",
     ),
     Mutation(
         "an input does not come early at any cost",
@@ -60,7 +60,7 @@ MUTATIONS = (
     Mutation(
         "an input does not come early for a run that it would miss",
         "meetings.py",
-        "start - asset.stage.at_most >= facts.now - asset.tick",
+        "not facts.passed(start - asset.stage.at_most + asset.tick)",
         "True",
     ),
     Mutation(

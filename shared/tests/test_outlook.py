@@ -95,6 +95,12 @@ class TestWithoutNews:
         ]
 
 
+def heartbeat_at(instance: dg.DagsterInstance, tick: float) -> None:
+    """Send a heartbeat that says how far apart the ticks of the location really are."""
+    event = heartbeat(read_contracts(instance)["here"], tick)
+    instance.report_runless_asset_event(event)
+
+
 CHANGES: dict[str, Callable[[dg.DagsterInstance], object]] = {
     "a run": lambda instance: run(instance, root),
     "a run that fails": lambda instance: run(instance, plain("mart", body=lambda: 1 / 0)),
@@ -107,6 +113,7 @@ CHANGES: dict[str, Callable[[dg.DagsterInstance], object]] = {
     "a pause": lambda instance: instance.report_runless_asset_event(
         pause_event("here", Pause(time.time() + 1000.0, "maintenance"))
     ),
+    "slower ticks": lambda instance: heartbeat_at(instance, 20.0),
     "a partition": lambda instance: instance.add_dynamic_partitions("shops", ["two"]),
 }
 
@@ -120,6 +127,22 @@ def test_a_change_is_noticed(made: dg.DagsterInstance, change: str) -> None:
 
     assert before.id != after.id
     assert Observer().look(made, time.time()).plan.id == after.id
+
+
+def test_another_limit_of_a_pool_is_noticed_within_a_minute(made: dg.DagsterInstance) -> None:
+    @dg.asset(pool="warehouse", metadata=max_lag(600))
+    def pooled() -> None:
+        pass
+
+    publish(made, pooled)
+    made.event_log_storage.set_concurrency_slots("warehouse", 2)
+    observer = Observer()
+    before = settle(observer, made)
+    made.event_log_storage.set_concurrency_slots("warehouse", 3)
+    after = observer.look(made, time.time() + 61.0)
+
+    assert before.id != after.plan.id
+    assert {"warehouse": 3} == after.snapshot.capacity.pools
 
 
 def test_a_deleted_run_is_noticed(made: dg.DagsterInstance) -> None:
