@@ -284,7 +284,10 @@ class TestExplainable:
             target.blame.asset,
             target.blame.phase,
         )
-        assert f"20 s over its 5 min: {SYNC} has been running for 1 min 10 s" == target.reason
+        assert (
+            f"over its 5 min since 12:05:00 UTC: {SYNC} has been running since 12:04:10 UTC"
+            == target.reason
+        )
 
     @pytest.mark.parametrize(
         ("launched", "phase", "doing"), [(False, "queue", "queued"), (True, "start", "starting")]
@@ -298,7 +301,7 @@ class TestExplainable:
 
         assert target.blame is not None
         assert (SYNC, phase) == (target.blame.asset, target.blame.phase)
-        assert f"{SYNC} has been {doing} for 1 min 10 s" in target.reason
+        assert f"{SYNC} has been {doing} since 12:04:10 UTC" in target.reason
 
     def test_a_late_target_names_the_asset_that_its_run_makes_first(self) -> None:
         story = workspace().at(620).queued(CUMULATIVE, JOIN).started(CUMULATIVE).at(640)

@@ -202,7 +202,10 @@ class TestWords:
         target = late.plan.targets["b"]
 
         assert TargetStatus.LATE is target.status
-        assert "10 s over its 10 min: b waits: waits for a slot: 1 of 1 is taken" == target.reason
+        assert (
+            "over its 10 min since 12:10:00 UTC: b waits: waits for a slot: 1 of 1 is taken"
+            == target.reason
+        )
 
     def test_a_run_is_as_important_as_its_most_urgent_asset_is_late(self) -> None:
         def asset_plan(slack: float | None) -> AssetPlan:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from freshline.model import Pause, Plan, Snapshot
+from freshline.model import Asset, Pause, Plan, Snapshot, TargetStatus
 from freshline.planner import Lineage, plan, silent_locations
+from freshline.policy import MaxLag
 from freshline.simulate import ByPlan, World
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from planner_stories import NOON, SYNC, TICK, workspace
+from planner_stories import NOON, SYNC, TICK, Story, graph_of, workspace
 from planner_worlds import random_scenario, with_crons, with_limits, with_partitions
 
 HOUR = 3600.0
@@ -85,6 +86,15 @@ def test_a_plan_with_a_run_stays_until_the_run_should_end() -> None:
     story = workspace().at(170.0).started(SYNC)
 
     assert NOON + 230.0 <= story.plan.until <= NOON + 300.0
+
+
+def test_a_run_that_takes_longer_than_expected_does_not_make_every_tick_plan_anew() -> None:
+    root, mart = Asset("root", "ingestion"), Asset("mart", "marts", ("root",), MaxLag(5))
+    story = Story(graph_of(root, mart), seconds={"root": 60.0}).made("root", "mart", data=0)
+    late = story.at(200.0).started("root").at(600.0)
+
+    assert TargetStatus.LATE is late.plan.targets["mart"].status
+    assert late.plan.until > late.now + HOUR
 
 
 def test_a_paused_location_is_asked_for_when_the_pause_ends() -> None:

@@ -481,4 +481,5 @@ class Plan:
     until: float = -inf
     """Before this time it stays as it is if nothing happens, but for a location that falls silent;
     `now`, or before it: that is not known. Only the lag of a target and the slack of an asset move
-    with the clock, and an asset whose partitions are being made is always due now."""
+    with the clock, and an asset is always due now if its partitions are being made, or if it waits
+    for a run that takes longer than was expected."""

@@ -10,7 +10,7 @@ from freshline.planner.decisions import Decision
 from freshline.planner.facts import Facts, Hold
 from freshline.planner.lineage import Lineage
 from freshline.planner.parts import first_hole
-from freshline.words import clock, span
+from freshline.words import clock
 
 __all__ = ["DANGLING_AFTER", "blame_of_hold", "culprit_of", "is_on_its_way"]
 
@@ -131,16 +131,13 @@ class _Walk:
 def _blame_run(location: str, key: str, what: str, pending: Pending, facts: Facts) -> Blame:
     """Return the run that makes `what`, of the asset `key`, as what a target waits for."""
     now = facts.now
-    facts.changes_now()  # the message says for how long
     if pending.started_at is not None:
-        # The step may have started after this tick began, or by another host's clock.
-        seconds = max(0.0, now - pending.started_at)
-        message = f"{what} has been running for {span(seconds)}"
+        message = f"{what} has been running since {clock(pending.started_at, now)}"
         return Blame(location, key, Phase.EXECUTION, pending.started_at, message)
     launched = pending.launched_at
     phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
     since = launched or pending.requested_at
-    message = f"{what} has been {doing} for {span(max(0.0, now - since))}"
+    message = f"{what} has been {doing} since {clock(since, now)}"
     return Blame(location, key, phase, since, message)
 
 

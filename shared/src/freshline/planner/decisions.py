@@ -82,9 +82,12 @@ class _Decisions:
             self._expect_successor(execution_set)
             return
         start = max(min((vote.start for vote in votes.values()), default=inf), not_before)
+        due = start
+        if any(vote.overdue for vote in votes.values()):
+            due = self._due_after_overdue(execution_set, not_before)
         for key in execution_set.keys:
             decision = self._known.decisions[key]
-            decision.start = start if start < inf else None
+            decision.start = due if due < inf else None
             decision.reason = votes[key].reason if key in votes else "no policy needs it now"
             hold = self._known.facts.assets[key].hold
             if lacking is not None and lacking != key:
@@ -103,6 +106,13 @@ class _Decisions:
                     f"{hold.message}; next attempt at {clock(not_before, self._known.now)}"
                 )
             self._expect_next_version(key, start)
+
+    def _due_after_overdue(self, execution_set: ExecutionSet, not_before: float) -> float:
+        """Return when a set is due that waits for a run which may end at any time."""
+        facts = self._known.facts
+        if len(execution_set.keys) > 1:
+            facts.changes_now()  # what others in the set are expected to bring moves as well
+        return facts.now if facts.reached(not_before) else not_before
 
     # --- what assets downstream may expect --------------------------------------------------
 
@@ -166,20 +176,15 @@ class _Decisions:
         expected = max([expected, *(other.arrival + execution for other in same_run)])
         decision.start = pending.started_at or pending.requested_at
         decision.arrival = max(self._known.now, expected)
-        decision.overdue = self._is_overdue(expected) or any(other.overdue for other in same_run)
+        follows_overdue = any(other.overdue for other in same_run)
+        decision.overdue = self._known.facts.passed(expected) or follows_overdue
         promise = data_time_of(other.promise for other in same_run)
         all_in_run = promise is not None and len(same_run) == len(self._known.inputs[key])
         decision.promise = promise if all_in_run else asset.used_up_to
         doing = "in progress" if pending.started_at is not None else "queued"
-        since, by = clock(decision.start, self._known.now), clock(expected, self._known.now)
-        decision.reason = f"{doing} since {since}, expected by {by}"
-
-    def _is_overdue(self, expected: float) -> bool:
-        """Return whether a run should have ended; then it is expected to end at any time."""
-        if not self._known.facts.passed(expected):
-            return False
-        self._known.facts.changes_now()
-        return True
+        by = "at any time" if follows_overdue else f"by {clock(expected, self._known.now)}"
+        since = clock(decision.start, self._known.now)
+        decision.reason = f"{doing} since {since}, expected {by}"
 
     def _expect_parts(self, key: str, start: float) -> bool:
         """Note when partitions that are under way are expected, or those of the next window.
@@ -197,11 +202,13 @@ class _Decisions:
                 for pending in under_way
             )
             decision.arrival = max(self._known.now, expected)
-            decision.overdue = self._is_overdue(expected)
+            decision.overdue = self._known.facts.passed(expected)
             decision.promise = data_time_with(key, self._known.facts, {})
             return True
         if windows is None or windows.has_open_window:
             return False
+        if self._known.awaits_overdue(key):
+            self._known.facts.changes_now()
         begin = max(
             start,
             windows.next_reach(windows.reach(self._known.now))
@@ -227,10 +234,12 @@ class _Decisions:
             decision.promise = start
             return
         latest = decision.urgency.latest_start
+        decision.overdue = self._known.awaits_overdue(key)
+        if decision.overdue:
+            self._known.facts.changes_at(self._known.now + latest - start)
         if latest > start and not self._known.improves(key, {}):
             start = latest  # it may well wait for a later sync
         decision.arrival = start + allowance(stage.wait.then(stage.run))
-        decision.overdue = any(self._known.decisions[name].overdue for name in inputs)
         decision.promise = min(self._promised(key), default=None)
 
     def _promised(self, key: str) -> list[float]:

@@ -36,7 +36,8 @@ class Decision:
     successor_arrival: float = inf
     """When the version after its next one is expected, if it is requested now."""
     overdue: bool = False
-    """Its run, or one that it waits for, takes longer than was expected."""
+    """Its run, or one that it waits for, takes longer than was expected: then `arrival` moves with
+    the clock."""
     reason: str = ""
     parts: tuple[str, ...] = ()
     """The partitions to request."""
@@ -112,7 +113,13 @@ class Known:
         in_time = latest
         if not joined.keys() >= set(oldest):
             in_time -= self.facts.assets[key].tick
+        if self.awaits_overdue(key):
+            self.facts.changes_at(self.now + in_time - arrival)
         return arrival if arrival <= in_time else None
+
+    def awaits_overdue(self, key: str) -> bool:
+        """Return whether `key` has an input of which nobody knows when it comes."""
+        return any(self.decisions[name].overdue for name in self.inputs[key])
 
     def superseded_at(self, key: str, joined: Mapping[str, float]) -> float | None:
         """Return when newer inputs come that make a run now superfluous; None: none will.

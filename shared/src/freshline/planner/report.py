@@ -127,8 +127,6 @@ def _target_plan(
         )
         reason += _because_of(key, lineage, facts)
     else:
-        if late and data_time is not None:
-            facts.changes_now()  # it says by how much
         reason = _standing(policy, version, data_time, facts.now, why)
     return TargetPlan(
         key=key,
@@ -165,10 +163,11 @@ def _standing(
         return f"no version yet: {why}"
     if data_time is None:
         return f"the age of its data is unknown: {why}"
+    by = clock(deadline(policy, data_time), now, policy.timezone)
     if overdue(policy, data_time, now):
         maximum = policy.minutes * 60.0
-        return f"{span(max(0.0, now - data_time) - maximum)} over its {span(maximum)}: {why}"
-    until = f"good until {clock(deadline(policy, data_time), now, policy.timezone)}"
+        return f"over its {span(maximum)} since {by}: {why}"
+    until = f"good until {by}"
     if version.unchanged_since is not None:
         until += f"; nothing has changed upstream since {clock(version.unchanged_since, now)}"
     return until + (f", but {why}" if why else "")

@@ -39,6 +39,9 @@ class Vote:
     reason: str
     start: float = inf
     """When it needs to start, if not now."""
+    overdue: bool = False
+    """Whether it waits for a run that takes longer than was expected: `start` moves with the clock.
+    """
     alone: bool = False
     parts: tuple[str, ...] = ()
     """The partitions to make, if it has any."""
@@ -99,11 +102,11 @@ class Voter:
         """Return the vote of an asset whose newer inputs are expected at `wait`."""
         latest = clock(self._known.decisions[key].urgency.latest_start, self._known.now)
         oldest = self._known.oldest_input(key)
-        return Vote(
-            False,
-            f"waits for {oldest}, expected at {clock(wait, self._known.now)}, to start by {latest}",
-            wait,
+        overdue = self._known.awaits_overdue(key)
+        expected = (
+            "expected at any time" if overdue else f"expected at {clock(wait, self._known.now)}"
         )
+        return Vote(False, f"waits for {oldest}, {expected}, to start by {latest}", wait, overdue)
 
     def _vote_on_root(self, key: str) -> Vote:
         urgency = self._known.decisions[key].urgency
@@ -182,7 +185,10 @@ class Voter:
             return Vote(False, "it has no partition keys yet")
         if self._known.inputs[key]:
             return Vote(
-                False, f"waits for {self._known.oldest_input(key)}", self._next_parts_at(key)
+                False,
+                f"waits for {self._known.oldest_input(key)}",
+                self._next_parts_at(key),
+                self._known.awaits_overdue(key),
             )
         if windows is None:
             return self._vote_to_wait(key, self._known.decisions[key].urgency)
