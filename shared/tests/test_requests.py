@@ -325,7 +325,7 @@ class TestWords:
         plan = Plan("plan", 0.0, plans, {})
         assets = {key: of_days(key) for key in plans}
         graph = Graph(assets, observers=frozenset(["here"]))
-        outlook = Outlook(graph, Snapshot({}), plan, {}, {}, (), {}, "digest")
+        outlook = Outlook(0.0, graph, Snapshot({}), plan, {}, {}, (), {}, "digest")
         said = tick_message(outlook, "here", requested_groups(plan, graph, "here"), {})
 
         assert [
