@@ -6,23 +6,21 @@ Every function returns a scenario. All seconds are nominal; no asset is in an ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import exp, log
 from random import Random
 
 from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
-from freshline.simulate import Duration, Scenario
+from freshline.simulate import Duration, EitherDuration, Scenario
 
 __all__ = [
     "LOCATIONS",
-    "TwoKinds",
     "many_roots",
     "quick_and_slow",
     "random_world",
     "two_kinds",
     "two_roots",
-    "with_medians",
     "with_neighbour",
 ]
 
@@ -32,27 +30,9 @@ FIRST_TICKS = dict(zip(LOCATIONS, (0.0, 1.7, 3.2), strict=True))
 """In seconds: the sensors of different locations do not tick at the same time."""
 
 
-@dataclass(frozen=True, slots=True)
-class TwoKinds(Duration):
-    """A duration that is `usual` seconds in most runs, and `other` in the share `often` of them."""
-
-    usual: float = 0.0
-    other: float = 0.0
-    often: float = 0.0
-
-    @staticmethod
-    def of(usual: float, other: float, often: float) -> TwoKinds:
-        """Return it with its mean."""
-        return TwoKinds((1.0 - often) * usual + often * other, 0.0, usual, other, often)
-
-    def sample(self, random: Random) -> float:
-        """Return a random duration in seconds."""
-        return self.other if random.random() < self.often else self.usual
-
-
 def _scenario(
     assets: Iterable[Asset],
-    durations: Mapping[str, Duration],
+    durations: Mapping[str, Duration | EitherDuration],
     *,
     launch: float,
     first_ticks: Mapping[str, float] = FIRST_TICKS,
@@ -128,19 +108,8 @@ def two_kinds(*, seed: int = 0) -> Scenario:
         Asset("mart_5", "two", ("root",), MaxLag(5)),
         Asset("mart_10", "three", ("root",), MaxLag(10)),
     )
-    took = TwoKinds.of(20.0, 120.0, often=0.1)
+    took = EitherDuration(Duration(20.0), Duration(120.0), share=0.1)
     return _scenario(assets, {asset.key: took for asset in assets}, launch=0.0, seed=seed)
-
-
-def with_medians(scenario: Scenario) -> Scenario:
-    """Return `scenario` with durations whose *median* is what was their mean."""
-    return replace(
-        scenario,
-        durations={
-            key: Duration(each.mean * exp(each.sigma**2 / 2), each.sigma)
-            for key, each in scenario.durations.items()
-        },
-    )
 
 
 def random_world(

@@ -47,6 +47,11 @@ class Uniform:
     least: float
     most: float
 
+    @property
+    def mean(self) -> float:
+        """Return the mean in seconds."""
+        return (self.least + self.most) / 2.0
+
     def sample(self, random: Random) -> float:
         """Return a random duration in seconds."""
         return random.uniform(self.least, self.most)
