@@ -12,17 +12,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from math import exp
 from statistics import mean, median
 from typing import NamedTuple
 
-from freshline.simulate import ByPlan, Scenario
+from freshline.model import Asset, Capacity
+from freshline.policy import MaxLag
+from freshline.simulate import ByPlan, Change, Figures, Scenario, World, figures, simulate
 from freshness_graphs import OTHERS, WORKSPACE, Bench
-from freshness_rivals import Cost, cost_of, eager, rivals, timetable
+from freshness_rivals import HOUR, Cost, cost_of, eager, rivals, timetable
 from freshness_timetables import best_timetable, bound
 from freshness_worlds import (
     LOCATIONS,
+    feeds,
     many_roots,
     quick_and_slow,
     random_world,
@@ -37,6 +40,9 @@ RANDOM_GRAPHS = 60
 LARGE_GRAPHS = 2
 MORE_SEEDS = 8
 SEEDS = 4
+QUEUE_SEEDS = 3
+SLOW = 30.0
+"""In seconds: a tick that is late."""
 DIAMOND = OTHERS["diamond, 5 minutes"]
 HEADER = ("| where it is hard | freshline | owed |", "| --- | --- | --- |")
 
@@ -251,6 +257,112 @@ def slow_tick() -> Iterator[Goal]:
             )
 
 
+def queue() -> Iterator[Goal]:
+    """A run queue that is nearly full; the first half hour does not count."""
+    for name, pool in (("four slots", False), ("four slots, a pool of one over four syncs", True)):
+        cold, warm = (
+            [_queued(feeds(pool=pool, seed=seed), begin) for seed in range(QUEUE_SEEDS)]
+            for begin in (0.0, HOUR)
+        )
+        yield Goal(
+            f"twelve feeds, {name}, cold start: late, syncs an hour",
+            f"{_late(cold):.2%}, {_syncs(cold):.1f}",
+            f"<= 0.3%, 1.05 x {_syncs(warm):.1f} (warm start; {_late(warm):.2%} late)",
+            _late(cold) <= 0.003 and _syncs(cold) <= 1.05 * _syncs(warm),
+        )
+
+
+def late_ticks() -> Iterator[Goal]:
+    """Sensors that tick less often than they declare."""
+    for name, sigma, seeds in (("", 0.0, 1), (", lognormal 0.3", 0.3, SEEDS)):
+        real, declared = (
+            [_ticking(WORKSPACE.scenario(tick=tick, sigma=sigma, seed=n)) for n in range(seeds)]
+            for tick in (5.0, SLOW)
+        )
+        kept = _late(real) <= _late(declared) and _syncs(real) <= 1.01 * _syncs(declared)
+        yield Goal(
+            f"the workspace{name}, a tick of {SLOW:g} s, declared as 5 s: late, syncs an hour",
+            f"{_late(real):.3%}, {_syncs(real):.2f}",
+            f"{'' if sigma else '<= '}{_late(declared):.3%}, {_syncs(declared):.2f} (if declared)",
+            None if sigma else kept,
+        )
+
+
+def change() -> Iterator[Goal]:
+    """All durations double at once, after eight hours."""
+    found = _late_cycles(WORKSPACE)
+    yield Goal(
+        "the workspace, durations doubled at once: late cycles of a target until all holds again",
+        f"{found}",
+        "<= 3",
+        found <= 3,
+    )
+    relaxed = replace(WORKSPACE, assets=tuple(map(_with_twice_the_lag, WORKSPACE.assets)))
+    cycles = [_late_cycles(relaxed, sigma=0.3, seed=seed) for seed in range(SEEDS)]
+    yield Goal(
+        "the same, asked 10 and 20 minutes, lognormal 0.3: late cycles in four hours (mean, worst)",
+        f"{mean(cycles):.1f}, {max(cycles)}",
+        "mean <= 3",
+        mean(cycles) <= 3,
+    )
+
+
+def crons() -> Iterator[Goal]:
+    """Many crons. `planner_scale.py` measures them."""
+    yield Goal(
+        "a plan of a chain of 10,000 assets, 500 with a cron of their own: CPU",
+        "see planner_scale",
+        "< 1 s",
+    )
+
+
+def _queued(scenario: Scenario, begin: float) -> Figures:
+    """Return the figures of three hours; before `begin` there is room for any number of runs."""
+    world = World(replace(scenario, capacity=Capacity()), ByPlan())
+    world.advance(begin)
+    world.scenario = scenario
+    world.advance(begin + 3 * HOUR)
+    return figures(world, begin + HOUR / 2, begin + 3 * HOUR)
+
+
+def _ticking(scenario: Scenario) -> Figures:
+    """Return the figures of twelve hours of slow ticks, after ten of them and one maximum lag."""
+    real_ticks = dict.fromkeys(scenario.graph.ticks, SLOW)
+    world = simulate(replace(scenario, real_ticks=real_ticks), 12 * HOUR)
+    return figures(world, 10 * SLOW + 300.0, 12 * HOUR)
+
+
+def _late_cycles(bench: Bench, *, sigma: float = 0.0, seed: int = 0) -> int:
+    """Return how many versions of a target came too late after all durations had doubled."""
+    longer = _times(bench, 2.0).scenario(sigma=sigma).durations
+    changes = tuple(Change(8 * HOUR, key, duration) for key, duration in longer.items())
+    scenario = replace(bench.scenario(sigma=sigma, seed=seed), changes=changes)
+    world = simulate(scenario, 12 * HOUR)
+    return max(
+        sum(
+            at >= 8 * HOUR and at - (data or 0.0) > asset.policy.minutes * 60.0 + 1e-6
+            for (_, data), (at, _) in pairwise(world.versions[asset.key])
+        )
+        for asset in bench.assets
+        if asset.policy
+    )
+
+
+def _with_twice_the_lag(asset: Asset) -> Asset:
+    """Return `asset`, which may be twice as far behind."""
+    return replace(asset, policy=MaxLag(2 * asset.policy.minutes)) if asset.policy else asset
+
+
+def _late(found: Sequence[Figures]) -> float:
+    """Return the share of time in which the worst target is late, as the mean of `found`."""
+    return max(mean(each.targets[key].share for each in found) for key in found[0].targets)
+
+
+def _syncs(found: Sequence[Figures]) -> float:
+    """Return the syncs an hour, as the mean of `found`."""
+    return mean(each.root_syncs for each in found)
+
+
 def _times(bench: Bench, factor: float) -> Bench:
     """Return `bench` with all durations `factor` times as long."""
     return replace(bench, seconds={key: each * factor for key, each in bench.seconds.items()})
@@ -290,6 +402,10 @@ SECTIONS: dict[str, Callable[[], Iterator[Goal]]] = {
     "lognormal": lognormal,
     "kinds": kinds,
     "slow-tick": slow_tick,
+    "queue": queue,
+    "late-ticks": late_ticks,
+    "change": change,
+    "crons": crons,
 }
 
 

@@ -10,12 +10,13 @@ from dataclasses import replace
 from math import exp, log
 from random import Random
 
-from freshline.model import Asset, Graph
+from freshline.model import Asset, Capacity, Graph
 from freshline.policy import MaxLag
-from freshline.simulate import Duration, EitherDuration, Scenario
+from freshline.simulate import Duration, EitherDuration, Scenario, Uniform
 
 __all__ = [
     "LOCATIONS",
+    "feeds",
     "many_roots",
     "quick_and_slow",
     "random_world",
@@ -110,6 +111,28 @@ def two_kinds(*, seed: int = 0) -> Scenario:
     )
     took = EitherDuration(Duration(20.0), Duration(120.0), share=0.1)
     return _scenario(assets, {asset.key: took for asset in assets}, launch=0.0, seed=seed)
+
+
+def feeds(*, pool: bool, seed: int = 0) -> Scenario:
+    """Twelve roots, each with a mart: six of 5 minutes and six of 20. There are four slots.
+
+    With a `pool`, four of the roots run one at a time. Without limits, 3.0 slots are taken on
+    average.
+    """
+    roots = [
+        Asset(f"root_{number}", "one", pools=() if number % 3 else ("api",)) for number in range(12)
+    ]
+    marts = [
+        Asset(f"mart_{number}", "two", (root.key,), MaxLag(5 if number < 6 else 20))
+        for number, root in enumerate(roots)
+    ]
+    durations = {root.key: Duration(50.0, sigma=0.2) for root in roots}
+    durations |= {mart.key: Duration(20.0, sigma=0.2) for mart in marts}
+    return replace(
+        _scenario((*roots, *marts), durations, launch=0.0, seed=seed),
+        launch=Uniform(3.0, 9.0),
+        capacity=Capacity(slots=4, pools={"api": 1} if pool else {}),
+    )
 
 
 def random_world(
