@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import pytest
-from freshline.simulate import ByPlan, Scenario, World, figures
+from freshline.model import Capacity
+from freshline.simulate import ByPlan, Run, Scenario, World, figures
 from freshness_rivals import HOUR
 from freshness_timetables import OnTimetable, best_timetable, bound
 from freshness_worlds import many_roots, random_world
@@ -16,6 +20,7 @@ from hypothesis import strategies as st
 COMMON = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
+LIMITED = settings(COMMON, max_examples=6)
 WORLDS = st.tuples(st.integers(0, 5), st.integers(1, 4))
 """A seed, and the number of roots. Few seeds, so that properties share a simulated world."""
 BEGIN, END = 2 * HOUR, 5 * HOUR
@@ -120,6 +125,55 @@ def test_every_run_makes_newer_data(world: tuple[int, int]) -> None:
     runs = played(*world).planned.runs
 
     assert [] == [(run.id, run.improved) for run in runs if not all(run.improved.values())]
+
+
+@lru_cache(maxsize=32)
+def limited(seed: int, roots: int) -> Played:
+    """Play a world as `played` does, with slots and a pool of which a timetable needs a part.
+
+    There is one place more in the pool than it needs at once, and twice its slots and one more. A
+    run that makes several assets keeps its places until the last of them.
+    """
+    free = played(seed, roots)
+    assert free.best is not None
+    graph = free.best.graph
+    pooled = {
+        key: replace(asset, pools=("api",))
+        for number, (key, asset) in enumerate(graph.assets.items())
+        if number % 2 == 0
+    }
+    needs = [run for run in free.best.runs if pooled.keys() & run.keys]
+    return play(
+        replace(
+            free.best.scenario,
+            graph=replace(graph, assets={**graph.assets, **pooled}),
+            capacity=Capacity(
+                slots=2 * at_once(free.best.runs) + 1, pools={"api": at_once(needs) + 1}
+            ),
+        )
+    )
+
+
+def at_once(runs: Iterable[Run]) -> int:
+    """Return how many of `runs` were under way at once, at most."""
+    steps = [(run.requested_at, 1) for run in runs] + [(run.ended_at, -1) for run in runs]
+    return max(accumulate(step for _, step in sorted(steps)))
+
+
+@LIMITED
+@given(WORLDS)
+def test_limited_slots_and_a_pool_that_suffice_change_nothing_that_is_promised(
+    world: tuple[int, int],
+) -> None:
+    planned, best = limited(*world)
+    edge = len(planned.graph.assets) * HOUR / (END - BEGIN)
+
+    assert best is not None
+    assert {} == late(best)
+    assert {} == late(planned)
+    assert [] == planned.overlaps
+    assert [] == [run.id for run in planned.runs if not all(run.improved.values())]
+    assert made(planned) <= MUCH * made(best) + edge
 
 
 @pytest.mark.parametrize("roots", [2, 4, 8])
