@@ -150,6 +150,6 @@ class TestTicks:
             found = figures(world, HOUR, 5 * HOUR)
             return found.targets[CUMULATIVE].share, found.root_syncs
 
-        assert (0.0, 17.25) == simulated(graph_of(*WORKSPACE, tick=30.0))
+        assert (0.0, 17.0) == simulated(graph_of(*WORKSPACE, tick=30.0))
         late = dict.fromkeys(self.LOCATIONS, 30.0)
-        assert (0.0, 17.25) == simulated(graph_of(*WORKSPACE), **late)
+        assert (0.0, 17.0) == simulated(graph_of(*WORKSPACE), **late)

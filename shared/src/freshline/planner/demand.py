@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from freshline.planner.claims import Claim, served
 from freshline.planner.deadlines import deadline
-from freshline.planner.estimate import Z_99
+from freshline.planner.estimate import DEVIATIONS
 from freshline.planner.facts import Facts
 from freshline.planner.lineage import Lineage
 from freshline.planner.meetings import Ask, accepted, asks_of_input
@@ -109,7 +109,7 @@ def _first_by_cron(claims: list[Claim], ages: tuple[_Age, ...]) -> list[Claim]:
         return extremes
     first = {
         claim.target: claim
-        for doubt in (0.0, Z_99)
+        for doubt in (0.0, DEVIATIONS)
         for age in ages
         for claim in _first_in_turn(extremes, doubt, age)
     }
@@ -156,7 +156,7 @@ def _extremes(claims: list[Claim]) -> list[Claim]:
         room = claim.policy.minutes * 60.0 - claim.path.mean - claim.advance
         if room < least_by_mean:
             least_by_mean, by_mean = room, claim
-        certain = room - Z_99 * sqrt(claim.path.variance)
+        certain = room - DEVIATIONS * sqrt(claim.path.variance)
         if certain < least_by_allowance:
             least_by_allowance, by_allowance = certain, claim
     return [by_mean] if by_mean is by_allowance else [by_mean, by_allowance]

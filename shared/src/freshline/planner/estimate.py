@@ -21,8 +21,8 @@ from freshline.windows import Windows
 
 __all__ = [
     "DEFAULT_DURATIONS",
+    "DEVIATIONS",
     "MARGIN",
-    "Z_99",
     "Route",
     "Span",
     "Stage",
@@ -49,9 +49,12 @@ _DAY: Final = 86_400.0
 _TICKS_SEEN: Final = 60
 """So many ticks of a cron are looked at: two months of days."""
 
-Z_99: Final = NormalDist().inv_cdf(0.99)
-"""How many standard deviations the 99th percentile of a normal distribution is above its mean. An
-allowance is a 99th percentile: it holds 99 times out of 100."""
+_HOLDS: Final = 0.985
+"""An allowance holds 985 times out of 1,000. Those runs that take longer mostly do so by seconds, so
+that a policy is late for less than a thousandth of the time."""
+
+DEVIATIONS: Final = NormalDist().inv_cdf(_HOLDS)
+"""How many standard deviations that percentile of a normal distribution is above its mean."""
 
 
 class Span(NamedTuple):
@@ -66,7 +69,7 @@ class Span(NamedTuple):
 
 
 def allowance(span: Span) -> float:
-    """Return the seconds that `span` takes at most, 99 times out of 100.
+    """Return the seconds that `span` takes at most, 985 times out of 1,000.
 
     Durations are skewed: nothing takes less than no time, and some runs take very long. A sum
     of such durations is well described by the lognormal distribution of the same mean and
@@ -76,7 +79,7 @@ def allowance(span: Span) -> float:
     if variance <= 0.0 or mean <= 0.0:
         return mean + MARGIN
     squared = log1p(variance / (mean * mean))
-    return max(mean * exp(Z_99 * sqrt(squared) - squared / 2), mean + MARGIN)
+    return max(mean * exp(DEVIATIONS * sqrt(squared) - squared / 2), mean + MARGIN)
 
 
 # --- one asset -------------------------------------------------------------------------------
@@ -158,13 +161,13 @@ def _span(measured: Moments | None, default: Moments | None) -> Span:
 
 
 def _student_factor(count: float) -> float:
-    """Return the factor by which the 99th percentile is further out than a normal one's.
+    """Return the factor by which that percentile is further out than a normal one's.
 
     When the spread was measured in `count` runs, the next run follows Student's distribution. The
     factor has the first term of the Cornish-Fisher expansion of its percentile. For fewer runs
     than `TRUSTED_RUNS` that term would be far too large; part of the spread is assumed instead.
     """
-    return 1.0 + (Z_99 * Z_99 + 1.0) / (4.0 * (max(count, TRUSTED_RUNS) - 1))
+    return 1.0 + (DEVIATIONS * DEVIATIONS + 1.0) / (4.0 * (max(count, TRUSTED_RUNS) - 1))
 
 
 # --- the way to it ---------------------------------------------------------------------------
