@@ -14,13 +14,13 @@ from freshline.simulate import ByPlan, Run, Scenario, World, figures
 from freshness_rivals import HOUR
 from freshness_timetables import OnTimetable, best_timetable, bound
 from freshness_worlds import many_roots, random_world
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 COMMON = settings(
     max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
-LIMITED = settings(COMMON, max_examples=6)
+LIMITED = settings(COMMON, max_examples=4)
 WORLDS = st.tuples(st.integers(0, 5), st.integers(1, 4))
 """A seed, and the number of roots. Few seeds, so that properties share a simulated world."""
 BEGIN, END = 2 * HOUR, 5 * HOUR
@@ -162,6 +162,9 @@ def at_once(runs: Iterable[Run]) -> int:
 
 @LIMITED
 @given(WORLDS)
+@example((0, 3))  # these three are late with less room
+@example((3, 2))
+@example((3, 4))
 def test_limited_slots_and_a_pool_that_suffice_change_nothing_that_is_promised(
     world: tuple[int, int],
 ) -> None:
