@@ -20,11 +20,12 @@ STORIES = tuple(
     f"shared/tests/test_{name}.py"
     for name in (
         "planner",
-        "planner_capacity",
+        "planner_meetings",
         "planner_moments",
         "planner_partitions",
         "planner_troubles",
         "simulate",
+        "planner_capacity",
     )
 )
 
@@ -62,6 +63,36 @@ MUTATIONS = (
         "meetings.py",
         "not facts.passed(start - asset.stage.at_most + asset.tick)",
         "True",
+    ),
+    Mutation(
+        "an input comes early at any cost if the target would be late otherwise",
+        "meetings.py",
+        "spares = inf if later < own.busy + moment else own.work * fewer",
+        "spares = own.work * fewer",
+    ),
+    Mutation(
+        "an input does not come early if the deadline stays the same",
+        "meetings.py",
+        "if later <= 0.0:",
+        "if False:",
+    ),
+    Mutation(
+        "it costs more to come early for a run that nothing waits for",
+        "meetings.py",
+        "return part * asset.route.work * _DOUBT",
+        "return part * asset.route.work",
+    ),
+    Mutation(
+        "it costs the runs of a tighter target too if a shared input comes early",
+        "meetings.py",
+        "asset.route.work + first.work",
+        "asset.route.work",
+    ),
+    Mutation(
+        "once phases have locked, coming early costs only what periods differ",
+        "meetings.py",
+        "return max(0.0, 1.0 - ask.cycle / period) * asset.route.work if period > 0.0 else inf",
+        "return part * asset.route.work",
     ),
     Mutation(
         "an infeasible policy is served at the pace of its slowest run",

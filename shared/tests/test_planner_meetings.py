@@ -95,15 +95,64 @@ class TestAtWhatCost:
 
         assert start == story.at(1100).started("other").first_request("shared", within=400)
 
-    def test_an_input_does_not_come_early_when_it_will_do_for_a_whole_cycle_of_the_mart(
-        self,
+    @pytest.mark.parametrize(("mart", "report"), [(20.0, 5.0), (5.0, 20.0)])
+    def test_an_input_comes_early_at_any_cost_when_the_target_would_be_late_otherwise(
+        self, mart: float, report: float
     ) -> None:
-        # With data of 500 s it is good until 1073; the run of `slow` is by 578.
-        story = two_roots(quick=5.0, slow=90.0, mart=20.0).at(90).made("slow", data=0)
-        story = story.at(110).made("mart", data=0).at(485).started("slow")
-        story = story.at(505).made("quick", data=500)
+        # `slow` has data of 0 s, `quick` of 15 s. Two runs 15 s apart, one for each of them, would
+        # be in each other's way: one of their assets takes 20 s. Another target, far behind, needs
+        # `quick` by 458 s only, and costs a lot of work.
+        way = [f"step_{number}" for number in range(12)]
+        steps = [
+            Asset(key, key, (before,), MaxLag(2850 / 60) if key == way[-1] else None)
+            for before, key in pairwise(["quick", *way])
+        ]
+        story = Story(
+            graph_of(
+                Asset("quick", "one"),
+                Asset("slow", "two"),
+                Asset("mart", "three", ("quick", "slow")),
+                Asset("report", "four", ("mart",), MaxLag(8)),
+                *steps,
+            ),
+            seconds=dict.fromkeys(way, 200.0)
+            | {"quick": 5.0, "slow": 60.0, "mart": mart, "report": report},
+        )
+        story = story.made("slow", "mart", "report", data=0).made("quick", *way, data=15)
 
-        assert 1070 == story.first_request("quick", within=900)
+        assert 440 == story.first_request("quick", within=600)
+
+    def test_an_input_does_not_come_early_when_it_will_do_for_a_whole_cycle(self) -> None:
+        # The report runs back to back, every 90 s. For its next run, `quick` is 80 s newer than
+        # what the mart has used.
+        story = Story(
+            graph_of(
+                Asset("quick", "one"),
+                Asset("slow", "two"),
+                Asset("mart", "three", ("quick", "slow")),
+                Asset("report", "four", ("mart",), MaxLag(2)),
+            ),
+            seconds={"quick": 5.0, "slow": 60.0, "mart": 5.0, "report": 90.0},
+        )
+        story = story.made("report", data=-155).at(60).made("slow", data=0)
+        story = story.at(65).made("mart", data=0).started("report")
+        story = story.at(85).made("quick", data=80).at(90).started("slow")
+
+        assert 220 == story.first_request("quick", within=300)
+
+    def test_an_input_does_not_come_early_when_a_cron_needs_no_newer_data(self) -> None:
+        story = Story(
+            graph_of(
+                Asset("quick", "one"),
+                Asset("slow", "two"),
+                Asset("mart", "three", ("quick", "slow"), MaxLag(5, cron="0 * * * *")),
+            ),
+            seconds={"quick": 5.0, "slow": 60.0, "mart": 5.0},
+        )
+        story = story.at(60).made("slow", data=-5).made("quick", data=0).made("mart", data=-5)
+
+        # Both have data of before 12:55. At 13:00 the mart has to be there.
+        assert 3600 - 15 == story.first_request("quick", within=3600)
 
 
 class TestSimulated:
