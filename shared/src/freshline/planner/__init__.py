@@ -3,6 +3,28 @@
 A pure function of the lineage (what the contracts say), a snapshot (what the event log says)
 and the time. The same three give the same plan, whichever location works it out.
 
+What it guarantees, once durations were measured:
+
+- If they are steady, a policy that its path can hold is never late, whatever the number of roots.
+- What is made from several roots is made once a cycle of its target, not once for each root. The
+  roots come together: one that is due later comes early, where that costs less work than it spares.
+- Nothing is requested that would change nothing, and no asset runs twice at a time.
+- A policy that cannot be held has the shortest lag that its slowest run allows, and is reported
+  with it. It sets no other target's pace.
+- Where run slots or pools are limited, the most urgent run in all locations goes first. No wait for
+  a slot or a place is learnt as a duration.
+
+What it does not guarantee:
+
+- That targets are never late where durations vary. Each run starts early enough for 99 paths in
+  100; about one cycle in two hundred is late, by seconds. Where an asset has durations of two kinds
+  (a sync that now and then reads everything), targets are late for 0.2 to 1% of the time.
+- That a change is known at once: durations that have changed are noticed after some three runs,
+  during which targets can be late.
+- The fewest runs that could be. They are within some percent of the best schedule known, and roots
+  need some cycles until they come together: bench/README.md has what was measured.
+- That no target is late while slots are too few, something fails, or a location is down.
+
 What happens when something cannot run:
 
 - A failed asset is tried again after 30 s, 60 s, ... 15 min. Assets that do not need it go on.
@@ -11,9 +33,9 @@ What happens when something cannot run:
   the location is back. Then a version that is still good enough is used at once, and one that is
   too old is made again first, so that each asset runs once. `freshline retire` takes a location
   that is gone for good out of the graph.
-- A policy that cannot be held is reported, with the shortest maximum lag that could be. Its
-  assets run as often as the slowest of them can, and none is made again before its last version
-  is used.
+- A policy that cannot be held is reported, with the shortest maximum lag that could be. It is
+  served as if it asked for what its runs take on average: the slowest asset on its path runs back
+  to back, and the others about as often.
 - A dependency that no contract explains blocks everything downstream of it. Five minutes after
   its consumer's contract appeared, it is called dangling.
 - A partition that failed is tried again with the same pauses. The others are made all the same;
@@ -27,12 +49,13 @@ What happens when something cannot run:
   a slot or a pool. It does not make a policy infeasible: that depends on durations alone.
 
 Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (the present),
-`claims` (what targets ask of the assets upstream), `parts` (which partitions could be made),
-`capacity` (what limited slots mean for starts), `known` (questions about all that), `votes` (what
-an asset needs now), `decisions` (what starts now), `blame` and `report` (what people read).
-`moments` sums up measured durations, `places` says since when there was a place for a run,
-`deadlines` applies policies to data times, and `shortest_lag` works out the shortest maximum lag
-that a path could hold.
+`claims` (what a target asks of an asset upstream), `meetings` (which inputs come early, to come
+together), `demand` (all claims, carried from the targets to the roots), `parts` (which partitions
+could be made), `capacity` (what limited slots and pools mean for starts), `known` (questions about
+all that), `votes` (what an asset needs now), `decisions` (what starts now), `blame` and `report`
+(what people read). `moments` sums up measured durations, `places` says since when there was a place
+for a run, `deadlines` applies policies to data times, and `shortest_lag` works out the shortest
+maximum lag that a path could hold.
 """
 
 from __future__ import annotations
