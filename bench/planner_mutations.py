@@ -49,8 +49,8 @@ MUTATIONS = (
     Mutation(
         "an input does not come early at any cost",
         "meetings.py",
-        "costs <= ask.spares",
-        "True",
+        "if _cost(ask, first, asset, part, period) <= ask.spares:",
+        "if True:",
     ),
     Mutation(
         "an input that will do for a whole cycle need not come again",

@@ -26,9 +26,6 @@ __all__ = ["Ask", "accepted", "asks_of_input"]
 _DOUBT: Final = 1.5
 """So much dearer counts what is spared only perhaps."""
 
-_MOST: Final = 0.75
-"""The largest part of its period by which an input comes early."""
-
 
 class Ask(NamedTuple):
     """What a consumer asks of an input for a target."""
@@ -128,8 +125,7 @@ def accepted(asks: list[Ask], asset: AssetFacts, facts: Facts) -> list[Claim]:
         claim = ask.claim
         if ask.advance and not facts.passed(start - asset.stage.at_most + asset.tick):
             part = (otherwise - start) / period if period > 0.0 else inf
-            costs = _cost(ask, first, asset, part, period)
-            if ask.spares == inf or (part <= _MOST and costs <= ask.spares):
+            if _cost(ask, first, asset, part, period) <= ask.spares:
                 claim = claim._replace(advance=claim.advance + ask.advance)
         claims.append(claim)
     return claims
