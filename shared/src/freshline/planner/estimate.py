@@ -50,8 +50,8 @@ _TICKS_SEEN: Final = 60
 """So many ticks of a cron are looked at: two months of days."""
 
 _HOLDS: Final = 0.985
-"""An allowance holds 985 times out of 1,000. Those runs that take longer mostly do so by seconds, so
-that a policy is late for less than a thousandth of the time."""
+"""An allowance holds 985 times out of 1,000. Those runs that take longer do so by seconds mostly,
+so that a policy is late for less than a thousandth of the time."""
 
 DEVIATIONS: Final = NormalDist().inv_cdf(_HOLDS)
 """How many standard deviations that percentile of a normal distribution is above its mean."""
