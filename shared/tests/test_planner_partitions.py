@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from freshline.model import (
     Asset,
+    AssetState,
     NothingNew,
     Part,
     PartitionKeys,
@@ -478,6 +479,20 @@ class TestDownstream:
 
         assert NOON + 12 * HOUR <= (story.plan.assets["source"].due or 0.0)
         assert 12 * HOUR == story.first_request("source", within=13 * HOUR)
+
+    def test_what_is_upstream_of_windows_is_due_when_that_can_matter_although_it_is_too_late(
+        self,
+    ) -> None:
+        # Nothing was measured: the policy may be one that can be held. It leaves the path a minute.
+        table = orders(deps=("source",), policy=MaxLag(24 * 60 + 1), reads={})
+        story = at_noon(Asset("source", "shop"), table).made("source", data=MIDNIGHT + 60)
+        story = days(story, "orders", complete(FIRST, SECOND, YESTERDAY))
+        states = {
+            key: replace(state, durations=AssetState().durations)
+            for key, state in story.snapshot.assets.items()
+        }
+
+        assert NOON + 12 * HOUR == replace(story, states=states).plan.assets["source"].due
 
     def test_a_partition_is_not_made_again_while_nothing_upstream_is_new(self) -> None:
         early = {**complete(FIRST, SECOND), YESTERDAY: MIDNIGHT - HOUR}
