@@ -19,7 +19,7 @@ from freshline.model import (
 from freshline.planner import lineage_of, plan, priority_of
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Scenario, Uniform, World, figures, simulate
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from planner_stories import NOON, TICK, Story, graph_of
 from planner_worlds import random_scenario
@@ -247,7 +247,7 @@ class TestSimulated:
         assert {TargetStatus.FRESH} == {it.status for it in world.plan().targets.values()}
         assert 145.0 >= figures(world, HOUR, 3 * HOUR).root_syncs
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20, deadline=None, derandomize=True)
     @given(seed=st.integers(0, 10**6), slots=st.integers(1, 3))
     def test_the_queue_stays_short_and_everything_is_made(self, seed: int, slots: int) -> None:
         scenario = random_scenario(seed)
@@ -267,8 +267,9 @@ class TestSimulated:
         assert world.versions.keys() == world.lineage.inputs.keys()
         assert [] == world.overlaps
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20, deadline=None, derandomize=True)
     @given(seed=st.integers(0, 10**6))
+    @example(728)  # two roots of one location are due within two seconds
     def test_a_limit_that_is_never_reached_changes_no_request(self, seed: int) -> None:
         world = simulate(random_scenario(seed), HOUR / 2)
         lineage, snapshot = lineage_of(world.graph), world.snapshot()

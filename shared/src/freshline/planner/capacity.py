@@ -245,10 +245,11 @@ class _Backward:
             for name in under_way.needs:
                 self._places[name].take_all(under_way.end)
         free = min([self._places[name].latest(begin, seconds) for name in needs], default=begin)
-        run = self._runs.get(kind)
-        near = execution_set.tick if execution_set.feeders or free < begin else MARGIN
+        run, is_short = self._runs.get(kind), free < begin
+        near = execution_set.tick if execution_set.feeders or is_short else MARGIN
         if run and abs(run.latest - begin) <= near:
-            self._join(run, execution_set, begin)
+            if not execution_set.feeders:
+                self._join(run, execution_set, begin, is_short=is_short)
         else:
             begin = free
             for name in needs:
@@ -256,13 +257,14 @@ class _Backward:
             self._runs[kind] = _Combined(begin, begin, needs, [execution_set])
         self._start_by(execution_set, begin)
 
-    def _join(self, run: _Combined, execution_set: ExecutionSet, begin: float) -> None:
-        """Make `execution_set` in `run`. Roots are only in one run if they start together."""
-        if execution_set.feeders:
-            return
-        run.sets.append(execution_set)
-        if len(run.sets) == 2:
-            self._together.append(run)
+    def _join(
+        self, run: _Combined, execution_set: ExecutionSet, begin: float, *, is_short: bool
+    ) -> None:
+        """Make the roots of `execution_set` in `run`. If places are short, they start together."""
+        if is_short:
+            run.sets.append(execution_set)
+            if len(run.sets) == 2:
+                self._together.append(run)
         if begin < run.begin:
             for name in run.needs:
                 self._places[name].take_earlier(run.begin, begin)
