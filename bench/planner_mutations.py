@@ -55,7 +55,7 @@ MUTATIONS = (
     Mutation(
         "an input that will do for a whole cycle need not come again",
         "meetings.py",
-        "if fewer <= 0.0:",
+        "if has_cycle and fewer <= 0.0:",
         "if False:",
     ),
     Mutation(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
@@ -101,7 +102,11 @@ class Scene:
         return plan
 
     def target(self, key: str) -> TargetPlan:
-        return self.plan().targets[key]
+        """Return the plan of a target, with its lag of now: that of a kept plan is older."""
+        plan = self.plan()
+        target = plan.targets[key]
+        lag = None if target.lag is None else target.lag + self.now - plan.now
+        return replace(target, lag=lag)
 
     def asset(self, key: str) -> AssetPlan:
         return self.plan().assets[key]

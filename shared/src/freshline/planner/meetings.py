@@ -91,7 +91,10 @@ def _ask(
     """
     moment = reader.tick + MARGIN
     later = claim.latest_start(data_time) - claim.latest_start(used)
-    if later <= 0.0:
+    # An asset runs once at a time. It, or one downstream, would be busy when it is needed again.
+    would_be_busy = later < own.busy + moment
+    has_cycle = not (claim.policy.cron or claim.windows)
+    if later <= 0.0 or not (would_be_busy or has_cycle):
         return Ask(claim)
     path, run = reader.route.path, reader.stage.run
     way = Span(
@@ -100,10 +103,9 @@ def _ask(
     )
     cycle = claim.policy.minutes * 60.0 - allowance(way) - claim.advance
     fewer = min(1.0, cycle / (later + 2 * moment) - 1.0)
-    if fewer <= 0.0:
+    if has_cycle and fewer <= 0.0:
         return Ask(claim)
-    # An asset runs once at a time. It, or one downstream, would be busy when it is needed again.
-    spares = inf if later < own.busy + moment else own.work * fewer
+    spares = inf if would_be_busy else own.work * fewer
     return Ask(claim, later + moment, cycle, spares, is_awaited)
 
 
