@@ -67,14 +67,14 @@ MUTATIONS = (
     Mutation(
         "an input comes early at any cost if the target would be late otherwise",
         "meetings.py",
-        "spares = inf if later < own.busy + moment else own.work * fewer",
+        "spares = inf if would_be_busy else own.work * fewer",
         "spares = own.work * fewer",
     ),
     Mutation(
         "an input does not come early if the deadline stays the same",
         "meetings.py",
-        "if later <= 0.0:",
-        "if False:",
+        "if later <= 0.0 or",
+        "if",
     ),
     Mutation(
         "it costs more to come early for a run that nothing waits for",
@@ -307,7 +307,7 @@ MUTATIONS = (
     Mutation(
         "roots that find no place each start together",
         "capacity.py",
-        "near = execution_set.tick if execution_set.feeders or free < begin else MARGIN",
+        "near = execution_set.tick if execution_set.feeders or is_short else MARGIN",
         "near = execution_set.tick if execution_set.feeders else MARGIN",
     ),
     Mutation(
