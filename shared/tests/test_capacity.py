@@ -18,9 +18,9 @@ from dagster._core.events import StepMaterializationData
 from dagster._core.execution.plan.objects import StepSuccessData
 from event_logs import graph, plain, run
 from freshline.history import History
+from freshline.history.places import free_since
 from freshline.model import Capacity, Graph
 from freshline.names import PLANNED_TAG
-from freshline.planner.places import free_since
 from run_queue import enqueue, launch, queueing_instance
 
 Home = Callable[..., dg.DagsterInstance]

@@ -22,11 +22,12 @@ from freshline.model import (
     TargetPlan,
     TargetStatus,
 )
+from freshline.planner import requested_groups
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.lag_check import check_result
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Outlook
-from freshline.sensor.requests import Requester, requested_groups, run_key
+from freshline.sensor.requests import Requester, run_key
 from freshline.windows import Windows
 from run_queue import enqueue, launch, queueing_instance
 from ticking import tick_context

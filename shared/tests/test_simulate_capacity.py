@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from freshline.model import Asset, Capacity, Graph
+from freshline.model import SLOTS, Asset, Capacity, Graph
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Request, Run, Scenario, Uniform, World, simulate
 from freshline.simulate.forecast import HOLDS, forecast
-from freshline.simulate.shortage import SLOTS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planner_worlds import random_scenario

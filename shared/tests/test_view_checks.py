@@ -11,9 +11,10 @@ import pytest
 from event_logs import plain, run
 from freshline.history import History
 from freshline.model import Asset, AssetPlan, Graph, Plan
+from freshline.planner import requested_groups
 from freshline.policy import MaxLag
 from freshline.sensor.foreign_checks import ForeignChecks
-from freshline.sensor.requests import Requester, requested_groups
+from freshline.sensor.requests import Requester
 from freshline.sensor.views import CheckedViews, PlacesOfChecks, read_by
 
 POLICY = MaxLag(60)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_TICK",
     "HEARTBEAT",
     "NEVER_RUN",
+    "SLOTS",
     "Asset",
     "AssetPlan",
     "AssetState",
@@ -56,6 +57,9 @@ HEARTBEAT = 60.0
 
 DEFAULT_TICK = 5.0
 """Seconds between two plans of a location whose contract does not state them."""
+
+SLOTS = ""
+"""The slots of the run queue, among the names of pools."""
 
 
 def data_time_of(inputs: Iterable[float | None]) -> float | None:
@@ -153,6 +157,13 @@ class Asset:
     """The pools that a run of it needs a place in."""
 
     @property
+    def launched_with(self) -> Hashable:
+        """The same for assets that Dagster can launch in one run."""
+        # By how much the data of a partition is older than its name is no part of its definition.
+        windows = self.windows and replace(self.windows, shift=0)
+        return self.observed, windows, self.keys
+
+    @property
     def partitioned(self) -> bool:
         """Whether it has partitions of any kind."""
         return self.windows is not None or self.keys is not None
@@ -182,9 +193,12 @@ class Graph:
         """The pools that some asset needs a place in."""
         return frozenset(pool for asset in self.assets.values() for pool in asset.pools)
 
-    def tick(self, location: str) -> float:
-        """Return the seconds between two plans of `location`."""
-        return self.ticks.get(location, DEFAULT_TICK)
+    def tick(self, location: str, measured: Mapping[str, float] | None = None) -> float:
+        """Return the seconds between two plans of `location`.
+
+        As it declares, or as they were `measured`, by location, if that is more.
+        """
+        return max(self.ticks.get(location, DEFAULT_TICK), (measured or {}).get(location, 0.0))
 
 
 # --- snapshot: what the event log says ----------------------------------------------------
@@ -377,6 +391,12 @@ class Capacity:
     """Places in each pool; a pool that is missing here has any number."""
     others: int = 0
     """Slots that are taken now by runs that no `Pending` of the snapshot shows."""
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """How many slots there are (`SLOTS`), and places in each pool, of what is limited."""
+        slots = {} if self.slots is None else {SLOTS: self.slots}
+        return {**slots, **self.pools}
 
 
 @dataclass(frozen=True, slots=True)

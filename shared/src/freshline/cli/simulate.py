@@ -12,10 +12,10 @@ import typer
 
 from freshline.cli.options import workspace_options
 from freshline.errors import CommandError
-from freshline.model import Capacity, Durations, Snapshot
+from freshline.model import SLOTS, Capacity, Durations, Snapshot
 from freshline.simulate.forecast import HOLDS, Forecast, forecast
 from freshline.simulate.scenario import Duration, Scenario
-from freshline.simulate.shortage import SLOTS, Shortage
+from freshline.simulate.shortage import Shortage
 from freshline.simulate.what_if import with_policies
 from freshline.words import span
 from freshline.workspace.source import WorkspaceSource

@@ -273,7 +273,7 @@ class History:
             asset = graph.assets.get(key)
             if asset is None:
                 return DEFAULT_TICK
-            return max(graph.tick(asset.location), ticks.get(asset.location, 0.0))
+            return graph.tick(asset.location, ticks)
 
         def made_at(version: int) -> float | None:
             made = self._versions.get(version)

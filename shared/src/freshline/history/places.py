@@ -14,20 +14,18 @@ from typing import Final, NamedTuple
 from freshline.history.events import StepEvents
 from freshline.history.limits import Limits
 from freshline.history.runs import Run
-from freshline.model import Graph
-from freshline.planner.places import free_since
+from freshline.model import SLOTS, Graph
 
-__all__ = ["Places"]
+__all__ = ["Places", "free_since"]
 
 _REMEMBERED: Final = 2_000  # stays of ended runs
-_SLOT: Final = ""  # stands for the instance's slots, beside the names of pools
 
 
 class _Stay(NamedTuple):
     """How long a run, or a step of it, had a place."""
 
     place: str
-    """The pool, or `_SLOT`."""
+    """The pool, or `SLOTS`."""
     begin: float
     end: float
     run_id: str
@@ -60,7 +58,7 @@ class Places:
         launched = run.launched
         if launched is None:
             return -inf
-        free = [self._free_since(_SLOT, self._limits.slots, run, launched)]
+        free = [self._free_since(SLOTS, self._limits.slots, run, launched)]
         for pool, limit in self._limits.pools.items():
             if pool in run.pools:
                 since = self._free_since(pool, limit, run, launched)
@@ -101,7 +99,7 @@ class Places:
             return
         whole = run.launched, (run.ended or run.launched) if run.finished else inf
         if self._limits.slots is not None:
-            yield _Stay(_SLOT, *whole, run.id, "")
+            yield _Stay(SLOTS, *whole, run.id, "")
         for pool in run.pools & self._limits.pools.keys():
             if not self._limits.by_step:
                 yield _Stay(pool, *whole, run.id, "")
@@ -119,6 +117,28 @@ class Places:
             for step, events in run.events.steps.items()
             if not named or any(_is_part(step, one) for one in named)
         }
+
+
+def free_since(stays: Iterable[tuple[float, float]], places: int | None, until: float) -> float:
+    """Return from when to `until` one of `places` was free without a break.
+
+    `stays` are the times at which others took a place and left it; infinite: not yet. -inf: one
+    was free at all times, as is always so if `places` is None. `until`: none was.
+    """
+    if places is None:
+        return -inf
+    begun = [stay for stay in stays if stay[0] < until]
+    taken = sum(end >= until for _, end in begun)
+    if taken >= places:
+        return until
+    # Back in time. Who comes when somebody leaves has taken the place that was left.
+    changes = [(-begin, -1) for begin, _ in begun]
+    changes += [(-end, 1) for _, end in begun if end < until]
+    for before, change in sorted(changes):
+        taken += change
+        if taken >= places:
+            return -before
+    return -inf
 
 
 def _pools(graph: Graph, key: str) -> tuple[str, ...]:

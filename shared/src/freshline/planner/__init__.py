@@ -53,9 +53,9 @@ Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (t
 together), `demand` (all claims, carried from the targets to the roots), `parts` (which partitions
 could be made), `capacity` (what limited slots and pools mean for starts), `known` (questions about
 all that), `votes` (what an asset needs now), `decisions` (what starts now), `blame` and `report`
-(what people read). `moments` sums up measured durations, `places` says since when there was a place
-for a run, `deadlines` applies policies to data times, and `shortest_lag` works out the shortest
-maximum lag that a path could hold.
+(what people read), `groups` (what goes into the same run). `moments` sums up measured durations,
+`deadlines` applies policies to data times, and `shortest_lag` works out the shortest maximum lag
+that a path could hold.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ from freshline.planner.facts import (
     is_silent,
     silent_locations,
 )
+from freshline.planner.groups import RunGroup, requested_groups
 from freshline.planner.lineage import Lineage, lineage_of
 from freshline.planner.report import (
     asset_plans,
@@ -92,6 +93,7 @@ __all__ = [
     "RETRY_FIRST",
     "SILENT_AFTER",
     "Lineage",
+    "RunGroup",
     "ShortestLag",
     "idle_message",
     "is_silent",
@@ -99,6 +101,7 @@ __all__ = [
     "next_tick",
     "plan",
     "priority_of",
+    "requested_groups",
     "shortest_lags",
     "silent_locations",
 ]

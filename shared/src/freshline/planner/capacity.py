@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Final
 
-from freshline.model import AssetPlan, Pending, Snapshot
+from freshline.model import SLOTS, AssetPlan, Pending, Snapshot
 from freshline.planner.claims import Claim, Urgency, urgency
 from freshline.planner.decisions import Decision
 from freshline.planner.estimate import MARGIN
@@ -33,9 +33,6 @@ __all__ = ["Room", "hold_back", "priority_of", "room_of", "urgencies_of"]
 
 _INSTANT: Final = 1e-3
 """Seconds: what is closer together happens at the same time."""
-
-_SLOT: Final = ""
-"""The slots of the run queue, among the pools."""
 
 
 def priority_of(plans: Iterable[AssetPlan]) -> int:
@@ -73,15 +70,15 @@ class Room:
     def needs(self, keys: Collection[str], lineage: Lineage) -> set[str]:
         """Return what a run of `keys` takes a place of, of what is limited."""
         pools = {pool for key in keys for pool in lineage.graph.assets[key].pools}
-        return ({_SLOT, *pools} if keys else set()) & self.limits.keys()
+        return ({SLOTS, *pools} if keys else set()) & self.limits.keys()
 
 
 def room_of(lineage: Lineage, facts: Facts, snapshot: Snapshot) -> Room:
     """Return the places that there are, with the runs that take some of them."""
     capacity = snapshot.capacity
-    limits = dict(capacity.pools)
-    if capacity.slots is not None:
-        limits[_SLOT] = capacity.slots - capacity.others
+    limits = capacity.limits
+    if SLOTS in limits:
+        limits[SLOTS] -= capacity.others
     room = Room(limits, {})
     return replace(room, runs=_under_way(room, lineage, facts, snapshot)) if limits else room
 
@@ -369,8 +366,7 @@ def _wanted(lineage: Lineage, decisions: Mapping[str, Decision]) -> Iterator[_Wa
             continue
         asset = lineage.graph.assets[key]
         alone = lineage.made_together[key] if decision.alone else ()
-        windows = asset.windows and replace(asset.windows, shift=0)
-        kind = asset.location, alone, windows, asset.keys
+        kind = asset.location, alone, asset.launched_with
         for part in ("",) if decision.together or not decision.parts else decision.parts:
             runs.setdefault((kind, part), _Wanted(part=part)).keys.append(key)
     yield from runs.values()

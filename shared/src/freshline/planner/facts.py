@@ -170,7 +170,7 @@ def silent_locations(graph: Graph, snapshot: Snapshot, now: float) -> dict[str, 
     return {
         location: at
         for location, at in snapshot.seen.items()
-        if is_silent(at, max(graph.tick(location), snapshot.ticks.get(location, 0.0)), now)
+        if is_silent(at, graph.tick(location, snapshot.ticks), now)
     }
 
 
@@ -212,7 +212,7 @@ def _add(facts: Facts, execution_set: ExecutionSet, lineage: Lineage, snapshot: 
     rested_at = -inf
     if execution_set.at_most_every:
         rested_at = max([_rested_at(state, execution_set) for state in states.values()])
-    tick = max(execution_set.tick, snapshot.ticks.get(execution_set.location, 0.0))
+    tick = lineage.graph.tick(execution_set.location, snapshot.ticks)
     own_hold = _own_hold(facts, execution_set, states, snapshot, tick)
     for key, state in states.items():
         node = lineage.graph.assets[key]

@@ -36,14 +36,14 @@ from freshline.contract import (
 from freshline.contract.publication import digest
 from freshline.errors import TickError
 from freshline.model import HEARTBEAT, Phase, TargetPlan, TargetStatus
-from freshline.planner import DANGLING_AFTER
+from freshline.planner import DANGLING_AFTER, requested_groups
 from freshline.sensor.contract_checks import contract_evaluations
 from freshline.sensor.foreign_checks import ForeignChecks
 from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.pace import Pace
-from freshline.sensor.requests import Requester, requested_groups
+from freshline.sensor.requests import Requester
 from freshline.sensor.views import CheckedViews
 
 __all__ = ["build_freshness_sensor"]

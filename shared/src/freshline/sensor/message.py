@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from freshline.model import AssetPlan, Graph, Plan, TargetPlan, TargetStatus
-from freshline.planner import idle_message
+from freshline.planner import RunGroup, idle_message
 from freshline.sensor.outlook import Outlook
-from freshline.sensor.requests import RunGroup
 from freshline.words import span
 
 __all__ = ["tick_message"]

@@ -12,10 +12,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf
-from typing import NamedTuple
 
 from dagster import (
     AssetCheckKey,
@@ -26,7 +24,7 @@ from dagster import (
 )
 
 from freshline.contract.launch import refusal, run_config_of, unknown_partitions
-from freshline.model import Asset, AssetPlan, Graph, Part, Plan, Snapshot
+from freshline.model import AssetPlan, Graph, Part, Plan, Snapshot
 from freshline.names import (
     DEADLINE_TAG,
     LAG_CHECK,
@@ -39,47 +37,9 @@ from freshline.names import (
     SLACK_TAG,
     TARGET_TAG,
 )
-from freshline.planner import priority_of
+from freshline.planner import RunGroup, priority_of
 
-__all__ = ["Requester", "RunGroup", "requested_groups", "run_key"]
-
-
-class RunGroup(NamedTuple):
-    """Assets that are due now, for the same run."""
-
-    assets: list[AssetPlan]
-    parts: tuple[str, ...] = ()
-    """The keys of the partitions that the run makes of each of them; (): they have none."""
-    together: bool = False
-    """Whether the parts are a range, from the first to the last."""
-
-
-def requested_groups(plan: Plan, graph: Graph, location: str) -> list[RunGroup]:
-    """Return the assets of `location` that are due now, a group for each run.
-
-    In one run are assets whose plans say so, with the same partition to make, if Dagster can make
-    them together: they have the same partitions, or none, and all are made or all observed.
-    """
-    groups: dict[object, RunGroup] = {}
-    due = [
-        asset
-        for asset in plan.assets.values()
-        if asset.request and graph.assets[asset.key].location == location
-    ]
-    for asset in sorted(due, key=lambda asset: asset.run):
-        kind = asset.run, _kind(graph.assets[asset.key]), asset.together
-        one_each = not asset.together and asset.parts
-        for parts in [(part,) for part in asset.parts] if one_each else [asset.parts]:
-            group = groups.setdefault((kind, parts), RunGroup([], parts, asset.together))
-            group.assets.append(asset)
-    return list(groups.values())
-
-
-def _kind(asset: Asset) -> object:
-    """Return the same for assets that Dagster can launch together."""
-    # By how much the data of a partition is older than its name is no part of Dagster's definition.
-    windows = asset.windows and replace(asset.windows, shift=0)
-    return asset.observed, windows, asset.keys
+__all__ = ["Requester", "run_key"]
 
 
 class Requester:

@@ -10,7 +10,7 @@ from typing import Final
 from freshline.model import Asset, Capacity, Graph, Phase, TargetStatus
 from freshline.simulate.figures import Figures, figures
 from freshline.simulate.scenario import Scenario
-from freshline.simulate.shortage import Shortage, limits_of, places_taken, shortage_of
+from freshline.simulate.shortage import Shortage, places_taken, shortage_of
 from freshline.simulate.world import World, simulate
 
 __all__ = ["HOLDS", "Forecast", "forecast"]
@@ -65,7 +65,7 @@ def forecast(scenario: Scenario, hours: float) -> Forecast:
     warm_up = max([3600.0, *(policy.minutes * 120.0 for policy in policies)])
     end = warm_up + hours * 3600.0
     world = simulate(scenario, end)
-    limits = limits_of(scenario.capacity)
+    limits = scenario.capacity.limits
     targets = world.plan().targets
     return Forecast(
         figures=figures(world, warm_up, end),

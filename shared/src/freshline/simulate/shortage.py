@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from freshline.model import Capacity
+from freshline.model import SLOTS, Capacity
 from freshline.simulate.world import World
 
-__all__ = ["SLOTS", "Shortage", "limits_of", "places_taken", "shortage_of"]
-
-SLOTS = ""
-"""The slots of the run queue, among the names of pools."""
+__all__ = ["Shortage", "places_taken", "shortage_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +21,6 @@ class Shortage:
     """How many the runs take on average if there are any number."""
     enough: int
     """The fewest with which the policies hold."""
-
-
-def limits_of(capacity: Capacity) -> dict[str, int]:
-    """Return how many slots there are, and places in each pool, of those that are limited."""
-    slots = {} if capacity.slots is None else {SLOTS: capacity.slots}
-    return {**slots, **capacity.pools}
 
 
 def places_taken(world: World, name: str, begin: float, end: float) -> tuple[float, int]:

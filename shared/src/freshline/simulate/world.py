@@ -16,17 +16,8 @@ from math import inf
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
-from freshline.model import (
-    Asset,
-    AssetPlan,
-    AssetState,
-    Graph,
-    Pending,
-    Phase,
-    Plan,
-    Snapshot,
-)
-from freshline.planner import lineage_of, plan, priority_of
+from freshline.model import AssetState, Graph, Pending, Phase, Plan, Snapshot
+from freshline.planner import lineage_of, plan, priority_of, requested_groups
 from freshline.planner.moments import measure
 from freshline.simulate.data import Data
 from freshline.simulate.record import NO_PARTITION, Record
@@ -97,38 +88,18 @@ class ByPlan:
 
     def __init__(self) -> None:
         # All locations make the same plan at the same time and in the same state: make it once.
-        self._planned: tuple[float, int] | None = None
-        self._requests: dict[str, list[Request]] = {}
+        self._planned: tuple[tuple[float, int], Plan] | None = None
 
     def __call__(self, world: World, location: str) -> Sequence[Request]:
-        state = (world.now, world.changes)
-        if self._planned != state:
-            self._planned = state
-            self._requests = self._requested(world)
-        return self._requests.get(location, [])
-
-    def _requested(self, world: World) -> dict[str, list[Request]]:
-        together: dict[tuple[object, tuple[str, ...]], list[AssetPlan]] = {}
-        for key, asset_plan in world.plan().assets.items():
-            if not asset_plan.request:
-                continue
-            asset = world.graph.assets[key]
-            run = asset.location, asset_plan.run, _kind(asset)
-            one_each = asset_plan.parts and not asset_plan.together
-            for parts in [(part,) for part in asset_plan.parts] if one_each else [asset_plan.parts]:
-                together.setdefault((run, parts), []).append(asset_plan)
-        requests: dict[str, list[Request]] = {}
-        for (_, parts), plans in together.items():
-            keys = tuple(asset_plan.key for asset_plan in plans)
-            location = world.graph.assets[keys[0]].location
-            requests.setdefault(location, []).append(Request(keys, parts, priority_of(plans)))
-        return requests
-
-
-def _kind(asset: Asset) -> object:
-    """Return the same for assets that one run can make: it has one definition of partitions."""
-    windows = asset.windows and replace(asset.windows, shift=0)
-    return asset.observed, windows, asset.keys
+        state = world.now, world.changes
+        if self._planned is None or self._planned[0] != state:
+            self._planned = state, world.plan()
+        return [
+            Request(
+                tuple(asset.key for asset in group.assets), group.parts, priority_of(group.assets)
+            )
+            for group in requested_groups(self._planned[1], world.graph, location)
+        ]
 
 
 def simulate(scenario: Scenario, until: float, scheduler: Scheduler | None = None) -> World:
@@ -289,7 +260,7 @@ class World:
 
     @property
     def _is_limited(self) -> bool:
-        return self.scenario.capacity.slots is not None or bool(self.scenario.capacity.pools)
+        return bool(self.scenario.capacity.limits)
 
     def _serve_queue(self) -> None:
         """Launch what there is room for, as Dagster does: a run whose pool is full is passed over.
@@ -413,7 +384,7 @@ class World:
             launched_at=launched_at,
             started_at=run.started[key],
             materialized_at=self.now,
-            tick=self._measured_ticks().get(run.location, self.graph.tick(run.location)),
+            tick=self.graph.tick(run.location, self._measured_ticks()),
         )
 
 
