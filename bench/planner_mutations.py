@@ -229,7 +229,7 @@ MUTATIONS = (
     Mutation(
         "a location is planned with the ticks that it was seen to make",
         "facts.py",
-        "tick = max(execution_set.tick, snapshot.ticks.get(execution_set.location, 0.0))",
+        "tick = lineage.graph.tick(execution_set.location, snapshot.ticks)",
         "tick = execution_set.tick",
     ),
     Mutation(
