@@ -230,7 +230,7 @@ MUTATIONS = (
         "a location is planned with the ticks that it was seen to make",
         "facts.py",
         "tick = lineage.graph.tick(execution_set.location, snapshot.ticks)",
-        "tick = execution_set.tick",
+        "tick = lineage.graph.tick(execution_set.location)",
     ),
     Mutation(
         "durations that have changed are noticed",
@@ -307,8 +307,8 @@ MUTATIONS = (
     Mutation(
         "roots that find no place each start together",
         "capacity.py",
-        "near = execution_set.tick if execution_set.feeders or is_short else MARGIN",
-        "near = execution_set.tick if execution_set.feeders else MARGIN",
+        "near = tick if execution_set.feeders or is_short else MARGIN",
+        "near = tick if execution_set.feeders else MARGIN",
     ),
     Mutation(
         "a run under way has its place until it is expected to end",

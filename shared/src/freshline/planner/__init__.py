@@ -16,7 +16,7 @@ What it guarantees, once durations were measured:
 
 What it does not guarantee:
 
-- That targets are never late where durations vary. Each run starts early enough for 985 paths in
+- That targets are never late where durations vary. Each run starts early enough for 984 paths in
   1,000; about one cycle in a hundred is late, by seconds. Where an asset has durations of two kinds
   (a sync that now and then reads everything), targets are late for 0.2 to 1% of the time.
 - That a change is known at once: durations that have changed are noticed after some three runs,

@@ -243,7 +243,8 @@ class _Backward:
                 self._places[name].take_all(under_way.end)
         free = min([self._places[name].latest(begin, seconds) for name in needs], default=begin)
         run, is_short = self._runs.get(kind), free < begin
-        near = execution_set.tick if execution_set.feeders or is_short else MARGIN
+        tick = self._facts.assets[execution_set.keys[0]].tick
+        near = tick if execution_set.feeders or is_short else MARGIN
         if run and abs(run.latest - begin) <= near:
             if not execution_set.feeders:
                 self._join(run, execution_set, begin, is_short=is_short)

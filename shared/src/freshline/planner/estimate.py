@@ -49,8 +49,8 @@ _DAY: Final = 86_400.0
 _TICKS_SEEN: Final = 60
 """So many ticks of a cron are looked at: two months of days."""
 
-_HOLDS: Final = 0.985
-"""An allowance holds 985 times out of 1,000. Those runs that take longer do so by seconds mostly,
+_HOLDS: Final = 0.984
+"""An allowance holds 984 times out of 1,000. Those runs that take longer do so by seconds mostly,
 so that a policy is late for less than a thousandth of the time."""
 
 DEVIATIONS: Final = NormalDist().inv_cdf(_HOLDS)
@@ -69,7 +69,7 @@ class Span(NamedTuple):
 
 
 def allowance(span: Span) -> float:
-    """Return the seconds that `span` takes at most, 985 times out of 1,000.
+    """Return the seconds that `span` takes at most, 984 times out of 1,000.
 
     Durations are skewed: nothing takes less than no time, and some runs take very long. A sum
     of such durations is well described by the lognormal distribution of the same mean and

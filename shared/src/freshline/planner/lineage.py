@@ -24,8 +24,6 @@ class ExecutionSet:
 
     keys: tuple[str, ...]
     location: str
-    tick: float
-    """Seconds between two plans of its location, as it declares."""
     never_requested: str
     """Why it is never requested, as a sentence; "" if it may be."""
     at_most_every: float
@@ -222,7 +220,6 @@ def _execution_set(
     return ExecutionSet(
         keys=keys,
         location=location,
-        tick=graph.tick(location),
         never_requested=refused[0] if refused else "",
         at_most_every=max(graph.assets[key].at_most_every for key in keys),
         made_once=all(_is_prerequisite(graph.assets[key]) for key in keys),
