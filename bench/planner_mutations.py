@@ -227,6 +227,30 @@ MUTATIONS = (
         "if True:",
     ),
     Mutation(
+        "a root starts with one that it meets in its own location",
+        "companions.py",
+        "for key, begin in _begins(known).items():",
+        "for key, begin in ():",
+    ),
+    Mutation(
+        "a root starts alone when they meet elsewhere",
+        "companions.py",
+        "and root.location == known.facts.assets[key].location",
+        "",
+    ),
+    Mutation(
+        "a root that is not due before they meet starts alone",
+        "companions.py",
+        "due <= begin",
+        "True",
+    ),
+    Mutation(
+        "a failed root does not start early with another one",
+        "companions.py",
+        "first.pending or first.own_hold",
+        "first.pending",
+    ),
+    Mutation(
         "a location is planned with the ticks that it was seen to make",
         "facts.py",
         "tick = lineage.graph.tick(execution_set.location, snapshot.ticks)",

@@ -155,6 +155,48 @@ class TestAtWhatCost:
         assert 3600 - 15 == story.first_request("quick", within=3600)
 
 
+class TestInOneRun:
+    """A root of 60 s is due; one of 30 s meets it in a mart of 20 s of their own location."""
+
+    def story(self, mart_in: str = "one") -> Story:
+        story = Story(
+            graph_of(
+                Asset("long", "one"),
+                Asset("short", "one"),
+                Asset("mart", mart_in, ("long", "short"), MaxLag(10)),
+            ),
+            seconds={"long": 60.0, "short": 30.0, "mart": 20.0},
+        )
+        story = story.at(60).made("long", data=0).made("short", data=0)
+        return story.at(80).made("mart", data=0)
+
+    def due(self) -> Story:
+        """Go to the last tick that is in time for `long`: 600 s of lag, 80 s of path, a margin."""
+        return self.story().at(515)
+
+    def test_a_root_starts_with_one_that_it_meets_in_its_own_location(self) -> None:
+        assert {"long", "short", "mart"} == self.due().requested
+
+    def test_the_plan_says_why(self) -> None:
+        short = self.due().plan.assets["short"]
+
+        assert "starts early, in the run that makes mart" == short.reason
+
+    def test_they_start_one_after_the_other_when_they_meet_elsewhere(self) -> None:
+        story = self.story("two")
+
+        assert story.first_request("long", within=900) < story.first_request("short", within=900)
+
+    def test_a_root_that_is_not_due_before_they_meet_does_not(self) -> None:
+        assert {"long", "mart"} == self.due().made("short", data=510).requested
+
+    def test_a_root_that_is_being_made_does_not(self) -> None:
+        assert {"long"} == self.due().started("short").requested
+
+    def test_a_failed_root_pauses_first(self) -> None:
+        assert {"long"} == self.due().failed("short").requested
+
+
 class TestSimulated:
     def test_roots_come_together_and_what_is_made_from_them_is_made_once_a_cycle(self) -> None:
         roots = {f"root_{number}": 5.0 + 85.0 * number / 3 for number in range(4)}

@@ -52,10 +52,10 @@ Read it in this order: `lineage` (the graph), `estimate` (durations), `facts` (t
 `claims` (what a target asks of an asset upstream), `meetings` (which inputs come early, to come
 together), `demand` (all claims, carried from the targets to the roots), `parts` (which partitions
 could be made), `capacity` (what limited slots and pools mean for starts), `known` (questions about
-all that), `votes` (what an asset needs now), `decisions` (what starts now), `blame` and `report`
-(what people read), `groups` (what goes into the same run). `moments` sums up measured durations,
-`deadlines` applies policies to data times, and `shortest_lag` works out the shortest maximum lag
-that a path could hold.
+all that), `votes` (what an asset needs now), `companions` (which roots start with others),
+`decisions` (what starts now), `blame` and `report` (what people read), `groups` (what goes into the
+same run). `moments` sums up measured durations, `deadlines` applies policies to data times, and
+`shortest_lag` works out the shortest maximum lag that a path could hold.
 """
 
 from __future__ import annotations

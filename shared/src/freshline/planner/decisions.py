@@ -1,7 +1,8 @@
 """Decide which assets start now, and what each of the others waits for.
 
 One pass over the execution sets, inputs first. Its assets vote; one that needs to start now takes
-the others along. Then it is noted what assets downstream may expect.
+the others along. Then it is noted what assets downstream may expect. All roots come first: those
+that start may take others along.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from math import inf
 
 from freshline.model import Pending, Phase, data_time_of
 from freshline.planner.claims import Claim, Urgency, urgency
+from freshline.planner.companions import companions, roots_of
 from freshline.planner.estimate import allowance
 from freshline.planner.facts import AssetFacts, Facts
 from freshline.planner.known import Decision, Known
@@ -31,8 +33,14 @@ def decisions_of(
     """Return the decision about every asset in `lineage`, by key."""
     known = Known(lineage, facts, claims)
     made = _Decisions(known, urgencies)
+    roots = roots_of(lineage, known)
+    for root in dict.fromkeys(roots.values()):
+        made.decide(root)
+    for root, meeting in list(companions(known, roots)):
+        made.request(root, f"starts early, in the run that makes {meeting}")
     for execution_set in facts.execution_sets:
-        made.decide(execution_set)
+        if execution_set.keys[0] not in roots:
+            made.decide(execution_set)
     return known.decisions
 
 
@@ -57,6 +65,12 @@ class _Decisions:
                 self._known.decisions[key].reason = first.own_hold.message
         else:
             self._choose(execution_set, first)
+
+    def request(self, execution_set: ExecutionSet, reason: str) -> None:
+        """Request all assets of `execution_set`, a root, for `reason`."""
+        for key in execution_set.keys:
+            self._request(key, reason, alone=False)
+        self._expect_successor(execution_set)
 
     # --- an execution set that could be requested --------------------------------------------
 
