@@ -245,10 +245,16 @@ MUTATIONS = (
         "True",
     ),
     Mutation(
-        "a failed root does not start early with another one",
+        "a root does not start early for what cannot be made",
         "companions.py",
-        "first.pending or first.own_hold",
-        "first.pending",
+        "if asset.hold or not",
+        "if not",
+    ),
+    Mutation(
+        "a root that is made at most every so often does not start early",
+        "companions.py",
+        "and known.facts.reached(first.rested_at)",
+        "",
     ),
     Mutation(
         "a location is planned with the ticks that it was seen to make",

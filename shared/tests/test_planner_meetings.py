@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from freshline.model import Asset
@@ -158,11 +159,11 @@ class TestAtWhatCost:
 class TestInOneRun:
     """A root of 60 s is due; one of 30 s meets it in a mart of 20 s of their own location."""
 
-    def story(self, mart_in: str = "one") -> Story:
+    def story(self, short_in: str = "one", mart_in: str = "one", **short: Any) -> Story:
         story = Story(
             graph_of(
                 Asset("long", "one"),
-                Asset("short", "one"),
+                Asset("short", short_in, **short),
                 Asset("mart", mart_in, ("long", "short"), MaxLag(10)),
             ),
             seconds={"long": 60.0, "short": 30.0, "mart": 20.0},
@@ -170,9 +171,9 @@ class TestInOneRun:
         story = story.at(60).made("long", data=0).made("short", data=0)
         return story.at(80).made("mart", data=0)
 
-    def due(self) -> Story:
+    def due(self, **options: Any) -> Story:
         """Go to the last tick that is in time for `long`: 600 s of lag, 80 s of path, a margin."""
-        return self.story().at(515)
+        return self.story(**options).at(515)
 
     def test_a_root_starts_with_one_that_it_meets_in_its_own_location(self) -> None:
         assert {"long", "short", "mart"} == self.due().requested
@@ -182,16 +183,23 @@ class TestInOneRun:
 
         assert "starts early, in the run that makes mart" == short.reason
 
-    def test_they_start_one_after_the_other_when_they_meet_elsewhere(self) -> None:
-        story = self.story("two")
-
-        assert story.first_request("long", within=900) < story.first_request("short", within=900)
+    @pytest.mark.parametrize("elsewhere", ["short_in", "mart_in"])
+    def test_they_start_one_after_the_other_when_one_run_cannot_make_them_and_what_reads_both(
+        self, elsewhere: str
+    ) -> None:
+        assert {"long"} == self.due(**{elsewhere: "two"}).requested
 
     def test_a_root_that_is_not_due_before_they_meet_does_not(self) -> None:
         assert {"long", "mart"} == self.due().made("short", data=510).requested
 
     def test_a_root_that_is_being_made_does_not(self) -> None:
         assert {"long"} == self.due().started("short").requested
+
+    def test_a_root_that_is_never_requested_does_not(self) -> None:
+        assert {"long"} == self.due(never_requested="somebody else makes it").requested
+
+    def test_a_root_that_is_made_at_most_every_eight_minutes_rests_first(self) -> None:
+        assert {"long"} == self.due(at_most_every=480.0).requested
 
     def test_a_failed_root_pauses_first(self) -> None:
         assert {"long"} == self.due().failed("short").requested

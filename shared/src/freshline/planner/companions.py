@@ -48,7 +48,10 @@ def companions(
 
 
 def _begins(known: Known) -> dict[str, float]:
-    """Return when each asset could begin that reads, in the same run, what is requested now."""
+    """Return when each asset could begin that reads, in the same run, what is requested now.
+
+    Those are left out that cannot have a newer version, because they or what they read cannot run.
+    """
     begins: dict[str, float] = {}
     ends = {
         key: known.decisions[key].arrival for key, location in known.locations.items() if location
@@ -76,7 +79,7 @@ def _could_start(root: ExecutionSet, begin: float, known: Known) -> bool:
     return (
         due <= begin
         and not known.decisions[root.keys[0]].request
-        and not (first.pending or first.own_hold)
+        and not first.pending
         and not any(known.graph.assets[key].partitioned for key in root.keys)
-        and known.facts.reached(max(first.retry_at, first.rested_at))
+        and known.facts.reached(first.rested_at)
     )
