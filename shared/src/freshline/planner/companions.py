@@ -10,20 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from freshline.planner.known import Known
-from freshline.planner.lineage import ExecutionSet, Lineage
+from freshline.planner.lineage import ExecutionSet
 
-__all__ = ["companions", "roots_of"]
-
-
-def roots_of(lineage: Lineage, known: Known) -> dict[str, ExecutionSet]:
-    """Return the execution sets that read nothing, by the key of each of their assets."""
-    read = (lineage.inputs, lineage.prerequisites)
-    return {
-        key: root
-        for root in known.facts.execution_sets
-        if not any(by_key[one] for by_key in read for one in root.keys)
-        for key in root.keys
-    }
+__all__ = ["companions"]
 
 
 def companions(

@@ -12,7 +12,7 @@ from math import inf
 
 from freshline.model import Pending, Phase, data_time_of
 from freshline.planner.claims import Claim, Urgency, urgency
-from freshline.planner.companions import companions, roots_of
+from freshline.planner.companions import companions
 from freshline.planner.estimate import allowance
 from freshline.planner.facts import AssetFacts, Facts
 from freshline.planner.known import Decision, Known
@@ -33,14 +33,14 @@ def decisions_of(
     """Return the decision about every asset in `lineage`, by key."""
     known = Known(lineage, facts, claims)
     made = _Decisions(known, urgencies)
-    roots = roots_of(lineage, known)
-    for root in dict.fromkeys(roots.values()):
+    roots = [one for one in facts.execution_sets if one.keys[0] in lineage.roots]
+    others = [one for one in facts.execution_sets if one.keys[0] not in lineage.roots]
+    for root in roots:
         made.decide(root)
-    for root, meeting in list(companions(known, roots)):
+    for root, meeting in list(companions(known, lineage.roots)):
         made.request(root, f"starts early, in the run that makes {meeting}")
-    for execution_set in facts.execution_sets:
-        if execution_set.keys[0] not in roots:
-            made.decide(execution_set)
+    for execution_set in others:
+        made.decide(execution_set)
     return known.decisions
 
 

@@ -47,6 +47,8 @@ class Lineage:
     """The policy of every target, by key."""
     execution_sets: tuple[ExecutionSet, ...]
     """Inputs first: each comes after all that it reads from. Those on a cycle come last."""
+    roots: Mapping[str, ExecutionSet]
+    """The execution sets that read nothing, by the key of each of their assets."""
     made_together: Mapping[str, tuple[str, ...]]
     """The keys of the execution set of each asset in the graph, also if no policy needs it."""
     inputs: Mapping[str, tuple[str, ...]]
@@ -113,6 +115,12 @@ def lineage_of(graph: Graph) -> Lineage:
         graph=graph,
         policies=policies,
         execution_sets=execution_sets,
+        roots={
+            key: one
+            for one in execution_sets
+            if not any(read[member] for member in one.keys)
+            for key in one.keys
+        },
         made_together=made_together,
         inputs=inputs,
         prerequisites=prerequisites,
