@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from freshline.history.events import stated_data_time
+from freshline.history.materialized import stated_data_time
 from freshline.names import DATA_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent

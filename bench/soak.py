@@ -27,7 +27,7 @@ from typing import Any
 
 import dagster as dg
 import httpx
-from freshline.history.events import stated_data_time
+from freshline.history.materialized import stated_data_time
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))

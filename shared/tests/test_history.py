@@ -14,7 +14,8 @@ import dagster as dg
 import pytest
 from event_logs import Reader, graph, made_at, of_ops, plain, run, step_started, synced
 from freshline.history import History
-from freshline.history.events import EventLog, Materialized
+from freshline.history.events import EventLog
+from freshline.history.materialized import Materialized
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
 from freshline.model import Asset, AssetState

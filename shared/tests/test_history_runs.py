@@ -22,7 +22,8 @@ from event_logs import (
     synced,
 )
 from freshline.history import History
-from freshline.history.events import EventLog, RunEvents
+from freshline.history.events import EventLog
+from freshline.history.run_events import RunEvents
 from freshline.model import AssetState, Graph, Pending
 from freshline.names import PLANNED_TAG
 

@@ -41,7 +41,7 @@ def resumption(name: str) -> AssetMaterialization:
 
 def read_pauses(instance: DagsterInstance, now: float) -> dict[str, Pause]:
     """Return the pauses in force at `now` (UTC, epoch seconds), by location or target."""
-    from freshline.history.events import metadata_of
+    from freshline.history.materialized import metadata_of
 
     keys = instance.get_asset_keys(prefix=list(PAUSE_PREFIX))
     pauses: dict[str, Pause] = {}

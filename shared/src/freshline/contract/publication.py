@@ -216,7 +216,7 @@ class ContractReader:
 
         None: a location has not only sent a heartbeat, so that the contracts must be read.
         """
-        from freshline.history.events import metadata_of
+        from freshline.history.materialized import metadata_of
 
         for event in events:
             if event.key is None or event.entry is None or not tells_of_contract(event):
@@ -238,7 +238,8 @@ class ContractReader:
         self, instance: DagsterInstance, events: Mapping[str, EventLogRecord]
     ) -> dict[str, _LastEvent]:
         """Return the last event of each location, with the content that a heartbeat refers to."""
-        from freshline.history.events import EventLog, metadata_of
+        from freshline.history.events import EventLog
+        from freshline.history.materialized import metadata_of
 
         last_events: dict[str, _LastEvent] = {}
         for location, event in events.items():

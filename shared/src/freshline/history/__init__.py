@@ -15,8 +15,9 @@ from typing import Final, overload
 from dagster import DagsterInstance
 
 from freshline.history.durations import Stopwatch
-from freshline.history.events import EventLog, Materialized
+from freshline.history.events import EventLog
 from freshline.history.limits import Limits, LimitsReader
+from freshline.history.materialized import Materialized
 from freshline.history.partition_runs import PartitionRuns
 from freshline.history.partition_states import PartitionStates
 from freshline.history.places import Places

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from freshline.history.events import Materialized
+from freshline.history.materialized import Materialized
 from freshline.history.places import Places
 from freshline.history.runs import Run
 from freshline.model import Durations

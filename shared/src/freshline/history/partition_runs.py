@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from freshline.history.events import EventLog, Materialized
+from freshline.history.events import EventLog
+from freshline.history.materialized import Materialized
 from freshline.history.partitions import Partitions
 from freshline.history.runs import Failure, Failures, Run, Runs, failures_in_a_row, failures_of
 from freshline.history.series import Partition

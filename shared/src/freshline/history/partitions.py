@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-from freshline.history.events import EventLog, Materialized
+from freshline.history.events import EventLog
+from freshline.history.materialized import Materialized
 from freshline.history.runs import Runs
 from freshline.history.series import NOW, Partition, Series, Stored
 from freshline.model import Asset, Graph, Reads, inputs_first

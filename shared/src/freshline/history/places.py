@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import Final, NamedTuple
 
-from freshline.history.events import StepEvents
 from freshline.history.limits import Limits
+from freshline.history.run_events import StepEvents
 from freshline.history.runs import Run
 from freshline.model import SLOTS, Graph
 

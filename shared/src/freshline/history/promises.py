@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from freshline.history.events import Materialized, Start
+from freshline.history.materialized import Materialized
+from freshline.history.run_events import Start
 from freshline.history.runs import Run
 from freshline.history.series import Partition
 from freshline.history.versions import Versions

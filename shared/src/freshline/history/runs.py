@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Final
 
 from dagster import AssetKey, DagsterRunStatus
 
-from freshline.history.events import FINISHED, EventLog, Materialized, RunEvents, Start
+from freshline.history.events import FINISHED, EventLog
+from freshline.history.materialized import Materialized
+from freshline.history.run_events import RunEvents, Start
 from freshline.model import Graph
 from freshline.names import PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
 

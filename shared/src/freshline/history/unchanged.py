@@ -17,7 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from freshline.history.events import EventLog, Materialized
+from freshline.history.events import EventLog
+from freshline.history.materialized import Materialized
 
 __all__ = ["Unchanged"]
 

@@ -25,8 +25,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from freshline.history.events import EventLog, Materialized, Start
+from freshline.history.events import EventLog
+from freshline.history.materialized import Materialized
 from freshline.history.partitions import Partitions
+from freshline.history.run_events import Start
 from freshline.history.runs import Runs
 from freshline.history.unchanged import Unchanged
 from freshline.model import Asset, Graph, data_time_of
