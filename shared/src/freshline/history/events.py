@@ -59,13 +59,7 @@ STATUS_EVENTS: Final = {
     DagsterEventType.RUN_CANCELED,
 }
 """Those that tell of a new status of a run."""
-_HAPPENINGS: Final = {
-    *RUN_EVENTS,
-    *STATUS_EVENTS,
-    MADE,
-    OBSERVED,
-    DagsterEventType.ASSET_WIPED,
-}
+_HAPPENINGS: Final = {*RUN_EVENTS, *STATUS_EVENTS, MADE, OBSERVED, DagsterEventType.ASSET_WIPED}
 
 
 class Happened(NamedTuple):
@@ -192,7 +186,7 @@ class EventLog:
     def newest_of_partitions(self, key: str) -> Mapping[str, int]:
         """Return the id of the newest version of each partition of an asset, by partition key."""
         return self.instance.get_latest_storage_id_by_partition(
-            AssetKey.from_user_string(key), DagsterEventType.ASSET_MATERIALIZATION
+            AssetKey.from_user_string(key), MADE
         )
 
     def versions_of_partitions(self, key: str, names: Iterable[str]) -> Iterator[Materialized]:
@@ -201,7 +195,7 @@ class EventLog:
             after: int | None = None
             while True:
                 wanted = EventRecordsFilter(
-                    DagsterEventType.ASSET_MATERIALIZATION,
+                    MADE,
                     asset_key=AssetKey.from_user_string(key),
                     asset_partitions=batch,
                     after_cursor=after,
@@ -228,9 +222,7 @@ class EventLog:
 
     def partitions_made_by_run(self, run_id: str) -> set[tuple[str, str | None]]:
         """Return the assets and partitions that a run has materialized, wiped since or not."""
-        connection = self.instance.get_records_for_run(
-            run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION
-        )
+        connection = self.instance.get_records_for_run(run_id, of_type=MADE)
         return {(made.key, made.partition) for made in materialized_in(connection.records)}
 
     def _records_by_id(
@@ -361,9 +353,6 @@ class EventLog:
     def unfinished_runs(self) -> Sequence[RunRecord]:
         """Return the records of all runs that are queued or in progress."""
         return self.instance.get_run_records(RunsFilter(statuses=list(_UNFINISHED)))
-
-
-# --- from Dagster's events to freshline's -------------------------------------------------------
 
 
 def _filter(

@@ -44,6 +44,8 @@ class Start(NamedTuple):
 
 @dataclass(slots=True)
 class StepEvents:
+    """How far a step has come. Times are UTC in epoch seconds."""
+
     started: float | None = None
     ended: float | None = None
     error: str | None = None

@@ -33,10 +33,12 @@ def decisions_of(
     """Return the decision about every asset in `lineage`, by key."""
     known = Known(lineage, facts, claims)
     made = _Decisions(known, urgencies)
-    roots = [one for one in facts.execution_sets if one.keys[0] in lineage.roots]
-    others = [one for one in facts.execution_sets if one.keys[0] not in lineage.roots]
-    for root in roots:
-        made.decide(root)
+    others = []
+    for execution_set in facts.execution_sets:
+        if execution_set.keys[0] in lineage.roots:
+            made.decide(execution_set)
+        else:
+            others.append(execution_set)
     for root, meeting in list(companions(known, lineage.roots)):
         made.request(root, f"starts early, in the run that makes {meeting}")
     for execution_set in others:
