@@ -22,6 +22,7 @@ from freshline.cli.impact import impact_command
 from freshline.cli.pause import pause_command, resume_command
 from freshline.cli.simulate import simulate_command
 from freshline.cli.sources import sources_command
+from freshline.cli.worker import worker_command
 from freshline.errors import FreshlineError
 
 __all__ = ["app"]
@@ -62,6 +63,7 @@ app.command("check")(check_command)
 app.command("impact")(impact_command)
 app.command("simulate")(simulate_command)
 app.command("sources")(sources_command)
+app.command("worker")(worker_command)
 app.command("retire")(retire_command)
 app.command("pause")(pause_command)
 app.command("resume")(resume_command)

@@ -24,7 +24,7 @@ from freshline.errors import ContractError
 from freshline.workspace import child
 from freshline.workspace.entry import Entry
 
-__all__ = ["BROUGHT", "Inspected", "inspect_entries"]
+__all__ = ["BROUGHT", "FIELDS", "Inspected", "code_server_environment", "inspect_entries"]
 
 SECONDS: Final = 60.0
 """How long a location may take to load, unless the caller says otherwise."""
@@ -38,7 +38,7 @@ _BATCH: Final = 8
 BROUGHT: Final = (names, declared, launch, node, describe_dbt, describe_partitions, describe)
 """The modules of freshline that a location's Python is given; each imports those before it."""
 
-_FIELDS: Final = {
+FIELDS: Final = {
     "python_module": "module_name",
     "python_file": "python_file",
     "python_package": "package_name",
@@ -106,22 +106,23 @@ def _inspect(entries: list[Entry], scratch: Path, prefix: str, seconds: float) -
     }
     plan.write_text(json.dumps(content))
     command = [python, child.__file__, str(plan)]
-    environment = _environment(start, python)
+    environment = code_server_environment(start, python)
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # the gate leaves no compiled files behind
     log = scratch / f"{prefix}.log"
     failure = _run(command, start, environment, log, seconds * len(tasks))
     return [_outcome(entry, task, failure) for entry, task in zip(entries, tasks, strict=True)]
 
 
-def _environment(start: Path, python: str) -> dict[str, str]:
+def code_server_environment(start: Path, python: str) -> dict[str, str]:
     """Return the environment of a code server that Dagster starts in `start`.
 
     Dagster prefers the values in ``.env`` to those of the environment, and lets a location find
-    the programs of its virtual environment. The gate leaves no compiled files behind.
+    the programs of its virtual environment.
     """
     given = {
         name: value for name, value in dotenv_values(start / ".env").items() if value is not None
     }
-    environment = {**os.environ, **given, "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, **given}
     programs = (start / python).parent
     if python != sys.executable and (programs / "activate").exists():
         path = environment.get("PATH")
@@ -134,7 +135,7 @@ def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, A
     directory = entry.working_directory
     return {
         "location": entry.name,
-        "field": _FIELDS[entry.kind],
+        "field": FIELDS[entry.kind],
         "target": server if entry.kind == "grpc_server" else entry.target,
         "attribute": entry.attribute,
         "start": str(entry.start),

@@ -1,0 +1,107 @@
+"""The broker: where launched runs wait, and where workers and runs say that they are there.
+
+A Valkey or Redis server. Celery keeps its queues in it. Beside them there is one word of each
+worker, and one of each run that is being made. Ages are measured by the broker's own clock: the
+clocks of the hosts may differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import redis
+
+__all__ = ["SILENT_AFTER", "WORD_EVERY", "Broker", "BrokerError", "Worker", "serving"]
+
+WORD_EVERY: Final = 3.0
+"""Seconds between two words of a worker, and of a run."""
+SILENT_AFTER: Final = 15.0
+"""Seconds without a word after which a worker or a run counts as gone: five words were missed."""
+
+_WORKERS: Final = "freshline:workers"
+_RUNS: Final = "freshline:runs"
+_FORGOTTEN_AFTER: Final = 7 * 86_400.0
+_ANSWER_SECONDS: Final = 3.0
+
+BrokerError = redis.RedisError
+"""Raised when the broker does not answer, or refuses."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What a worker said last."""
+
+    name: str
+    location: str
+    places: int
+    """How many runs it can make at a time."""
+    leaving: bool = False
+    """Whether it takes no more runs."""
+    age: float = 0.0
+    """How many seconds ago it said so."""
+
+
+class Broker:
+    """The words at the broker of `url` (``redis://:PASSWORD@HOST:PORT/0``).
+
+    Every method raises `BrokerError`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._redis: Any = redis.Redis.from_url(
+            url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+        )
+
+    def say_worker(self, worker: Worker) -> None:
+        """Say that `worker` is there, in place of what it said before."""
+        word = {
+            "location": worker.location,
+            "places": worker.places,
+            "leaving": worker.leaving,
+            "at": self._now(),
+        }
+        self._redis.hset(_WORKERS, worker.name, json.dumps(word))
+
+    def workers(self) -> list[Worker]:
+        """Return all workers of the last week, the one that was heard of last first."""
+        now, workers = self._now(), []
+        for name, text in self._redis.hgetall(_WORKERS).items():
+            word = json.loads(text)
+            age = max(0.0, now - word.pop("at"))
+            if age > _FORGOTTEN_AFTER:
+                self._redis.hdel(_WORKERS, name)
+            else:
+                workers.append(Worker(name.decode(), **word, age=age))
+        return sorted(workers, key=lambda worker: worker.age)
+
+    def say_run(self, run_id: str, worker: str) -> None:
+        """Say that `worker` is making the run."""
+        self._redis.hset(_RUNS, run_id, json.dumps({"worker": worker, "at": self._now()}))
+
+    def end_run(self, run_id: str) -> None:
+        """Say nothing of the run any more."""
+        self._redis.hdel(_RUNS, run_id)
+
+    def run(self, run_id: str) -> tuple[str, float] | None:
+        """Return which worker makes the run, and how many seconds ago it said so."""
+        text = self._redis.hget(_RUNS, run_id)
+        if text is None:
+            return None
+        word = json.loads(text)
+        return word["worker"], max(0.0, self._now() - word["at"])
+
+    def _now(self) -> float:
+        seconds, microseconds = self._redis.time()
+        return float(seconds) + microseconds / 1e6
+
+
+def serving(workers: Sequence[Worker], location: str) -> list[Worker]:
+    """Return those of `workers` that take runs of `location` now."""
+    return [
+        worker
+        for worker in workers
+        if worker.location == location and worker.age <= SILENT_AFTER and not worker.leaving
+    ]

@@ -1,0 +1,165 @@
+"""One run, in a process of its own: it ends when it is to end, and writes nothing after that.
+
+The process is a fork of a worker that has loaded the location (`execute_warm`). If the files of the
+location have changed since, it is a new Python that loads them as they are (`execute_cold`).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import dagster as dg
+from dagster._cli.api import _execute_run_command_body
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import deserialize_value
+from dagster._utils.interrupts import capture_interrupts
+
+from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
+
+__all__ = ["execute_cold", "execute_warm"]
+
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at the status of the run."""
+_SURE_FOR: Final = 2.0
+"""Seconds for which a look counts. What is written later needs a new one."""
+
+_ENDED: Final = (
+    dg.DagsterRunStatus.SUCCESS,
+    dg.DagsterRunStatus.FAILURE,
+    dg.DagsterRunStatus.CANCELED,
+)
+_ENDING_EVENTS: Final = (
+    dg.DagsterEventType.RUN_SUCCESS,
+    dg.DagsterEventType.RUN_FAILURE,
+    dg.DagsterEventType.RUN_CANCELED,
+)
+
+
+def execute_warm(arguments: str, worker: str, broker_url: str) -> None:
+    """Execute the run that `arguments` (a serialized `ExecuteRunArgs`) names, in this process.
+
+    `worker` is the name of the worker that it is a child of.
+    """
+    run_id = deserialize_value(arguments, ExecuteRunArgs).run_id
+    _be_a_run()
+    with capture_interrupts(), dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or run.status is dg.DagsterRunStatus.STARTED:
+            return  # deleted, terminated or given up while it waited, or another process has it
+        if run.status is dg.DagsterRunStatus.CANCELING:
+            instance.report_run_canceled(run)
+            return
+        with _Watch(instance, run_id, worker, Broker(broker_url)).going():
+            _execute_run_command_body(run_id, instance, _ignore, set_exit_code_on_failure=True)
+
+
+def execute_cold(arguments: str, worker: str, broker_url: str) -> None:
+    """Execute the run in a new Python, which loads the location's files as they are now."""
+    _be_a_run()
+    command = [sys.executable, "-m", "freshline.engine.execution", arguments, worker]
+    child = subprocess.Popen(command, env={**os.environ, "FRESHLINE_BROKER_URL": broker_url})
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: child.send_signal(signal.SIGINT))
+    child.wait()
+
+
+def _be_a_run() -> None:
+    """Lead a process group, which is killed as a whole, and be interrupted as a new Python is.
+
+    A child of Celery ignores interrupts.
+    """
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _ignore(_: object) -> None:
+    """Take an event of the run: the event log has it."""
+
+
+class _Watch:
+    """Says that a run is being made, and ends it when it is canceled or was given up."""
+
+    def __init__(
+        self, instance: dg.DagsterInstance, run_id: str, worker: str, broker: Broker
+    ) -> None:
+        self._instance = instance
+        self._run_id = run_id
+        self._worker = worker
+        self._broker = broker
+        self._write = instance.handle_new_event
+        self._over = threading.Event()
+        self._ending = False
+        """Whether the run itself has written how it ended."""
+        self._looked_at = time.monotonic()
+        self._interrupted = False
+        self._parent = os.getppid()
+
+    @contextmanager
+    def going(self) -> Iterator[None]:
+        """Watch as long as the context is open."""
+        self._instance.handle_new_event = self._write_unless_over  # type: ignore[method-assign]
+        threads = [
+            threading.Thread(target=target, daemon=True)
+            for target in (self._keep_looking, self._keep_saying)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            for thread in threads:
+                thread.join()
+
+    def _write_unless_over(self, event: dg.EventLogEntry, **options: Any) -> None:
+        if event.run_id == self._run_id:
+            if time.monotonic() - self._looked_at > _SURE_FOR:
+                self._look()
+            if event.is_dagster_event and event.get_dagster_event().event_type in _ENDING_EVENTS:
+                self._ending = True
+        self._write(event, **options)
+
+    def _keep_looking(self) -> None:
+        while not self._over.wait(_LOOK_EVERY):
+            if os.getppid() != self._parent:
+                # The worker was killed. A run that says nothing any more is made again elsewhere.
+                os.killpg(0, signal.SIGKILL)
+            with suppress(Exception):  # the database may be away; the run's own writes will tell
+                self._look()
+
+    def _look(self) -> None:
+        """Look at the run's status: interrupt it if it is to be canceled, kill it if it is over.
+
+        Raises what the database raises.
+        """
+        run = self._instance.get_run_by_id(self._run_id)
+        self._looked_at = time.monotonic()
+        if run is None or (run.status in _ENDED and not self._ending):
+            # Somebody else has said how it ended: a run that was given up may be made again
+            # elsewhere by now. Nothing of it may write any more.
+            os.killpg(0, signal.SIGKILL)
+        elif run.status is dg.DagsterRunStatus.CANCELING and not self._interrupted:
+            self._interrupted = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def _keep_saying(self) -> None:
+        while True:
+            with suppress(BrokerError):  # it may be away for a while
+                self._broker.say_run(self._run_id, self._worker)
+            if self._over.wait(WORD_EVERY):
+                break
+        with suppress(BrokerError):
+            self._broker.end_run(self._run_id)
+
+
+if __name__ == "__main__":
+    execute_warm(sys.argv[1], sys.argv[2], os.environ["FRESHLINE_BROKER_URL"])

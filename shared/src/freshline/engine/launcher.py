@@ -1,0 +1,209 @@
+"""Dagster's run launcher: puts each run into the queue of its code location.
+
+It is dagster-celery's launcher, made safe where that one loses runs: a run that nobody could take
+stays in Dagster's own queue, one whose worker is gone fails and is tried again, and one that is
+terminated ends as CANCELED.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import dagster as dg
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.storage.tags import PRIORITY_TAG
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import ConfigurableClassData, serialize_value
+from dagster_celery.launcher import CeleryRunLauncher
+
+from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
+from freshline.engine.queues import TASK, queue_settings
+from freshline.words import span
+
+__all__ = ["WarmRunLauncher"]
+
+_UNFINISHED: Final = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+
+class WarmRunLauncher(CeleryRunLauncher):
+    """Launches runs by workers that ``freshline worker`` starts.
+
+    In ``dagster.yaml``::
+
+        run_launcher:
+          module: freshline.engine.launcher
+          class: WarmRunLauncher
+          config:
+            broker: { env: FRESHLINE_BROKER_URL }
+    """
+
+    def __init__(self, broker: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(
+            default_queue="dagster",
+            broker=broker,
+            config_source=queue_settings(),
+            inst_data=inst_data,
+        )
+        self._broker = Broker(broker)
+        self._answers_since: float | None = None
+        """Since when the broker has answered each time (monotonic seconds); None: it did not."""
+        self._missed_since: dict[str, float] = {}
+        """Since when a run in progress has said nothing (monotonic seconds), by run id."""
+
+    @classmethod
+    def config_type(cls) -> dict[str, Any]:
+        """Return the fields in ``dagster.yaml``."""
+        return {
+            "broker": dg.Field(
+                dg.StringSource,
+                description="The Valkey or Redis server: redis://:PASSWORD@HOST:PORT/0",
+            )
+        }
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData, config_value: Mapping[str, Any]
+    ) -> WarmRunLauncher:
+        """Return a launcher with what ``dagster.yaml`` says."""
+        return cls(inst_data=inst_data, **config_value)
+
+    # --- launching ------------------------------------------------------------------------
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Put the run into the queue of its location.
+
+        Raises `DagsterUserCodeUnreachableError` while the broker does not answer or no worker
+        serves the location: the daemon puts the run back into its queue then, and other locations'
+        runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
+        """
+        run = context.dagster_run
+        location = _location_of(run)
+        self._require_worker(location)
+        arguments = ExecuteRunArgs(
+            job_origin=run.job_code_origin,
+            run_id=run.run_id,
+            instance_ref=self._instance.get_ref(),
+            set_exit_code_on_failure=True,
+        )
+        try:
+            self.celery.send_task(
+                TASK,
+                args=[serialize_value(arguments)],
+                task_id=run.run_id,
+                queue=location,
+                priority=_priority(run),
+                retry=False,
+            )
+        except Exception as error:
+            raise DagsterUserCodeUnreachableError(f"The broker took no run: {error}") from error
+        self._instance.report_engine_event(
+            f"The run waits for a worker of {location}.", run, cls=type(self)
+        )
+
+    def _require_worker(self, location: str) -> None:
+        try:
+            workers = self._broker.workers()
+        except BrokerError as error:
+            raise DagsterUserCodeUnreachableError(
+                f"The broker does not answer, so that nothing can be launched: {error}"
+            ) from error
+        if not serving(workers, location):
+            raise DagsterUserCodeUnreachableError(_nobody(workers, location))
+
+    # --- ending ---------------------------------------------------------------------------
+
+    def terminate(self, run_id: str) -> bool:
+        """Have the run canceled. Its own process sees that within seconds, and ends as CANCELED.
+
+        Return whether there was anything to cancel.
+        """
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished:
+            return False
+        self._instance.report_run_canceling(run)
+        return True
+
+    # --- health ---------------------------------------------------------------------------
+
+    @property
+    def supports_resume_run(self) -> bool:
+        """False: Dagster's resumed runs do not end on these workers. A retry is a new run."""
+        return False
+
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        """Return whether `run`, which is in progress, is being made.
+
+        Without an answer of the broker nothing is known, and the run goes on. A run that has said
+        nothing for `SILENT_AFTER` seconds is lost.
+        """
+        now = time.monotonic()
+        try:
+            word = self._broker.run(run.run_id)
+        except BrokerError as error:
+            self._answers_since = None
+            return CheckRunHealthResult(WorkerStatus.RUNNING, f"the broker does not answer: {error}")
+        if self._answers_since is None:
+            self._answers_since = now
+        if word and word[1] <= SILENT_AFTER:
+            self._missed_since.pop(run.run_id, None)
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        missed = self._missed_since.setdefault(run.run_id, now - (word[1] if word else 0.0))
+        # Words are old, too, when it was the broker that was away.
+        silent = now - max(missed, self._answers_since)
+        if silent < SILENT_AFTER or not self._is_unfinished(run):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        del self._missed_since[run.run_id]
+        who = f"{word[0]}, which was making it" if word else "The run"
+        return CheckRunHealthResult(
+            WorkerStatus.FAILED, f"{who}, has said nothing for {span(silent)}"
+        )
+
+    def _is_unfinished(self, run: dg.DagsterRun) -> bool:
+        known = self._instance.get_run_by_id(run.run_id)
+        return known is not None and known.status in _UNFINISHED
+
+    def get_run_worker_debug_info(
+        self, run: dg.DagsterRun, include_container_logs: bool | None = True
+    ) -> str | None:
+        """Return which workers serve the location of `run`, or since when there is none."""
+        del include_container_logs
+        try:
+            workers = self._broker.workers()
+        except BrokerError as error:
+            return f"The broker does not answer: {error}"
+        location = _location_of(run)
+        there = serving(workers, location)
+        names = ", ".join(worker.name for worker in there)
+        return f"Workers of {location}: {names}" if names else _nobody(workers, location)
+
+
+def _location_of(run: dg.DagsterRun) -> str:
+    origin = run.remote_job_origin
+    if origin is None:
+        raise dg.DagsterInvariantViolationError(
+            f"Run {run.run_id} names no code location, so that no worker can be chosen for it. "
+            "Launch it from the UI, a sensor or a schedule, or execute it in its own process."
+        )
+    return origin.location_name
+
+
+def _priority(run: dg.DagsterRun) -> int:
+    """Return how soon Celery should take the run: 0 is the first, 9 the last.
+
+    `dagster/priority` is by how many seconds the run is late; see `freshline.planner.priority_of`.
+    """
+    try:
+        late = int(run.tags.get(PRIORITY_TAG, "0"))
+    except ValueError:
+        return 0
+    return next((step for step, least in ((0, 0), (3, -60), (6, -300)) if late >= least), 9)
+
+
+def _nobody(workers: list[Worker], location: str) -> str:
+    last = next((worker for worker in workers if worker.location == location), None)
+    if last is None:
+        return f"no worker of {location} was ever heard of: start one, freshline worker {location}"
+    return f"no worker of {location} since {span(last.age)}: start one, freshline worker {location}"

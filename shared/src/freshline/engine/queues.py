@@ -1,0 +1,27 @@
+"""What launcher and workers agree on: the task, and how Celery keeps it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+__all__ = ["TASK", "queue_settings"]
+
+TASK: Final = "freshline.execute_run"
+
+
+def queue_settings() -> dict[str, Any]:
+    """Return Celery's settings, the same for those who put runs into queues and who take them."""
+    return {
+        "broker_connection_max_retries": None,  # a worker waits for the broker for ever
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {"queue_order_strategy": "priority", "socket_timeout": 10},
+        "task_ignore_result": True,  # the event log has what became of a run
+        "task_acks_late": False,  # a run that was begun is never begun again by the broker
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_remote_control": False,
+        "worker_hijack_root_logger": False,
+        "worker_max_tasks_per_child": 1,  # each run has a fresh fork
+        "worker_prefetch_multiplier": 1,
+        "worker_redirect_stdouts": False,  # what a run prints is captured by Dagster
+        "worker_send_task_events": False,
+    }

@@ -1,0 +1,122 @@
+"""A worker: loads its location once, and forks for each run that it takes from the queue.
+
+``python -m freshline.engine.worker ARGUMENTS`` in the Python of the location. ARGUMENTS is JSON:
+`name` of the worker, `location`, `target` (fields of Dagster's `LoadableTargetOrigin`), `places`
+and `report`, a file descriptor. One line of JSON is written there when the worker takes runs: which
+files it has loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+import dagster as dg
+from celery import Celery, bootsteps
+from celery.signals import worker_ready
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.server import LoadedRepositories
+
+from freshline.engine.broker import WORD_EVERY, Broker, BrokerError, Worker
+from freshline.engine.execution import execute_cold, execute_warm
+from freshline.engine.loaded_files import LoadedFiles, recorded
+from freshline.engine.queues import TASK, queue_settings
+
+__all__ = ["main"]
+
+
+def main(arguments: str) -> None:
+    """Serve the queue of a location until SIGTERM; runs that were begun are ended first."""
+    values = json.loads(arguments)
+    broker_url = os.environ["FRESHLINE_BROKER_URL"]
+    own = Worker(values["name"], values["location"], values["places"])
+    with recorded() as files:
+        _load(values["target"], own.location)
+    _warm()
+    app = Celery("freshline", broker=broker_url)
+    app.conf.update(queue_settings())
+
+    @app.task(name=TASK)
+    def execute(run: str) -> None:
+        changed = files.changed()
+        (execute_cold if changed else execute_warm)(run, own.name, broker_url)
+
+    _say_where(app, own, Broker(broker_url))
+    worker_ready.connect(lambda **_: _report(values["report"], files), weak=False)
+    gc.collect()
+    gc.freeze()  # what is there now is shared with all runs: collecting it would copy it
+    app.worker_main(
+        [
+            "--quiet",  # no banner
+            "worker",
+            f"--hostname={own.name}",
+            f"--queues={own.location}",
+            f"--concurrency={own.places}",
+            "--pool=prefork",
+            "--without-gossip",
+            "--without-mingle",
+            "--without-heartbeat",
+            "--loglevel=WARNING",
+        ]
+    )
+
+
+def _load(target: dict[str, Any], location: str) -> None:
+    """Load the location as a code server does. Dagster has no public function for it."""
+    origin = LoadableTargetOrigin(executable_path=sys.executable, **target)
+    LoadedRepositories(origin, None, [], None, code_location_name=location)
+
+
+def _warm() -> None:
+    """Do once what every run would do first: import what runs need, and dbt if it is there.
+
+    Nothing stays open: a connection does not survive a fork.
+    """
+
+    @dg.asset
+    def nothing() -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        dg.materialize([nothing], instance=instance, run_config=quiet)
+    with dg.DagsterInstance.get() as instance:
+        instance.get_runs(limit=1)
+    if importlib.util.find_spec("dagster_dbt"):
+        from freshline.dbt.warm import load_dbt
+
+        load_dbt()
+
+
+def _say_where(app: Celery, own: Worker, broker: Broker) -> None:
+    """Have the worker say every few seconds that it is there, and that it leaves."""
+
+    class Presence(bootsteps.StartStopStep):
+        requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
+
+        def start(self, parent: Any) -> None:
+            parent.timer.call_repeatedly(WORD_EVERY, _say, (own,))
+            _say(own)
+
+        def stop(self, parent: Any) -> None:
+            _say(Worker(own.name, own.location, own.places, leaving=True))
+
+    def _say(worker: Worker) -> None:
+        with suppress(BrokerError):  # it may be away for a while; Celery says so
+            broker.say_worker(worker)
+
+    app.steps["worker"].add(Presence)
+
+
+def _report(descriptor: int, files: LoadedFiles) -> None:
+    with os.fdopen(descriptor, "w") as pipe:
+        pipe.write(json.dumps(asdict(files)) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
