@@ -24,7 +24,7 @@ from projects import read_locations
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVSTACK = ROOT / "devstack" / ".venv" / "bin" / "devstack"
-SERVER_SETTINGS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_")
+SERVER_SETTINGS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_", "FRESHLINE_BROKER_")
 """Prefixes of the variables that may name servers other than the stack's."""
 
 
@@ -39,7 +39,7 @@ def run_inside(state: Path, command: Sequence[str]) -> int:
         name: value for name, value in os.environ.items() if not name.startswith(SERVER_SETTINGS)
     }
     environment["DEVSTACK_ROOT"] = str(state)
-    for name in ("POSTGRES", "AIRBYTE", "GITHUB"):
+    for name in ("POSTGRES", "AIRBYTE", "GITHUB", "BROKER"):
         environment[f"DEVSTACK_{name}_PORT"] = str(_free_port())
     if stars := os.environ.get("DEVSTACK_STARS"):
         environment["DEVSTACK_STARS"] = str(Path(stars).expanduser().resolve())

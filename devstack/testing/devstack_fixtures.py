@@ -153,6 +153,15 @@ class PostgresServer(Program):
                 self.execute(f"drop database {name} with (force)")
 
 
+class Broker(Program):
+    """A Valkey server."""
+
+    @property
+    def url(self) -> str:
+        """The address with the password, for any client of Redis."""
+        return f"redis://:{self.password}@{self.host}:{self.port}/0"
+
+
 class Launcher:
     """Starts programs of the stack and ends them all when closed."""
 
@@ -232,6 +241,18 @@ def database(postgres_server: PostgresServer) -> Iterator[Database]:
     """A new, empty database for one test."""
     with postgres_server.new_database() as fresh:
         yield fresh
+
+
+@pytest.fixture(scope="session")
+def broker_server(devstack_launcher: Launcher) -> Callable[..., Broker]:
+    """Starts brokers: `broker_server()` has `url`, `host`, `port`, `password`."""
+
+    def start(**options: Any) -> Broker:
+        options.setdefault("data", devstack_launcher.new_folder("broker"))
+        broker: Broker = devstack_launcher.serve("broker", kind=Broker, **options)
+        return broker
+
+    return start
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from pathlib import Path
 import devstack
 
 PACKAGE = Path(devstack.__file__).parent
-FOLDERS = ("stack", "postgres", "github", "airbyte")
+FOLDERS = ("stack", "postgres", "github", "airbyte", "broker")
 SHARED = ("http_server", "serving", "ports", "processes", "files", "kernel", "errors")
 # What the modules of a folder may import besides modules of the same folder.
 ALLOWED = {
     **{folder: {*SHARED} for folder in FOLDERS},
-    "stack": {*SHARED, "postgres", "github"},
+    "stack": {*SHARED, "postgres", "github", "broker"},
     **{name: {*SHARED[place + 1 :]} for place, name in enumerate(SHARED)},
 }
 

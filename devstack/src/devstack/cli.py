@@ -14,7 +14,7 @@ from devstack.serve_commands import serve
 from devstack.stack.stack import Stack
 
 app = typer.Typer(
-    help="Postgres, an Airbyte and a GitHub of your own, on loopback.",
+    help="Postgres, an Airbyte, a GitHub and a broker of your own, on loopback.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

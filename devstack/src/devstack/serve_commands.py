@@ -55,6 +55,35 @@ def serve_postgres(
             raise DevstackError(f"postgres ended by itself:\n{server.log_tail()}")
 
 
+@serve.command("broker")
+def serve_broker(
+    data: Annotated[Path, typer.Option(help="Data directory; made when missing, kept after.")],
+    port: Port = 0,
+    log: Annotated[Path | None, typer.Option(help="Its log. Default: valkey.log in DATA.")] = None,
+    password: Annotated[
+        str | None,
+        typer.Option(
+            envvar="DEVSTACK_BROKER_PASSWORD",
+            show_envvar=True,
+            help="What clients need; as a variable no other user sees it. Default: new.",
+        ),
+    ] = None,
+    with_parent: WithParent = False,
+) -> None:
+    """Serve a broker for queued runs (Valkey) until told to stop."""
+    from devstack.broker.server import BrokerServer
+    from devstack.serving import StopSignal, announce
+
+    stop = StopSignal(with_parent=with_parent)
+    with BrokerServer(data, password=password, port=port, log=log) as server:
+        address = server.address
+        announce({"host": address.host, "port": address.port, "password": address.password})
+        stop.watch(server.wait)
+        stop.wait()
+        if server.wait(0) is not None:
+            raise DevstackError(f"broker ended by itself:\n{server.log_tail()}")
+
+
 @serve.command("github")
 def serve_github(
     stars: Annotated[

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import valkey
 from dotenv import dotenv_values
 from helpers import DEVSTACK, ReservedPort, command_lines_with
 
@@ -18,7 +19,9 @@ class Checkout:
 
     def __init__(self, root: Path, *, airbyte: bool = False) -> None:
         self.root = root
-        self._reserved = {name: ReservedPort() for name in ("postgres", "github", "airbyte")}
+        self._reserved = {
+            name: ReservedPort() for name in ("postgres", "github", "airbyte", "broker")
+        }
         self.ports = {name: port.number for name, port in self._reserved.items()}
         self.variables = {f"DEVSTACK_{name.upper()}_PORT": str(p) for name, p in self.ports.items()}
         # Put before each command, to run it as another user.
@@ -71,6 +74,10 @@ class Checkout:
             row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
+    def broker(self) -> valkey.Valkey:
+        url = self.settings()["FRESHLINE_BROKER_URL"]
+        return valkey.Valkey.from_url(url, decode_responses=True)
+
     def get(self, path: str) -> httpx.Response:
         values = self.settings()
         headers = {"Authorization": f"token {values['GITHUB_TOKEN']}"}
@@ -83,6 +90,10 @@ class Checkout:
     def logs(self) -> str:
         """Return the logs of all services, one after the other."""
         return "".join(path.read_text() for path in (self.root / ".local" / "log").iterdir())
+
+    def records(self) -> str:
+        """Return the records of all services, one after the other."""
+        return "".join(path.read_text() for path in (self.root / ".local" / "run").iterdir())
 
     def states(self) -> dict[str, str]:
         lines = self.run("status", code=None).splitlines()[1:]

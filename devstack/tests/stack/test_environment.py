@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from devstack.errors import DevstackError
-from devstack.stack.environment import GENERATED, Environment
+from devstack.stack.environment import DEFAULT_PORTS, GENERATED, Environment
 from dotenv import dotenv_values
 
 
@@ -27,6 +29,8 @@ class TestPrepare:
         prepared(tmp_path)
         values = in_file(tmp_path)
         secrets = [values.pop(name) or "" for name in GENERATED]
+        broker = urlsplit(values.pop("FRESHLINE_BROKER_URL") or "")
+        secrets.append(broker.password or "")
 
         assert values == {
             "DAGSTER_PG_HOST": "127.0.0.1",
@@ -40,6 +44,7 @@ class TestPrepare:
             "AIRBYTE_URL": "http://127.0.0.1:18000",
             "GITHUB_API_URL": "http://127.0.0.1:18080",
         }
+        assert f"redis://:{broker.password}@127.0.0.1:16379/0" == broker.geturl()
         assert min(len(secret) for secret in secrets) >= 32
         assert len(set(secrets)) == len(secrets)
 
@@ -125,13 +130,15 @@ class TestPorts:
         prepared(tmp_path)
         with (tmp_path / ".env").open("a") as file:
             file.write("DEVSTACK_POSTGRES_PORT=25432\nDEVSTACK_AIRBYTE_PORT=28000\n")
+            file.write("DEVSTACK_BROKER_PORT=26379\n")
         environment = prepared(tmp_path)
 
         assert in_file(tmp_path)["WAREHOUSE_PORT"] == "25432"
         assert in_file(tmp_path)["DAGSTER_PG_PORT"] == "25432"
         assert in_file(tmp_path)["AIRBYTE_URL"] == "http://127.0.0.1:28000"
-        assert not environment.is_external("postgres")
-        assert not environment.is_external("airbyte")
+        assert (in_file(tmp_path)["FRESHLINE_BROKER_URL"] or "").endswith("@127.0.0.1:26379/0")
+        for service in DEFAULT_PORTS:
+            assert not environment.is_external(service)
 
     def test_addresses_stay_derived_when_the_record_of_them_was_deleted(
         self, tmp_path: Path
@@ -139,7 +146,67 @@ class TestPorts:
         prepared(tmp_path)
         (tmp_path / ".local" / "derived.json").unlink()
 
-        assert not prepared(tmp_path).is_external("postgres")
+        environment = prepared(tmp_path)
+
+        for service in DEFAULT_PORTS:
+            assert not environment.is_external(service)
+
+
+class TestBroker:
+    """`FRESHLINE_BROKER_URL`, an address with a password in it."""
+
+    def test_is_added_to_a_file_from_before_and_nothing_else_changes(self, tmp_path: Path) -> None:
+        prepared(tmp_path)
+        lines = (tmp_path / ".env").read_text().splitlines(keepends=True)
+        before = "".join(line for line in lines if "BROKER" not in line)
+        (tmp_path / ".env").write_text(before)
+        memory = tmp_path / ".local" / "derived.json"
+        remembered = json.loads(memory.read_text())
+        del remembered["FRESHLINE_BROKER_URL"]
+        memory.write_text(json.dumps(remembered))
+        environment = prepared(tmp_path)
+        after = (tmp_path / ".env").read_text()
+
+        assert after.startswith(before)
+        assert f"FRESHLINE_BROKER_URL=redis://:{environment.broker_password()}@127" in after
+        assert not environment.is_external("broker")
+
+    def test_gets_a_new_password_when_the_file_was_deleted(self, tmp_path: Path) -> None:
+        first = prepared(tmp_path).broker_password()
+        (tmp_path / ".env").unlink()
+        second = prepared(tmp_path)
+
+        assert "" not in (first, second.broker_password())
+        assert first != second.broker_password()
+        assert not second.is_external("broker")
+
+    def test_keeps_a_password_changed_by_hand(self, tmp_path: Path) -> None:
+        old = prepared(tmp_path).broker_password()
+        path = tmp_path / ".env"
+        path.write_text(path.read_text().replace(old, "by%20hand"))
+        environment = prepared(tmp_path)
+
+        assert "by hand" == environment.broker_password()
+        assert not environment.is_external("broker")
+
+    @pytest.mark.parametrize(
+        "address", ["rediss://me:secret@broker.example:6380/1", "redis://:mine@127.0.0.1:6379/0"]
+    )
+    def test_of_the_users_own_is_kept_and_not_written_elsewhere(
+        self, tmp_path: Path, address: str
+    ) -> None:
+        (tmp_path / ".env").write_text(f"FRESHLINE_BROKER_URL={address}\n")
+        environment = prepared(tmp_path)
+
+        assert environment.is_external("broker")
+        assert address == in_file(tmp_path)["FRESHLINE_BROKER_URL"]
+        assert address not in (tmp_path / ".local" / "derived.json").read_text()
+
+    def test_in_the_real_environment_counts(self, tmp_path: Path) -> None:
+        real = {"FRESHLINE_BROKER_URL": "redis://broker.example/0"}
+
+        assert prepared(tmp_path, real).is_external("broker")
+        assert "FRESHLINE_BROKER_URL" not in in_file(tmp_path)
 
 
 class TestServersOfYourOwn:

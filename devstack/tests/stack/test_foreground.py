@@ -112,7 +112,7 @@ class TestRun:
 
     def test_everything_ends_when_devstack_itself_is_killed(self, checkout: Checkout) -> None:
         running = Running(checkout, f"READY; exec sleep 600 # {checkout.root}")
-        services = [psutil.Process(checkout.pid(name)) for name in ("postgres", "github")]
+        services = [psutil.Process(checkout.pid(name)) for name in ("postgres", "github", "broker")]
         running.process.kill()
         running.process.communicate()
 

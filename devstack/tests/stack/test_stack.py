@@ -19,6 +19,8 @@ from devstack.processes import wait_for_end
 from devstack_fixtures import Database
 from helpers import command_lines_with
 
+# What `up` starts if the Airbyte is elsewhere, in this order.
+STARTED = ("postgres", "github", "broker")
 STARS = "repository,user_id,login,starred_at\n"
 
 
@@ -41,6 +43,7 @@ class TestUp:
             for name, value in values.items()
             if name.endswith(("PASSWORD", "TOKEN", "SECRET"))
         }
+        broker = checkout.broker()
 
         assert (
             checkout.query("select current_user || ' ' || current_database()")
@@ -51,18 +54,21 @@ class TestUp:
         assert (
             checkout.get(f"/repos/{values['GITHUB_REPOSITORY']}").json()["stargazers_count"] >= 3000
         )
+        with broker:
+            assert broker.ping()
         # No client is made for an Airbyte that is not the stack's own.
         assert set(secrets) == {"DAGSTER_PG_PASSWORD", "WAREHOUSE_PASSWORD", "GITHUB_TOKEN"}
-        shown = output + checkout.logs()
+        secrets["FRESHLINE_BROKER_URL"] = broker.get_connection_kwargs()["password"]
+        shown = output + checkout.logs() + checkout.records()
         assert [name for name, secret in secrets.items() if secret in shown] == []
 
     def test_changes_nothing_when_everything_runs(self, checkout: Checkout) -> None:
         checkout.run("up")
-        before = {name: checkout.pid(name) for name in ("postgres", "github")}
+        before = {name: checkout.pid(name) for name in STARTED}
         output = checkout.run("up")
 
         assert {name: checkout.pid(name) for name in before} == before
-        assert output.count("already running") == 2
+        assert output.count("already running") == len(STARTED)
 
     def test_two_commands_at_once_start_one_stack(self, checkout: Checkout) -> None:
         both = [checkout.start("up") for _ in range(2)]
@@ -75,7 +81,9 @@ class TestUp:
     def test_starts_killed_services_again_with_their_data(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.query("create table kept as select 42 as answer")
-        for name in ("postgres", "github"):
+        with checkout.broker() as broker:
+            broker.lpush("queue", "a run")
+        for name in STARTED:
             victim = psutil.Process(checkout.pid(name))
             family = [victim, *victim.children(recursive=True)]
             for process in family:
@@ -85,25 +93,37 @@ class TestUp:
         killed = checkout.states()
         checkout.run("up")
 
-        assert killed == {"postgres": "ended", "github": "ended", "airbyte": "external"}
+        assert killed == {**dict.fromkeys(STARTED, "ended"), "airbyte": "external"}
         assert checkout.query("select answer from kept") == 42
+        with checkout.broker() as broker:
+            assert broker.lrange("queue", 0, -1) == ["a run"]
 
     def test_data_survive_down_and_up(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.query("create table kept as select 42 as answer")
+        with checkout.broker() as broker:
+            broker.lpush("queue", "a run")
         checkout.run("down")
         checkout.run("up")
 
         assert checkout.query("select answer from kept") == 42
+        with checkout.broker() as broker:
+            assert broker.lrange("queue", 0, -1) == ["a run"]
 
-    def test_takes_over_a_password_changed_in_the_settings(self, checkout: Checkout) -> None:
+    def test_takes_over_passwords_changed_in_the_settings(self, checkout: Checkout) -> None:
         checkout.run("up")
         path = checkout.root / ".env"
-        old = checkout.settings()["WAREHOUSE_PASSWORD"]
-        path.write_text(path.read_text().replace(old, "changed-by-hand"))
+        for old in (
+            checkout.settings()["WAREHOUSE_PASSWORD"],
+            checkout.broker().get_connection_kwargs()["password"],
+        ):
+            path.write_text(path.read_text().replace(old, "changed-by-hand"))
         checkout.run("up")
 
         assert checkout.query("select 1") == 1
+        with checkout.broker() as broker:
+            assert broker.ping()
+        assert checkout.settings()["FRESHLINE_BROKER_URL"].startswith("redis://:changed-by-hand@")
 
     def test_makes_new_settings_when_the_file_was_deleted(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -112,8 +132,10 @@ class TestUp:
 
         assert checkout.query("select 1") == 1
         assert checkout.get("/rate_limit").status_code == 200
+        with checkout.broker() as broker:
+            assert broker.ping()
 
-    @pytest.mark.parametrize("name", ["postgres", "github", "airbyte"])
+    @pytest.mark.parametrize("name", ["postgres", "github", "airbyte", "broker"])
     def test_busy_port_gives_a_clear_message_and_starts_nothing(
         self, checkout: Checkout, name: str
     ) -> None:
@@ -133,7 +155,7 @@ class TestUp:
         assert f"DEVSTACK_{name.upper()}_PORT" in output
         assert "Traceback" not in output
         assert command_lines_with(str(checkout.root / ".local")) == []
-        assert still["postgres"] == still["github"] == "running"
+        assert {still[name] for name in STARTED} == {"running"}
 
     def test_service_that_does_not_start_shows_the_end_of_its_log(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -158,7 +180,7 @@ class TestUp:
 
 
 class TestWithAirbyte:
-    """All three services together."""
+    """All services together."""
 
     def test_airbyte_accepts_the_client_of_the_settings_also_after_it_changed(
         self, quick_folder: Path
@@ -180,7 +202,7 @@ class TestWithAirbyte:
         assert (first, second) == (200, 200)
         assert secrets[0] != secrets[1]
         assert [secret for secret in secrets if secret in output] == []
-        assert states == {"postgres": "running", "github": "running", "airbyte": "running"}
+        assert states == dict.fromkeys((*STARTED, "airbyte"), "running")
         assert checkout.listening() == []
 
     def test_airbyte_keeps_its_records_in_a_database_of_its_own(self, complete: Checkout) -> None:
@@ -322,7 +344,7 @@ class TestDown:
         up = checkout.listening()
         checkout.run("down")
 
-        assert up == ["postgres", "github"]
+        assert up == list(STARTED)
         assert checkout.listening() == []
         assert command_lines_with(str(checkout.root)) == []
 
@@ -358,6 +380,16 @@ class TestStatus:
             *(str(checkout.pid("postgres")), str(checkout.root / ".local/log/postgres.log")),
         ]
         assert lines[3].split()[:3] == ["airbyte", "external", "http://airbyte.invalid"]
+        assert lines[4].split()[:3] == [
+            *("broker", "running", f"127.0.0.1:{checkout.ports['broker']}"),
+        ]
+
+    def test_shows_a_broker_of_the_users_own_without_its_password(self, checkout: Checkout) -> None:
+        checkout.variables["FRESHLINE_BROKER_URL"] = "redis://me:secret@broker.invalid:6379/0"
+        output = checkout.run("status", code=1)
+
+        assert "secret" not in output
+        assert output.splitlines()[4].split() == ["broker", "external", "broker.invalid:6379"]
 
     def test_shows_that_a_service_hangs(self, checkout: Checkout) -> None:
         checkout.run("up")
@@ -379,6 +411,8 @@ class TestReset:
     def test_deletes_the_data_and_keeps_the_passwords(self, checkout: Checkout) -> None:
         checkout.run("up")
         checkout.query("create table gone (x int)")
+        with checkout.broker() as broker:
+            broker.lpush("queue", "a run")
         before = checkout.settings()
         (checkout.root / ".local" / "of-another-tool").mkdir()
         checkout.run("reset", "--yes")
@@ -388,6 +422,8 @@ class TestReset:
         assert left == ["derived.json", "lock", "of-another-tool"]
         assert checkout.settings() == before
         assert checkout.query("select to_regclass('gone')") is None
+        with checkout.broker() as broker:
+            assert broker.lrange("queue", 0, -1) == []
 
     def test_asks_first(self, checkout: Checkout) -> None:
         checkout.run("up")

@@ -5,6 +5,9 @@ ports, URLs, the repository that is served) are *derived* from the `DEVSTACK_*` 
 at each start. If a derived setting differs from what the stack wrote last, the user has changed it:
 it names a server of the user's own. Then it stays as it is, and the stack does not start its own.
 
+The broker's password is in its address, `FRESHLINE_BROKER_URL`, and nowhere else: clients need no
+other setting.
+
 The real environment has precedence over the file, here and in every command of the workspace except
 `dagster dev`, which gives precedence to the file. So write settings into the file.
 """
@@ -13,9 +16,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 from dotenv import dotenv_values
 
@@ -28,9 +33,10 @@ HEADER = (
     "# Written by `devstack up`. Not tracked; readable by you alone. Passwords, once made, stay.\n"
     "# To use a server of your own, change its address below: the stack then starts none.\n"
     "# Optional: DEVSTACK_STARS (CSV of star events), DEVSTACK_QUIET (hours without new stars),\n"
-    "# DEVSTACK_POSTGRES_PORT, DEVSTACK_AIRBYTE_PORT, DEVSTACK_GITHUB_PORT, AIRBYTE_WORKSPACE_ID.\n"
+    "# DEVSTACK_POSTGRES_PORT, DEVSTACK_AIRBYTE_PORT, DEVSTACK_GITHUB_PORT, DEVSTACK_BROKER_PORT,\n"
+    "# AIRBYTE_WORKSPACE_ID.\n"
 )
-DEFAULT_PORTS = {"postgres": 15432, "airbyte": 18000, "github": 18080}
+DEFAULT_PORTS = {"postgres": 15432, "airbyte": 18000, "github": 18080, "broker": 16379}
 GENERATED = (
     "DAGSTER_PG_PASSWORD",
     "WAREHOUSE_PASSWORD",
@@ -49,7 +55,9 @@ ADDRESSES = {
     "postgres": ("DAGSTER_PG_HOST", "DAGSTER_PG_PORT", "WAREHOUSE_HOST", "WAREHOUSE_PORT"),
     "airbyte": ("AIRBYTE_URL",),
     "github": ("GITHUB_API_URL",),
+    "broker": ("FRESHLINE_BROKER_URL",),
 }
+_BROKER_ADDRESS = re.compile(rf"redis://:(?P<password>[^:@/]+)@{re.escape(LOOPBACK)}:\d+/0")
 
 
 class Environment:
@@ -76,11 +84,13 @@ class Environment:
             if not self._has(values, name) and not (external and name.startswith("AIRBYTE_"))
         }
         self._write(values, additions)
-        derived = {}
+        derived: dict[str, str] = {}
         for service in DEFAULT_PORTS:
             port = str(self.port(service))
             for name in ADDRESSES[service]:
-                if name.endswith("_URL"):
+                if service == "broker":
+                    derived |= self._broker_address(name)
+                elif name.endswith("_URL"):
                     derived[name] = f"http://{LOOPBACK}:{port}"
                 else:
                     derived[name] = LOOPBACK if name.endswith("_HOST") else port
@@ -130,6 +140,15 @@ class Environment:
             raise DevstackError(f"{name} is {text!r}; it must be a port, from 1 to 65535.")
         return int(text)
 
+    def broker_password(self) -> str:
+        """Return the password in the broker's address.
+
+        It is empty before the settings exist, and if the address cannot be the stack's own.
+        """
+        (name,) = ADDRESSES["broker"]
+        address = _BROKER_ADDRESS.fullmatch(self.settings().get(name, ""))
+        return unquote(address["password"]) if address else ""
+
     def stars_file(self) -> Path | None:
         """Return the file in `DEVSTACK_STARS`, relative to the checkout; None if it is not set."""
         text = self.settings().get("DEVSTACK_STARS")
@@ -151,6 +170,14 @@ class Environment:
             )
         QuietHours.parse(text)
         return text
+
+    def _broker_address(self, name: str) -> dict[str, str]:
+        """Return the address of the stack's own broker by `name`; nothing if it has none."""
+        known = self.broker_password()
+        if not known and name in self.settings():
+            return {}
+        password = quote(known or secrets.token_urlsafe(24), safe="")
+        return {name: f"redis://:{password}@{LOOPBACK}:{self.port('broker')}/0"}
 
     def _has(self, values: Mapping[str, str], name: str) -> bool:
         return bool(values.get(name) or self._real.get(name))

@@ -14,7 +14,8 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from devstack.errors import DevstackError
 from devstack.files import write_private
@@ -28,7 +29,7 @@ SEED = 1
 AIRBYTE_NAME = "embedded_airbyte"
 HEALTH_SECONDS = 5.0
 # Our folders in .local/, where other tools keep things too.
-_DATA = ("postgres", "airbyte", "github", "log", "run")
+_DATA = ("postgres", "airbyte", "github", "broker", "log", "run")
 Say = Callable[[str], None]
 
 
@@ -44,7 +45,7 @@ class Row:
 
 
 class Stack:
-    """Postgres, the GitHub stand-in and the embedded Airbyte of the checkout `root`.
+    """Postgres, a GitHub stand-in, an embedded Airbyte and a broker for the checkout `root`.
 
     `say` is called with a line of text, without secrets, for each thing that happens. The services
     of a `tied` stack end when this process ends, also when it is killed.
@@ -123,6 +124,7 @@ class Stack:
             "postgres": self._postgres,
             "github": self._github,
             "airbyte": self._airbyte,
+            "broker": self._broker,
         }
 
     def _ensure(self, service: Service, started: list[str]) -> None:
@@ -175,6 +177,17 @@ class Stack:
             _serve(*command, self._port("airbyte")),
             lambda facts: _answers(f"{facts.get('url')}/api/public/v1/health"),
             {"DEVSTACK_AIRBYTE_DATABASE_URL": self._airbyte_database_url()},
+        )
+
+    def _broker(self) -> Service:
+        password = self.environment.broker_password()
+        command = ("broker", "--data", str(self._local / "broker"), "--port", self._port("broker"))
+        log = ("--log", str(self.keeper.log("broker")))
+        return Service(
+            "broker",
+            _serve(*command, *log),
+            lambda facts: _answers_ping(facts, password),
+            {"DEVSTACK_BROKER_PASSWORD": password},
         )
 
     # -- what is in them ----------------------------------------------------------------------
@@ -320,8 +333,11 @@ class Stack:
             if name == "postgres":
                 host, port = settings.get("WAREHOUSE_HOST"), settings.get("WAREHOUSE_PORT")
                 return f"{host}:{port}"
+            if name == "broker":
+                # It may have a password in it.
+                return urlsplit(settings["FRESHLINE_BROKER_URL"]).netloc.rpartition("@")[2]
             return settings["AIRBYTE_URL" if name == "airbyte" else "GITHUB_API_URL"]
-        scheme = "" if name == "postgres" else "http://"
+        scheme = "http://" if name in ("github", "airbyte") else ""
         return f"{scheme}{LOOPBACK}:{self._port(name)}"
 
     @contextlib.contextmanager
@@ -373,3 +389,9 @@ def _answers_sql(conninfo: str) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def _answers_ping(facts: Mapping[str, Any], password: str) -> bool:
+    from devstack.broker.server import Address, answers
+
+    return "port" in facts and answers(Address(facts["host"], facts["port"], password))
