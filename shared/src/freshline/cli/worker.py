@@ -29,7 +29,9 @@ def worker_command(
     ] = 4,
     drain: Annotated[
         float | None,
-        typer.Option(help="Seconds that runs have to end when the worker ends; no limit by default."),
+        typer.Option(
+            help="Seconds that runs have to end when the worker ends; no limit by default."
+        ),
     ] = None,
 ) -> None:
     """Make the runs of code locations, in processes that have loaded them already.

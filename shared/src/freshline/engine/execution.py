@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 import dagster as dg
+from billiard.util import set_pdeathsig
 from dagster._cli.api import _execute_run_command_body
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
@@ -74,9 +75,12 @@ def execute_cold(arguments: str, worker: str, broker_url: str) -> None:
 def _be_a_run() -> None:
     """Lead a process group, which is killed as a whole, and be interrupted as a new Python is.
 
-    A child of Celery ignores interrupts.
+    A child of Celery ignores interrupts, and is killed alone when its worker is: here, all that the
+    run has started is to end as well.
     """
     os.setpgid(0, 0)
+    with suppress(OSError):  # not Linux: there it is not killed either
+        set_pdeathsig(0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

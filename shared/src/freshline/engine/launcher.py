@@ -144,7 +144,9 @@ class WarmRunLauncher(CeleryRunLauncher):
             word = self._broker.run(run.run_id)
         except BrokerError as error:
             self._answers_since = None
-            return CheckRunHealthResult(WorkerStatus.RUNNING, f"the broker does not answer: {error}")
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING, f"the broker does not answer: {error}"
+            )
         if self._answers_since is None:
             self._answers_since = now
         if word and word[1] <= SILENT_AFTER:

@@ -34,7 +34,10 @@ class LoadedFiles:
     def from_json(cls, values: Mapping[str, Any]) -> LoadedFiles:
         """Return what ``dataclasses.asdict`` made of another one, read from JSON."""
         return cls(
-            {path: stamp and (stamp[0], stamp[1], stamp[2]) for path, stamp in values["files"].items()},
+            {
+                path: stamp and (stamp[0], stamp[1], stamp[2])
+                for path, stamp in values["files"].items()
+            },
             {path: tuple(names) for path, names in values["folders"].items()},
         )
 
@@ -91,7 +94,9 @@ def recorded() -> Iterator[LoadedFiles]:
 def _is_own(path: str) -> bool:
     """Return whether `path` belongs to the location: it is neither installed nor of the system."""
     parts = Path(path).parts
-    installed = any(path.startswith(f"{prefix}{os.sep}") for prefix in (sys.prefix, sys.base_prefix))
+    installed = any(
+        path.startswith(f"{prefix}{os.sep}") for prefix in (sys.prefix, sys.base_prefix)
+    )
     of_system = path.startswith(_OUTSIDE)
     return not (installed or of_system or any(part in _CACHES for part in parts))
 

@@ -1,0 +1,208 @@
+"""Runs by warm workers: what happens to them when something fails, and when code changes.
+
+One workspace for all tests: two teams, each with its own worker, the real daemon, Postgres and
+broker. Every test leaves it as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pytest
+import yaml
+from conftest import write_instance
+from engine_teams import CODE, Teams, running_teams, until
+
+Status = dg.DagsterRunStatus
+
+
+@pytest.fixture(scope="module")
+def broker(broker_server: Any) -> Any:
+    return broker_server()
+
+
+@pytest.fixture(scope="module")
+def teams(
+    broker: Any, postgres_server: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Teams]:
+    folder: Path = tmp_path_factory.mktemp("teams")
+    with postgres_server.new_database() as database:
+        write_instance(folder, database)
+        storage = yaml.safe_load((folder / "dagster.yaml").read_text())
+        with running_teams(folder, broker.url, storage) as teams:
+            yield teams
+
+
+class TestARun:
+    def test_is_made_by_a_fork_of_the_worker_of_its_location(self, teams: Teams) -> None:
+        run_id = teams.submit("quick", "two")
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        worker = psutil.Process(teams.made(run_id, "parent"))
+        assert '"location": "two"' in worker.cmdline()[-1]
+        assert worker.ppid() == teams.workers["two"].pid
+
+    def test_that_is_terminated_is_canceled_with_all_that_it_has_started(
+        self, teams: Teams
+    ) -> None:
+        run_id, process = teams.begin("starter")
+        started = psutil.Process(process).children(recursive=True)
+        assert any("4321" in one.cmdline() for one in started)
+
+        assert teams.instance.run_launcher.terminate(run_id)
+
+        assert teams.wait(run_id) is Status.CANCELED
+        _, left = psutil.wait_procs(started, 20)
+        assert not left
+
+    def test_that_waits_for_a_place_can_be_terminated(self, teams: Teams) -> None:
+        teams.stop_worker("one")
+        teams.start_worker("one", "--places", "1")
+        first, _ = teams.begin("patient")
+        second = teams.submit("quick")
+        assert teams.wait(second, Status.STARTING) is Status.STARTING
+
+        assert teams.instance.run_launcher.terminate(second)
+        teams.open_gate(first)
+
+        assert teams.wait(second) is Status.CANCELED
+        assert teams.wait(first) is Status.SUCCESS
+        teams.stop_worker("one")
+        teams.start_worker("one")
+
+
+class TestFaults:
+    def test_a_killed_run_fails_and_is_tried_again_once(self, teams: Teams) -> None:
+        run_id, process = teams.begin("patient")
+
+        os.kill(process, signal.SIGKILL)
+
+        assert teams.wait(run_id) is Status.FAILURE
+        self.wait_for_retry(teams, run_id)
+
+    def test_runs_of_a_killed_worker_end_fail_and_are_tried_again(self, teams: Teams) -> None:
+        run_id, process = teams.begin("starter")
+        family = [psutil.Process(process), *psutil.Process(process).children(recursive=True)]
+
+        os.kill(psutil.Process(process).ppid(), signal.SIGKILL)
+
+        assert teams.wait(run_id) is Status.FAILURE
+        _, left = psutil.wait_procs(family, 20)
+        assert not left
+        retry = until(lambda: teams.retry_of(run_id)).run_id
+        until(lambda: "Started execution of step" in teams.messages(retry))
+        teams.instance.run_launcher.terminate(retry)
+        assert teams.wait(retry) is Status.CANCELED
+
+    def test_a_run_that_was_given_up_writes_nothing_any_more(self, teams: Teams) -> None:
+        """A host is cut off for a while: nothing is heard of its run."""
+        run_id, process = teams.begin("patient")
+        run = psutil.Process(process)
+        run.suspend()
+        assert teams.wait(run_id) is Status.FAILURE
+        known = teams.messages(run_id)
+
+        teams.open_gate(run_id)
+        run.resume()
+
+        run.wait(20)
+        assert teams.status(run_id) is Status.FAILURE
+        said_since = teams.messages(run_id).replace(known, "")
+        assert "materialized" not in said_since.lower()
+        self.wait_for_retry(teams, run_id)
+
+    def test_a_run_goes_on_without_the_broker_and_others_wait_for_it(
+        self, teams: Teams, broker: Any, broker_server: Any
+    ) -> None:
+        run_id, _ = teams.begin("patient")
+        broker.kill()
+        waiting = teams.submit("quick")
+        until(lambda: "broker does not answer" in teams.messages(waiting))
+        assert teams.status(waiting) in (Status.QUEUED, Status.STARTING)
+        assert teams.status(run_id) is Status.STARTED
+
+        back = broker_server(port=broker.port, data=broker.data)
+        broker._process = back._process
+
+        assert teams.wait(waiting) is Status.SUCCESS
+        assert teams.status(run_id) is Status.STARTED
+        teams.open_gate(run_id)
+        assert teams.wait(run_id) is Status.SUCCESS
+
+    def test_without_a_worker_a_run_waits_in_the_queue_and_other_teams_go_on(
+        self, teams: Teams
+    ) -> None:
+        teams.stop_worker("one")
+
+        waiting = teams.submit("quick", "one")
+        until(lambda: "no worker of one since" in teams.messages(waiting))
+        assert teams.wait(teams.submit("quick", "two")) is Status.SUCCESS
+        assert teams.status(waiting) in (Status.QUEUED, Status.STARTING)
+
+        teams.start_worker("one")
+        assert teams.wait(waiting) is Status.SUCCESS
+
+    def wait_for_retry(self, teams: Teams, run_id: str) -> None:
+        """Wait until a run is tried again, and let that run end."""
+        retry = until(lambda: teams.retry_of(run_id)).run_id
+        teams.open_gate(retry)
+        assert teams.wait(retry) is Status.SUCCESS
+
+
+class TestCode:
+    def test_the_next_run_after_an_edit_has_the_new_code_and_later_ones_are_warm(
+        self, teams: Teams
+    ) -> None:
+        said = teams.worker_log.count("one: takes runs")
+        workers = psutil.Process(teams.workers["two"].pid).children()
+
+        teams.write("one", "second")
+        run_id = teams.submit("quick")
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        assert "second" == teams.made(run_id, "text")
+        until(lambda: teams.worker_log.count("one: takes runs") > said)
+        later = teams.submit("quick")
+        assert teams.wait(later) is Status.SUCCESS
+        assert "second" == teams.made(later, "text")
+        worker = psutil.Process(teams.made(later, "parent"))
+        assert worker.ppid() == teams.workers["one"].pid
+        assert workers == psutil.Process(teams.workers["two"].pid).children()
+
+    def test_code_that_does_not_load_fails_its_runs_and_is_loaded_when_it_is_mended(
+        self, teams: Teams
+    ) -> None:
+        teams.write_code("one", CODE + "\nraise RuntimeError('broken on purpose')\n")
+        run_id = teams.submit("quick")
+        assert teams.wait(run_id) is Status.FAILURE
+        assert "Could not load job definition" in teams.messages(run_id)
+
+        said = teams.worker_log.count("one: takes runs")
+        teams.write("one", "third")
+        until(lambda: teams.worker_log.count("one: takes runs") > said, why=teams.worker_log)
+        run_id = teams.submit("quick")
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        assert "third" == teams.made(run_id, "text")
+
+    def test_a_worker_that_is_told_to_end_ends_its_runs_first_while_a_new_one_serves(
+        self, teams: Teams
+    ) -> None:
+        run_id, process = teams.begin("patient")
+        old = teams.workers["one"]
+        old.terminate()
+
+        teams.start_worker("one")
+        assert teams.wait(teams.submit("quick")) is Status.SUCCESS
+        assert teams.status(run_id) is Status.STARTED
+        assert psutil.pid_exists(process)
+
+        teams.open_gate(run_id)
+        assert teams.wait(run_id) is Status.SUCCESS
+        assert 0 == old.wait(60)
