@@ -220,9 +220,12 @@ class Teams:
         """Return all that the event log has of a run."""
         events = self.instance.all_logs(run_id)
         texts = [entry.user_message for entry in events]
-        texts += [
-            str(entry.dagster_event.message) for entry in events if entry.dagster_event is not None
-        ]
+        for entry in events:
+            event = entry.dagster_event
+            if event is not None:
+                texts.append(str(event.message))
+                if event.is_engine_event and event.engine_event_data.error:
+                    texts.append(event.engine_event_data.error.to_string())
         return "\n".join(texts)
 
     def made(self, run_id: str, name: str) -> Any:

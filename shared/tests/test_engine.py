@@ -22,14 +22,30 @@ from engine_teams import CODE, Teams, running_teams, until
 Status = dg.DagsterRunStatus
 
 
+class Broker:
+    """A broker that can be killed, and comes back with what it had."""
+
+    def __init__(self, serve: Any, data: Path) -> None:
+        self._serve = serve
+        self._data = data
+        self._server = serve(data=data)
+        self.url = self._server.url
+
+    def kill(self) -> None:
+        self._server.kill()
+
+    def start(self) -> None:
+        self._server = self._serve(data=self._data, port=self._server.port)
+
+
 @pytest.fixture(scope="module")
-def broker(broker_server: Any) -> Any:
-    return broker_server()
+def broker(broker_server: Any, devstack_launcher: Any) -> Broker:
+    return Broker(broker_server, devstack_launcher.new_folder("broker"))
 
 
 @pytest.fixture(scope="module")
 def teams(
-    broker: Any, postgres_server: Any, tmp_path_factory: pytest.TempPathFactory
+    broker: Broker, postgres_server: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Teams]:
     folder: Path = tmp_path_factory.mktemp("teams")
     with postgres_server.new_database() as database:
@@ -118,7 +134,7 @@ class TestFaults:
         self.wait_for_retry(teams, run_id)
 
     def test_a_run_goes_on_without_the_broker_and_others_wait_for_it(
-        self, teams: Teams, broker: Any, broker_server: Any
+        self, teams: Teams, broker: Broker
     ) -> None:
         run_id, _ = teams.begin("patient")
         broker.kill()
@@ -127,8 +143,7 @@ class TestFaults:
         assert teams.status(waiting) in (Status.QUEUED, Status.STARTING)
         assert teams.status(run_id) is Status.STARTED
 
-        back = broker_server(port=broker.port, data=broker.data)
-        broker._process = back._process
+        broker.start()
 
         assert teams.wait(waiting) is Status.SUCCESS
         assert teams.status(run_id) is Status.STARTED

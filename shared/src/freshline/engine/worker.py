@@ -41,6 +41,7 @@ def main(arguments: str) -> None:
     _warm()
     app = Celery("freshline", broker=broker_url)
     app.conf.update(queue_settings())
+    app.conf.worker_consumer = "freshline.engine.reconnecting:ReconnectingConsumer"
 
     @app.task(name=TASK)
     def execute(run: str) -> None:
@@ -103,7 +104,7 @@ def _say_where(app: Celery, own: Worker, broker: Broker) -> None:
             parent.timer.call_repeatedly(WORD_EVERY, _say, (own,))
             _say(own)
 
-        def stop(self, parent: Any) -> None:
+        def stop(self, _: Any) -> None:
             _say(Worker(own.name, own.location, own.places, leaving=True))
 
     def _say(worker: Worker) -> None:
