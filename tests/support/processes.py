@@ -87,6 +87,61 @@ class Daemon:
         return found
 
 
+class Job(Daemon):
+    """A program that a script has started with `&` before it ended.
+
+    A shell without job control starts such a program with SIGINT ignored, and nobody waits for it.
+    """
+
+    def __init__(
+        self, command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], log: Path
+    ) -> None:
+        script = '"$@" & echo $! > "$0"'
+        note = log.with_suffix(".pid")
+        super().__init__(["sh", "-c", script, note, *command], cwd=cwd, env=env, log=log)
+        self._process.wait()
+        self._pid = int(note.read_text())
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    def is_running(self) -> bool:
+        return self._pid in self.members()
+
+
+def family_of(pid: int) -> dict[int, str]:
+    """Return a process and all that descend from it: when each started, by its id.
+
+    What has ended is left out, although its parent may not have reaped it yet.
+    """
+    table = _all_processes()
+    found, waiting = {}, [pid]
+    while waiting:
+        one = waiting.pop()
+        if one in table:
+            found[one] = table[one][1]
+        waiting += [child for child, (parent, _) in table.items() if parent == one]
+    return found
+
+
+def still_running(family: Mapping[int, str]) -> set[int]:
+    """Return the ids in what `family_of` returned earlier whose processes have not ended."""
+    table = _all_processes()
+    return {pid for pid, start in family.items() if pid in table and table[pid][1] == start}
+
+
+def _all_processes() -> dict[int, tuple[int, str]]:
+    """Return the parent of each process that has not ended, and when it started, by its id."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if fields[0] != "Z":
+                found[int(folder.name)] = (int(fields[1]), fields[19])
+    return found
+
+
 _LISTEN = "0A"
 """The state in /proc/net/tcp."""
 
