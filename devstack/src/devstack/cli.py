@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ from typing import Annotated
 import typer
 
 from devstack.errors import DevstackError
+from devstack.kernel import die_with_parent
 from devstack.serve_commands import serve
 from devstack.stack.stack import Stack
 
@@ -74,11 +76,16 @@ def reset(
 @app.command(context_settings={"ignore_unknown_options": True})
 def run(
     command: Annotated[list[str], typer.Argument(help="After --: what to run.")],
+    with_parent: Annotated[
+        bool, typer.Option("--with-parent", help="Stop when the process that runs this is killed.")
+    ] = False,
     root: Root = CHECKOUT,
 ) -> None:
     """Start everything, run a command with the settings of .env, then stop everything."""
     from devstack.stack.foreground import run_with_stack
 
+    if with_parent:
+        die_with_parent(signal.SIGTERM)
     raise typer.Exit(run_with_stack(_stack(root, tied=True), command))
 
 

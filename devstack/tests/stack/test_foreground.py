@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 
 import psutil
 import pytest
 from checkout import Checkout
-from devstack.processes import wait_for_end
-from helpers import command_lines_with, until
+from devstack.processes import descendants, wait_for_end
+from helpers import DEVSTACK, command_lines_with, until
 
 
 class Running:
@@ -118,6 +119,24 @@ class TestRun:
 
         assert wait_for_end(services, 60) == []
         until(lambda: command_lines_with(str(checkout.root)) == [])
+        assert checkout.listening() == []
+
+    def test_everything_ends_when_the_parent_is_killed_if_asked_for(
+        self, checkout: Checkout
+    ) -> None:
+        """As `make dev` asks for: make cannot pass on that it was killed."""
+        ready = checkout.root / "ready"
+        script = f'{DEVSTACK} run --with-parent --root {checkout.root} -- "$@"; exit'
+        parent = subprocess.Popen(
+            ["sh", "-c", script, "sh", "sh", "-c", f"touch {ready}; exec sleep 600"],
+            env=checkout.environment,
+        )
+        until(ready.exists, seconds=120)
+        family = descendants(parent.pid)
+        parent.kill()
+        parent.wait()
+
+        assert wait_for_end(family, 60) == []
         assert checkout.listening() == []
 
     def test_interrupt_while_it_starts_leaves_nothing(self, checkout: Checkout) -> None:
