@@ -15,7 +15,7 @@ setup:  ## tools, virtual environments, dbt manifests
 	@$(PYTHON) tools/setup.py
 
 dev: setup  ## the whole workspace: stack, code locations, UI; Ctrl-C stops everything
-	@$(DEVSTACK) run -- .venv/bin/python tools/dev.py
+	@$(DEVSTACK) run --with-parent -- .venv/bin/python tools/dev.py
 
 demo: setup  ## one full pass without a browser: lineage, first rows of each mart, times
 	@.venv/bin/python tools/demo.py

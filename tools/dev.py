@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -13,12 +12,15 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import family
+from code_servers import CodeServers
 from dotenv import dotenv_values
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv" / "bin"
 HOST = "127.0.0.1"
 PORT = os.environ.get("DAGSTER_PORT", "3000")
+URL = f"http://{HOST}:{PORT}"
 STARTUP_SECONDS = 180
 # Dagster recommends `dg dev`, which needs a workspace of `dg` projects.
 IGNORED_WARNING = "ignore:Function `dev_command` is superseded"
@@ -27,22 +29,24 @@ IGNORED_WARNING = "ignore:Function `dev_command` is superseded"
 def main() -> int:
     refuse_conflicting_settings()
     refuse_a_bad_port()
+    requests = family.StopRequests()
     warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), IGNORED_WARNING]))
     environment = {**os.environ, "DAGSTER_HOME": str(ROOT), "PYTHONWARNINGS": warnings}
     limits: list[str | Path] = [sys.executable, ROOT / "tools" / "limits.py"]
-    subprocess.run(limits, env=environment, check=True)
+    done = subprocess.run(limits, env=environment, check=False)
+    if requests.numbers:
+        return 128 + requests.numbers[0]
+    if done.returncode != 0:
+        return done.returncode
     command: list[str | Path] = [BIN / "dagster", "dev", "-w", "workspace.yaml"]
     command += ["-h", HOST, "-p", PORT]
     # Warnings are enough here: the UI shows every tick.
     command += ["--log-level", "warning", "--code-server-log-level", "warning"]
-    dagster = subprocess.Popen(command, cwd=ROOT, env=environment)
-    signal.signal(signal.SIGTERM, lambda *_: dagster.send_signal(signal.SIGINT))
+    dagster = family.start(command, cwd=ROOT, env=environment)
+    servers = CodeServers(URL, lambda line: print(f"dev: {line}", flush=True))
     threading.Thread(target=announce, args=(dagster,), daemon=True).start()
-    while True:
-        try:
-            return dagster.wait()
-        except KeyboardInterrupt:
-            continue  # Ctrl-C reaches dagster too, which then stops
+    threading.Thread(target=servers.watch, daemon=True).start()
+    return family.wait_for(dagster, requests)
 
 
 def refuse_a_bad_port() -> None:
@@ -81,14 +85,13 @@ def refuse_conflicting_settings() -> None:
 
 def announce(dagster: subprocess.Popen[bytes]) -> None:
     """Print the addresses of the UI as soon as it answers."""
-    url = f"http://{HOST}:{PORT}"
     deadline = time.monotonic() + STARTUP_SECONDS
     while dagster.poll() is None and time.monotonic() < deadline:
         try:
-            with urllib.request.urlopen(f"{url}/server_info", timeout=2):  # noqa: S310 (loopback)
+            with urllib.request.urlopen(f"{URL}/server_info", timeout=2):  # noqa: S310 (loopback)
                 print(
-                    f"\n  The lineage:  {url}/asset-groups\n"
-                    f"  What runs:    {url}/runs\n"
+                    f"\n  The lineage:  {URL}/asset-groups\n"
+                    f"  What runs:    {URL}/runs\n"
                     "  Schedule and sensors are on: the first rows reach mart_gh_join in a minute"
                     " or two.\n  Ctrl-C stops everything.\n",
                     flush=True,

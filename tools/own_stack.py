@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import family
 import psycopg
 from projects import read_locations
 
@@ -28,10 +28,11 @@ SERVER_SETTINGS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_", "FRESHLIN
 """Prefixes of the variables that may name servers other than the stack's."""
 
 
-def run_inside(state: Path, command: Sequence[str]) -> int:
-    """Run `command` inside a new stack with its data in the folder `state`, which is emptied first.
+def run_inside(state: Path, command: Sequence[str]) -> NoReturn:
+    """Become `command` inside a new stack with its data in the folder `state`, emptied first.
 
-    Return the exit status of the command.
+    The exit status is that of the command. Signals to this process reach the stack, which stops
+    the command and itself.
     """
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
@@ -43,9 +44,7 @@ def run_inside(state: Path, command: Sequence[str]) -> int:
         environment[f"DEVSTACK_{name}_PORT"] = str(_free_port())
     if stars := os.environ.get("DEVSTACK_STARS"):
         environment["DEVSTACK_STARS"] = str(Path(stars).expanduser().resolve())
-    return subprocess.run(
-        [DEVSTACK, "run", "--", *command], env=environment, check=False
-    ).returncode
+    os.execve(DEVSTACK, [str(DEVSTACK), "run", "--", *command], environment)  # noqa: S606 - no shell is needed
 
 
 @contextmanager
@@ -60,13 +59,11 @@ def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
     subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
     program = ROOT / ".venv" / "bin" / "dagster"
     command: list[str | Path] = [program, "dev", "-w", "workspace.yaml", "-p", str(_free_port())]
-    with log_of(state).open("wb") as output:
-        dagster = subprocess.Popen(command, cwd=state, stdout=output, stderr=output)
-    try:
+    with (
+        log_of(state).open("wb") as output,
+        family.running(command, cwd=state, stdout=output, stderr=output) as dagster,
+    ):
         yield dagster
-    finally:
-        dagster.send_signal(signal.SIGINT)
-        dagster.wait()
 
 
 def link_checkout(state: Path) -> None:
