@@ -97,9 +97,6 @@ class Dev:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("dev")
-    # Postgres may run as another user, who must enter.
-    for path in (folder, *list(folder.parents)[:2]):
-        path.chmod(path.stat().st_mode | 0o011)
     story = Story()
     dev = Dev(folder)
     try:
