@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -66,9 +67,16 @@ class Dev:
 
         def have_ticked() -> bool:
             assert self.job.is_running(), self.job.output()[-5000:]
-            return self.graphql.is_up() and all(self._ticked(one, since) for one in LOCATIONS)
+            return (
+                self.graphql.is_up()
+                and self.is_loaded()
+                and all(self._ticked(one, since) for one in LOCATIONS)
+            )
 
         wait_until(have_ticked, "each sensor has ticked", seconds=300)
+
+    def is_loaded(self) -> bool:
+        return self.graphql.locations() == dict.fromkeys(LOCATIONS, "LOADED")
 
     def _ticked(self, location: str, since: float) -> bool:
         query = """query($selector: RepositorySelector!) {
@@ -107,7 +115,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     finally:
         left = set(family_of(dev.job.pid)) if dev.job.is_running() else story.left_behind
         for pid in left:
-            os.kill(pid, signal.SIGKILL)
+            # The end of one may have ended another.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def play_deaths(dev: Dev, story: Story) -> None:
@@ -117,14 +127,13 @@ def play_deaths(dev: Dev, story: Story) -> None:
     begin = len(dev.job.output())
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    dev.await_ticks(since=time.time())
 
     def are_back() -> bool:
-        return dev.graphql.locations() == dict.fromkeys(LOCATIONS, "LOADED") and all(
-            _replaced(location) in dev.job.output() for location in LOCATIONS
-        )
+        said = all(_replaced(location) in dev.job.output() for location in LOCATIONS)
+        return said and dev.is_loaded()
 
     wait_until(are_back, "each location is loaded again", seconds=120)
+    dev.await_ticks(since=time.time())
     story.output = dev.job.output()[begin:]
 
 
