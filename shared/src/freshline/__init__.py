@@ -23,6 +23,7 @@ Which module answers which question:
     airbyte          what are the assets of an Airbyte stream?
     dbt/             what are the assets of a dbt project, how are they built, what do they read?
     compare/         what differs between two contracts, and does it break a reader?
+    rights/          what may each location do in the warehouse, and in Dagster's database?
     workspace/       which locations are there, and what does the code of each define?
     check/           do the contracts of all locations fit together? (the gate and its rules)
     settings         which convention and which rules does a workspace ask the gate for?

@@ -17,6 +17,7 @@
     |   |-- SourcesError
     |   |-- SettingsError
     |   |-- ManifestError
+    |   |-- RoleError
     |   `-- CommandError
     |-- InstanceError
     |-- GitError
@@ -43,6 +44,7 @@ __all__ = [
     "MetadataError",
     "ModeError",
     "PolicyError",
+    "RoleError",
     "SettingsError",
     "SourcesError",
     "StreamError",
@@ -119,6 +121,10 @@ class SettingsError(InputError):
 
 class ManifestError(InputError):
     """A dbt manifest that cannot be used as it is; says how to read it."""
+
+
+class RoleError(InputError):
+    """A workspace whose rights in Postgres cannot be derived; names the location and the fix."""
 
 
 class CommandError(InputError):

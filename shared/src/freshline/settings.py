@@ -1,8 +1,9 @@
-"""The settings of a workspace: which convention keys have, and what the gate does with its rules.
+"""The settings of a workspace: which convention keys have, what the gate does with its rules, and
+which schemas locations have beside those of their assets.
 
 They are in one place: the table ``[tool.freshline]`` of ``pyproject.toml``, or ``freshline.toml``,
 which is that table without its name. The nearest such file counts, from the folder of the workspace
-upward, as with ruff. Only the gate reads them: a location is deployed without them.
+upward, as with ruff. Only commands read them: a location is deployed without them.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class _Content(_Table):
     convention: str | None = None
     rules: dict[str, Level] = Field(default_factory=dict)
     exceptions: tuple[Exemption, ...] = ()
+    schemas: dict[str, tuple[_Text, ...]] = Field(default_factory=dict)
 
 
 class Outcome(NamedTuple):
@@ -86,6 +88,8 @@ class Settings(NamedTuple):
     """The convention that the gate checks; None: keys are not checked."""
     rules: Mapping[Rule, Level] = {}
     exceptions: Sequence[Exemption] = ()
+    schemas: Mapping[str, Sequence[str]] = {}
+    """The schemas of the warehouse that a location has beside those of its assets, by location."""
 
     def applied_to(self, findings: Iterable[Finding], not_judged: Collection[Rule] = ()) -> Outcome:
         """Return the findings as the settings have them: left out, as findings, or as notes.
@@ -201,7 +205,7 @@ def _settings(path: Path, table: Any) -> Settings:
     convention = None
     if content.convention is not None:
         convention = _convention(content.convention, path.parent, _field(prefix, "convention"))
-    return Settings(path, convention, rules, content.exceptions)
+    return Settings(path, convention, rules, content.exceptions, content.schemas)
 
 
 def _with_levels(table: Any) -> Any:
