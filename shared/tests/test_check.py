@@ -616,6 +616,54 @@ def measured(**seconds: float) -> Mapping[str, Durations]:
     }
 
 
+class TestViews:
+    def workspace(self, made: tuple[str, ...], view: tuple[str, ...]) -> list[Finding]:
+        people = Export(key="mart/people", deps=("raw/stars",), kinds=made)
+        names = Export(key="mart/names", deps=("mart/people",), kinds=view, file="names.sql")
+        need = Import(key="mart/people", used_by=("mart/names",))
+        return found(
+            ingestion(),
+            core(people),
+            under_freshline("marts", exports=(names,), imports=(need,)),
+        )
+
+    @pytest.mark.parametrize("made", ["table", "view"])
+    def test_a_view_on_what_another_dbt_rebuilds_is_dropped_with_it(self, made: str) -> None:
+        finding = only(self.workspace(("dbt", "postgres", made), ("dbt", "postgres", "view")))
+
+        assert (Rule.FOREIGN_VIEW, Severity.ERROR) == (finding.rule, finding.severity)
+        assert ("marts", "mart/names") == (finding.location, finding.key)
+        assert (
+            "`mart/names` of `marts` is a view on `mart/people`, which `core` rebuilds: dbt then "
+            "drops the old table, and the view with it."
+        ) == finding.message
+        assert "Make `mart/names` a table." == finding.fix
+
+    @pytest.mark.parametrize(
+        ("made", "view"),
+        [
+            (("dbt", "postgres", "table"), ("dbt", "postgres", "table")),
+            (("dbt", "postgres", "view"), ("dbt", "postgres", "table")),
+            (("dbt", "postgres", "incremental"), ("dbt", "postgres", "view")),
+            (("dbt", "postgres", "materialized_view"), ("dbt", "postgres", "view")),
+            (("airbyte", "postgres"), ("dbt", "postgres", "view")),
+            (("dbt", "snowflake", "table"), ("dbt", "snowflake", "view")),
+            (("dbt", "postgres", "table"), ("python",)),
+        ],
+    )
+    def test_nothing_is_found_where_the_view_stays(
+        self, made: tuple[str, ...], view: tuple[str, ...]
+    ) -> None:
+        assert [] == self.workspace(made, view)
+
+    def test_a_view_on_a_table_of_its_own_location_is_rebuilt_with_it(self) -> None:
+        kinds = ("dbt", "postgres", "table")
+        people = Export(key="mart/people", deps=("raw/stars",), kinds=kinds)
+        names = Export(key="mart/names", deps=("mart/people",), kinds=(*kinds[:2], "view"))
+
+        assert [] == found(ingestion(), core(people, names))
+
+
 class TestPolicies:
     DURATIONS = measured(raw__stars=60, mart__stars=15, mart__join=15)
 

@@ -36,6 +36,7 @@ SAYS = {
     "twenty_seconds": "20 s asked, the path takes at the very least ",
     "unlaunchable": "`mart/stargazers` of `core` cannot be requested, and `mart/months` needs it: ",
     "not_requested": "`mart/months` needs it: core, which makes it, is not under freshline.",
+    "foreign_view": "is a view on `mart/stargazers`, which `core` rebuilds: dbt then drops",
     "stale_contract": "marts/contract.json no longer matches the code of `marts`",
     "newer_schema": "has schema 2, this freshline knows 1",
     "key_against_convention": "`Marts/MonthTotals` of `marts` has the layer 'Marts', which",

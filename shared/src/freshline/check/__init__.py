@@ -17,6 +17,7 @@ from freshline.check.keys import check_keys
 from freshline.check.policies import check_policies
 from freshline.check.requests import check_requests
 from freshline.check.runtime import imports_satisfied, policies_feasible
+from freshline.check.views import check_views
 from freshline.model import Durations
 
 __all__ = [
@@ -44,6 +45,7 @@ def findings(
         *check_cycles(workspace),
         *check_policies(workspace, measured),
         *(it for it in check_requests(workspace) if it.key not in broken),
+        *check_views(workspace),
         *check_committed(workspace),
         *check_schema(workspace),
         *check_keys(workspace),

@@ -93,6 +93,14 @@ EXPLANATIONS: Final[Mapping[Rule, Explanation]] = {
         "`elt/orders` is never requested, and `mart/orders` needs it: elt, which makes it, is not "
         "under freshline.",
     ),
+    Rule.FOREIGN_VIEW: Explanation(
+        "A view of dbt's on a table or view that another location's dbt rebuilds, in Postgres or "
+        "Redshift, as the kinds of both say.",
+        "dbt builds a new table beside the old one, exchanges their names and drops the old one "
+        "with `cascade`. The view is on the old one, so it goes too, until its own next run.",
+        "Make it a table (`materialized: table`), or let the maker of the table have the view.",
+        "`mart/names` of `marts` is a view on `mart/people`, which `core` rebuilds: ...",
+    ),
     Rule.STALE_CONTRACT: Explanation(
         "A committed contract that differs from the code, or that is missing.",
         "Reviews and other teams' tests read the file, and would judge what is not so any more.",

@@ -38,6 +38,7 @@ class Rule(StrEnum):
     POLICY = "policy"
     UNLAUNCHABLE = "unlaunchable"
     NOT_REQUESTED = "not-requested"
+    FOREIGN_VIEW = "foreign-view"
     STALE_CONTRACT = "stale-contract"
     NEWER_SCHEMA = "newer-schema"
     KEY_CONVENTION = "key-convention"
