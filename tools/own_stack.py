@@ -36,6 +36,7 @@ def run_inside(state: Path, command: Sequence[str]) -> NoReturn:
     """
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
+    link_checkout(state)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(SERVER_SETTINGS)
     }
@@ -54,7 +55,6 @@ def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
     Its instance, which this process uses too, is in the folder `state`; its output is in
     `log_of(state)`.
     """
-    link_checkout(state)
     os.environ["DAGSTER_HOME"] = str(state)
     subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
     program = ROOT / ".venv" / "bin" / "dagster"

@@ -4,7 +4,38 @@ from __future__ import annotations
 
 import pytest
 from ingestion.errors import SettingsError
-from ingestion.settings import AirbyteSettings
+from ingestion.settings import AirbyteSettings, environment, warehouse_conninfo
+
+
+class TestEnvironment:
+    @pytest.fixture(autouse=True)
+    def _shared_account(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)  # away from any .env
+        settings = {"HOST": "db", "PORT": "1", "DATABASE": "w", "USER": "all", "PASSWORD": "a"}
+        for name, value in settings.items():
+            monkeypatch.setenv(f"WAREHOUSE_{name}", value)
+
+    def test_the_teams_own_role_takes_the_place_of_the_shared_one(self, monkeypatch):
+        monkeypatch.setenv("WAREHOUSE_USER_ingestion", "ingestion")
+        monkeypatch.setenv("WAREHOUSE_PASSWORD_ingestion", "own")
+
+        conninfo = warehouse_conninfo(environment())
+
+        assert ("ingestion", "own") == (conninfo["user"], conninfo["password"])
+
+    def test_without_one_the_shared_role_is_used_with_its_password(self, monkeypatch):
+        monkeypatch.setenv("WAREHOUSE_USER_ingestion", "")
+        monkeypatch.setenv("WAREHOUSE_PASSWORD_ingestion", "of a stack that is gone")
+
+        conninfo = warehouse_conninfo(environment())
+
+        assert ("all", "a") == (conninfo["user"], conninfo["password"])
+
+    def test_a_role_without_a_password_is_refused(self, monkeypatch):
+        monkeypatch.setenv("WAREHOUSE_USER_ingestion", "ingestion")
+
+        with pytest.raises(SettingsError, match="WAREHOUSE_PASSWORD_ingestion is not set"):
+            environment()
 
 
 class TestSettings:

@@ -18,6 +18,11 @@ def prepared(root: Path, real: dict[str, str] | None = None) -> Environment:
     return environment
 
 
+def write_workspace(root: Path, *locations: str) -> None:
+    entries = "".join(f"  - python_module: {{location_name: {name}}}\n" for name in locations)
+    (root / "workspace.yaml").write_text(f"load_from:\n{entries}")
+
+
 def in_file(root: Path) -> dict[str, str | None]:
     return dotenv_values(root / ".env")
 
@@ -47,6 +52,52 @@ class TestPrepare:
         assert f"redis://:{broker.password}@127.0.0.1:16379/0" == broker.geturl()
         assert min(len(secret) for secret in secrets) >= 32
         assert len(set(secrets)) == len(secrets)
+
+    def test_makes_an_account_for_each_location_of_the_workspace(self, tmp_path: Path) -> None:
+        write_workspace(tmp_path, "core", "two-words")
+        environment = prepared(tmp_path)
+        values = in_file(tmp_path)
+
+        assert values["WAREHOUSE_USER_core"] == "core"
+        assert values["WAREHOUSE_USER_two_words"] == "two-words"
+        assert environment.passwords() == {
+            "core": values["WAREHOUSE_PASSWORD_core"],
+            "two-words": values["WAREHOUSE_PASSWORD_two_words"],
+        }
+        assert len(set(environment.passwords().values())) == 2
+
+    def test_an_account_that_the_user_has_chosen_stays(self, tmp_path: Path) -> None:
+        write_workspace(tmp_path, "core")
+        prepared(tmp_path)
+        path = tmp_path / ".env"
+        path.write_text(path.read_text().replace("USER_core=core", "USER_core=mine"))
+        environment = prepared(tmp_path)
+
+        assert in_file(tmp_path)["WAREHOUSE_USER_core"] == "mine"
+        assert environment.passwords() == {}
+
+    def test_accounts_are_emptied_while_the_warehouse_is_the_users_own(
+        self, tmp_path: Path
+    ) -> None:
+        write_workspace(tmp_path, "core")
+        prepared(tmp_path)
+        password = in_file(tmp_path)["WAREHOUSE_PASSWORD_core"]
+        path = tmp_path / ".env"
+        ours = path.read_text()
+        path.write_text(ours.replace("WAREHOUSE_HOST=127.0.0.1", "WAREHOUSE_HOST=db.example"))
+        environment = prepared(tmp_path)
+
+        assert in_file(tmp_path)["WAREHOUSE_USER_core"] == ""
+        assert environment.passwords() == {}
+
+        path.write_text(path.read_text().replace("HOST=db.example", "HOST=127.0.0.1"))
+        assert prepared(tmp_path).passwords() == {"core": password}
+
+    def test_a_workspace_that_cannot_be_read_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "workspace.yaml").write_text("load_from: [{python_file: x.py}]\n")
+
+        with pytest.raises(DevstackError, match=r"workspace\.yaml cannot be read: .*location_name"):
+            prepared(tmp_path)
 
     def test_owner_alone_may_read_the_file(self, tmp_path: Path) -> None:
         prepared(tmp_path)

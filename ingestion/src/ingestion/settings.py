@@ -20,12 +20,22 @@ from ingestion.errors import SettingsError
 __all__ = ["AirbyteSettings", "environment", "warehouse_conninfo"]
 
 CLOUD_HOST = "api.airbyte.com"
+_OWN_USER = "WAREHOUSE_USER_ingestion"
+_OWN_PASSWORD = "WAREHOUSE_PASSWORD_ingestion"  # noqa: S105  (the name of a variable)
 
 
 def environment() -> dict[str, str]:
-    """Return the variables of `.env`, overridden by those of the process."""
+    """Return the variables of `.env`, overridden by those of the process.
+
+    This team's own role in the warehouse, if it has one, takes the place of the one that all teams
+    share. Raise `SettingsError` if the role has no password.
+    """
     found = dotenv_values(find_dotenv(usecwd=True))
-    return {k: v for k, v in found.items() if v is not None} | dict(os.environ)
+    env = {k: v for k, v in found.items() if v is not None} | dict(os.environ)
+    if env.get(_OWN_USER):
+        env["WAREHOUSE_USER"] = env[_OWN_USER]
+        env["WAREHOUSE_PASSWORD"] = require(env, _OWN_PASSWORD)
+    return env
 
 
 def require(env: Mapping[str, str], name: str) -> str:

@@ -15,10 +15,7 @@ def ensure_database(superuser: str, *, database: str, user: str, password: str) 
     if _can_enter(own):
         return
     with psycopg.connect(superuser, autocommit=True) as connection:
-        # The password is hashed here, because Postgres logs each statement that fails, in full.
-        hashed = connection.pgconn.encrypt_password(
-            password.encode(), user.encode(), b"scram-sha-256"
-        ).decode()
+        hashed = hashed_password(connection, user, password)
         known = connection.execute("select 1 from pg_roles where rolname = %s", [user]).fetchone()
         verb = "alter role" if known else "create role"
         connection.execute(
@@ -35,6 +32,15 @@ def ensure_database(superuser: str, *, database: str, user: str, password: str) 
                     sql.Identifier(database), sql.Identifier(user)
                 )
             )
+
+
+def hashed_password(connection: psycopg.Connection, user: str, password: str) -> str:
+    """Return the password as Postgres keeps it, for `alter role`.
+
+    Postgres logs each statement that fails, in full, so no statement has the password itself.
+    """
+    hashed = connection.pgconn.encrypt_password(password.encode(), user.encode(), b"scram-sha-256")
+    return hashed.decode()
 
 
 def has_table(superuser: str, database: str, table: str) -> bool:

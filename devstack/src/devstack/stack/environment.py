@@ -28,6 +28,7 @@ from devstack.errors import DevstackError
 from devstack.files import write_private
 from devstack.github.quiet import QuietHours
 from devstack.ports import LOOPBACK
+from devstack.stack.locations import password_variable, read_locations, user_variable
 
 HEADER = (
     "# Written by `devstack up`. Not tracked; readable by you alone. Passwords, once made, stay.\n"
@@ -83,8 +84,14 @@ class Environment:
             for name in GENERATED
             if not self._has(values, name) and not (external and name.startswith("AIRBYTE_"))
         }
+        if not self.is_external_database("WAREHOUSE"):
+            additions |= {
+                name: secrets.token_urlsafe(24)
+                for name in map(password_variable, read_locations(self._root))
+                if not self._has(values, name)
+            }
         self._write(values, additions)
-        derived: dict[str, str] = {}
+        derived = self._accounts()
         for service in DEFAULT_PORTS:
             port = str(self.port(service))
             for name in ADDRESSES[service]:
@@ -95,6 +102,29 @@ class Environment:
                 else:
                     derived[name] = LOOPBACK if name.endswith("_HOST") else port
         self.derive(derived)
+
+    def _accounts(self) -> dict[str, str]:
+        """Return the role of each code location in the warehouse, by variable.
+
+        If the warehouse is the user's own, those that the stack wrote before are emptied:
+        `WAREHOUSE_USER` is for all locations then, unless the user gives them roles.
+        """
+        roles = {user_variable(name): name for name in read_locations(self._root)}
+        if self.is_external_database("WAREHOUSE"):
+            return dict.fromkeys(roles.keys() & self._read().keys(), "")
+        return roles
+
+    def passwords(self) -> dict[str, str]:
+        """Return the passwords of those locations that have the stack's role, by role.
+
+        A location that the user has given another role is left out.
+        """
+        settings = self.settings()
+        return {
+            name: settings[password_variable(name)]
+            for name in read_locations(self._root)
+            if settings.get(user_variable(name)) == name and password_variable(name) in settings
+        }
 
     def derive(self, values: Mapping[str, str]) -> None:
         """Write derived settings, except those that the user has changed."""

@@ -21,6 +21,7 @@ from devstack.errors import DevstackError
 from devstack.files import write_private
 from devstack.ports import LOOPBACK
 from devstack.stack.environment import Environment
+from devstack.stack.locations import read_locations, rights_from_contracts
 from devstack.stack.services import Keeper, Service
 
 LIVE_REPOSITORY = "octo/live-stars"
@@ -52,6 +53,7 @@ class Stack:
     """
 
     def __init__(self, root: Path, say: Say, *, tied: bool = False) -> None:
+        self._root = root
         self._local = root / ".local"
         self._say = say
         self.environment = Environment(root)
@@ -136,6 +138,7 @@ class Stack:
             started.append(service.name)
         if service.name == "postgres":
             self._create_databases()
+            self._give_rights()
         if service.name == "github":
             self._note_repository(str(self.keeper.facts(service)["repository"]))
         took = f"started in {time.monotonic() - begin:.1f} s" if new else "already running"
@@ -228,6 +231,36 @@ class Stack:
                 )
         if not self.environment.is_external("airbyte"):
             self._create_airbyte_database()
+
+    def _give_rights(self) -> None:
+        """Let each code location enter the warehouse with the rights that its contract needs.
+
+        Whatever the stack's Postgres has is closed to all others, also what an older version of
+        the stack has made.
+        """
+        from devstack.postgres.roles import apply_roles, close_databases
+
+        settings = self.environment.settings()
+        ours = [
+            settings[f"{prefix}_DATABASE"]
+            for prefix in ("DAGSTER_PG", "WAREHOUSE")
+            if not self.environment.is_external_database(prefix)
+        ]
+        close_databases(self._superuser(), [*ours, AIRBYTE_NAME, "postgres"])
+        if self.environment.is_external_database("WAREHOUSE") or not read_locations(self._root):
+            return
+        statements = rights_from_contracts(self._root, settings, self._say)
+        if statements is None:
+            self._say("the rights in the warehouse stay as they are until that is put right")
+            return
+        for warning in apply_roles(
+            self._superuser(),
+            settings["WAREHOUSE_DATABASE"],
+            statements,
+            passwords=self.environment.passwords(),
+            reader=settings["WAREHOUSE_USER"],
+        ):
+            self._say(f"warehouse: {warning}")
 
     def _create_airbyte_database(self) -> None:
         """Make a database for the embedded Airbyte's records, which hold secrets in clear text.
