@@ -53,6 +53,26 @@ def failing() -> None:
     fail()
 
 
+@dg.op
+def first() -> int:
+    return 1
+
+
+@dg.op(pool="later")
+def second(number: int) -> None:
+    """Need a pool that the host has not made: it knows those of a run's first steps."""
+
+
+@dg.job
+def pooled() -> None:
+    second(first())
+
+
+@dg.sensor(job=pooled, default_status=dg.DefaultSensorStatus.RUNNING)
+def pools(context: dg.SensorEvaluationContext) -> dg.RunRequest:
+    return dg.RunRequest(run_key="once")
+
+
 @dg.sensor(target=[tenant], default_status=dg.DefaultSensorStatus.RUNNING)
 def tenants(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     return dg.SensorResult(
@@ -76,8 +96,8 @@ def heard(context: dg.RunFailureSensorContext) -> None:
 defs = with_freshline(
     dg.Definitions(
         assets=[table, tenant],
-        jobs=[failing],
-        sensors=[tenants, failures, heard],
+        jobs=[failing, pooled],
+        sensors=[pools, tenants, failures, heard],
         executor=dg.in_process_executor,
     ),
     location="rights",

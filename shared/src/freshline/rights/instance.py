@@ -27,8 +27,9 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "runs": ("select", "update"),
     "run_tags": ("select", "insert", "update"),
     "snapshots": ("select",),
-    # A step that waits for a place in a pool takes it and gives it back.
-    "concurrency_limits": ("select",),
+    # With `granularity: op`, a step takes a place in its pool and gives it back. It also makes the
+    # pool if nobody has, with the default limit.
+    "concurrency_limits": ("select", "insert", "update"),
     "concurrency_slots": ("select", "insert", "update", "delete"),
     "pending_steps": ("select", "insert", "update", "delete"),
     # Which of Dagster's own migrations are done, and the state of components.
