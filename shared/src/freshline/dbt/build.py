@@ -1,5 +1,7 @@
 """Builds a dbt project: with a manifest made at set-up, and one dbt process for each run.
 
+The process is the program ``dbt``, or a fork that looks like it: see `freshline.dbt.warm`.
+
 The asset function is one line, ``yield from build_dbt(context, dbt)``. Needs dagster-dbt and dbt,
 which freshline itself does not require.
 """
@@ -26,10 +28,13 @@ from freshline.dbt.prepare import changed
 from freshline.errors import ManifestMissingError
 from freshline.stamp import stamp_lag
 
-__all__ = ["FreshlineDbtResource", "build_dbt", "dbt_manifest"]
+__all__ = ["FreshlineDbtResource", "build_dbt", "dbt_manifest", "projects_of_resources"]
 
 _KEPT_RUNS: Final = 20
 _PARSED: Final = "partial_parse.msgpack"
+_projects: Final[dict[Path, Path | None]] = {}
+"""The projects of the resources that this process has made, with the folder of the profiles, if a
+resource names one."""
 
 
 def dbt_manifest(project: DbtProject) -> Path | dict[str, Any]:
@@ -67,12 +72,22 @@ class FreshlineDbtResource(DbtCliResource):
     def __init__(self, project_dir: DbtProject | Path | str, **fields: Any) -> None:
         fields.setdefault("dbt_executable", _own_dbt())
         super().__init__(project_dir, **fields)
+        profiles = self.profiles_dir
+        _projects[Path(self.project_dir)] = Path(profiles) if profiles else None
 
     # Overrides a private property of dagster-dbt that runs `dbt --version`: that takes 3 s of CPU
     # for each run and asks the package index for newer releases.
     @cached_property
     def _cli_version(self) -> Version:
         return Version(version("dbt-core"))
+
+
+def projects_of_resources() -> dict[Path, Path | None]:
+    """Return the folders of the dbt projects that this process has a `FreshlineDbtResource` for.
+
+    With each, the folder of its profiles; None if dbt looks for them itself.
+    """
+    return dict(_projects)
 
 
 def build_dbt(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
