@@ -61,14 +61,17 @@ def checks() -> list[Check]:
 
 
 def bench() -> list[Check]:
-    """Return the checks of the measurements, one of which runs in the stack's environment."""
+    """Return the checks of the measurements: two run in the environment of what they measure."""
     folder = ROOT / "bench"
     with_the_stack = folder / "airbyte_load.py"
-    others = sorted(set(folder.glob("*.py")) - {with_the_stack})
+    marts = ROOT / "analytics_marts" / "src"
+    with_dbt = folder / "warm_dbt.py"
+    others = sorted(set(folder.glob("*.py")) - {with_the_stack, with_dbt})
     search = [ROOT / "tools", ROOT / "shared" / "tests", ROOT / "devstack" / "testing"]
     return [
         Check("bench", ROOT, others, search=search),
         Check("bench/airbyte_load", ROOT / "devstack", [with_the_stack]),
+        Check("bench/warm_dbt", ROOT / "analytics_marts", [with_dbt], search=[*search, marts]),
     ]
 
 
