@@ -74,8 +74,8 @@ def link_checkout(state: Path) -> None:
     """
     for name in ("workspace.yaml", "dagster.yaml"):
         shutil.copy(ROOT / name, state)
-    for location in read_locations(ROOT):
-        (state / location).symlink_to(ROOT / location)
+    for name in (".venv", *read_locations(ROOT)):
+        (state / name).symlink_to(ROOT / name)
 
 
 def log_of(state: Path) -> Path:

@@ -84,6 +84,25 @@ def serve_broker(
             raise DevstackError(f"broker ended by itself:\n{server.log_tail()}")
 
 
+@serve.command("workers")
+def serve_workers(
+    root: Annotated[Path, typer.Option(help="The checkout.")],
+    with_parent: WithParent = False,
+) -> None:
+    """Make the runs of the checkout's code locations until told to stop."""
+    from devstack.serving import StopSignal, announce
+    from devstack.workers import Workers
+
+    stop = StopSignal(with_parent=with_parent)
+    with Workers(root) as workers:
+        announce({"root": str(root)})
+        stop.watch(workers.wait)
+        stop.wait()
+        code = workers.wait(0)
+        if code is not None:
+            raise DevstackError(f"freshline worker ended by itself, with status {code}")
+
+
 @serve.command("github")
 def serve_github(
     stars: Annotated[

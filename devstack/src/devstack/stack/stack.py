@@ -23,6 +23,7 @@ from devstack.ports import LOOPBACK
 from devstack.stack.environment import Environment
 from devstack.stack.locations import read_locations, rights_from_contracts
 from devstack.stack.services import Keeper, Service
+from devstack.workers import WORKSPACE
 
 LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1
@@ -73,7 +74,7 @@ class Stack:
                 self._check_stars()
                 self.environment.prepare()
                 for name, make in self._makers().items():
-                    if self.environment.is_external(name):
+                    if self._is_external(name):
                         self.keeper.stop(name)
                         self._say(f"{name}: a server of your own, as .env says")
                         continue
@@ -101,7 +102,7 @@ class Stack:
         """Return the state of each service, in starting order."""
         rows = []
         for name, make in self._makers().items():
-            if self.environment.is_external(name):
+            if self._is_external(name):
                 rows.append(Row(name, "external", self._address(name), "", ""))
                 continue
             state = self.keeper.state(make())
@@ -127,6 +128,7 @@ class Stack:
             "github": self._github,
             "airbyte": self._airbyte,
             "broker": self._broker,
+            **({"workers": self._workers} if (self._root / WORKSPACE).exists() else {}),
         }
 
     def _ensure(self, service: Service, started: list[str]) -> None:
@@ -192,6 +194,9 @@ class Stack:
             lambda facts: _answers_ping(facts, password),
             {"DEVSTACK_BROKER_PASSWORD": password},
         )
+
+    def _workers(self) -> Service:
+        return Service("workers", _serve("workers", "--root", str(self._root)), lambda _: True)
 
     # -- what is in them ----------------------------------------------------------------------
 
@@ -360,7 +365,12 @@ class Stack:
     def _port(self, name: str) -> str:
         return str(self.environment.port(name))
 
+    def _is_external(self, name: str) -> bool:
+        return name != "workers" and self.environment.is_external(name)
+
     def _address(self, name: str) -> str:
+        if name == "workers":
+            return WORKSPACE
         settings = self.environment.settings()
         if self.environment.is_external(name):
             if name == "postgres":

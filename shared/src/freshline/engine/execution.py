@@ -49,9 +49,10 @@ def execute_warm(arguments: str, worker: str, broker_url: str) -> None:
 
     `worker` is the name of the worker that it is a child of.
     """
-    run_id = deserialize_value(arguments, ExecuteRunArgs).run_id
+    given = deserialize_value(arguments, ExecuteRunArgs)
+    run_id = given.run_id
     _be_a_run()
-    with capture_interrupts(), dg.DagsterInstance.get() as instance:
+    with capture_interrupts(), _open_instance(given) as instance:
         run = instance.get_run_by_id(run_id)
         if run is None or run.is_finished or run.status is dg.DagsterRunStatus.STARTED:
             return  # deleted, terminated or given up while it waited, or another process has it
@@ -60,6 +61,16 @@ def execute_warm(arguments: str, worker: str, broker_url: str) -> None:
             return
         with _Watch(instance, run_id, worker, Broker(broker_url)).going():
             _execute_run_command_body(run_id, instance, _ignore, set_exit_code_on_failure=True)
+
+
+def _open_instance(arguments: ExecuteRunArgs) -> dg.DagsterInstance:
+    """Open the instance of this host, or else that of the daemon, which is on the same host then.
+
+    `dagster dev` without `DAGSTER_HOME` has an instance that only its own processes know of.
+    """
+    if os.environ.get("DAGSTER_HOME") or arguments.instance_ref is None:
+        return dg.DagsterInstance.get()
+    return dg.DagsterInstance.from_ref(arguments.instance_ref)
 
 
 def execute_cold(arguments: str, worker: str, broker_url: str) -> None:

@@ -9,7 +9,6 @@ files it has loaded.
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import sys
@@ -86,9 +85,10 @@ def _warm() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
         dg.materialize([nothing], instance=instance, run_config=quiet)
-    with dg.DagsterInstance.get() as instance:
-        instance.get_runs(limit=1)
-    if importlib.util.find_spec("dagster_dbt"):
+    if os.environ.get("DAGSTER_HOME"):
+        with dg.DagsterInstance.get() as instance:
+            instance.get_runs(limit=1)
+    if "dagster_dbt" in sys.modules:  # the location has a dbt project
         from freshline.dbt.warm import load_dbt
 
         load_dbt()
