@@ -18,6 +18,7 @@
     |   |-- SettingsError
     |   |-- ManifestError
     |   |-- RoleError
+    |   |-- BrokerAddressError
     |   `-- CommandError
     |-- InstanceError
     |-- GitError
@@ -30,6 +31,7 @@ the message and ends with status 2.
 from __future__ import annotations
 
 __all__ = [
+    "BrokerAddressError",
     "CommandError",
     "ContractError",
     "DefinitionsError",
@@ -125,6 +127,10 @@ class ManifestError(InputError):
 
 class RoleError(InputError):
     """A workspace whose rights in Postgres cannot be derived; names the location and the fix."""
+
+
+class BrokerAddressError(InputError):
+    """The address of the broker cannot be read."""
 
 
 class CommandError(InputError):

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import redis
 
+from freshline.errors import BrokerAddressError
+
 __all__ = ["SILENT_AFTER", "WORD_EVERY", "Broker", "BrokerError", "Worker", "serving"]
 
 WORD_EVERY: Final = 3.0
@@ -47,13 +49,20 @@ class Worker:
 class Broker:
     """The words at the broker of `url` (``redis://:PASSWORD@HOST:PORT/0``).
 
-    Every method raises `BrokerError`.
+    Raises `BrokerAddressError`. Every method raises `BrokerError`.
     """
 
     def __init__(self, url: str) -> None:
-        self._redis: Any = redis.Redis.from_url(
-            url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
-        )
+        try:
+            self._redis: Any = redis.Redis.from_url(
+                url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+            )
+        except ValueError as error:  # its text has no password
+            raise BrokerAddressError(
+                f"the address of the broker cannot be read ({error}); write it as in "
+                "redis://:PASSWORD@HOST:6379/0, in FRESHLINE_BROKER_URL or where dagster.yaml has "
+                "the broker of the run_launcher."
+            ) from None
 
     def say_worker(self, worker: Worker) -> None:
         """Say that `worker` is there, in place of what it said before."""

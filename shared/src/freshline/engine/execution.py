@@ -22,6 +22,7 @@ from dagster._cli.api import _execute_run_command_body
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
 from dagster._utils.interrupts import capture_interrupts
+from sqlalchemy.exc import OperationalError
 
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
 
@@ -31,6 +32,9 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the status of the run."""
 _SURE_FOR: Final = 2.0
 """Seconds for which a look counts. What is written later needs a new one."""
+
+_DATABASE_SECONDS: Final = 60.0
+"""How long a run waits for a database that is away, each time that it has something to write."""
 
 _ENDED: Final = (
     dg.DagsterRunStatus.SUCCESS,
@@ -136,12 +140,27 @@ class _Watch:
                 thread.join()
 
     def _write_unless_over(self, event: dg.EventLogEntry, **options: Any) -> None:
-        if event.run_id == self._run_id:
-            if time.monotonic() - self._looked_at > _SURE_FOR:
-                self._look()
-            if event.is_dagster_event and event.get_dagster_event().event_type in _ENDING_EVENTS:
-                self._ending = True
-        self._write(event, **options)
+        """Write an event as soon as the database takes it. Raises what that raises for long."""
+        until = time.monotonic() + _DATABASE_SECONDS
+        while True:
+            try:
+                if event.run_id == self._run_id and self._is_unsure():
+                    self._look()
+                self._ending = self._ending or self._is_ending(event)
+                self._write(event, **options)
+            except OperationalError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(_LOOK_EVERY)
+            else:
+                return
+
+    def _is_unsure(self) -> bool:
+        return time.monotonic() - self._looked_at > _SURE_FOR
+
+    def _is_ending(self, event: dg.EventLogEntry) -> bool:
+        own = event.run_id == self._run_id and event.is_dagster_event
+        return own and event.get_dagster_event().event_type in _ENDING_EVENTS
 
     def _keep_looking(self) -> None:
         while not self._over.wait(_LOOK_EVERY):

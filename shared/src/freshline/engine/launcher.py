@@ -18,6 +18,7 @@ from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster_celery.launcher import CeleryRunLauncher
+from kombu.exceptions import KombuError
 
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
 from freshline.engine.queues import TASK, queue_settings
@@ -97,8 +98,8 @@ class WarmRunLauncher(CeleryRunLauncher):
                 priority=_priority(run),
                 retry=False,
             )
-        except Exception as error:
-            raise DagsterUserCodeUnreachableError(f"The broker took no run: {error}") from error
+        except (KombuError, BrokerError, OSError) as error:
+            raise self._unreachable(f"The broker took no run: {error}") from error
         self._instance.report_engine_event(
             f"The run waits for a worker of {location}.", run, cls=type(self)
         )
@@ -107,11 +108,19 @@ class WarmRunLauncher(CeleryRunLauncher):
         try:
             workers = self._broker.workers()
         except BrokerError as error:
-            raise DagsterUserCodeUnreachableError(
-                f"The broker does not answer, so that nothing can be launched: {error}"
-            ) from error
+            raise self._unreachable(f"The broker does not answer: {error}") from error
         if not serving(workers, location):
-            raise DagsterUserCodeUnreachableError(_nobody(workers, location))
+            raise self._unreachable(_nobody(workers, location))
+
+    def _unreachable(self, why: str) -> DagsterUserCodeUnreachableError:
+        """Return the error on which the daemon puts a run back into its queue."""
+        queue = self._instance.get_concurrency_config().run_queue_config
+        if queue is None or not queue.max_user_code_failure_retries:
+            why += (
+                ". The run fails, because dagster.yaml does not let it wait: set "
+                "max_user_code_failure_retries of the run_coordinator to a large number"
+            )
+        return DagsterUserCodeUnreachableError(why)
 
     # --- ending ---------------------------------------------------------------------------
 
