@@ -1,5 +1,5 @@
-"""Freshness across code locations, with real processes: three code servers, each on its own
-Dagster minor version, the real daemon, a real Postgres. One story runs for some ten
+"""Freshness across code locations, with real processes: three code servers and their workers, each
+on its own Dagster minor version, the real daemon, broker and Postgres. One story runs for some ten
 minutes; each test checks one fact in its log.
 """
 
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import sub
 
 import pytest
-from devstack_fixtures import PostgresServer
+from devstack_fixtures import Broker, PostgresServer
 from support.story import Made, Stage, Story
 
 EVENTS, CLEAN, BOARD = "raw/events", "core/clean", "core/board"
@@ -29,13 +29,16 @@ CYCLES = 6
 
 @pytest.fixture(scope="module")
 def story(
-    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_server: PostgresServer,
+    broker_server: Callable[..., Broker],
 ) -> Iterator[Story]:
     with (
         postgres_server.new_database() as instance,
         postgres_server.new_database() as warehouse,
         pytest.MonkeyPatch.context() as patch,
     ):
+        patch.setenv("FRESHLINE_BROKER_URL", broker_server().url)
         for name, value in instance.environ("DAGSTER_PG").items():
             patch.setenv(name, value)
         environment = {**os.environ, "WAREHOUSE_DSN": warehouse.dsn}
@@ -62,7 +65,7 @@ def story(
             stage.chapter("steady")
             stage.await_made(FAST, CYCLES, "steady", seconds=CYCLES * FAST_MINUTES * 90)
 
-            dagster.servers["marts"].kill()
+            dagster.stop_location("marts")
             stage.chapter("marts down")
             stage.await_made(BOARD, 2, "marts down", seconds=4 * FAST_MINUTES * 60)
             stage.chapter("marts back")

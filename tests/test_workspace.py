@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from devstack_fixtures import Database, PostgresServer, Program
+from devstack_fixtures import Broker, Database, PostgresServer, Program
 from support.browser import Lineage, chromium, look_at_lineage
 from support.contracts import read_contracts
 from support.dagster import HOST_BIN, LOCATIONS, ROOT, GraphQL, free_port
@@ -86,6 +86,12 @@ class Workspace:
             env=self.environment,
             log=root / "dagster.log",
         )
+        self.workers = Daemon(
+            [HOST_BIN / "freshline", "worker", "-w", "workspace.yaml"],
+            cwd=root,
+            env={**self.environment, "DAGSTER_HOME": str(root)},
+            log=root / "workers.log",
+        )
 
     def months(self) -> dict[str, int]:
         """Return the stars of each month that has any, as mart_gh_cumulative counts them."""
@@ -147,6 +153,7 @@ def story(
     postgres_server: PostgresServer,
     github_server: Callable[..., Program],
     airbyte_server: Callable[..., Program],
+    broker_server: Callable[..., Broker],
 ) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("workspace")
     stars = folder / "stars.csv"
@@ -163,6 +170,7 @@ def story(
             **os.environ,
             **instance.environ("DAGSTER_PG"),
             **warehouse.environ("WAREHOUSE"),
+            "FRESHLINE_BROKER_URL": broker_server().url,
             "AIRBYTE_URL": airbyte.url,
             "AIRBYTE_CLIENT_ID": airbyte.client_id,
             "AIRBYTE_CLIENT_SECRET": airbyte.client_secret,
@@ -190,6 +198,7 @@ def story(
             yield story
         finally:
             workspace.dagster.kill()
+            workspace.workers.kill()
 
 
 def play_first_pass(workspace: Workspace, story: Story) -> None:

@@ -127,9 +127,17 @@ class CodeLocation:
         command += ["--working-directory", self.file.parent, "--location-name", self.name]
         return Daemon(command, cwd=cwd, env=env, log=cwd / f"{self.name}.log")
 
+    def work(self, *, cwd: Path, env: Mapping[str, str]) -> Daemon:
+        """Start the workers that make its runs."""
+        command = [self.python.with_name("freshline"), "worker", self.name, "-f", self.file]
+        return Daemon(command, cwd=cwd, env=env, log=cwd / f"{self.name}.workers.log")
+
 
 class Dagster:
-    """The webserver, the daemon, and a code server for each location."""
+    """The webserver, the daemon, and a code server and workers for each location.
+
+    `env` names the broker.
+    """
 
     def __init__(
         self, locations: Sequence[CodeLocation], *, home: Path, env: Mapping[str, str]
@@ -143,7 +151,8 @@ class Dagster:
         ]
         self._workspace.write_text(yaml.safe_dump({"load_from": entries}))
         self.locations = {item.name: item for item in locations}
-        self.servers: dict[str, Daemon] = {}
+        self._teams: dict[str, list[Daemon]] = {}
+        """The code server and the workers of each location."""
         self._host: list[Daemon] = []
         self.graphql = GraphQL("")
 
@@ -162,18 +171,28 @@ class Dagster:
         assert set(loaded.values()) == {"LOADED"}, loaded
 
     def start_location(self, name: str) -> None:
-        self.servers[name] = self.locations[name].serve(cwd=self._home, env=self._env)
+        location = self.locations[name]
+        self._teams[name] = [
+            start(cwd=self._home, env=self._env) for start in (location.serve, location.work)
+        ]
+
+    def stop_location(self, name: str) -> None:
+        """Kill the code server and the workers of a location, as a crash of its host would."""
+        for daemon in self._teams.pop(name):
+            daemon.kill()
 
     def _await_server(self, name: str) -> None:
-        await_port(self.servers[name], self.locations[name].port, seconds=120)
+        await_port(self._teams[name][0], self.locations[name].port, seconds=120)
 
     def stop_webserver(self) -> None:
         """Kill the webserver, which freshness does not need."""
         self._host[0].kill()
 
     def stop(self) -> None:
-        for daemon in (*self._host, *self.servers.values()):
+        for daemon in self._host:
             daemon.kill()
+        for name in list(self._teams):
+            self.stop_location(name)
 
     def _run(self, name: str, *command: str | Path) -> None:
         log = self._home / f"{name}.log"

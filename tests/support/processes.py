@@ -47,7 +47,10 @@ class Daemon:
 
     def kill(self) -> None:
         """Kill the program and all that it started, as a crash of the machine would."""
-        with contextlib.suppress(ProcessLookupError):
+        for pid in family_of(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # what has lost its parent
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 

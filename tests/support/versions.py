@@ -13,7 +13,7 @@ UV = ROOT / ".venv" / "bin" / "uv"
 
 
 def python_with(dagster: str) -> Path:
-    """Return the Python of an environment with this Dagster, dagster-postgres and freshline."""
+    """Return the Python of an environment with Dagster, its Postgres and freshline[engine]."""
     environment = ROOT / ".local" / "dagster-versions" / dagster
     python = environment / "bin" / "python"
     ready = environment / ".ready"
@@ -28,7 +28,7 @@ def python_with(dagster: str) -> Path:
             str(python),
             *pins,
             "-e",
-            str(ROOT / "shared"),
+            f"{ROOT / 'shared'}[engine]",
         )
         ready.touch()
     return python
