@@ -77,18 +77,22 @@ class TestARun:
         _, left = psutil.wait_procs(started, 20)
         assert not left
 
-    def test_that_waits_for_a_place_can_be_terminated(self, teams: Teams) -> None:
+    def test_that_waits_for_a_place_can_be_canceled_and_the_next_has_its_turn(
+        self, teams: Teams
+    ) -> None:
         teams.stop_worker("one")
         teams.start_worker("one", "--places", "1")
         first, _ = teams.begin("patient")
         second = teams.submit("quick")
-        assert teams.wait(second, Status.STARTING) is Status.STARTING
+        until(lambda: "all places of the workers of one are taken (1)" in teams.messages(second))
 
-        assert teams.instance.run_launcher.terminate(second)
+        assert teams.instance.run_coordinator.cancel_run(second)
+        third = teams.submit("quick")
         teams.open_gate(first)
 
         assert teams.wait(second) is Status.CANCELED
         assert teams.wait(first) is Status.SUCCESS
+        assert teams.wait(third) is Status.SUCCESS
         teams.stop_worker("one")
         teams.start_worker("one")
 

@@ -102,6 +102,12 @@ class Broker:
         word = json.loads(text)
         return word["worker"], max(0.0, self._now() - word["at"])
 
+    def running(self, workers: Sequence[Worker]) -> int:
+        """Return how many runs `workers` are making."""
+        names, now = {worker.name for worker in workers}, self._now()
+        words = [json.loads(text) for text in self._redis.hvals(_RUNS)]
+        return sum(word["worker"] in names and now - word["at"] <= SILENT_AFTER for word in words)
+
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()
         return float(seconds) + microseconds / 1e6

@@ -76,13 +76,13 @@ class WarmRunLauncher(CeleryRunLauncher):
     def launch_run(self, context: LaunchRunContext) -> None:
         """Put the run into the queue of its location.
 
-        Raises `DagsterUserCodeUnreachableError` while the broker does not answer or no worker
-        serves the location: the daemon puts the run back into its queue then, and other locations'
-        runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
+        Raises `DagsterUserCodeUnreachableError` while the broker does not answer, or no worker
+        of the location has a place: the daemon puts the run back into its queue then, and other
+        locations' runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
         """
         run = context.dagster_run
         location = _location_of(run)
-        self._require_worker(location)
+        self._require_place(location)
         arguments = ExecuteRunArgs(
             job_origin=run.job_code_origin,
             run_id=run.run_id,
@@ -104,13 +104,28 @@ class WarmRunLauncher(CeleryRunLauncher):
             f"The run waits for a worker of {location}.", run, cls=type(self)
         )
 
-    def _require_worker(self, location: str) -> None:
+    def _require_place(self, location: str) -> None:
+        """Raise unless a worker of `location` can begin one more run.
+
+        What waited in the queue of Celery instead could not be overtaken any more, and Dagster
+        would take it for a run that does not start.
+        """
         try:
             workers = self._broker.workers()
-        except BrokerError as error:
+            there = serving(workers, location)
+            running = self._broker.running(there)
+            with self.celery.connection_for_write() as connection:
+                queue = connection.default_channel.queue_declare(location)
+        except (KombuError, BrokerError, OSError) as error:
             raise self._unreachable(f"The broker does not answer: {error}") from error
-        if not serving(workers, location):
+        if not there:
             raise self._unreachable(_nobody(workers, location))
+        places = sum(worker.places for worker in there)
+        if running + queue.message_count >= places:
+            raise self._unreachable(
+                f"all places of the workers of {location} are taken ({places}); start more of "
+                "them, give them more --places, or let fewer of its runs be under way at once"
+            )
 
     def _unreachable(self, why: str) -> DagsterUserCodeUnreachableError:
         """Return the error on which the daemon puts a run back into its queue."""

@@ -17,6 +17,8 @@ def queue_settings() -> dict[str, Any]:
         "broker_transport_options": {"queue_order_strategy": "priority", "socket_timeout": 10},
         "task_ignore_result": True,  # the event log has what became of a run
         "task_acks_late": False,  # a run that was begun is never begun again by the broker
+        # A worker takes a run only when it has a place for it: until then others can.
+        "worker_disable_prefetch": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_remote_control": False,
         "worker_hijack_root_logger": False,

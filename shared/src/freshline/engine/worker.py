@@ -14,7 +14,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import dagster as dg
 from celery import Celery, bootsteps
@@ -28,6 +28,10 @@ from freshline.engine.loaded_files import LoadedFiles, recorded
 from freshline.engine.queues import TASK, queue_settings
 
 __all__ = ["main"]
+
+_REFILL_EVERY: Final = 1.0
+"""Seconds between two looks for places whose process has ended. Celery sees most of them at once;
+one whose run has left a program behind it sees after 5 s."""
 
 
 def main(arguments: str) -> None:
@@ -47,6 +51,7 @@ def main(arguments: str) -> None:
         changed = files.changed()
         (execute_cold if changed else execute_warm)(run, own.name, broker_url)
 
+    app.steps["worker"].add(_Refill)
     _say_where(app, own, Broker(broker_url))
     worker_ready.connect(lambda **_: _report(values["report"], files), weak=False)
     gc.collect()
@@ -92,6 +97,15 @@ def _warm() -> None:
         from freshline.dbt.warm import load_dbt
 
         load_dbt()
+
+
+class _Refill(bootsteps.StartStopStep):
+    """Has a new process soon for each that has made its run."""
+
+    requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
+
+    def start(self, parent: Any) -> None:
+        parent.timer.call_repeatedly(_REFILL_EVERY, parent.pool.maintain_pool)
 
 
 def _say_where(app: Celery, own: Worker, broker: Broker) -> None:
