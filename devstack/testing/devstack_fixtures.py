@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,12 +177,20 @@ class Launcher:
         folder.mkdir(mode=0o711)
         return folder
 
-    def serve(self, name: str, *, kind: type[Program] = Program, **options: Any) -> Any:
+    def serve(
+        self,
+        name: str,
+        *,
+        kind: type[Program] = Program,
+        within: Sequence[str] = (),
+        **options: Any,
+    ) -> Any:
         """Run `devstack serve NAME --option value ...`, wait until it is ready, and return it.
 
-        An option that is true is a flag; one that is None or false is left out.
+        An option that is true is a flag; one that is None or false is left out. `within` is a
+        command that becomes the program behind it, such as one that enters a network namespace.
         """
-        arguments = [str(_devstack()), "serve", name, "--with-parent"]
+        arguments = [*within, str(_devstack()), "serve", name, "--with-parent"]
         for option, value in options.items():
             flag = "--" + option.replace("_", "-")
             if value is True:

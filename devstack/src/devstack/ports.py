@@ -1,4 +1,4 @@
-"""Loopback TCP ports: a free one, or a clear message about one that is taken."""
+"""TCP ports: a free one, or a clear message about one that is taken."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from devstack.errors import DevstackError
 LOOPBACK = "127.0.0.1"
 
 
-def listening_socket(port: int, *, purpose: str) -> socket.socket:
-    """Return a socket bound to a loopback port; `port` 0 takes any free one.
+def listening_socket(port: int, *, purpose: str, host: str = LOOPBACK) -> socket.socket:
+    """Return a socket bound to a port of `host`; `port` 0 takes any free one.
 
     Raises `DevstackError` when the port is taken. The message names the setting that chooses
     another port, `DEVSTACK_<PURPOSE>_PORT`.
@@ -18,7 +18,7 @@ def listening_socket(port: int, *, purpose: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((LOOPBACK, port))
+        listener.bind((host, port))
     except PermissionError as error:
         listener.close()
         raise DevstackError(
@@ -27,22 +27,22 @@ def listening_socket(port: int, *, purpose: str) -> socket.socket:
         ) from error
     except OSError as error:
         listener.close()
-        raise DevstackError(busy_port_message(port, purpose=purpose)) from error
+        raise DevstackError(busy_port_message(port, purpose=purpose, host=host)) from error
     return listener
 
 
-def busy_port_message(port: int, *, purpose: str) -> str:
+def busy_port_message(port: int, *, purpose: str, host: str = LOOPBACK) -> str:
     """Return the message for the user about a port that another program uses."""
     return (
-        f"{purpose}: port {port} on {LOOPBACK} is in use by another program. Stop that program, or "
+        f"{purpose}: port {port} on {host} is in use by another program. Stop that program, or "
         f"choose another port with DEVSTACK_{purpose.upper()}_PORT in .env (or --port)."
     )
 
 
-def claim_port(port: int, *, purpose: str) -> int:
+def claim_port(port: int, *, purpose: str, host: str = LOOPBACK) -> int:
     """Return a port for a program that binds it itself: `port`, or a free one when that is 0.
 
     Raises `DevstackError` when the port is taken.
     """
-    with listening_socket(port, purpose=purpose) as listener:
+    with listening_socket(port, purpose=purpose, host=host) as listener:
         return int(listener.getsockname()[1])

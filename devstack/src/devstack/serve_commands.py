@@ -11,18 +11,24 @@ from typing import Annotated
 import typer
 
 from devstack.errors import DevstackError
+from devstack.ports import LOOPBACK
 
 # Each command imports what it needs, so that `devstack status` does not load a web server.
 
 serve = typer.Typer(help="One server in the foreground.", no_args_is_help=True)
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="TCP port on loopback; 0: any free one.")]
+Host = Annotated[
+    str,
+    typer.Option(help="Listen here instead of on loopback, for tests with hosts of their own."),
+]
 WithParent = Annotated[bool, typer.Option("--with-parent", help="Stop when standard input closes.")]
 
 
 @serve.command("postgres")
 def serve_postgres(
     data: Annotated[Path, typer.Option(help="Data directory; made when missing, kept after.")],
+    host: Host = LOOPBACK,
     port: Port = 0,
     log: Annotated[Path | None, typer.Option(help="Its log. Default: postgres.log in DATA.")] = (
         None
@@ -38,7 +44,7 @@ def serve_postgres(
     from devstack.serving import StopSignal, announce
 
     stop = StopSignal(with_parent=with_parent)
-    with PostgresServer(data, port=port, log=log, throwaway=throwaway) as server:
+    with PostgresServer(data, host=host, port=port, log=log, throwaway=throwaway) as server:
         address = server.address
         announce(
             {
@@ -58,6 +64,7 @@ def serve_postgres(
 @serve.command("broker")
 def serve_broker(
     data: Annotated[Path, typer.Option(help="Data directory; made when missing, kept after.")],
+    host: Host = LOOPBACK,
     port: Port = 0,
     log: Annotated[Path | None, typer.Option(help="Its log. Default: valkey.log in DATA.")] = None,
     password: Annotated[
@@ -75,7 +82,7 @@ def serve_broker(
     from devstack.serving import StopSignal, announce
 
     stop = StopSignal(with_parent=with_parent)
-    with BrokerServer(data, password=password, port=port, log=log) as server:
+    with BrokerServer(data, password=password, host=host, port=port, log=log) as server:
         address = server.address
         announce({"host": address.host, "port": address.port, "password": address.password})
         stop.watch(server.wait)

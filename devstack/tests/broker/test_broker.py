@@ -80,15 +80,18 @@ class TestServing:
 
         assert ["a run"] == queued_runs(broker)
 
-    def test_listens_on_loopback_alone_and_on_no_socket(self, serve: Serve, home: Path) -> None:
-        broker = serve(data=home)
+    @pytest.mark.parametrize("host", [None, "127.0.0.2"])
+    def test_listens_on_one_address_alone_and_on_no_socket(
+        self, serve: Serve, home: Path, host: str | None
+    ) -> None:
+        broker = serve(data=home, host=host)
         listening = {
             connection.laddr
             for connection in valkey_of(broker).net_connections("all")
             if connection.status == psutil.CONN_LISTEN or connection.family == socket.AF_UNIX
         }
 
-        assert {("127.0.0.1", broker.port)} == listening
+        assert {(host or "127.0.0.1", broker.port)} == listening
 
     @pytest.mark.parametrize("password", [None, "wrong"])
     def test_refuses_a_wrong_password(self, serve: Serve, home: Path, password: str | None) -> None:

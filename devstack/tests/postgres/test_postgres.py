@@ -112,6 +112,14 @@ class TestServing:
         assert listening == {("127.0.0.1", server.port)}
         assert server.execute("show unix_socket_directories").strip() == ""
 
+    def test_lets_the_hosts_of_its_network_in_when_it_listens_elsewhere(
+        self, serve: Serve, new_home: Path
+    ) -> None:
+        server = serve(data=new_home, host="127.0.0.2")
+
+        assert "127.0.0.2" == server.host
+        assert "127.0.0.2" == server.execute("show listen_addresses").strip()
+
     @pytest.mark.parametrize("password", ["", "wrong"])
     def test_refuses_a_wrong_password(self, server: PostgresServer, password: str) -> None:
         with pytest.raises(psycopg.OperationalError, match="password"):

