@@ -1,4 +1,8 @@
-"""A workspace of two teams whose runs are made by workers: broker, Postgres, daemon, workers."""
+"""Workspaces whose runs are made by workers: broker, Postgres, daemon, workers.
+
+`Runs` asks what becomes of runs, wherever the programs are. `Teams` is a workspace of two teams on
+this machine.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +24,7 @@ from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-__all__ = ["Teams", "running_teams", "until"]
+__all__ = ["Runs", "Server", "Teams", "instance_settings", "running_teams", "until"]
 
 BIN = Path(sys.executable).parent
 Status = dg.DagsterRunStatus
@@ -64,7 +69,100 @@ def until(condition: Callable[[], Any], seconds: float = 90.0, why: str = "") ->
     return found
 
 
-class Teams:
+class Server:
+    """A server of devstack that can be killed, and comes back with what it had.
+
+    `start` is a fixture of devstack; `options` are given to it each time.
+    """
+
+    def __init__(self, start: Callable[..., Any], **options: Any) -> None:
+        self._start = start
+        self._options = options
+        self.program = start(**options)
+        self._options["port"] = self.program.port
+
+    def kill(self) -> None:
+        self.program.kill()
+
+    def start(self) -> None:
+        self.program = self._start(**self._options)
+
+
+class Runs(ABC):
+    """The runs of a workspace, as its event log tells of them."""
+
+    instance: dg.DagsterInstance
+    gates: Path
+    """The folder in which an asset `patient` looks for the gate of its run."""
+
+    @abstractmethod
+    def submit(self, asset: str, location: str = "one") -> str:
+        """Put a run of `asset` into Dagster's queue, as the UI does. Return its id."""
+
+    @property
+    @abstractmethod
+    def worker_log(self) -> str:
+        """What the workers have said so far: the reason why something did not happen."""
+
+    def status(self, run_id: str) -> dg.DagsterRunStatus:
+        run = self.instance.get_run_by_id(run_id)
+        assert run
+        return run.status
+
+    def wait(self, run_id: str, *statuses: dg.DagsterRunStatus) -> dg.DagsterRunStatus:
+        """Wait until the run has one of `statuses`, or else has ended."""
+        wanted = statuses or ENDED
+        until(
+            lambda: self.status(run_id) in {*wanted, *ENDED},
+            why=f"the run did not become {wanted}:\n{self.messages(run_id)}\n{self.worker_log}",
+        )
+        return self.status(run_id)
+
+    def begin(self, asset: str, location: str = "one") -> tuple[str, int]:
+        """Submit a run and wait until its step runs. Return its id and its process."""
+        run_id = self.submit(asset, location)
+        until(lambda: "Started execution of step" in self.messages(run_id), why=self.worker_log)
+        return run_id, self.process(run_id)
+
+    def process(self, run_id: str) -> int:
+        """Return the process that makes the run, which it has named in the event log."""
+        found = re.search(r"Started process for run \(pid: (\d+)\)", self.messages(run_id))
+        assert found
+        return int(found[1])
+
+    def open_gate(self, run_id: str) -> None:
+        """Let the asset `patient` of a run go on."""
+        (self.gates / run_id).touch()
+
+    def messages(self, run_id: str) -> str:
+        """Return all that the event log has of a run."""
+        events = self.instance.all_logs(run_id)
+        texts = [entry.user_message for entry in events]
+        for entry in events:
+            event = entry.dagster_event
+            if event is not None:
+                texts.append(str(event.message))
+                if event.is_engine_event and event.engine_event_data.error:
+                    texts.append(event.engine_event_data.error.to_string())
+        return "\n".join(texts)
+
+    def made(self, run_id: str, name: str) -> Any:
+        """Return the metadata `name` of what the run has materialized."""
+        (event,) = [
+            entry.asset_materialization
+            for entry in self.instance.all_logs(run_id)
+            if entry.asset_materialization
+        ]
+        return event.metadata[name].value
+
+    def retry_of(self, run_id: str) -> dg.DagsterRun | None:
+        """Return the run in which Dagster tries `run_id` again, if there is one by now."""
+        found = self.instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run_id}))
+        assert len(found) <= 1
+        return found[0] if found else None
+
+
+class Teams(Runs):
     """Two code locations, `one` and `two`, and what runs them."""
 
     def __init__(self, folder: Path, broker_url: str) -> None:
@@ -72,7 +170,8 @@ class Teams:
         self.broker_url = broker_url
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._programs: list[subprocess.Popen[bytes]] = []
-        (folder / "gates").mkdir()
+        self.gates = folder / "gates"
+        self.gates.mkdir()
         for location in ("one", "two"):
             self.write(location, "first")
         loaded = [
@@ -80,7 +179,6 @@ class Teams:
             for name in ("one", "two")
         ]
         (folder / "workspace.yaml").write_text(yaml.safe_dump({"load_from": loaded}))
-        self.instance: dg.DagsterInstance
         self.context: WorkspaceProcessContext
 
     # --- programs -------------------------------------------------------------------------
@@ -120,7 +218,7 @@ class Teams:
         assert 0 == worker.wait(60)
 
     def stop(self) -> None:
-        (self.folder / "gates" / "all").touch()
+        (self.gates / "all").touch()
         for program in self._programs:
             family = psutil.Process(program.pid).children(recursive=True) if _runs(program) else []
             program.terminate()
@@ -149,8 +247,7 @@ class Teams:
 
     # --- runs -----------------------------------------------------------------------------
 
-    def submit(self, asset: str, location: str = "one", **tags: str) -> str:
-        """Put a run of `asset` into Dagster's queue, as the UI does. Return its id."""
+    def submit(self, asset: str, location: str = "one") -> str:
         request = self.context.create_request_context()
         found = request.get_code_location(location)
         key = dg.AssetKey([location, asset])
@@ -170,7 +267,7 @@ class Teams:
             resolved_op_selection=None,
             step_keys_to_execute=None,
             status=Status.NOT_STARTED,
-            tags=tags,
+            tags={},
             root_run_id=None,
             parent_run_id=None,
             job_snapshot=job.job_snapshot,
@@ -186,68 +283,10 @@ class Teams:
         self.instance.submit_run(run.run_id, request)
         return run.run_id
 
-    def status(self, run_id: str) -> dg.DagsterRunStatus:
-        run = self.instance.get_run_by_id(run_id)
-        assert run
-        return run.status
 
-    def wait(self, run_id: str, *statuses: dg.DagsterRunStatus) -> dg.DagsterRunStatus:
-        """Wait until the run has one of `statuses`, or else has ended."""
-        wanted = statuses or ENDED
-        until(
-            lambda: self.status(run_id) in {*wanted, *ENDED},
-            why=f"the run did not become {wanted}:\n{self.messages(run_id)}\n{self.worker_log}",
-        )
-        return self.status(run_id)
-
-    def begin(self, asset: str, location: str = "one", **tags: str) -> tuple[str, int]:
-        """Submit a run and wait until its step runs. Return its id and its process."""
-        run_id = self.submit(asset, location, **tags)
-        until(lambda: "Started execution of step" in self.messages(run_id), why=self.worker_log)
-        return run_id, self.process(run_id)
-
-    def process(self, run_id: str) -> int:
-        """Return the process that makes the run, which it has named in the event log."""
-        found = re.search(r"Started process for run \(pid: (\d+)\)", self.messages(run_id))
-        assert found
-        return int(found[1])
-
-    def open_gate(self, run_id: str) -> None:
-        """Let the asset `patient` of a run go on."""
-        (self.folder / "gates" / run_id).touch()
-
-    def messages(self, run_id: str) -> str:
-        """Return all that the event log has of a run."""
-        events = self.instance.all_logs(run_id)
-        texts = [entry.user_message for entry in events]
-        for entry in events:
-            event = entry.dagster_event
-            if event is not None:
-                texts.append(str(event.message))
-                if event.is_engine_event and event.engine_event_data.error:
-                    texts.append(event.engine_event_data.error.to_string())
-        return "\n".join(texts)
-
-    def made(self, run_id: str, name: str) -> Any:
-        """Return the metadata `name` of what the run has materialized."""
-        (event,) = [
-            entry.asset_materialization
-            for entry in self.instance.all_logs(run_id)
-            if entry.asset_materialization
-        ]
-        return event.metadata[name].value
-
-    def retry_of(self, run_id: str) -> dg.DagsterRun | None:
-        """Return the run in which Dagster tries `run_id` again, if there is one by now."""
-        found = self.instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run_id}))
-        assert len(found) <= 1
-        return found[0] if found else None
-
-
-@contextmanager
-def running_teams(folder: Path, broker_url: str, storage: dict[str, Any]) -> Iterator[Teams]:
-    """Yield teams with a daemon and a worker for each of them; all ends with the context."""
-    settings = {
+def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what dagster.yaml has: `storage`, and the engine with short intervals."""
+    return {
         **storage,
         "run_launcher": {
             "module": "freshline.engine.launcher",
@@ -263,10 +302,19 @@ def running_teams(folder: Path, broker_url: str, storage: dict[str, Any]) -> Ite
                 "user_code_failure_retry_delay": 2,
             },
         },
-        "run_monitoring": {"enabled": True, "poll_interval_seconds": 3},
+        "run_monitoring": {
+            "enabled": True,
+            "start_timeout_seconds": 60,
+            "poll_interval_seconds": 3,
+        },
         "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
     }
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
+
+
+@contextmanager
+def running_teams(folder: Path, broker_url: str, storage: Mapping[str, Any]) -> Iterator[Teams]:
+    """Yield teams with a daemon and a worker for each of them; all ends with the context."""
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(instance_settings(storage)))
     teams = Teams(folder, broker_url)
     before = os.environ.get("FRESHLINE_BROKER_URL")
     os.environ["FRESHLINE_BROKER_URL"] = broker_url

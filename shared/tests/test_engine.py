@@ -7,6 +7,7 @@ broker. Every test leaves it as it was.
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,41 +18,26 @@ import psutil
 import pytest
 import yaml
 from conftest import write_instance
-from engine_teams import CODE, Teams, running_teams, until
+from engine_teams import CODE, Server, Teams, running_teams, until
 
 Status = dg.DagsterRunStatus
 
 
-class Broker:
-    """A broker that can be killed, and comes back with what it had."""
-
-    def __init__(self, serve: Any, data: Path) -> None:
-        self._serve = serve
-        self._data = data
-        self._server = serve(data=data)
-        self.url = self._server.url
-
-    def kill(self) -> None:
-        self._server.kill()
-
-    def start(self) -> None:
-        self._server = self._serve(data=self._data, port=self._server.port)
-
-
 @pytest.fixture(scope="module")
-def broker(broker_server: Any, devstack_launcher: Any) -> Broker:
-    return Broker(broker_server, devstack_launcher.new_folder("broker"))
+def broker(broker_server: Any, devstack_launcher: Any) -> Server:
+    data = devstack_launcher.new_folder("broker")
+    return Server(broker_server, data=data, password=secrets.token_hex(16))
 
 
 @pytest.fixture(scope="module")
 def teams(
-    broker: Broker, postgres_server: Any, tmp_path_factory: pytest.TempPathFactory
+    broker: Server, postgres_server: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Teams]:
     folder: Path = tmp_path_factory.mktemp("teams")
     with postgres_server.new_database() as database:
         write_instance(folder, database)
         storage = yaml.safe_load((folder / "dagster.yaml").read_text())
-        with running_teams(folder, broker.url, storage) as teams:
+        with running_teams(folder, broker.program.url, storage) as teams:
             yield teams
 
 
@@ -138,7 +124,7 @@ class TestFaults:
         self.wait_for_retry(teams, run_id)
 
     def test_a_run_goes_on_without_the_broker_and_others_wait_for_it(
-        self, teams: Teams, broker: Broker
+        self, teams: Teams, broker: Server
     ) -> None:
         run_id, _ = teams.begin("patient")
         broker.kill()
