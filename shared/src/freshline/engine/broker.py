@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from freshline.errors import BrokerAddressError
 
@@ -55,7 +57,13 @@ class Broker:
     def __init__(self, url: str) -> None:
         try:
             self._redis: Any = redis.Redis.from_url(
-                url, socket_timeout=_ANSWER_SECONDS, socket_connect_timeout=_ANSWER_SECONDS
+                url,
+                socket_timeout=_ANSWER_SECONDS,
+                socket_connect_timeout=_ANSWER_SECONDS,
+                # Once more for a connection that the broker has closed. Nobody waits for a broker
+                # that cannot be reached: the client's own ten attempts take half a minute, in
+                # which the daemon sees to no run and a worker takes none.
+                retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
             )
         except ValueError as error:  # its text has no password
             raise BrokerAddressError(
