@@ -12,9 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import dagster as dg
 from billiard.util import set_pdeathsig
@@ -22,7 +22,7 @@ from dagster._cli.api import _execute_run_command_body
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import deserialize_value
 from dagster._utils.interrupts import capture_interrupts
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
 
@@ -35,6 +35,8 @@ _SURE_FOR: Final = 2.0
 
 _DATABASE_SECONDS: Final = 60.0
 """How long a run waits for a database that is away, each time that it has something to write."""
+
+_T = TypeVar("_T")
 
 _ENDED: Final = (
     dg.DagsterRunStatus.SUCCESS,
@@ -56,8 +58,8 @@ def execute_warm(arguments: str, worker: str, broker_url: str) -> None:
     given = deserialize_value(arguments, ExecuteRunArgs)
     run_id = given.run_id
     _be_a_run()
-    with capture_interrupts(), _open_instance(given) as instance:
-        run = instance.get_run_by_id(run_id)
+    with capture_interrupts(), _patiently(lambda: _open_instance(given)) as instance:
+        run = _patiently(lambda: instance.get_run_by_id(run_id))
         if run is None or run.is_finished or run.status is dg.DagsterRunStatus.STARTED:
             return  # deleted, terminated or given up while it waited, or another process has it
         if run.status is dg.DagsterRunStatus.CANCELING:
@@ -98,6 +100,27 @@ def _be_a_run() -> None:
         set_pdeathsig(0)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def _patiently(ask: Callable[[], _T]) -> _T:
+    """Return what `ask` returns, as soon as the database answers. Raises what that long raises."""
+    until = time.monotonic() + _DATABASE_SECONDS
+    while True:
+        try:
+            return ask()
+        except Exception as error:
+            if not _is_from_database(error) or time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_EVERY)
+
+
+def _is_from_database(error: Exception) -> bool:
+    """Return whether a database that is away, or has no room, is the reason.
+
+    dagster-postgres has an exception of its own for one that it could not connect to.
+    """
+    reasons = (error, error.__cause__)
+    return any(isinstance(reason, OperationalError | InterfaceError) for reason in reasons)
 
 
 def _ignore(_: object) -> None:
@@ -141,19 +164,14 @@ class _Watch:
 
     def _write_unless_over(self, event: dg.EventLogEntry, **options: Any) -> None:
         """Write an event as soon as the database takes it. Raises what that raises for long."""
-        until = time.monotonic() + _DATABASE_SECONDS
-        while True:
-            try:
-                if event.run_id == self._run_id and self._is_unsure():
-                    self._look()
-                self._ending = self._ending or self._is_ending(event)
-                self._write(event, **options)
-            except OperationalError:
-                if time.monotonic() > until:
-                    raise
-                time.sleep(_LOOK_EVERY)
-            else:
-                return
+
+        def write() -> None:
+            if event.run_id == self._run_id and self._is_unsure():
+                self._look()
+            self._ending = self._ending or self._is_ending(event)
+            self._write(event, **options)
+
+        _patiently(write)
 
     def _is_unsure(self) -> bool:
         return time.monotonic() - self._looked_at > _SURE_FOR
