@@ -166,10 +166,15 @@ class _Watch:
         """Write an event as soon as the database takes it. Raises what that raises for long."""
 
         def write() -> None:
-            if event.run_id == self._run_id and self._is_unsure():
+            before, is_ending = self._ending, self._is_ending(event)
+            if event.run_id == self._run_id and (is_ending or self._is_unsure()):
                 self._look()
-            self._ending = self._ending or self._is_ending(event)
-            self._write(event, **options)
+            self._ending = before or is_ending
+            try:
+                self._write(event, **options)
+            except Exception:
+                self._ending = before  # while it waits for the next attempt, it may be given up
+                raise
 
         _patiently(write)
 
