@@ -25,6 +25,7 @@ from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
+from freshline.words import span
 
 __all__ = ["execute_cold", "execute_warm"]
 
@@ -32,6 +33,10 @@ _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the status of the run."""
 _SURE_FOR: Final = 2.0
 """Seconds for which a look counts. What is written later needs a new one."""
+
+_ALONE_FOR: Final = 10.0
+"""Seconds without an answer of broker or database after which a run ends itself. Others, which can
+reach them, give it up after `SILENT_AFTER`, and may make it again: by then it must have ended."""
 
 _DATABASE_SECONDS: Final = 60.0
 """How long a run waits for a database that is away, each time that it has something to write."""
@@ -128,7 +133,7 @@ def _ignore(_: object) -> None:
 
 
 class _Watch:
-    """Says that a run is being made, and ends it when it is canceled or was given up."""
+    """Says that a run is being made, and ends it when it is canceled, given up or cut off."""
 
     def __init__(
         self, instance: dg.DagsterInstance, run_id: str, worker: str, broker: Broker
@@ -142,6 +147,8 @@ class _Watch:
         self._ending = False
         """Whether the run itself has written how it ended."""
         self._looked_at = time.monotonic()
+        self._heard_at = self._looked_at
+        """When the broker or the database was last asked something that it has answered."""
         self._interrupted = False
         self._parent = os.getppid()
 
@@ -151,7 +158,7 @@ class _Watch:
         self._instance.handle_new_event = self._write_unless_over  # type: ignore[method-assign]
         threads = [
             threading.Thread(target=target, daemon=True)
-            for target in (self._keep_looking, self._keep_saying)
+            for target in (self._keep_looking, self._keep_saying, self._end_when_alone)
         ]
         for thread in threads:
             thread.start()
@@ -198,8 +205,9 @@ class _Watch:
 
         Raises what the database raises.
         """
+        asked_at = time.monotonic()
         run = self._instance.get_run_by_id(self._run_id)
-        self._looked_at = time.monotonic()
+        self._looked_at = self._heard_at = asked_at
         if run is None or (run.status in _ENDED and not self._ending):
             # Somebody else has said how it ended: a run that was given up may be made again
             # elsewhere by now. Nothing of it may write any more.
@@ -210,12 +218,30 @@ class _Watch:
 
     def _keep_saying(self) -> None:
         while True:
+            asked_at = time.monotonic()
             with suppress(BrokerError):  # it may be away for a while
                 self._broker.say_run(self._run_id, self._worker)
+                self._heard_at = max(self._heard_at, asked_at)
             if self._over.wait(WORD_EVERY):
                 break
         with suppress(BrokerError):
             self._broker.end_run(self._run_id)
+
+    def _end_when_alone(self) -> None:
+        """End the run when its host seems to be cut off: it cannot learn that it was given up.
+
+        Those who ask broker and database may wait for an answer for long.
+        """
+        while not self._over.wait(_LOOK_EVERY):
+            alone_for = time.monotonic() - self._heard_at
+            if alone_for > _ALONE_FOR:
+                print(
+                    f"freshline: neither broker nor database has answered for {span(alone_for)}; "
+                    f"run {self._run_id} ends, because it is given up elsewhere",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":
