@@ -27,6 +27,7 @@ SILENT_AFTER: Final = 15.0
 
 _WORKERS: Final = "freshline:workers"
 _RUNS: Final = "freshline:runs"
+_CLAIMS: Final = "freshline:claim:"
 _FORGOTTEN_AFTER: Final = 7 * 86_400.0
 _ANSWER_SECONDS: Final = 3.0
 
@@ -93,6 +94,16 @@ class Broker:
             else:
                 workers.append(Worker(name.decode(), **word, age=age))
         return sorted(workers, key=lambda worker: worker.age)
+
+    def claim_run(self, run_id: str, process: str) -> bool:
+        """Take the run for `process`, a name that no other has. Return whether nobody else has it.
+
+        The broker may hand a run out twice, when a connection is lost at the wrong moment.
+        """
+        taken_by = self._redis.set(
+            f"{_CLAIMS}{run_id}", process, nx=True, get=True, ex=int(_FORGOTTEN_AFTER)
+        )
+        return taken_by is None or taken_by.decode() == process
 
     def say_run(self, run_id: str, worker: str) -> None:
         """Say that `worker` is making the run."""

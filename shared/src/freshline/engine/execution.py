@@ -38,6 +38,9 @@ _ALONE_FOR: Final = 10.0
 """Seconds without an answer of broker or database after which a run ends itself. Others, which can
 reach them, give it up after `SILENT_AFTER`, and may make it again: by then it must have ended."""
 
+_BROKER_SECONDS: Final = 60.0
+"""How long a run waits for a broker that is away before it begins. Afterwards it needs none."""
+
 _DATABASE_SECONDS: Final = 60.0
 """How long a run waits for a database that is away, each time that it has something to write."""
 
@@ -70,8 +73,26 @@ def execute_warm(arguments: str, worker: str, broker_url: str) -> None:
         if run.status is dg.DagsterRunStatus.CANCELING:
             instance.report_run_canceled(run)
             return
-        with _Watch(instance, run_id, worker, Broker(broker_url)).going():
+        broker = Broker(broker_url)
+        if not _claim(broker, run_id, worker):
+            return
+        with _Watch(instance, run_id, worker, broker).going():
             _execute_run_command_body(run_id, instance, _ignore, set_exit_code_on_failure=True)
+
+
+def _claim(broker: Broker, run_id: str, worker: str) -> bool:
+    """Return whether this process is to make the run. Raises `BrokerError` if nobody says for long.
+
+    Two processes that have both been given it may both have seen that it has not started.
+    """
+    until = time.monotonic() + _BROKER_SECONDS
+    while True:
+        try:
+            return broker.claim_run(run_id, f"{worker} {os.getpid()}")
+        except BrokerError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_LOOK_EVERY)
 
 
 def _open_instance(arguments: ExecuteRunArgs) -> dg.DagsterInstance:
