@@ -14,7 +14,13 @@ def queue_settings() -> dict[str, Any]:
     return {
         "broker_connection_max_retries": None,  # a worker waits for the broker for ever
         "broker_connection_retry_on_startup": True,
-        "broker_transport_options": {"queue_order_strategy": "priority", "socket_timeout": 10},
+        "broker_transport_options": {
+            "queue_order_strategy": "priority",
+            "socket_timeout": 10,
+            # A run that was taken by a worker which then was killed, or lost its connection, before
+            # it began is handed out again after this many seconds. Celery's default is an hour.
+            "visibility_timeout": 30,
+        },
         "task_ignore_result": True,  # the event log has what became of a run
         "task_acks_late": False,  # a run that was begun is never begun again by the broker
         # A worker takes a run only when it has a place for it: until then others can.
@@ -22,6 +28,8 @@ def queue_settings() -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_remote_control": False,
         "worker_hijack_root_logger": False,
+        # Default 4: where a fork needs longer, on a busy host, it was killed and forked again.
+        "worker_proc_alive_timeout": 60.0,
         "worker_max_tasks_per_child": 1,  # each run has a fresh fork
         "worker_prefetch_multiplier": 1,
         "worker_redirect_stdouts": False,  # what a run prints is captured by Dagster
