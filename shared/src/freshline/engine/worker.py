@@ -11,12 +11,14 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
 import dagster as dg
+from billiard.util import set_pdeathsig
 from celery import Celery, bootsteps
 from celery.signals import worker_ready
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -35,8 +37,13 @@ one whose run has left a program behind it sees after 5 s."""
 
 
 def main(arguments: str) -> None:
-    """Serve the queue of a location until SIGTERM; runs that were begun are ended first."""
+    """Serve the queue of a location until SIGTERM; runs that were begun are ended first.
+
+    The same when its supervisor is killed: nobody would tell it any more that its code has changed.
+    """
     values = json.loads(arguments)
+    with suppress(OSError):  # not Linux: there it stays when its supervisor is killed
+        set_pdeathsig(signal.SIGTERM)
     broker_url = os.environ["FRESHLINE_BROKER_URL"]
     own = Worker(values["name"], values["location"], values["places"])
     with recorded() as files:
