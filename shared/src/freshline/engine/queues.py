@@ -17,6 +17,10 @@ def queue_settings() -> dict[str, Any]:
         "broker_transport_options": {
             "queue_order_strategy": "priority",
             "socket_timeout": 10,
+            "socket_connect_timeout": 3,
+            # A worker that was cut off asks anew after as many seconds. Default 25: for so long the
+            # broker could hand it a run over a connection that is dead.
+            "health_check_interval": 5,
             # A run that was taken by a worker which then was killed, or lost its connection, before
             # it began is handed out again after this many seconds. Celery's default is an hour.
             "visibility_timeout": 30,
