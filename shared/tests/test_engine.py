@@ -9,36 +9,47 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import psutil
 import pytest
 import yaml
 from conftest import write_instance
+from devstack_fixtures import Database, Launcher, PostgresServer, Program
 from engine_teams import CODE, Server, Teams, running_teams, until
+from freshline.engine.broker import Broker as Words
 
 Status = dg.DagsterRunStatus
 
 
 @pytest.fixture(scope="module")
-def broker(broker_server: Any, devstack_launcher: Any) -> Server:
+def broker(broker_server: Callable[..., Program], devstack_launcher: Launcher) -> Server:
     data = devstack_launcher.new_folder("broker")
     return Server(broker_server, data=data, password=secrets.token_hex(16))
 
 
 @pytest.fixture(scope="module")
+def postgres(devstack_launcher: Launcher) -> Server:
+    """A Postgres of its own, because it is killed."""
+    start = partial(devstack_launcher.serve, "postgres", kind=PostgresServer)
+    return Server(start, data=devstack_launcher.new_folder("postgres"))
+
+
+@pytest.fixture(scope="module")
 def teams(
-    broker: Server, postgres_server: Any, tmp_path_factory: pytest.TempPathFactory
+    broker: Server, postgres: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Teams]:
     folder: Path = tmp_path_factory.mktemp("teams")
-    with postgres_server.new_database() as database:
-        write_instance(folder, database)
-        storage = yaml.safe_load((folder / "dagster.yaml").read_text())
-        with running_teams(folder, broker.program.url, storage) as teams:
-            yield teams
+    server = postgres.program
+    database = Database(server.host, server.port, server.user, server.password, server.database)
+    write_instance(folder, database)
+    storage = yaml.safe_load((folder / "dagster.yaml").read_text())
+    with running_teams(folder, broker.program.url, storage) as teams:
+        yield teams
 
 
 class TestARun:
@@ -139,6 +150,40 @@ class TestFaults:
         assert teams.status(run_id) is Status.STARTED
         teams.open_gate(run_id)
         assert teams.wait(run_id) is Status.SUCCESS
+
+    def test_a_run_waits_for_a_database_that_is_away(self, teams: Teams, postgres: Server) -> None:
+        run_id, _ = teams.begin("patient")
+
+        postgres.kill()
+        teams.open_gate(run_id)
+        time.sleep(8)  # Dagster itself tries for six seconds to connect
+        postgres.start()
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        assert teams.wait(teams.submit("quick")) is Status.SUCCESS
+
+    def test_workers_end_when_their_supervisor_is_killed(self, teams: Teams) -> None:
+        """Nobody would tell them any more that their code has changed."""
+        run_id, _ = teams.begin("patient")
+        supervisor = teams.workers["one"]
+        workers = psutil.Process(supervisor.pid).children()
+
+        supervisor.kill()
+        teams.open_gate(run_id)
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        _, left = psutil.wait_procs(workers, 30)
+        assert not left
+        supervisor.wait()
+        teams.start_worker("one")
+
+    def test_a_run_that_is_handed_out_twice_is_made_by_one_process(self, broker: Server) -> None:
+        words = Words(broker.program.url)
+
+        assert words.claim_run("a run", "one process")
+        assert not words.claim_run("a run", "another process")
+        assert words.claim_run("a run", "one process")  # it was said so, but did not hear it
+        assert words.claim_run("another run", "another process")
 
     def test_without_a_worker_a_run_waits_in_the_queue_and_other_teams_go_on(
         self, teams: Teams
