@@ -7,6 +7,7 @@ terminated ends as CANCELED.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,6 +26,15 @@ from freshline.engine.queues import TASK, queue_settings
 from freshline.words import span
 
 __all__ = ["WarmRunLauncher"]
+
+_CONNECT_SECONDS: Final = 2.0
+
+_SUSPICIOUS_AFTER: Final = 6.0
+"""Seconds without a word after which a run may be lost: two words were missed."""
+_LOADED_AFTER: Final = 15.0
+"""Seconds that the daemon needs to see that a code server is back."""
+_UNSERVED_AFTER: Final = 120.0
+"""Seconds after which a run without a word is given up, although nobody can retry it."""
 
 _UNFINISHED: Final = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
@@ -53,6 +63,8 @@ class WarmRunLauncher(CeleryRunLauncher):
         """Since when the broker has answered each time (monotonic seconds); None: it did not."""
         self._missed_since: dict[str, float] = {}
         """Since when a run in progress has said nothing (monotonic seconds), by run id."""
+        self._unserved_at: dict[str, float] = {}
+        """When a location was last seen without a code server (monotonic seconds)."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -161,7 +173,9 @@ class WarmRunLauncher(CeleryRunLauncher):
         """Return whether `run`, which is in progress, is being made.
 
         Without an answer of the broker nothing is known, and the run goes on. A run that has said
-        nothing for `SILENT_AFTER` seconds is lost.
+        nothing for `SILENT_AFTER` seconds is lost. If its location has no code server either, it is
+        given up when that is back, or after `_UNSERVED_AFTER` seconds: Dagster tries to retry a run
+        only once, in the seconds after it has failed, and needs the code server for that.
         """
         now = time.monotonic()
         try:
@@ -173,6 +187,8 @@ class WarmRunLauncher(CeleryRunLauncher):
             )
         if self._answers_since is None:
             self._answers_since = now
+        if (word is None or word[1] > _SUSPICIOUS_AFTER) and not _is_served(run):
+            self._unserved_at[_location_of(run)] = now
         if word and word[1] <= SILENT_AFTER:
             self._missed_since.pop(run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -181,6 +197,12 @@ class WarmRunLauncher(CeleryRunLauncher):
         silent = now - max(missed, self._answers_since)
         if silent < SILENT_AFTER or not self._is_unfinished(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
+        served_for = now - self._unserved_at.get(_location_of(run), -_LOADED_AFTER)
+        if silent < _UNSERVED_AFTER and served_for < _LOADED_AFTER:
+            return CheckRunHealthResult(
+                WorkerStatus.RUNNING,
+                f"lost, but {_location_of(run)} has no code server, so that it cannot be retried",
+            )
         del self._missed_since[run.run_id]
         who = f"{word[0]}, which was making it" if word else "The run"
         return CheckRunHealthResult(
@@ -214,6 +236,23 @@ def _location_of(run: dg.DagsterRun) -> str:
             "Launch it from the UI, a sensor or a schedule, or execute it in its own process."
         )
     return origin.location_name
+
+
+def _is_served(run: dg.DagsterRun) -> bool:
+    """Return whether the code server of the run's location takes connections.
+
+    One without an address is a child of Dagster's own processes, which start it themselves.
+    """
+    origin = run.remote_job_origin
+    location = origin.repository_origin.code_location_origin if origin else None
+    host, port = getattr(location, "host", None), getattr(location, "port", None)
+    if not host or not port:
+        return True
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _priority(run: dg.DagsterRun) -> int:
