@@ -93,6 +93,16 @@ class WarmRunLauncher(CeleryRunLauncher):
         locations' runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
         """
         run = context.dagster_run
+        try:
+            self._put_into_queue(run)
+        except DagsterUserCodeUnreachableError:
+            known = self._instance.get_run_by_id(run.run_id)
+            if known is None or known.status is not dg.DagsterRunStatus.CANCELING:
+                raise
+            # It was canceled meanwhile. No process has it, so that nobody else would say so.
+            self._instance.report_run_canceled(known)
+
+    def _put_into_queue(self, run: dg.DagsterRun) -> None:
         location = _location_of(run)
         self._require_place(location)
         arguments = ExecuteRunArgs(
