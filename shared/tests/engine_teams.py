@@ -13,7 +13,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,10 @@ class Server:
         self._options["port"] = self.program.port
 
     def kill(self) -> None:
+        """Kill the server and what it has started, as a crash of its machine would."""
+        for process in psutil.Process(self.program.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         self.program.kill()
 
     def start(self) -> None:
