@@ -43,6 +43,8 @@ class Worker:
     location: str
     places: int
     """How many runs it can make at a time."""
+    image: str | None = None
+    """The container image that it runs in; None: it runs in none, or was not told."""
     leaving: bool = False
     """Whether it takes no more runs."""
     age: float = 0.0
@@ -78,6 +80,7 @@ class Broker:
         word = {
             "location": worker.location,
             "places": worker.places,
+            "image": worker.image,
             "leaving": worker.leaving,
             "at": self._now(),
         }
@@ -132,10 +135,12 @@ class Broker:
         return float(seconds) + microseconds / 1e6
 
 
-def serving(workers: Sequence[Worker], location: str) -> list[Worker]:
-    """Return those of `workers` that take runs of `location` now."""
+def serving(workers: Sequence[Worker], location: str, image: str | None = None) -> list[Worker]:
+    """Return those of `workers` that take runs of `location` now, whose code is in `image`."""
     return [
         worker
         for worker in workers
-        if worker.location == location and worker.age <= SILENT_AFTER and not worker.leaving
+        if (worker.location, worker.image) == (location, image)
+        and worker.age <= SILENT_AFTER
+        and not worker.leaving
     ]

@@ -1,7 +1,7 @@
 """One run, in a process of its own: it ends when it is to end, and writes nothing after that.
 
-The process is a fork of a worker that has loaded the location (`execute_warm`). If the files of the
-location have changed since, it is a new Python that loads them as they are (`execute_cold`).
+The process is a fork of a worker that has loaded the code of the run. If the worker has other code,
+or its files have changed since, it is a new Python that loads that code as it is.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import dagster as dg
@@ -25,9 +26,11 @@ from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
+from freshline.engine.origin import Code, code_of, folder_of
 from freshline.words import span
+from freshline.workspace.runner import code_server_environment
 
-__all__ = ["execute_cold", "execute_warm"]
+__all__ = ["execute_run"]
 
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the status of the run."""
@@ -58,26 +61,70 @@ _ENDING_EVENTS: Final = (
 )
 
 
-def execute_warm(arguments: str, worker: str, broker_url: str) -> None:
-    """Execute the run that `arguments` (a serialized `ExecuteRunArgs`) names, in this process.
+def execute_run(
+    arguments: str,
+    worker: str,
+    broker_url: str,
+    codes: Collection[Code],
+    changed: str | None,
+) -> None:
+    """Execute the run that `arguments` (a serialized `ExecuteRunArgs`) names.
 
-    `worker` is the name of the worker that it is a child of.
+    That is in this process if it has the code of the run: `codes` are those that the worker of the
+    name `worker` has loaded, and `changed` is a file that has changed since; None: none has. Else
+    it is in the Python of the run's code, which loads that as it is now.
     """
-    given = deserialize_value(arguments, ExecuteRunArgs)
-    run_id = given.run_id
     _be_a_run()
+    given = deserialize_value(arguments, ExecuteRunArgs)
+    origin = given.job_origin.repository_origin
+    if code_of(origin) not in codes:
+        python = origin.executable_path
+        why = f"its code is in {folder_of(origin) or python}, and this worker has other code"
+    elif changed:
+        python, why = sys.executable, f"{changed} has changed"
+    else:
+        _execute_here(given, worker, broker_url)
+        return
+    if not Path(python).exists():
+        _fail(
+            given,
+            f"{why}. There is no {python} on this host: deploy that release here too, or "
+            "keep releases until their last run has ended.",
+        )
+        return
+    _execute_by(python, folder_of(origin), [arguments, worker, why], broker_url)
+
+
+def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str = "") -> None:
+    """Execute the run in this process. `why` says why it is a new one; empty: it is a fork."""
     with capture_interrupts(), _patiently(lambda: _open_instance(given)) as instance:
-        run = _patiently(lambda: instance.get_run_by_id(run_id))
-        if run is None or run.is_finished or run.status is dg.DagsterRunStatus.STARTED:
-            return  # deleted, terminated or given up while it waited, or another process has it
-        if run.status is dg.DagsterRunStatus.CANCELING:
-            instance.report_run_canceled(run)
-            return
+        run = _run_to_make(instance, given.run_id)
         broker = Broker(broker_url)
-        if not _claim(broker, run_id, worker):
+        if run is None or not _claim(broker, run.run_id, worker):
             return
-        with _Watch(instance, run_id, worker, broker).going():
-            _execute_run_command_body(run_id, instance, _ignore, set_exit_code_on_failure=True)
+        with _Watch(instance, run.run_id, worker, broker).going():
+            if why:
+                instance.report_engine_event(f"A new Python makes this run: {why}.", run)
+            _execute_run_command_body(run.run_id, instance, _ignore, set_exit_code_on_failure=True)
+
+
+def _run_to_make(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
+    """Return the run; None: it is not to be made."""
+    run = _patiently(lambda: instance.get_run_by_id(run_id))
+    if run is None or run.is_finished or run.status is dg.DagsterRunStatus.STARTED:
+        return None  # deleted, terminated or given up while it waited, or another process has it
+    if run.status is dg.DagsterRunStatus.CANCELING:
+        instance.report_run_canceled(run)
+        return None
+    return run
+
+
+def _fail(given: ExecuteRunArgs, why: str) -> None:
+    """Have the run fail; Dagster tries it again if it is told to, with the code that is served."""
+    with _patiently(lambda: _open_instance(given)) as instance:
+        run = _run_to_make(instance, given.run_id)
+        if run:
+            instance.report_run_failed(run, f"The run cannot be made: {why}")
 
 
 def _claim(broker: Broker, run_id: str, worker: str) -> bool:
@@ -105,11 +152,16 @@ def _open_instance(arguments: ExecuteRunArgs) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(arguments.instance_ref)
 
 
-def execute_cold(arguments: str, worker: str, broker_url: str) -> None:
-    """Execute the run in a new Python, which loads the location's files as they are now."""
-    _be_a_run()
-    command = [sys.executable, "-m", "freshline.engine.execution", arguments, worker]
-    child = subprocess.Popen(command, env={**os.environ, "FRESHLINE_BROKER_URL": broker_url})
+def _execute_by(python: str, folder: Path | None, arguments: list[str], broker_url: str) -> None:
+    """Execute the run in a new process of `python`, which loads the code in `folder`.
+
+    It may be that of an older or newer release: what it is given stays as it is.
+    """
+    command = [python, "-m", "freshline.engine.execution", *arguments]
+    environment = code_server_environment(folder or Path.cwd(), python)
+    child = subprocess.Popen(
+        command, cwd=folder, env={**environment, "FRESHLINE_BROKER_URL": broker_url}
+    )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: child.send_signal(signal.SIGINT))
     child.wait()
@@ -265,5 +317,12 @@ class _Watch:
                 os.killpg(0, signal.SIGKILL)
 
 
+def main(arguments: str, worker: str, why: str) -> None:
+    """Execute a run in this new Python, which a worker of perhaps another release has started."""
+    _be_a_run()
+    given = deserialize_value(arguments, ExecuteRunArgs)
+    _execute_here(given, worker, os.environ["FRESHLINE_BROKER_URL"], why)
+
+
 if __name__ == "__main__":
-    execute_warm(sys.argv[1], sys.argv[2], os.environ["FRESHLINE_BROKER_URL"])
+    main(*sys.argv[1:4])

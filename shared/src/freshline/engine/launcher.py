@@ -22,7 +22,7 @@ from dagster_celery.launcher import CeleryRunLauncher
 from kombu.exceptions import KombuError
 
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
-from freshline.engine.queues import TASK, queue_settings
+from freshline.engine.queues import TASK, queue_of, queue_settings
 from freshline.words import span
 
 __all__ = ["WarmRunLauncher"]
@@ -103,8 +103,8 @@ class WarmRunLauncher(CeleryRunLauncher):
             self._instance.report_run_canceled(known)
 
     def _put_into_queue(self, run: dg.DagsterRun) -> None:
-        location = _location_of(run)
-        self._require_place(location)
+        location, image = _location_of(run), _image_of(run)
+        self._require_place(location, image)
         arguments = ExecuteRunArgs(
             job_origin=run.job_code_origin,
             run_id=run.run_id,
@@ -116,7 +116,7 @@ class WarmRunLauncher(CeleryRunLauncher):
                 TASK,
                 args=[serialize_value(arguments)],
                 task_id=run.run_id,
-                queue=location,
+                queue=queue_of(location, image),
                 priority=_priority(run),
                 retry=False,
             )
@@ -126,22 +126,22 @@ class WarmRunLauncher(CeleryRunLauncher):
             f"The run waits for a worker of {location}.", run, cls=type(self)
         )
 
-    def _require_place(self, location: str) -> None:
-        """Raise unless a worker of `location` can begin one more run.
+    def _require_place(self, location: str, image: str | None) -> None:
+        """Raise unless a worker of `location`, in that image, can begin one more run.
 
         What waited in the queue of Celery instead could not be overtaken any more, and Dagster
         would take it for a run that does not start.
         """
         try:
             workers = self._broker.workers()
-            there = serving(workers, location)
+            there = serving(workers, location, image)
             running = self._broker.running(there)
             with self.celery.connection_for_write() as connection:
-                queue = connection.default_channel.queue_declare(location)
+                queue = connection.default_channel.queue_declare(queue_of(location, image))
         except (KombuError, BrokerError, OSError) as error:
             raise self._unreachable(f"The broker does not answer: {error}") from error
         if not there:
-            raise self._unreachable(_nobody(workers, location))
+            raise self._unreachable(_nobody(workers, location, image))
         places = sum(worker.places for worker in there)
         if running + queue.message_count >= places:
             raise self._unreachable(
@@ -232,10 +232,10 @@ class WarmRunLauncher(CeleryRunLauncher):
             workers = self._broker.workers()
         except BrokerError as error:
             return f"The broker does not answer: {error}"
-        location = _location_of(run)
-        there = serving(workers, location)
+        location, image = _location_of(run), _image_of(run)
+        there = serving(workers, location, image)
         names = ", ".join(worker.name for worker in there)
-        return f"Workers of {location}: {names}" if names else _nobody(workers, location)
+        return f"Workers of {location}: {names}" if names else _nobody(workers, location, image)
 
 
 def _location_of(run: dg.DagsterRun) -> str:
@@ -265,6 +265,12 @@ def _is_served(run: dg.DagsterRun) -> bool:
     return True
 
 
+def _image_of(run: dg.DagsterRun) -> str | None:
+    """Return the container image of the run's code; None: it is in none."""
+    origin = run.job_code_origin
+    return origin.repository_origin.container_image if origin else None
+
+
 def _priority(run: dg.DagsterRun) -> int:
     """Return how soon Celery should take the run: 0 is the first, 9 the last.
 
@@ -277,8 +283,9 @@ def _priority(run: dg.DagsterRun) -> int:
     return next((step for step, least in ((0, 0), (3, -60), (6, -300)) if late >= least), 9)
 
 
-def _nobody(workers: list[Worker], location: str) -> str:
-    last = next((worker for worker in workers if worker.location == location), None)
-    if last is None:
-        return f"no worker of {location} was ever heard of: start one, freshline worker {location}"
-    return f"no worker of {location} since {span(last.age)}: start one, freshline worker {location}"
+def _nobody(workers: list[Worker], location: str, image: str | None) -> str:
+    known = (worker for worker in workers if (worker.location, worker.image) == (location, image))
+    last = next(known, None)
+    since = f"since {span(last.age)}" if last else "was ever heard of"
+    where = f" in the image {image}" if image else ""
+    return f"no worker of {location}{where} {since}: start one, freshline worker {location}{where}"

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["TASK", "queue_settings"]
+__all__ = ["TASK", "queue_of", "queue_settings"]
 
 TASK: Final = "freshline.execute_run"
+
+
+def queue_of(location: str, image: str | None) -> str:
+    """Return the queue of the runs of a location whose code is in the container image `image`.
+
+    None: it is in no image. Each image has a queue of its own, because nobody but its own workers
+    has its code.
+    """
+    return f"{location}@{image}" if image else location
 
 
 def queue_settings() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import dagster as dg
@@ -25,9 +25,10 @@ from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.server import LoadedRepositories
 
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError, Worker
-from freshline.engine.execution import execute_cold, execute_warm
+from freshline.engine.execution import execute_run
 from freshline.engine.loaded_files import LoadedFiles, recorded
-from freshline.engine.queues import TASK, queue_settings
+from freshline.engine.origin import codes_of
+from freshline.engine.queues import TASK, queue_of, queue_settings
 
 __all__ = ["main"]
 
@@ -45,9 +46,16 @@ def main(arguments: str) -> None:
     with suppress(OSError):  # not Linux: there it stays when its supervisor is killed
         set_pdeathsig(signal.SIGTERM)
     broker_url = os.environ["FRESHLINE_BROKER_URL"]
-    own = Worker(values["name"], values["location"], values["places"])
+    own = Worker(
+        values["name"],
+        values["location"],
+        values["places"],
+        # As in Dagster's code servers, which write it into the runs that they create.
+        image=os.environ.get("DAGSTER_CURRENT_IMAGE"),
+    )
     with recorded() as files:
-        _load(values["target"], own.location)
+        loaded = _load(values["target"], own.location)
+    codes = codes_of(sys.executable, loaded.code_pointers_by_repo_name.values())
     _warm()
     app = Celery("freshline", broker=broker_url)
     app.conf.update(queue_settings())
@@ -55,8 +63,7 @@ def main(arguments: str) -> None:
 
     @app.task(name=TASK)
     def execute(run: str) -> None:
-        changed = files.changed()
-        (execute_cold if changed else execute_warm)(run, own.name, broker_url)
+        execute_run(run, own.name, broker_url, codes, files.changed())
 
     app.steps["worker"].add(_Refill)
     _say_where(app, own, Broker(broker_url))
@@ -68,7 +75,7 @@ def main(arguments: str) -> None:
             "--quiet",  # no banner
             "worker",
             f"--hostname={own.name}",
-            f"--queues={own.location}",
+            f"--queues={queue_of(own.location, own.image)}",
             f"--concurrency={own.places}",
             "--pool=prefork",
             "--without-gossip",
@@ -79,10 +86,10 @@ def main(arguments: str) -> None:
     )
 
 
-def _load(target: dict[str, Any], location: str) -> None:
+def _load(target: dict[str, Any], location: str) -> LoadedRepositories:
     """Load the location as a code server does. Dagster has no public function for it."""
     origin = LoadableTargetOrigin(executable_path=sys.executable, **target)
-    LoadedRepositories(origin, None, [], None, code_location_name=location)
+    return LoadedRepositories(origin, None, [], None, code_location_name=location)
 
 
 def _warm() -> None:
@@ -126,7 +133,7 @@ def _say_where(app: Celery, own: Worker, broker: Broker) -> None:
             _say(own)
 
         def stop(self, _: Any) -> None:
-            _say(Worker(own.name, own.location, own.places, leaving=True))
+            _say(replace(own, leaving=True))
 
     def _say(worker: Worker) -> None:
         with suppress(BrokerError):  # it may be away for a while; Celery says so
