@@ -24,7 +24,7 @@ from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-__all__ = ["Runs", "Server", "Teams", "instance_settings", "running_teams", "until"]
+__all__ = ["Runs", "Server", "Teams", "create_run", "instance_settings", "running_teams", "until"]
 
 BIN = Path(sys.executable).parent
 Status = dg.DagsterRunStatus
@@ -252,40 +252,48 @@ class Teams(Runs):
     # --- runs -----------------------------------------------------------------------------
 
     def submit(self, asset: str, location: str = "one") -> str:
-        request = self.context.create_request_context()
-        found = request.get_code_location(location)
         key = dg.AssetKey([location, asset])
-        selector = JobSubsetSelector(
-            location_name=location,
-            repository_name="__repository__",
-            job_name="__ASSET_JOB",
-            op_selection=None,
-            asset_selection=[key],
-        )
-        job = found.get_job(selector)
-        plan = found.get_execution_plan(job, {}, step_keys_to_execute=None, known_state=None)
-        run = self.instance.create_run(
-            job_name=job.name,
-            run_id=None,
-            run_config={},
-            resolved_op_selection=None,
-            step_keys_to_execute=None,
-            status=Status.NOT_STARTED,
-            tags={},
-            root_run_id=None,
-            parent_run_id=None,
-            job_snapshot=job.job_snapshot,
-            execution_plan_snapshot=plan.execution_plan_snapshot,
-            parent_job_snapshot=job.parent_job_snapshot,
-            remote_job_origin=job.get_remote_origin(),
-            job_code_origin=job.get_python_origin(),
-            asset_selection=frozenset({key}),
-            asset_check_selection=None,
-            op_selection=None,
-            asset_graph=request.asset_graph,
-        )
-        self.instance.submit_run(run.run_id, request)
-        return run.run_id
+        run_id = create_run(self.instance, self.context, location, key)
+        self.instance.submit_run(run_id, self.context.create_request_context())
+        return run_id
+
+
+def create_run(
+    instance: dg.DagsterInstance, context: WorkspaceProcessContext, location: str, key: dg.AssetKey
+) -> str:
+    """Create a run of an asset, as the UI does before it puts it into the queue. Return its id."""
+    request = context.create_request_context()
+    found = request.get_code_location(location)
+    selector = JobSubsetSelector(
+        location_name=location,
+        repository_name="__repository__",
+        job_name="__ASSET_JOB",
+        op_selection=None,
+        asset_selection=[key],
+    )
+    job = found.get_job(selector)
+    plan = found.get_execution_plan(job, {}, step_keys_to_execute=None, known_state=None)
+    run = instance.create_run(
+        job_name=job.name,
+        run_id=None,
+        run_config={},
+        resolved_op_selection=None,
+        step_keys_to_execute=None,
+        status=Status.NOT_STARTED,
+        tags={},
+        root_run_id=None,
+        parent_run_id=None,
+        job_snapshot=job.job_snapshot,
+        execution_plan_snapshot=plan.execution_plan_snapshot,
+        parent_job_snapshot=job.parent_job_snapshot,
+        remote_job_origin=job.get_remote_origin(),
+        job_code_origin=job.get_python_origin(),
+        asset_selection=frozenset({key}),
+        asset_check_selection=None,
+        op_selection=None,
+        asset_graph=request.asset_graph,
+    )
+    return run.run_id
 
 
 def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:

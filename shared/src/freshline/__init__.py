@@ -29,7 +29,10 @@ Which module answers which question:
     settings         which convention and which rules does a workspace ask the gate for?
     impact/          which assets does a change reach?
     native           which of Dagster's own freshness policies does the UI show?
+    serving/         which processes serve a location, and how does one take another's place?
     sensor/          what does a location do at each tick: plan, request, report?
+    engine/          who makes the runs, and what becomes of one whose maker is gone?
+    deploying/       may a release be served, and how does it take the place of another?
     location         what does `with_freshline` add to a location?
     component        how does a dg project get that from YAML?
     cli/             how are these questions asked from a terminal?

@@ -19,9 +19,14 @@
     |   |-- ManifestError
     |   |-- RoleError
     |   |-- BrokerAddressError
+    |   |-- PortError
+    |   |-- ReleaseError
     |   `-- CommandError
     |-- InstanceError
     |-- GitError
+    |-- NotReadyError
+    |-- ControlError
+    |-- HandoverError
     `-- ManifestMissingError     also a FileNotFoundError
 
 Each message names what is wrong and how to put it right. The command line catches the root, prints
@@ -34,10 +39,12 @@ __all__ = [
     "BrokerAddressError",
     "CommandError",
     "ContractError",
+    "ControlError",
     "DefinitionsError",
     "DurationsError",
     "FreshlineError",
     "GitError",
+    "HandoverError",
     "InputError",
     "InstanceError",
     "KeyConventionError",
@@ -45,7 +52,10 @@ __all__ = [
     "ManifestMissingError",
     "MetadataError",
     "ModeError",
+    "NotReadyError",
     "PolicyError",
+    "PortError",
+    "ReleaseError",
     "RoleError",
     "SettingsError",
     "SourcesError",
@@ -133,6 +143,14 @@ class BrokerAddressError(InputError):
     """The address of the broker cannot be read."""
 
 
+class PortError(InputError):
+    """A port or host that cannot be served; names it and the fix."""
+
+
+class ReleaseError(InputError):
+    """A release that cannot be served; names its folder and what it lacks."""
+
+
 class CommandError(InputError):
     """A command whose arguments do not say what to do, or leave nothing to do."""
 
@@ -143,6 +161,18 @@ class InstanceError(FreshlineError):
 
 class GitError(FreshlineError):
     """A revision that git does not know, or a folder that is no checkout."""
+
+
+class NotReadyError(FreshlineError):
+    """A code server that does not answer, or is not healthy."""
+
+
+class ControlError(FreshlineError):
+    """A supervisor that is missing or does not answer; names its control socket."""
+
+
+class HandoverError(FreshlineError):
+    """A release that does not take the place of the one that is served; says why."""
 
 
 class ManifestMissingError(FreshlineError, FileNotFoundError):

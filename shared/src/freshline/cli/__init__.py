@@ -18,9 +18,11 @@ from typer.core import TyperGroup
 
 from freshline.cli.check import check_command
 from freshline.cli.contract import retire_command, show_command, write_command
+from freshline.cli.deploy import deploy_command
 from freshline.cli.impact import impact_command
 from freshline.cli.pause import pause_command, resume_command
 from freshline.cli.roles import roles_command
+from freshline.cli.serve import ready_command, serve_command
 from freshline.cli.simulate import simulate_command
 from freshline.cli.sources import sources_command
 from freshline.cli.worker import worker_command
@@ -64,7 +66,10 @@ app.command("check")(check_command)
 app.command("impact")(impact_command)
 app.command("simulate")(simulate_command)
 app.command("sources")(sources_command)
+app.command("serve")(serve_command)
+app.command("ready")(ready_command)
 app.command("worker")(worker_command)
+app.command("deploy")(deploy_command)
 app.command("roles")(roles_command)
 app.command("retire")(retire_command)
 app.command("pause")(pause_command)

@@ -11,6 +11,7 @@ import typer
 
 from freshline.check.finding import Location, Workspace
 from freshline.cli.options import JsonOption, workspace_options
+from freshline.cli.output import print_changes, print_consumers
 from freshline.contract.document import Contract
 from freshline.errors import CommandError, UnknownNameError
 from freshline.impact.consumers import Consumer, consumers
@@ -82,7 +83,7 @@ def _show_asset(asset: str, locations: Sequence[Location], *, as_json: bool) -> 
     names = sorted({consumer.location for consumer in reached})
     count = f"{len(reached)} asset{'' if len(reached) == 1 else 's'}"
     typer.echo(f"A change of {changed} reaches {count} in {', '.join(names)}:")
-    _print_consumers(reached)
+    print_consumers(reached)
 
 
 def _key_and_column(asset: str, contracts: Sequence[Contract]) -> tuple[str, str | None]:
@@ -120,29 +121,8 @@ def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -
         ]
         typer.echo(json.dumps({"since": revision, "changes": document}, indent=2))
         return
-    if not reached:
-        typer.echo(f"No location makes anything else than at {revision}.")
-    for breaking in (True, False):
-        chosen = [it for it in reached if it.change.breaking is breaking]
-        if chosen:
-            typer.echo(f"{'Breaking' if breaking else 'Harmless'} since {revision}:")
-        for it in chosen:
-            typer.echo(f"  {it.location}: `{it.change.key}`: {it.change.text}")
-            if breaking:
-                _print_consumers(it.consumers) if it.consumers else typer.echo(
-                    "    nothing depends on it\n"
-                )
-
-
-def _print_consumers(reached: Sequence[Consumer]) -> None:
-    from freshline.cli.output import print_table
-
-    print_table(
-        ("location", "asset", "owners", "policy", "how"),
-        [
-            (it.location, it.key, ", ".join(it.owners) or "-", str(it.policy or "-"), it.how)
-            for it in reached
-        ],
+    print_changes(
+        reached, f"since {revision}", nothing=f"No location makes anything else than at {revision}."
     )
 
 

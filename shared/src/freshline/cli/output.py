@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from freshline.contract.document import Contract
+    from freshline.impact.consumers import Consumer
+    from freshline.impact.since import Reached
 
 __all__ = [
     "console",
+    "print_changes",
+    "print_consumers",
     "print_contract",
     "print_findings",
     "print_github",
@@ -109,6 +113,36 @@ def print_contract(contract: Contract) -> None:
 
 def _column_list(columns: Iterable[tuple[str, str | None]]) -> str:
     return ", ".join(f"{name} {kind}" if kind else name for name, kind in columns) or "-"
+
+
+def print_changes(reached: Sequence[Reached], since: str, *, nothing: str) -> None:
+    """Print the breaking changes with those whom they reach, then the harmless ones.
+
+    `since` says what is compared with, and `nothing` is printed if nothing has changed.
+    """
+    if not reached:
+        sys.stdout.write(f"{nothing}\n")
+    for breaking in (True, False):
+        chosen = [it for it in reached if it.change.breaking is breaking]
+        if chosen:
+            sys.stdout.write(f"{'Breaking' if breaking else 'Harmless'} {since}:\n")
+        for it in chosen:
+            sys.stdout.write(f"  {it.location}: `{it.change.key}`: {it.change.text}\n")
+            if breaking and it.consumers:
+                print_consumers(it.consumers)
+            elif breaking:
+                sys.stdout.write("    nothing depends on it\n\n")
+
+
+def print_consumers(reached: Sequence[Consumer]) -> None:
+    """Print a table of the assets that a change reaches."""
+    print_table(
+        ("location", "asset", "owners", "policy", "how"),
+        [
+            (it.location, it.key, ", ".join(it.owners) or "-", str(it.policy or "-"), it.how)
+            for it in reached
+        ],
+    )
 
 
 def print_json(

@@ -24,7 +24,14 @@ from freshline.errors import ContractError
 from freshline.workspace import child
 from freshline.workspace.entry import Entry
 
-__all__ = ["BROUGHT", "FIELDS", "Inspected", "code_server_environment", "inspect_entries"]
+__all__ = [
+    "BROUGHT",
+    "FIELDS",
+    "Inspected",
+    "code_server_environment",
+    "inspect_entries",
+    "target_of",
+]
 
 SECONDS: Final = 60.0
 """How long a location may take to load, unless the caller says otherwise."""
@@ -128,6 +135,16 @@ def code_server_environment(start: Path, python: str) -> dict[str, str]:
         path = environment.get("PATH")
         environment["PATH"] = f"{programs}{os.pathsep}{path}" if path else str(programs)
     return environment
+
+
+def target_of(entry: Entry) -> dict[str, str | None]:
+    """Return the fields of Dagster's `LoadableTargetOrigin` for `entry`, but for the Python."""
+    directory = entry.working_directory
+    return {
+        FIELDS[entry.kind]: entry.target,
+        "attribute": entry.attribute,
+        "working_directory": str(entry.start / directory) if directory else str(entry.start),
+    }
 
 
 def _task(entry: Entry, scratch: Path, name: str, seconds: float) -> dict[str, Any]:
