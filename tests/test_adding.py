@@ -129,7 +129,8 @@ def add_connection(checkout: Checkout) -> None:
 
 
 def test_additions_change_only_their_own_files_and_the_snapshots(changed: set[str]) -> None:
-    assert {"workspace.yaml", "deploy/workspace.yaml"} | {
+    served = {f"deploy/{name}" for name in ("workspace.yaml", "environment.example")}
+    assert {"workspace.yaml"} | served | {
         f"{location}/{snapshot}"
         for location in ("ingestion", "analytics_marts")
         for snapshot in ("contract.json", "tests/lineage.json")

@@ -55,7 +55,6 @@ def checks() -> list[Check]:
         *[Check(project.name, project, [project / "src"]) for project in projects],
         Check("freshline.dbt", ROOT / TESTED_WITH_DBT, sorted(FRESHLINE.glob("dbt*"))),
         Check("tools", ROOT, [ROOT / "tools"]),
-        Check("deploy", ROOT, [ROOT / "deploy"]),
         *bench(),
     ]
 

@@ -1,47 +1,69 @@
 """Write the derived files that are reviewed: what `make snapshots` runs.
 
 These are, for each code location, contract.json (what other teams see of it) and
-tests/lineage.json (its assets with their checks); and deploy/workspace.yaml (all ports).
+tests/lineage.json (its assets with their checks); and where all of them are served
+(deploy/workspace.yaml, deploy/environment.example).
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import yaml
 from projects import read_locations
 
 ROOT = Path(__file__).resolve().parent.parent
-DEPLOYED = ROOT / "deploy" / "workspace.yaml"
+DEPLOY = ROOT / "deploy"
 FIRST_PORT = 4001
 
 
 def main() -> int:
     locations = read_locations(ROOT)
-    DEPLOYED.write_text(deployed(DEPLOYED.read_text(encoding="utf-8"), locations), encoding="utf-8")
+    for file, written_for in SERVED.items():
+        text = file.read_text(encoding="utf-8")
+        file.write_text(written_for(text, locations), encoding="utf-8")
     # Write all of them, even if one fails: the locations do not depend on each other.
     written = [write_contracts(), *[write_lineage(location) for location in locations]]
     return 0 if all(written) else 1
 
 
 def deployed(before: str, locations: list[str]) -> str:
-    """Return the content of deploy/workspace.yaml for these locations.
+    """Return the content of deploy/workspace.yaml for these locations; `before` is the old one."""
+    comments = [line for line in before.splitlines() if line.startswith("#")]
+    entries = [
+        f"  - grpc_server: {{ location_name: {location}, host: {{ env: {prefix(location)}_HOST }}, "
+        f"port: {{ env: {prefix(location)}_PORT }} }}"
+        for location in locations
+    ]
+    return "\n".join([*comments, "load_from:", *entries]) + "\n"
+
+
+def addressed(before: str, locations: list[str]) -> str:
+    """Return the content of deploy/environment.example with an address for each location.
 
     Locations in `before`, the old content, keep their host and port; a new one gets the next port.
     """
-    comments = [line for line in before.splitlines() if line.startswith("#")]
-    known = [entry["grpc_server"] for entry in yaml.safe_load(before)["load_from"]]
-    servers = {server["location_name"]: (server["host"], server["port"]) for server in known}
-    lines = [*comments, "load_from:"]
+    lines = before.splitlines()
+    comment = next(number for number, line in enumerate(lines) if "`make snapshots`" in line)
+    first = next(n for n in range(comment, len(lines)) if not lines[n].startswith("#"))
+    end = lines.index("", first)
+    known = dict(line.split("=", 1) for line in lines[first:end])
+    block = []
     for location in locations:
-        free = max((port + 1 for _, port in servers.values()), default=FIRST_PORT)
-        host, port = servers.setdefault(location, ("127.0.0.1", free))
-        lines.append(
-            f"  - grpc_server: {{ location_name: {location}, host: {host}, port: {port} }}"
-        )
-    return "\n".join(lines) + "\n"
+        host, port = f"{prefix(location)}_HOST", f"{prefix(location)}_PORT"
+        ports = [int(value) for name, value in known.items() if name.endswith("_PORT")]
+        known.setdefault(host, "127.0.0.1")
+        known.setdefault(port, str(max(ports, default=FIRST_PORT - 1) + 1))
+        block += [f"{host}={known[host]}", f"{port}={known[port]}"]
+    return "\n".join([*lines[:first], *block, *lines[end:]]) + "\n"
+
+
+def prefix(location: str) -> str:
+    """Return how the names of the variables begin that say where a location is served."""
+    return re.sub(r"\W", "_", location).upper()
 
 
 def write_contracts() -> bool:
@@ -65,6 +87,13 @@ def write_lineage(location: str) -> bool:
     outcome = "is up to date" if file.read_bytes() == before else "written"
     print(f"{location}: {file.relative_to(ROOT)} {outcome}")
     return True
+
+
+SERVED: dict[Path, Callable[[str, list[str]], str]] = {
+    DEPLOY / "workspace.yaml": deployed,
+    DEPLOY / "environment.example": addressed,
+}
+"""What says where the locations are served, and what writes it."""
 
 
 if __name__ == "__main__":
