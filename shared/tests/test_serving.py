@@ -229,7 +229,7 @@ class TestHandover:
             read_until(supervisor, "done")
         service.await_line("one: answers on", times=3)
 
-        until(lambda: [str(former)] == [it.cwd() for it in service.process.children()])
+        assert str(former) == server_of(service).cwd()
         assert former == host.served()
 
     def test_a_second_deploy_waits_for_the_end_of_the_first(self, host: Host) -> None:
