@@ -6,6 +6,7 @@ or its files have changed since, it is a new Python that loads that code as it i
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -75,7 +76,7 @@ def execute_run(
     it is in the Python of the run's code, which loads that as it is now.
     """
     _be_a_run()
-    given = deserialize_value(arguments, ExecuteRunArgs)
+    given = _read(arguments, worker)
     origin = given.job_origin.repository_origin
     if code_of(origin) not in codes:
         python = origin.executable_path
@@ -93,6 +94,31 @@ def execute_run(
         )
         return
     _execute_by(python, folder_of(origin), [arguments, worker, why], broker_url)
+
+
+def _read(arguments: str, worker: str) -> ExecuteRunArgs:
+    """Return the arguments of a run. One that this Dagster cannot read fails, and says so."""
+    try:
+        return deserialize_value(arguments, ExecuteRunArgs)
+    except Exception as error:  # another version of Dagster has written it: anything may not fit
+        _refuse(arguments, worker, error)
+        raise
+
+
+def _refuse(arguments: str, worker: str, error: Exception) -> None:
+    """Fail a run of which this Dagster cannot read what the launcher says."""
+    if not os.environ.get("DAGSTER_HOME"):
+        return  # the instance is named there alone
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(json.loads(arguments)["pipeline_run_id"])
+        if run is None or run.is_finished:
+            return
+        instance.report_run_failed(
+            run,
+            f"{worker} has Dagster {dg.__version__} and cannot read what the daemon's Dagster says "
+            f"of the run ({error}). Give the location and the daemon versions that can be mixed, "
+            "and upgrade the daemon first.",
+        )
 
 
 def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str = "") -> None:
@@ -320,8 +346,7 @@ class _Watch:
 def main(arguments: str, worker: str, why: str) -> None:
     """Execute a run in this new Python, which a worker of perhaps another release has started."""
     _be_a_run()
-    given = deserialize_value(arguments, ExecuteRunArgs)
-    _execute_here(given, worker, os.environ["FRESHLINE_BROKER_URL"], why)
+    _execute_here(_read(arguments, worker), worker, os.environ["FRESHLINE_BROKER_URL"], why)
 
 
 if __name__ == "__main__":

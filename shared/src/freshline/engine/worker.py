@@ -9,6 +9,7 @@ files it has loaded.
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import os
 import signal
@@ -89,7 +90,9 @@ def main(arguments: str) -> None:
 def _load(target: dict[str, Any], location: str) -> LoadedRepositories:
     """Load the location as a code server does. Dagster has no public function for it."""
     origin = LoadableTargetOrigin(executable_path=sys.executable, **target)
-    return LoadedRepositories(origin, None, [], None, code_location_name=location)
+    known = inspect.signature(LoadedRepositories).parameters  # 1.12 does not know the name
+    named = {"code_location_name": location} if "code_location_name" in known else {}
+    return LoadedRepositories(origin, None, [], None, **named)
 
 
 def _warm() -> None:
