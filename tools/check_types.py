@@ -65,8 +65,10 @@ def bench() -> list[Check]:
     with_the_stack = folder / "airbyte_load.py"
     marts = ROOT / "analytics_marts" / "src"
     with_dbt = folder / "warm_dbt.py"
-    others = sorted(set(folder.glob("*.py")) - {with_the_stack, with_dbt})
+    scripts = {*folder.glob("*.py"), *folder.glob("chain_workspace/*.py")}
+    others = sorted(scripts - {with_the_stack, with_dbt})
     search = [ROOT / "tools", ROOT / "shared" / "tests", ROOT / "devstack" / "testing"]
+    search.append(folder / "chain_workspace")
     return [
         Check("bench", ROOT, others, search=search),
         Check("bench/airbyte_load", ROOT / "devstack", [with_the_stack]),

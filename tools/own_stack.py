@@ -13,7 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,15 +28,19 @@ SERVER_SETTINGS = ("DAGSTER_PG_", "WAREHOUSE_", "AIRBYTE_", "GITHUB_", "FRESHLIN
 """Prefixes of the variables that may name servers other than the stack's."""
 
 
-def run_inside(state: Path, command: Sequence[str]) -> NoReturn:
+def run_inside(
+    state: Path, command: Sequence[str], *, prepare: Callable[[Path], None] | None = None
+) -> NoReturn:
     """Become `command` inside a new stack with its data in the folder `state`, emptied first.
 
-    The exit status is that of the command. Signals to this process reach the stack, which stops
-    the command and itself.
+    Before the stack starts, `prepare` may change what is in the folder. The exit status is that of
+    the command. Signals to this process reach the stack, which stops the command and itself.
     """
     shutil.rmtree(state, ignore_errors=True)
     state.mkdir(parents=True)
     link_checkout(state)
+    if prepare is not None:
+        prepare(state)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(SERVER_SETTINGS)
     }
@@ -49,14 +53,15 @@ def run_inside(state: Path, command: Sequence[str]) -> NoReturn:
 
 
 @contextmanager
-def dagster_dev(state: Path) -> Iterator[subprocess.Popen[bytes]]:
+def dagster_dev(state: Path, *, limits: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     """Run `dagster dev` on all code locations, inside the stack, until the block ends.
 
     Its instance, which this process uses too, is in the folder `state`; its output is in
-    `log_of(state)`.
+    `log_of(state)`. The pools have the workspace's limits, unless `limits` is false.
     """
     os.environ["DAGSTER_HOME"] = str(state)
-    subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
+    if limits:
+        subprocess.run([sys.executable, ROOT / "tools" / "limits.py"], check=True)
     program = ROOT / ".venv" / "bin" / "dagster"
     command: list[str | Path] = [program, "dev", "-w", "workspace.yaml", "-p", str(_free_port())]
     with (
