@@ -1,8 +1,10 @@
-"""Environments with freshline and different Dagster versions, made once for a checkout."""
+"""Environments with freshline and other versions of packages, made once for a checkout."""
 
 from __future__ import annotations
 
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from support.dagster import ROOT
@@ -14,24 +16,43 @@ UV = ROOT / ".venv" / "bin" / "uv"
 
 def python_with(dagster: str) -> Path:
     """Return the Python of an environment with Dagster, its Postgres and freshline[engine]."""
-    environment = ROOT / ".local" / "dagster-versions" / dagster
-    python = environment / "bin" / "python"
+    pins = [f"dagster=={dagster}", f"dagster-postgres=={MINORS[dagster]}"]
+    return environment_with(dagster, *pins, extras=["engine"])
+
+
+def environment_with(
+    name: str, *requirements: str, extras: Sequence[str] = (), python: Path | None = None
+) -> Path:
+    """Return the Python of an environment with freshline, its `extras`, and `requirements`.
+
+    `python` is what it is made with, by default the Python of this process. The environment is made
+    anew when that, a requirement, or what freshline needs has changed.
+    """
+    environment = ROOT / ".local" / "dagster-versions" / name
+    made = environment / "bin" / "python"
     ready = environment / ".ready"
-    if not ready.exists():
-        _uv("venv", "--clear", str(environment))
-        pins = [f"dagster=={dagster}", f"dagster-postgres=={MINORS[dagster]}"]
-        _uv(
-            "pip",
-            "install",
-            "--compile-bytecode",
-            "--python",
-            str(python),
-            *pins,
-            "-e",
-            f"{ROOT / 'shared'}[engine]",
-        )
-        ready.touch()
-    return python
+    base = python or Path(sys.executable)
+    project = ROOT / "shared"
+    freshline = f"{project}[{','.join(extras)}]" if extras else str(project)
+    needs = (project / "pyproject.toml").read_text(encoding="utf-8")
+    content = "\n".join([str(base), freshline, *requirements, needs])
+    if not ready.exists() or ready.read_text() != content:
+        _uv("venv", "--clear", "--no-python-downloads", "--python", str(base), str(environment))
+        into = ["--compile-bytecode", "--python", str(made)]
+        _uv("pip", "install", *into, *requirements, "-e", freshline)
+        ready.write_text(content)
+    return made
+
+
+def other_python(minors: Sequence[str]) -> Path | None:
+    """Return a Python of another minor version than this one, if one of `minors` is installed."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    for minor in minors:
+        command = [UV, "python", "find", "--no-project", "--no-python-downloads", minor]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if minor != own and done.returncode == 0:
+            return Path(done.stdout.strip())
+    return None
 
 
 def _uv(*arguments: str) -> None:

@@ -1,0 +1,1 @@
+select max(happened_at) as latest_at from {{ source("raw", "events") }}
