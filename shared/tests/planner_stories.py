@@ -107,6 +107,14 @@ class Story:
             story = story._with(key, pending=replace(pending, launched_at=self.now))
         return story
 
+    def put_back(self, *keys: str, why: str) -> Story:
+        """Let Dagster try to launch the queued runs of `keys`, and put them back into its queue."""
+        story = self
+        for key in keys:
+            pending = self._state(key).pending or Pending("run", self.now)
+            story = story._with(key, pending=replace(pending, held_by=why))
+        return story
+
     def started(self, *keys: str, run: str = "run") -> Story:
         story = self
         for key in keys:

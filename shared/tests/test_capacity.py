@@ -114,8 +114,12 @@ def take(
     launched: float,
     started: float,
     ended: float,
+    tried: float | None = None,
 ) -> None:
-    """Write a run that makes `asset` in one step, at the given times."""
+    """Write a run that makes `asset` in one step, at the given times.
+
+    `tried` is when it could not be launched, and went back into the queue.
+    """
     planned = datetime.fromtimestamp(requested, UTC).isoformat()
     run = enqueue(instance, asset, tags={PLANNED_TAG: planned})
 
@@ -129,6 +133,9 @@ def take(
 
     made = StepMaterializationData(dg.AssetMaterialization(asset.key))
     step = asset.op.name
+    if tried is not None:
+        event(dg.DagsterEventType.RUN_STARTING, tried)
+        event(dg.DagsterEventType.RUN_ENQUEUED, tried)
     event(dg.DagsterEventType.RUN_STARTING, launched)
     event(dg.DagsterEventType.RUN_START, launched + 1)
     event(dg.DagsterEventType.STEP_START, started, step)
@@ -142,7 +149,11 @@ class TestWaits:
     """A first run ends 60 s after a second one was requested, which is launched 2 s later."""
 
     def durations(
-        self, instance: dg.DagsterInstance, pools: tuple[str, str] = ("a", "b"), late: float = 62
+        self,
+        instance: dg.DagsterInstance,
+        pools: tuple[str, str] = ("a", "b"),
+        late: float = 62,
+        tried: float | None = None,
     ) -> tuple[float, float]:
         """Return how long the second run was in the queue, and starting, as far as learnt."""
         first, second = (
@@ -158,6 +169,7 @@ class TestWaits:
             launched=now + late,
             started=now + max(late + 3, 63),
             ended=now + 100,
+            tried=None if tried is None else now + tried,
         )
         state = History(instance).read(lineage, now + 200).state("y")
         queue, start = state.durations.queue, state.durations.start
@@ -186,6 +198,9 @@ class TestWaits:
         instance = home(pools={"granularity": "op", "default_limit": 1})
 
         assert (10, 53) == self.durations(instance, late=10)
+
+    def test_what_was_waited_for_somebody_to_take_the_run_is_not_learnt(self, home: Home) -> None:
+        assert (0, 3) == self.durations(home(), tried=1)
 
     def test_a_run_that_was_cancelled_in_the_queue_had_no_slot(self, home: Home) -> None:
         instance = home(runs={"max_concurrent_runs": 1})

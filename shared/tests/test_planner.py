@@ -303,6 +303,26 @@ class TestExplainable:
         assert (SYNC, phase) == (target.blame.asset, target.blame.phase)
         assert f"{SYNC} has been {doing} since 12:04:10 UTC" in target.reason
 
+    @pytest.mark.parametrize("trying", [False, True])
+    def test_a_late_target_says_why_a_run_cannot_be_launched(self, trying: bool) -> None:
+        """While Dagster tries again, the run has left its queue for a moment."""
+        why = "no worker of ingestion since 12:03:00 UTC"
+        story = workspace().at(250).queued(SYNC, USERS).put_back(SYNC, USERS, why=why).at(320)
+        plan = (story.launched(SYNC, USERS) if trying else story).plan
+        blame = plan.targets[CUMULATIVE].blame
+
+        assert blame is not None
+        assert (SYNC, "queue", NOON + 250) == (blame.asset, blame.phase, blame.since)
+        assert f"{SYNC} has been queued since 12:04:10 UTC: {why}" == blame.message
+        assert f"queued since 12:04:10 UTC, {why}" == plan.assets[SYNC].reason
+
+    def test_a_run_that_begins_after_all_says_nothing_of_earlier_attempts(self) -> None:
+        story = workspace().at(250).queued(SYNC).put_back(SYNC, why="no worker").at(320)
+        blame = story.started(SYNC, USERS).at(330).plan.targets[CUMULATIVE].blame
+
+        assert blame is not None
+        assert f"{SYNC} has been running since 12:05:20 UTC" == blame.message
+
     def test_a_late_target_names_the_asset_that_its_run_makes_first(self) -> None:
         story = workspace().at(620).queued(CUMULATIVE, JOIN).started(CUMULATIVE).at(640)
         target = story.plan.targets[JOIN]

@@ -303,6 +303,9 @@ class Pending:
     """The data time that the delivered version will have at least; None: not known yet."""
     launched_at: float | None = None
     """When the run left the queue, and took a slot; None while it has none."""
+    held_by: str = ""
+    """Why Dagster cannot launch it and tries again, as the end of a sentence; "": it has not tried,
+    or could."""
 
 
 @dataclass(frozen=True, slots=True)

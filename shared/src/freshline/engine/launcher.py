@@ -23,7 +23,7 @@ from kombu.exceptions import KombuError
 
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
 from freshline.engine.queues import TASK, queue_of, queue_settings
-from freshline.words import span
+from freshline.words import clock, span
 
 __all__ = ["WarmRunLauncher"]
 
@@ -286,6 +286,7 @@ def _priority(run: dg.DagsterRun) -> int:
 def _nobody(workers: list[Worker], location: str, image: str | None) -> str:
     known = (worker for worker in workers if (worker.location, worker.image) == (location, image))
     last = next(known, None)
-    since = f"since {span(last.age)}" if last else "was ever heard of"
+    now = time.time()
+    since = f"since {clock(now - last.age, now)}" if last else "was heard of in the last week"
     where = f" in the image {image}" if image else ""
-    return f"no worker of {location}{where} {since}: start one, freshline worker {location}{where}"
+    return f"no worker of {location}{where} {since}; start one: freshline worker {location}"

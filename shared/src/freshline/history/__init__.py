@@ -22,6 +22,7 @@ from freshline.history.partition_runs import PartitionRuns
 from freshline.history.partition_states import PartitionStates
 from freshline.history.places import Places
 from freshline.history.promises import Promises
+from freshline.history.run_events import PutBack
 from freshline.history.runs import Answer, Runs
 from freshline.history.versions import Versions
 from freshline.model import (
@@ -101,9 +102,11 @@ class History:
         self._partitions.refresh(now)
         self._partition_runs.follow()
         limits = self._limits.read(self._log.instance, graph.pools, now)
-        self.until = self._runs.promised_until()
+        put_back = self._runs.put_back(now - limits.tried_again_within)
+        over = [last.at + limits.tried_again_within for last in put_back.values()]
+        self.until = min([self._runs.promised_until(), *over])
         self._learn_durations(graph, limits, ticks or {})
-        states = self._states(graph, now)
+        states = self._states(graph, now, put_back)
         snapshot = Snapshot(
             states,
             dict(seen or {}),
@@ -287,14 +290,16 @@ class History:
 
     # --- the snapshot ---------------------------------------------------------------------
 
-    def _states(self, graph: Graph, now: float) -> dict[str, AssetState]:
+    def _states(
+        self, graph: Graph, now: float, put_back: Mapping[str, PutBack]
+    ) -> dict[str, AssetState]:
         current = {
             key: made
             for key in graph.assets
             if key not in self._partitions and (made := self._versions.current(key)) is not None
         }
         data_times = self._data_times_now(graph, current, now)
-        promises = Promises(graph, self._versions, self._runs.pending())
+        promises = Promises(graph, self._versions, self._runs.pending(), put_back)
         partitioned = PartitionStates(
             self._partitions, self._partition_runs, promises, partial(self._not_after, now)
         )

@@ -34,7 +34,7 @@ from freshline.history.materialized import (
     materialized_in,
     metadata_of,
 )
-from freshline.history.run_events import RUN_EVENTS, RunEvents
+from freshline.history.run_events import RUN_EVENTS, PutBack, RunEvents, put_back_by
 from freshline.names import CONTRACT_PREFIX
 
 if TYPE_CHECKING:
@@ -321,6 +321,13 @@ class EventLog:
             events.add(record, record.storage_id if one_log else None)
         events.cursor = connection.cursor
         return events
+
+    def put_back(self, run_id: str) -> PutBack | None:
+        """Return why a run could not be launched, if its launch has said nothing since."""
+        last = self.instance.get_records_for_run(
+            run_id, of_type=DagsterEventType.ENGINE_EVENT, limit=1, ascending=False
+        )
+        return put_back_by(last.records[0].event_log_entry) if last.records else None
 
     def made_by_run(self, run_id: str) -> list[Materialized]:
         """Return what a run has materialized and observed, wiped since or not."""

@@ -25,6 +25,12 @@ class Limits:
     """Places in each pool that the graph names; a pool that is missing here has any number."""
     by_step: bool = False
     """Whether a step takes a place in a pool as long as it runs, and not a whole run."""
+    tried_again_within: float = 0.0
+    """Seconds within which Dagster tries to launch a run again that it could not launch."""
+
+
+_ATTEMPT: Final = 30.0
+"""Seconds that an attempt to launch a run may take, besides the pause before it."""
 
 
 class LimitsReader:
@@ -58,6 +64,7 @@ def _limits_of(instance: DagsterInstance, pools: frozenset[str]) -> Limits:
     by_step = granularity is None or granularity.value != "run"
     if queue is None and not by_step:
         return Limits()  # only the queue would keep a run out of a pool
+    again = 0.0 if queue is None else 2 * queue.user_code_failure_retry_delay + _ATTEMPT
     storage = instance.event_log_storage
     own: dict[str, int] = {}
     if pools and storage.supports_global_concurrency_limits:
@@ -65,4 +72,4 @@ def _limits_of(instance: DagsterInstance, pools: frozenset[str]) -> Limits:
     default = settings.pool_config.default_pool_limit
     limits = {pool: own.get(pool, default) for pool in sorted(pools)}
     known = {pool: limit for pool, limit in limits.items() if limit is not None}
-    return Limits(slots, known, by_step)
+    return Limits(slots, known, by_step, again)

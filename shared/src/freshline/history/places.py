@@ -1,7 +1,8 @@
 """Places: since when each run could have been launched, and each step could have begun.
 
-A run waits for one of the instance's slots and for a place in its pools. That wait says how much
-else there is to do, and nothing about the asset, so it must not be learnt as the asset's duration.
+A run waits for one of the instance's slots and for a place in its pools, or for somebody to take
+it. That wait says how much else there is to do, or what is broken, and nothing about the asset, so
+it must not be learnt as the asset's duration.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Places:
         launched = run.launched
         if launched is None:
             return -inf
+        if run.events.tried_before:
+            return launched  # until then there was nobody to take it
         free = [self._free_since(SLOTS, self._limits.slots, run, launched)]
         for pool, limit in self._limits.pools.items():
             if pool in run.pools:

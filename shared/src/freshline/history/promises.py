@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from freshline.history.materialized import Materialized
-from freshline.history.run_events import Start
+from freshline.history.run_events import PutBack, Start
 from freshline.history.runs import Run
 from freshline.history.series import Partition
 from freshline.history.versions import Versions
@@ -20,7 +20,8 @@ _OLDEST: Final = float("-inf")
 class Promises:
     """The promises for one snapshot.
 
-    `runs` are those that will deliver each asset.
+    `runs` are those that will deliver each asset. `put_back` says of locations whose runs cannot
+    be launched why that is so.
     """
 
     def __init__(
@@ -28,16 +29,18 @@ class Promises:
         graph: Graph,
         versions: Versions,
         runs: Mapping[str, Sequence[tuple[Run, str]]],
+        put_back: Mapping[str, PutBack],
     ) -> None:
         self._graph = graph
         self._versions = versions
         self._runs = runs
+        self._put_back = put_back
         self._known: dict[tuple[str, str], float | None] = {}
 
     def pending(self, key: str) -> Pending | None:
         """Return the run that will deliver the asset; of several, the one with the newest data."""
         return _best(
-            _pending(run, step, self._data_time(key, run, step))
+            self._pending(run, step, self._data_time(key, run, step))
             for run, step in self._runs.get(key, ())
         )
 
@@ -46,7 +49,19 @@ class Promises:
     ) -> Pending | None:
         """Return which of `runs` will deliver a partition; of several, that with newest data."""
         return _best(
-            _pending(run, step, self._work_out(key, run, step, partition)) for run, step in runs
+            self._pending(run, step, self._work_out(key, run, step, partition))
+            for run, step in runs
+        )
+
+    def _pending(self, run: Run, step: str, data_time: float | None) -> Pending:
+        put_back = self._put_back.get(run.location or "") if run.waits else None
+        return Pending(
+            run_id=run.id,
+            requested_at=run.requested,
+            started_at=run.step_started(step),
+            data_time=data_time,
+            launched_at=run.launched if run.has_slot else None,
+            held_by=put_back.why if put_back else "",
         )
 
     def _data_time(self, key: str, run: Run, step: str) -> float | None:
@@ -116,16 +131,6 @@ class Promises:
 
 def _states_data_time(made: Materialized) -> bool:
     return made.data_time is not None or made.last_updated is not None
-
-
-def _pending(run: Run, step: str, data_time: float | None) -> Pending:
-    return Pending(
-        run_id=run.id,
-        requested_at=run.requested,
-        started_at=run.step_started(step),
-        data_time=data_time,
-        launched_at=run.launched if run.has_slot else None,
-    )
 
 
 def _best(pendings: Iterable[Pending]) -> Pending | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from freshline.history.materialized import Materialized
 
-__all__ = ["RUN_EVENTS", "RunEvents", "Start", "StepEvents"]
+__all__ = ["RUN_EVENTS", "PutBack", "RunEvents", "Start", "StepEvents", "put_back_by"]
 
 RUN_EVENTS: Final = {
     DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
@@ -27,6 +27,14 @@ RUN_EVENTS: Final = {
     DagsterEventType.STEP_FAILURE,
 }
 """Those that tell of a run and its steps."""
+
+
+class PutBack(NamedTuple):
+    """Dagster could not launch a run, and put it back into its queue."""
+
+    at: float
+    why: str
+    """As the launcher says it, without an end: `no worker of core since 12:01:40 UTC`."""
 
 
 class Start(NamedTuple):
@@ -77,6 +85,9 @@ class RunEvents:
     partitions: dict[str, list[str]] = field(default_factory=dict)
     """The partitions to make of each partitioned asset, by key."""
     launched: float | None = None
+    """When it left the queue for the last time."""
+    tried_before: bool = False
+    """Whether it had left the queue before, and was put back because it could not be launched."""
     steps: dict[str, StepEvents] = field(default_factory=dict)
     error: str | None = None
     cursor: str | None = None
@@ -98,6 +109,7 @@ class RunEvents:
             elif plan.partitions_subset is not None:
                 self.partitions[key] = list(plan.partitions_subset.get_partition_keys())
         elif kind is DagsterEventType.RUN_STARTING:
+            self.tried_before = self.launched is not None
             self.launched = entry.timestamp
         elif kind is DagsterEventType.RUN_FAILURE:
             data = event.event_specific_data
@@ -133,11 +145,26 @@ class RunEvents:
         return op.ended if op and op.error is None else None
 
 
+def put_back_by(entry: EventLogEntry) -> PutBack | None:
+    """Return why a run could not be launched, if the event of Dagster's engine tells of that."""
+    event = entry.dagster_event
+    error = event.engine_event_data.error if event and event.is_engine_event else None
+    line = _first_line(error) if error else None
+    if line is None:
+        return None
+    _, _, text = line.partition(": ")  # after the name of the error's class
+    return PutBack(entry.timestamp, (text or line).removesuffix("."))
+
+
 def _root_error(error: Any) -> str | None:
     """Return the first line of the innermost cause, short enough for a message."""
     if error is None:
         return None
     while error.cause is not None:
         error = error.cause
+    return _first_line(error)
+
+
+def _first_line(error: Any) -> str | None:
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
     return lines[0][:300] if lines else None

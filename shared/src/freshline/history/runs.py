@@ -21,7 +21,7 @@ from dagster import AssetKey, DagsterRunStatus
 
 from freshline.history.events import FINISHED, EventLog
 from freshline.history.materialized import Materialized
-from freshline.history.run_events import RunEvents, Start
+from freshline.history.run_events import PutBack, RunEvents, Start
 from freshline.model import Graph
 from freshline.names import PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
 
@@ -60,6 +60,8 @@ class Run:
     requested: float
     """When it was planned: for a sensor's run a second or so before it was created."""
     status: DagsterRunStatus
+    location: str | None = None
+    """The code location that it was started in; None: it does not say."""
     selection: frozenset[str] = frozenset()
     partition: str | None = None
     """The key of the partition that it is for; None: of none, or of several."""
@@ -68,6 +70,10 @@ class Run:
     started: float | None = None
     ended: float | None = None
     retry_promised: bool = False
+    updated: datetime | None = None
+    """When Dagster last wrote something about it, as far as its attempts to launch it are known."""
+    put_back: PutBack | None = None
+    """Why Dagster could not launch it; None: it could, or has not tried."""
     events: RunEvents = field(default_factory=RunEvents)
     observing: dict[str, str] = field(default_factory=dict)
     """The assets that it is to observe, and the step that observes each, as far as known."""
@@ -84,6 +90,11 @@ class Run:
     def has_slot(self) -> bool:
         """Return whether it counts among the runs that the instance lets run at once."""
         return self.status in _UNDER_WAY
+
+    @property
+    def waits(self) -> bool:
+        """Return whether it is in the queue, or leaves it now and then, and is put back."""
+        return self.status in _QUEUED or self.put_back is not None
 
     @property
     def launched(self) -> float | None:
@@ -254,6 +265,7 @@ class Runs:
             self._ended[run.id] = run
         elif status not in _QUEUED or (not run.events.planned and now - run.created < _PLANNING):
             self._log.run_events(run.id, run.events)
+        self._follow_attempts(run, record)
         run.status = status
         run.started, run.ended = record.start_time, record.end_time
         run.retry_promised = _retry_promised(record, now)
@@ -263,6 +275,17 @@ class Runs:
         for key in run.to_make():
             self._last[key] = max(self._last.get(key, (0, "")), (run.order, run.id))
         return run
+
+    def _follow_attempts(self, run: Run, record: RunRecord) -> None:
+        """Note why `run` cannot be launched. Its status changes with each attempt."""
+        status = record.dagster_run.status
+        if status is DagsterRunStatus.QUEUED:
+            if run.updated != record.update_timestamp:
+                run.updated = record.update_timestamp
+                run.put_back = self._log.put_back(run.id)
+        elif run.put_back is not None:
+            starting = status is DagsterRunStatus.STARTING  # the next attempt, which may fail too
+            run.put_back = self._log.put_back(run.id) if starting else None
 
     def _observing(self, run: Run) -> dict[str, str]:
         making = {step.partition(".")[0] for step in run.events.planned.values()}
@@ -409,6 +432,28 @@ class Runs:
         ended = [run.ended for run in self.active.values() if run.retry_promised]
         return min((-inf if at is None else at + _RETRY_GRACE for at in ended), default=inf)
 
+    def put_back(self, since: float) -> dict[str, PutBack]:
+        """Return why runs of a location cannot be launched, by location, where that is so.
+
+        After an attempt that failed, Dagster launches no run of the location until it tries again.
+        What was before `since` tells nothing any more: it has stopped trying. Nor does an attempt
+        after which another run of the location has begun.
+        """
+        found: dict[str, PutBack] = {}
+        begun: dict[str, float] = {}
+        for run in self.active.values():
+            if run.location is None:
+                continue
+            if run.started is not None:
+                begun[run.location] = max(run.started, begun.get(run.location, run.started))
+            if run.put_back is not None and run.put_back.at >= since:
+                found[run.location] = max(run.put_back, found.get(run.location, run.put_back))
+        return {
+            location: last
+            for location, last in found.items()
+            if last.at >= begun.get(location, last.at)
+        }
+
     def pending(self) -> dict[str, list[tuple[Run, str]]]:
         """Return the runs that will still deliver each asset, by key, with the step that does."""
         pending: defaultdict[str, list[tuple[Run, str]]] = defaultdict(list)
@@ -432,6 +477,7 @@ def _new_run(record: RunRecord) -> Run:
         created=record.create_timestamp.timestamp(),
         requested=_requested_at(record),
         status=DagsterRunStatus.NOT_STARTED,
+        location=run.remote_job_origin.location_name if run.remote_job_origin else None,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
         partition=run.tags.get(PARTITION),
         pools=frozenset(run.run_op_concurrency.all_pools or () if run.run_op_concurrency else ()),

@@ -134,10 +134,12 @@ def _blame_run(location: str, key: str, what: str, pending: Pending, facts: Fact
     if pending.started_at is not None:
         message = f"{what} has been running since {clock(pending.started_at, now)}"
         return Blame(location, key, Phase.EXECUTION, pending.started_at, message)
-    launched = pending.launched_at
+    launched = None if pending.held_by else pending.launched_at
     phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
     since = launched or pending.requested_at
     message = f"{what} has been {doing} since {clock(since, now)}"
+    if pending.held_by:
+        message += f": {pending.held_by}"
     return Blame(location, key, phase, since, message)
 
 

@@ -200,7 +200,8 @@ class _Decisions:
         doing = "in progress" if pending.started_at is not None else "queued"
         by = "at any time" if follows_overdue else f"by {clock(expected, self._known.now)}"
         since = clock(decision.start, self._known.now)
-        decision.reason = f"{doing} since {since}, expected {by}"
+        held = pending.held_by if pending.started_at is None else ""
+        decision.reason = f"{doing} since {since}, " + (held or f"expected {by}")
 
     def _expect_parts(self, key: str, start: float) -> bool:
         """Note when partitions that are under way are expected, or those of the next window.
