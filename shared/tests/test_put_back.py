@@ -5,6 +5,7 @@ The queue is Dagster's own, on Postgres and on SQLite.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ import dagster as dg
 import pytest
 import yaml
 from event_logs import graph, plain
+from freshline.cli import app
 from freshline.contract import Contract, contract_materialization
 from freshline.engine.broker import Broker, Worker
 from freshline.history import History
@@ -27,6 +29,7 @@ from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.outlook import Observer
 from freshline.words import clock
 from run_queue import enqueue, launch, queueing_instance
+from typer.testing import CliRunner
 
 ROOT_AND_MART = graph(root=(), mart=())
 STANDS = 40.0
@@ -154,7 +157,7 @@ def mart() -> None: ...
 
 
 def test_a_location_without_workers_is_named_until_there_is_one(
-    home: Home, broker_server: Any
+    home: Home, tmp_path: Path, broker_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker_url = broker_server().url
     launcher = {
@@ -195,6 +198,14 @@ def test_a_location_without_workers_is_named_until_there_is_one(
         for ago in (-1, 0, 1)
     }
     assert blame() in expected
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    shown = CliRunner().invoke(app, ["status", "--json"])
+    (target,) = json.loads(shown.stdout)["targets"]
+    assert (1, "late") == (shown.exit_code, target["status"])
+    assert target["held_up_by"]["message"] in expected
+    assert "queue" == target["held_up_by"]["phase"]
 
     words.say_worker(Worker("here-1", "here", places=4))
     assert [run.run_id] == [it.run_id for it in launch(instance)]

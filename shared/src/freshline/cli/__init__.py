@@ -25,6 +25,7 @@ from freshline.cli.roles import roles_command
 from freshline.cli.serve import ready_command, serve_command
 from freshline.cli.simulate import simulate_command
 from freshline.cli.sources import sources_command
+from freshline.cli.status import status_command
 from freshline.cli.worker import worker_command
 from freshline.errors import FreshlineError
 
@@ -68,6 +69,7 @@ app.command("simulate")(simulate_command)
 app.command("sources")(sources_command)
 app.command("serve")(serve_command)
 app.command("ready")(ready_command)
+app.command("status")(status_command)
 app.command("worker")(worker_command)
 app.command("deploy")(deploy_command)
 app.command("roles")(roles_command)
