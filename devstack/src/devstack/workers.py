@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Self
 
 from dotenv import dotenv_values
 
 from devstack.errors import DevstackError
 from devstack.kernel import die_with_parent
+from devstack.stack.locations import FRESHLINE, WORKSPACE
 
-WORKSPACE = "workspace.yaml"
 DRAIN_SECONDS = 5
 """What runs have to end when the stack stops. Those that do not are made again another time."""
 STOP_SECONDS = 30.0
@@ -29,15 +30,14 @@ class Workers:
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Workers:
-        program = self._root / ".venv" / "bin" / "freshline"
-        if not program.exists():
-            raise DevstackError(f"workers: there is no {program}. Run `make setup`.")
+    def __enter__(self) -> Self:
+        if not FRESHLINE.exists():
+            raise DevstackError(f"workers: there is no {FRESHLINE}. Run `make setup`.")
         settings = {
             name: value for name, value in dotenv_values(self._root / ".env").items() if value
         }
         self._process = subprocess.Popen(
-            [str(program), "worker", "-w", WORKSPACE, "--drain", str(DRAIN_SECONDS)],
+            [str(FRESHLINE), "worker", "-w", WORKSPACE, "--drain", str(DRAIN_SECONDS)],
             cwd=self._root,
             env={"DAGSTER_HOME": str(self._root), **os.environ, **settings},
             stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ import yaml
 
 from devstack.errors import DevstackError
 
+WORKSPACE = "workspace.yaml"
 # The package is installed as a link to its source, in the checkout that it belongs to.
 FRESHLINE = Path(__file__).resolve().parents[4] / ".venv" / "bin" / "freshline"
 
@@ -20,12 +21,26 @@ def read_locations(root: Path) -> list[str]:
 
     Raises `DevstackError` if the file cannot be read.
     """
-    path = root / "workspace.yaml"
+    return [name for _, name in _entries(root)]
+
+
+def has_code(root: Path) -> bool:
+    """Return whether the `workspace.yaml` of a checkout names code, and not only code servers.
+
+    Raises `DevstackError` if the file cannot be read.
+    """
+    return any(kind != "grpc_server" for kind, _ in _entries(root))
+
+
+def _entries(root: Path) -> list[tuple[str, str]]:
+    """Return the kind and the name of each location."""
+    path = root / WORKSPACE
     if not path.exists():
         return []
     try:
         entries = yaml.safe_load(path.read_text(encoding="utf-8"))["load_from"]
-        return [next(iter(entry.values()))["location_name"] for entry in entries]
+        pairs = [next(iter(entry.items())) for entry in entries]
+        return [(kind, fields["location_name"]) for kind, fields in pairs]
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError) as error:
         raise DevstackError(
             f"{path} cannot be read: it must be a list `load_from` of locations, each with its "
@@ -60,7 +75,7 @@ def rights_from_contracts(
         "roles",
         "warehouse",
         "--workspace",
-        root / "workspace.yaml",
+        root / WORKSPACE,
     ]
     try:
         done = subprocess.run(

@@ -37,11 +37,13 @@ class Service:
     """Whether it answers, given what it announced."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Environment variables for it alone. They are not in `command`, which any user can see."""
+    reads: str = ""
+    """What it reads once, when it starts."""
 
     @property
     def fingerprint(self) -> str:
-        """A hash of command and secrets. If it changes, the service must be started again."""
-        text = json.dumps([self.command, sorted(self.secrets.items())])
+        """A hash of what it is started with. If it changes, the service must be started again."""
+        text = json.dumps([self.command, sorted(self.secrets.items()), self.reads])
         return hashlib.sha256(text.encode()).hexdigest()
 
 

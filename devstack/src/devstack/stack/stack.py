@@ -21,9 +21,13 @@ from devstack.errors import DevstackError
 from devstack.files import write_private
 from devstack.ports import LOOPBACK
 from devstack.stack.environment import Environment
-from devstack.stack.locations import read_locations, rights_from_contracts
+from devstack.stack.locations import (
+    WORKSPACE,
+    has_code,
+    read_locations,
+    rights_from_contracts,
+)
 from devstack.stack.services import Keeper, Service
-from devstack.workers import WORKSPACE
 
 LIVE_REPOSITORY = "octo/live-stars"
 SEED = 1
@@ -78,6 +82,9 @@ class Stack:
                         self.keeper.stop(name)
                         self._say(f"{name}: a server of your own, as .env says")
                         continue
+                    if self._is_needless(name):
+                        self.keeper.stop(name)
+                        continue
                     self._ensure(make(), started)
             except BaseException:
                 for name in reversed(started):
@@ -105,6 +112,8 @@ class Stack:
             if self._is_external(name):
                 rows.append(Row(name, "external", self._address(name), "", ""))
                 continue
+            if self._is_needless(name):
+                continue
             state = self.keeper.state(make())
             pid = "" if state.record is None else str(state.record.pid)
             log = self.keeper.log(name)
@@ -128,7 +137,7 @@ class Stack:
             "github": self._github,
             "airbyte": self._airbyte,
             "broker": self._broker,
-            **({"workers": self._workers} if (self._root / WORKSPACE).exists() else {}),
+            "workers": self._workers,
         }
 
     def _ensure(self, service: Service, started: list[str]) -> None:
@@ -196,7 +205,11 @@ class Stack:
         )
 
     def _workers(self) -> Service:
-        return Service("workers", _serve("workers", "--root", str(self._root)), lambda _: True)
+        command = _serve("workers", "--root", str(self._root))
+        # A location that is new has no worker until they are started again, with its account.
+        files = [self._root / WORKSPACE, self._root / ".env"]
+        reads = "".join(file.read_text(encoding="utf-8") for file in files if file.exists())
+        return Service("workers", command, lambda _: True, reads=reads)
 
     # -- what is in them ----------------------------------------------------------------------
 
@@ -364,6 +377,10 @@ class Stack:
 
     def _port(self, name: str) -> str:
         return str(self.environment.port(name))
+
+    def _is_needless(self, name: str) -> bool:
+        """Return whether there is no code here for the workers to load."""
+        return name == "workers" and not has_code(self._root)
 
     def _is_external(self, name: str) -> bool:
         return name != "workers" and self.environment.is_external(name)
