@@ -123,6 +123,16 @@ class Database:
 class PostgresServer(Program):
     """A throw-away Postgres server."""
 
+    def environ(self) -> dict[str, str]:
+        """Return the variables with which a shell finds it, and its programs, such as pg_dump."""
+        return {
+            "PATH": f"{_psql().parent}{os.pathsep}{os.environ['PATH']}",
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+        }
+
     def execute(self, sql: str, *, database: str = "postgres") -> str:
         """Run SQL as superuser and return the rows as `psql` prints them, unaligned."""
         done = subprocess.run(

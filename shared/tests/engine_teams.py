@@ -169,8 +169,11 @@ class Runs(ABC):
 class Teams(Runs):
     """Two code locations, `one` and `two`, and what runs them."""
 
-    def __init__(self, folder: Path, broker_url: str) -> None:
+    daemon: subprocess.Popen[bytes]
+
+    def __init__(self, folder: Path, broker_url: str, code: str = CODE) -> None:
         self.folder = folder
+        self._code = code
         self.broker_url = broker_url
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         self._programs: list[subprocess.Popen[bytes]] = []
@@ -209,6 +212,9 @@ class Teams(Runs):
         self._programs.append(started)
         return started
 
+    def start_daemon(self) -> None:
+        self.daemon = self.start("dagster-daemon", "run")
+
     def start_worker(self, location: str, *options: str) -> None:
         """Start the workers of `location`, and wait until they take runs."""
         said = self.worker_log.count(f"{location}: takes runs")
@@ -244,7 +250,7 @@ class Teams(Runs):
 
     def write(self, location: str, text: str) -> None:
         """Write the code of `location`; its asset `quick` has the metadata `text`."""
-        self.write_code(location, CODE.replace("TEXT", text))
+        self.write_code(location, self._code.replace("TEXT", text))
 
     def write_code(self, location: str, code: str) -> None:
         (self.folder / f"{location}.py").write_text(code)
@@ -324,10 +330,15 @@ def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def running_teams(folder: Path, broker_url: str, storage: Mapping[str, Any]) -> Iterator[Teams]:
-    """Yield teams with a daemon and a worker for each of them; all ends with the context."""
+def running_teams(
+    folder: Path, broker_url: str, storage: Mapping[str, Any], code: str = CODE
+) -> Iterator[Teams]:
+    """Yield teams with a daemon and a worker for each of them; all ends with the context.
+
+    Both locations have `code`.
+    """
     (folder / "dagster.yaml").write_text(yaml.safe_dump(instance_settings(storage)))
-    teams = Teams(folder, broker_url)
+    teams = Teams(folder, broker_url, code)
     before = os.environ.get("FRESHLINE_BROKER_URL")
     os.environ["FRESHLINE_BROKER_URL"] = broker_url
     here = Path.cwd()
@@ -338,7 +349,7 @@ def running_teams(folder: Path, broker_url: str, storage: Mapping[str, Any]) -> 
             with WorkspaceProcessContext(instance, target) as context:
                 os.chdir(here)
                 teams.instance, teams.context = instance, context
-                teams.start("dagster-daemon", "run")
+                teams.start_daemon()
                 for location in ("one", "two"):
                     teams.start_worker(location)
                 yield teams
