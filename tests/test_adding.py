@@ -1,20 +1,25 @@
 """All that docs/adding.md adds, added to one copy of this checkout, one after the other.
 
-These are a model, an asset in Python, a second connection and a fourth location. The content of
-files and the commands are those of the page.
+These are a model, an asset in Python, a second connection and a fourth location, which is retired
+at last. The content of files and the commands are those of the page.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import pytest
-from support.dagster import ROOT
+from dotenv import dotenv_values
+from support.dagster import ROOT, free_port
+from support.waiting import wait_until
 
 # Not copied: the repository itself, and what set-up makes.
 LEFT_OUT = (".git", ".env", ".local", ".tox", ".venv", ".*_cache", "target", "dbt_packages")
@@ -25,12 +30,15 @@ class Checkout:
     """A copy of this checkout with a git repository and environments of its own."""
 
     root: Path
+    stack: Mapping[str, str]
+    """Variables with which its stack runs beside others, without an Airbyte."""
 
-    def run(self, *command: str, folder: str = ".") -> str:
+    def run(self, *command: str, folder: str = ".", **variables: str) -> str:
         """Run a command that must succeed in a folder of the copy; return its output."""
         done = subprocess.run(
             command,
             cwd=self.root / folder,
+            env={**os.environ, **variables},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -38,6 +46,15 @@ class Checkout:
         )
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
         return done.stdout
+
+    def make(self, line: str, **variables: str) -> str:
+        """Run a line `make ...` of the page, with the Python of this process."""
+        line = line.replace("make ", f"make PYTHON={sys.executable} ")
+        return self.run("bash", "-ec", line, **variables)
+
+    def times_that_workers_began(self, location: str) -> int:
+        """Return how often workers of the location have begun to take runs."""
+        return self.read(".local/log/workers.log").count(f"{location}: takes runs")
 
     def commit(self) -> None:
         self.run("git", "add", "-A")
@@ -69,13 +86,19 @@ def blocks(page: str, heading: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """A copy of this checkout, with everything committed."""
-    copy = Checkout(tmp_path_factory.mktemp("adding") / "checkout")
+    folder = tmp_path_factory.mktemp("adding")
+    folder.chmod(0o711)  # Postgres may run as another user, who must enter
+    servers = ("POSTGRES", "GITHUB", "AIRBYTE", "BROKER")
+    ports = {f"DEVSTACK_{name}_PORT": str(free_port()) for name in servers}
+    copy = Checkout(folder / "checkout", {**ports, "AIRBYTE_URL": "http://airbyte.invalid"})
     shutil.copytree(ROOT, copy.root, symlinks=True, ignore=shutil.ignore_patterns(*LEFT_OUT))
     copy.run("git", "init", "--quiet")
     copy.commit()
-    return copy
+    yield copy
+    if (copy.root / ".local" / "run").exists():
+        copy.make("make down", **copy.stack)
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +114,9 @@ def changed(checkout: Checkout) -> set[str]:
     checkout.run("bash", "-ec", without_python)
     add_model(checkout, "analytics_growth/dbt_project_3", "mart_gh_growth")
     checkout.write("workspace.yaml", checkout.read("workspace.yaml") + entry)
-    snapshots, check, _ = commands.splitlines()
-    python = f" PYTHON={sys.executable} "
+    snapshots, check, _, _ = commands.splitlines()
     for line in (snapshots, check):
-        checkout.run("bash", "-ec", line.replace("make ", f"make {python}"))
+        checkout.make(line)
     return {file for file in checkout.changed() if not file.startswith("analytics_growth/")}
 
 
@@ -152,3 +174,44 @@ def test_the_tests_of_the_new_location_pass(checkout: Checkout) -> None:
 def test_a_test_of_models_passes_unchanged_when_a_model_is_added(checkout: Checkout) -> None:
     test = "tests/test_models.py::test_a_mart_is_as_old_as_its_oldest_input"
     checkout.run(".venv/bin/python", "-m", "pytest", "-q", test, folder="analytics_marts")
+
+
+@pytest.mark.usefixtures("changed")
+def test_the_new_location_has_a_role_and_workers(checkout: Checkout) -> None:
+    up = blocks("adding.md", "A fourth location")[-1].splitlines()[-1]
+    checkout.make(up, **checkout.stack)
+
+    settings = dotenv_values(checkout.root / ".env")
+    with psycopg.connect(
+        host=settings["WAREHOUSE_HOST"],
+        port=settings["WAREHOUSE_PORT"],
+        user=settings["WAREHOUSE_USER_analytics_growth"],
+        password=settings["WAREHOUSE_PASSWORD_analytics_growth"],
+        dbname=settings["WAREHOUSE_DATABASE"],
+    ) as connection:
+        assert connection.execute("select current_user").fetchone() == ("analytics_growth",)
+    wait_until(
+        lambda: checkout.times_that_workers_began("analytics_growth") == 1,
+        "a worker of the new location takes runs",
+        seconds=300,
+    )
+
+
+@pytest.mark.usefixtures("changed")
+def test_a_retired_location_leaves_no_trace(checkout: Checkout) -> None:
+    """The last test: it takes away what the others need."""
+    entry = blocks("adding.md", "A fourth location")[2]
+    checkout.replace("workspace.yaml", entry, "")
+    shutil.rmtree(checkout.root / "analytics_growth")
+    others = checkout.times_that_workers_began("analytics_marts")
+
+    for line in blocks("adding.md", "Retiring a location")[0].splitlines():
+        checkout.make(line, **checkout.stack)
+
+    assert "analytics_growth" not in checkout.read("deploy/workspace.yaml")
+    wait_until(
+        lambda: checkout.times_that_workers_began("analytics_marts") > others,
+        "the other locations have workers again",
+        seconds=300,
+    )
+    assert 1 == checkout.times_that_workers_began("analytics_growth")

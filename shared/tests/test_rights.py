@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
+from conftest import ROOT
 from freshline.cli import app
 from freshline.contract import Contract, Export, Import
 from freshline.errors import RoleError
@@ -363,6 +364,16 @@ class TestWarehouse:
 
         with pytest.raises(DENIED, match="permission denied for schema mart"):
             world.run(world.core, "create table mart.mine (id int)")
+
+    def test_a_retired_team_leaves_its_tables_and_no_role(self, world: World) -> None:
+        """With the statements of docs/adding.md."""
+        page = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
+        commands = ("reassign owned by {} to current_user", "drop owned by {}", "drop role {}")
+        for command in commands:
+            assert command.format("analytics_growth") in page
+            world.as_superuser(command.format(quoted(world.core)))
+
+        assert [] == world.run(world.marts, "select * from mart.people")
 
     def test_rights_of_people_stay(self, world: World) -> None:
         person = world.roles.named("ada")
