@@ -142,10 +142,11 @@ def _once_complete(events: Iterator[Any]) -> Iterator[Any]:
 def _keep_parsed(target: Path) -> None:
     """Keep the parsed project for the next run, which saves it two seconds.
 
-    dbt does not use what set-up parsed when the address of the warehouse has changed.
+    dbt does not use what set-up parsed when the address of the warehouse has changed. In an image
+    the project is read-only, and the file a link to where dbt can write.
     """
     with suppress(OSError):  # a deployed project may be read-only
-        (target / _PARSED).replace(target.parents[1] / _PARSED)
+        (target / _PARSED).replace((target.parents[1] / _PARSED).resolve())
 
 
 def _delete_old(runs: Path) -> None:
