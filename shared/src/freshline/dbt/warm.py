@@ -88,6 +88,8 @@ def _rehearse(project: Path, profiles: Path | None) -> None:
         done = dbtRunner().invoke(
             [
                 *("--quiet", "--no-send-anonymous-usage-stats"),
+                # The static parser starts threads, which a fork would wait for in vain.
+                "--no-static-parser",
                 *("--log-path", folder, "--log-level-file", "none"),
                 *(("--partial-parse-file-path", str(parsed)) if parsed.exists() else ()),
                 *("build", "--select", "freshline_selects_nothing", "--target-path", folder),
