@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ class LoadedFiles:
     files: dict[str, _Stamp | None]
     """None: there was no such file."""
     folders: dict[str, tuple[str, ...]]
+    searched: dict[str, tuple[str, ...]]
+    """Folders that Python searches for modules, with the names of the modules alone."""
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> LoadedFiles:
@@ -39,6 +42,7 @@ class LoadedFiles:
                 for path, stamp in values["files"].items()
             },
             {path: tuple(names) for path, names in values["folders"].items()},
+            {path: tuple(names) for path, names in values["searched"].items()},
         )
 
     def changed(self) -> str | None:
@@ -49,6 +53,9 @@ class LoadedFiles:
         for path, names in self.folders.items():
             if _names(path) != names:
                 return path
+        for path, names in self.searched.items():
+            if _modules(path) != names:
+                return path
         return None
 
 
@@ -58,7 +65,8 @@ def recorded() -> Iterator[LoadedFiles]:
 
     Python tells of every file that is opened and of every folder that is listed. What is installed
     in this environment does not count, but for the names in its folder of packages, which change
-    when one is installed: a deploy starts new workers.
+    when one is installed: a deploy starts new workers. Python lists the folders that it searches
+    for modules; a log that appears there, in the folder that the worker runs in, is no new module.
     """
     files: set[str] = set()
     folders: set[str] = set()
@@ -75,7 +83,7 @@ def recorded() -> Iterator[LoadedFiles]:
             folders.add(os.path.abspath(arguments[0]))  # noqa: PTH100
 
     sys.addaudithook(watch)  # it cannot be taken off again
-    loaded = LoadedFiles({}, {})
+    loaded = LoadedFiles({}, {}, {})
     before = set(sys.modules)
     try:
         yield loaded
@@ -88,7 +96,9 @@ def recorded() -> Iterator[LoadedFiles]:
     loaded.files.update((path, _stamp(path)) for path in sorted(files) if _is_own(path))
     packages = {path for path in sys.path if path.endswith("site-packages")}
     own = {path for path in folders if _is_own(path)}
-    loaded.folders.update((path, _names(path)) for path in sorted(own | packages))
+    searched = own & {os.path.abspath(path) for path in sys.path}  # noqa: PTH100
+    loaded.folders.update((path, _names(path)) for path in sorted(own - searched | packages))
+    loaded.searched.update((path, _modules(path)) for path in sorted(searched))
 
 
 def _is_own(path: str) -> bool:
@@ -107,6 +117,16 @@ def _stamp(path: str) -> _Stamp | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _modules(path: str) -> tuple[str, ...]:
+    """Return the names in a folder that Python could import."""
+    suffixes = tuple(all_suffixes())
+    return tuple(
+        name
+        for name in _names(path)
+        if name.endswith(suffixes) or Path(path, name, "__init__.py").exists()
+    )
 
 
 def _names(path: str) -> tuple[str, ...]:
