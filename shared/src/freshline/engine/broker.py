@@ -26,6 +26,7 @@ SILENT_AFTER: Final = 15.0
 """Seconds without a word after which a worker or a run counts as gone: five words were missed."""
 
 _WORKERS: Final = "freshline:workers"
+_SAID: Final = ("location", "places", "image", "leaving")
 _RUNS: Final = "freshline:runs"
 _CLAIMS: Final = "freshline:claim:"
 _FORGOTTEN_AFTER: Final = 7 * 86_400.0
@@ -91,11 +92,13 @@ class Broker:
         now, workers = self._now(), []
         for name, text in self._redis.hgetall(_WORKERS).items():
             word = json.loads(text)
-            age = max(0.0, now - word.pop("at"))
+            age = max(0.0, now - word["at"])
             if age > _FORGOTTEN_AFTER:
                 self._redis.hdel(_WORKERS, name)
-            else:
-                workers.append(Worker(name.decode(), **word, age=age))
+                continue
+            # A worker of a newer version may say more.
+            known = {one: word[one] for one in _SAID if one in word}
+            workers.append(Worker(name.decode(), **known, age=age))
         return sorted(workers, key=lambda worker: worker.age)
 
     def claim_run(self, run_id: str, process: str) -> bool:
