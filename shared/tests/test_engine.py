@@ -256,3 +256,17 @@ class TestCode:
         teams.open_gate(run_id)
         assert teams.wait(run_id) is Status.SUCCESS
         assert 0 == old.wait(60)
+
+    def test_a_run_of_an_image_that_is_gone_is_made_in_the_one_that_is_served(
+        self, teams: Teams, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        teams.stop_worker("one")
+        with monkeypatch.context() as patch:
+            patch.setenv("DAGSTER_CURRENT_IMAGE", "registry.example/one:2")
+            teams.start_worker("one")
+
+        run_id = teams.submit("quick")
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        teams.stop_worker("one")
+        teams.start_worker("one")

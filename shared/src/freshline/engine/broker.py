@@ -138,12 +138,10 @@ class Broker:
         return float(seconds) + microseconds / 1e6
 
 
-def serving(workers: Sequence[Worker], location: str, image: str | None = None) -> list[Worker]:
-    """Return those of `workers` that take runs of `location` now, whose code is in `image`."""
+def serving(workers: Sequence[Worker], location: str) -> list[Worker]:
+    """Return those of `workers` that take runs of `location` now."""
     return [
         worker
         for worker in workers
-        if (worker.location, worker.image) == (location, image)
-        and worker.age <= SILENT_AFTER
-        and not worker.leaving
+        if worker.location == location and worker.age <= SILENT_AFTER and not worker.leaving
     ]

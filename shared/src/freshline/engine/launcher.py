@@ -103,8 +103,8 @@ class WarmRunLauncher(CeleryRunLauncher):
             self._instance.report_run_canceled(known)
 
     def _put_into_queue(self, run: dg.DagsterRun) -> None:
-        location, image = _location_of(run), _image_of(run)
-        self._require_place(location, image)
+        location = _location_of(run)
+        queue = self._queue_with_place(location, _image_of(run))
         arguments = ExecuteRunArgs(
             job_origin=run.job_code_origin,
             run_id=run.run_id,
@@ -116,7 +116,7 @@ class WarmRunLauncher(CeleryRunLauncher):
                 TASK,
                 args=[serialize_value(arguments)],
                 task_id=run.run_id,
-                queue=queue_of(location, image),
+                queue=queue,
                 priority=_priority(run),
                 retry=False,
             )
@@ -126,28 +126,37 @@ class WarmRunLauncher(CeleryRunLauncher):
             f"The run waits for a worker of {location}.", run, cls=type(self)
         )
 
-    def _require_place(self, location: str, image: str | None) -> None:
-        """Raise unless a worker of `location`, in that image, can begin one more run.
+    def _queue_with_place(self, location: str, image: str | None) -> str:
+        """Return the queue from which a worker of `location` can take one more run at once.
 
-        What waited in the queue of Celery instead could not be overtaken any more, and Dagster
-        would take it for a run that does not start.
+        That is the queue of the workers in `image`. If there are none any more, because another
+        image was deployed since the run was created, it is that of the image that is served now.
+
+        Raises if no worker has a place. What waited in a queue of Celery could not be overtaken any
+        more, and Dagster would take it for a run that does not start.
         """
         try:
             workers = self._broker.workers()
-            there = serving(workers, location, image)
+            there = serving(workers, location)
+            images = [worker.image for worker in there]
+            if images and image not in images:
+                image = images[0]
+            there = [worker for worker in there if worker.image == image]
             running = self._broker.running(there)
+            queue = queue_of(location, image)
             with self.celery.connection_for_write() as connection:
-                queue = connection.default_channel.queue_declare(queue_of(location, image))
+                waiting = connection.default_channel.queue_declare(queue).message_count
         except (KombuError, BrokerError, OSError) as error:
             raise self._unreachable(f"The broker does not answer: {error}") from error
         if not there:
-            raise self._unreachable(_nobody(workers, location, image))
+            raise self._unreachable(_nobody(workers, location))
         places = sum(worker.places for worker in there)
-        if running + queue.message_count >= places:
+        if running + waiting >= places:
             raise self._unreachable(
                 f"all places of the workers of {location} are taken ({places}); start more of "
                 "them, give them more --places, or let fewer of its runs be under way at once"
             )
+        return queue
 
     def _unreachable(self, why: str) -> DagsterUserCodeUnreachableError:
         """Return the error on which the daemon puts a run back into its queue."""
@@ -232,10 +241,9 @@ class WarmRunLauncher(CeleryRunLauncher):
             workers = self._broker.workers()
         except BrokerError as error:
             return f"The broker does not answer: {error}"
-        location, image = _location_of(run), _image_of(run)
-        there = serving(workers, location, image)
-        names = ", ".join(worker.name for worker in there)
-        return f"Workers of {location}: {names}" if names else _nobody(workers, location, image)
+        location = _location_of(run)
+        names = ", ".join(worker.name for worker in serving(workers, location))
+        return f"Workers of {location}: {names}" if names else _nobody(workers, location)
 
 
 def _location_of(run: dg.DagsterRun) -> str:
@@ -283,10 +291,8 @@ def _priority(run: dg.DagsterRun) -> int:
     return next((step for step, least in ((0, 0), (3, -60), (6, -300)) if late >= least), 9)
 
 
-def _nobody(workers: list[Worker], location: str, image: str | None) -> str:
-    known = (worker for worker in workers if (worker.location, worker.image) == (location, image))
-    last = next(known, None)
+def _nobody(workers: list[Worker], location: str) -> str:
+    last = next((worker for worker in workers if worker.location == location), None)
     now = time.time()
     since = f"since {clock(now - last.age, now)}" if last else "was heard of in the last week"
-    where = f" in the image {image}" if image else ""
-    return f"no worker of {location}{where} {since}; start one: freshline worker {location}"
+    return f"no worker of {location} {since}; start one: freshline worker {location}"
