@@ -193,7 +193,8 @@ class TestFaults:
         waiting = teams.submit("quick", "one")
         until(lambda: "no worker of one since" in teams.messages(waiting))
         assert teams.wait(teams.submit("quick", "two")) is Status.SUCCESS
-        assert teams.status(waiting) in (Status.QUEUED, Status.STARTING)
+        status = teams.status(waiting)
+        assert status in (Status.QUEUED, Status.STARTING), teams.messages(waiting)
 
         teams.start_worker("one")
         assert teams.wait(waiting) is Status.SUCCESS
