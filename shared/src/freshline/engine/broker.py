@@ -135,7 +135,7 @@ class Broker:
 
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()
-        return float(seconds) + microseconds / 1e6
+        return float(seconds) + float(microseconds) / 1e6
 
 
 def serving(workers: Sequence[Worker], location: str) -> list[Worker]:

@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from typing import Any, Final
 
 import dagster as dg
-from billiard.util import set_pdeathsig
+from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in the stubs
 from celery import Celery, bootsteps
 from celery.signals import worker_ready
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -91,7 +91,9 @@ def _load(target: dict[str, Any], location: str) -> LoadedRepositories:
     """Load the location as a code server does. Dagster has no public function for it."""
     origin = LoadableTargetOrigin(executable_path=sys.executable, **target)
     known = inspect.signature(LoadedRepositories).parameters  # 1.12 does not know the name
-    named = {"code_location_name": location} if "code_location_name" in known else {}
+    named: dict[str, Any] = (
+        {"code_location_name": location} if "code_location_name" in known else {}
+    )
     return LoadedRepositories(origin, None, [], None, **named)
 
 
