@@ -263,6 +263,12 @@ class Teams(Runs):
         self.instance.submit_run(run_id, self.context.create_request_context())
         return run_id
 
+    def put_back(self, run_id: str) -> None:
+        """Write that a run waits again, as the daemon does without a look at what is new."""
+        run = self.instance.get_run_by_id(run_id)
+        assert run
+        self.instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run_id)
+
 
 def create_run(
     instance: dg.DagsterInstance, context: WorkspaceProcessContext, location: str, key: dg.AssetKey

@@ -84,6 +84,7 @@ class TestARun:
         until(lambda: "all places of the workers of one are taken (1)" in teams.messages(second))
 
         assert teams.instance.run_coordinator.cancel_run(second)
+        teams.put_back(second)
         third = teams.submit("quick")
         teams.open_gate(first)
 
@@ -196,6 +197,26 @@ class TestFaults:
         status = teams.status(waiting)
         assert status in (Status.QUEUED, Status.STARTING), teams.messages(waiting)
 
+        teams.start_worker("one")
+        assert teams.wait(waiting) is Status.SUCCESS
+
+    def test_a_run_goes_back_into_the_queue_when_its_worker_ends_before_it_takes_it(
+        self, teams: Teams
+    ) -> None:
+        """The worker says that it is there, and takes nothing: it is stopped, as on a lost host."""
+        supervisor = teams.workers.pop("one")
+        family = psutil.Process(supervisor.pid).children(recursive=True)
+        for process in family:
+            process.suspend()
+        waiting = teams.submit("quick")
+        until(lambda: "waits for a worker of one" in teams.messages(waiting))
+
+        for process in [psutil.Process(supervisor.pid), *family]:
+            process.kill()
+        supervisor.wait()
+
+        until(lambda: "Back into the queue" in teams.messages(waiting))
+        until(lambda: "no worker of one since" in teams.messages(waiting))
         teams.start_worker("one")
         assert teams.wait(waiting) is Status.SUCCESS
 

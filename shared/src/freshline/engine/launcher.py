@@ -15,6 +15,7 @@ from typing import Any, Final
 import dagster as dg
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.launcher import CheckRunHealthResult, LaunchRunContext, WorkerStatus
+from dagster._core.origin import JobPythonOrigin
 from dagster._core.storage.tags import PRIORITY_TAG
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import ConfigurableClassData, serialize_value
@@ -23,6 +24,7 @@ from kombu.exceptions import KombuError
 
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
 from freshline.engine.queues import TASK, queue_of, queue_settings
+from freshline.engine.waiting import WaitingRun, WaitingRuns
 from freshline.words import clock, span
 
 __all__ = ["WarmRunLauncher"]
@@ -35,6 +37,11 @@ _LOADED_AFTER: Final = 15.0
 """Seconds that the daemon needs to see that a code server is back."""
 _UNSERVED_AFTER: Final = 120.0
 """Seconds after which a run without a word is given up, although nobody can retry it."""
+
+_ONLY_HERE: Final = (
+    "Nothing says {} of run {}, so that no worker can be chosen for it. Launch it from the UI, a "
+    "sensor or a schedule, or execute it in its own process."
+)
 
 _UNFINISHED: Final = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
@@ -59,6 +66,7 @@ class WarmRunLauncher(CeleryRunLauncher):
             inst_data=inst_data,
         )
         self._broker = Broker(broker)
+        self._waiting = WaitingRuns(self._broker, self.celery)
         self._answers_since: float | None = None
         """Since when the broker has answered each time (monotonic seconds); None: it did not."""
         self._missed_since: dict[str, float] = {}
@@ -93,20 +101,27 @@ class WarmRunLauncher(CeleryRunLauncher):
         locations' runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
         """
         run = context.dagster_run
-        try:
+        if self._was_canceled(run):
+            # No process has it, so that nobody else would say so.
+            self._instance.report_run_canceled(run)
+        else:
             self._put_into_queue(run)
-        except DagsterUserCodeUnreachableError:
-            known = self._instance.get_run_by_id(run.run_id)
-            if known is None or known.status is not dg.DagsterRunStatus.CANCELING:
-                raise
-            # It was canceled meanwhile. No process has it, so that nobody else would say so.
-            self._instance.report_run_canceled(known)
+
+    def _was_canceled(self, run: dg.DagsterRun) -> bool:
+        """Return whether somebody has canceled the run, whatever its status is now.
+
+        The daemon writes that a run starts, or waits again, over what was written since it last
+        looked (https://github.com/dagster-io/dagster/issues/3323).
+        """
+        canceling = dg.DagsterEventType.RUN_CANCELING
+        found = self._instance.get_records_for_run(run.run_id, of_type=canceling, limit=1)
+        return bool(found.records)
 
     def _put_into_queue(self, run: dg.DagsterRun) -> None:
-        location = _location_of(run)
-        queue = self._queue_with_place(location, _image_of(run))
+        location, code = _location_of(run), _code_of(run)
+        queue = self._queue_with_place(location, code.repository_origin.container_image)
         arguments = ExecuteRunArgs(
-            job_origin=run.job_code_origin,
+            job_origin=code,
             run_id=run.run_id,
             instance_ref=self._instance.get_ref(),
             set_exit_code_on_failure=True,
@@ -122,6 +137,7 @@ class WarmRunLauncher(CeleryRunLauncher):
             )
         except (KombuError, BrokerError, OSError) as error:
             raise self._unreachable(f"The broker took no run: {error}") from error
+        self._waiting.add(WaitingRun(self._instance, run.run_id, location, queue))
         self._instance.report_engine_event(
             f"The run waits for a worker of {location}.", run, cls=type(self)
         )
@@ -145,7 +161,7 @@ class WarmRunLauncher(CeleryRunLauncher):
             running = self._broker.running(there)
             queue = queue_of(location, image)
             with self.celery.connection_for_write() as connection:
-                waiting = connection.default_channel.queue_declare(queue).message_count
+                waiting = connection.default_channel.queue_declare(queue).message_count  # type: ignore[attr-defined]
         except (KombuError, BrokerError, OSError) as error:
             raise self._unreachable(f"The broker does not answer: {error}") from error
         if not there:
@@ -247,13 +263,10 @@ class WarmRunLauncher(CeleryRunLauncher):
 
 
 def _location_of(run: dg.DagsterRun) -> str:
-    origin = run.remote_job_origin
-    if origin is None:
-        raise dg.DagsterInvariantViolationError(
-            f"Run {run.run_id} names no code location, so that no worker can be chosen for it. "
-            "Launch it from the UI, a sensor or a schedule, or execute it in its own process."
-        )
-    return origin.location_name
+    """Return the code location whose workers make the run."""
+    if run.remote_job_origin is None:
+        raise dg.DagsterInvariantViolationError(_ONLY_HERE.format("its location", run.run_id))
+    return run.remote_job_origin.location_name
 
 
 def _is_served(run: dg.DagsterRun) -> bool:
@@ -273,10 +286,11 @@ def _is_served(run: dg.DagsterRun) -> bool:
     return True
 
 
-def _image_of(run: dg.DagsterRun) -> str | None:
-    """Return the container image of the run's code; None: it is in none."""
-    origin = run.job_code_origin
-    return origin.repository_origin.container_image if origin else None
+def _code_of(run: dg.DagsterRun) -> JobPythonOrigin:
+    """Return where the run's code is: in which Python, module and container image."""
+    if run.job_code_origin is None:
+        raise dg.DagsterInvariantViolationError(_ONLY_HERE.format("where its code is", run.run_id))
+    return run.job_code_origin
 
 
 def _priority(run: dg.DagsterRun) -> int:
