@@ -122,10 +122,18 @@ class Runs(ABC):
         )
         return self.status(run_id)
 
+    def await_message(self, run_id: str, text: str) -> None:
+        """Wait until the event log has `text` of the run."""
+        try:
+            until(lambda: text in self.messages(run_id))
+        except AssertionError:
+            told = f"{self.status(run_id)}:\n{self.messages(run_id)}\n{self.worker_log}"
+            raise AssertionError(f"nothing says {text!r} of the run, which is {told}") from None
+
     def begin(self, asset: str, location: str = "one") -> tuple[str, int]:
         """Submit a run and wait until its step runs. Return its id and its process."""
         run_id = self.submit(asset, location)
-        until(lambda: "Started execution of step" in self.messages(run_id), why=self.worker_log)
+        self.await_message(run_id, "Started execution of step")
         return run_id, self.process(run_id)
 
     def process(self, run_id: str) -> int:

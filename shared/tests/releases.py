@@ -246,7 +246,7 @@ class Host:
 
     def server_id(self) -> str:
         """Return which code server answers."""
-        return ask_server("127.0.0.1", self.port).server_id
+        return ask_server(f"127.0.0.1:{self.port}").server_id
 
 
 def _make_python(folder: Path) -> None:
@@ -288,7 +288,7 @@ def asking(port: int) -> Iterator[list[Answer]]:
         while not over.is_set():
             at = time.monotonic()
             try:
-                answers.append(Answer(at, ask_server("127.0.0.1", port).server_id))
+                answers.append(Answer(at, ask_server(f"127.0.0.1:{port}").server_id))
             except NotReadyError:
                 answers.append(Answer(at, None))
 

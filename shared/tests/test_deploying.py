@@ -69,7 +69,10 @@ class Team(Runs):
 
     def create(self, asset: str = "orders", location: str = "one") -> str:
         """Create a run by the code that is served now."""
-        until(lambda: self.loaded() == self.host.server_id())
+        until(
+            lambda: self.loaded() == self.host.server_id(),
+            why=f"{self.host.server_id()} is not loaded, but {self.loaded()}",
+        )
         return create_run(self.instance, self.context, location, dg.AssetKey(["raw", asset]))
 
     def queue(self, run_id: str) -> None:

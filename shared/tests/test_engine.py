@@ -81,7 +81,7 @@ class TestARun:
         teams.start_worker("one", "--places", "1")
         first, _ = teams.begin("patient")
         second = teams.submit("quick")
-        until(lambda: "all places of the workers of one are taken (1)" in teams.messages(second))
+        teams.await_message(second, "all places of the workers of one are taken (1)")
 
         assert teams.instance.run_coordinator.cancel_run(second)
         teams.put_back(second)
@@ -114,7 +114,7 @@ class TestFaults:
         _, left = psutil.wait_procs(family, 20)
         assert not left
         retry = until(lambda: teams.retry_of(run_id)).run_id
-        until(lambda: "Started execution of step" in teams.messages(retry))
+        teams.await_message(retry, "Started execution of step")
         teams.instance.run_launcher.terminate(retry)
         assert teams.wait(retry) is Status.CANCELED
 
@@ -141,7 +141,7 @@ class TestFaults:
         run_id, _ = teams.begin("patient")
         broker.kill()
         waiting = teams.submit("quick")
-        until(lambda: "broker does not answer" in teams.messages(waiting))
+        teams.await_message(waiting, "broker does not answer")
         assert teams.status(waiting) in (Status.QUEUED, Status.STARTING)
         assert teams.status(run_id) is Status.STARTED
 
@@ -192,7 +192,7 @@ class TestFaults:
         teams.stop_worker("one")
 
         waiting = teams.submit("quick", "one")
-        until(lambda: "no worker of one since" in teams.messages(waiting))
+        teams.await_message(waiting, "no worker of one since")
         assert teams.wait(teams.submit("quick", "two")) is Status.SUCCESS
         status = teams.status(waiting)
         assert status in (Status.QUEUED, Status.STARTING), teams.messages(waiting)
@@ -209,14 +209,14 @@ class TestFaults:
         for process in family:
             process.suspend()
         waiting = teams.submit("quick")
-        until(lambda: "waits for a worker of one" in teams.messages(waiting))
+        teams.await_message(waiting, "waits for a worker of one")
 
         for process in [psutil.Process(supervisor.pid), *family]:
             process.kill()
         supervisor.wait()
 
-        until(lambda: "Back into the queue" in teams.messages(waiting))
-        until(lambda: "no worker of one since" in teams.messages(waiting))
+        teams.await_message(waiting, "Back into the queue")
+        teams.await_message(waiting, "no worker of one since")
         teams.start_worker("one")
         assert teams.wait(waiting) is Status.SUCCESS
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -34,14 +36,14 @@ def serve_command(
     There is no password and no encryption: who can reach the port can run the location's code.
     """
     from freshline.serving.code_server import CodeServers
-    from freshline.serving.port import claimed
+    from freshline.serving.port import Port
     from freshline.serving.releases import entries_here
     from freshline.serving.supervisor import supervise
 
     entries = entries_here(workspace, [location])
-    with claimed(host, port):
+    with Port(host, port) as listening, TemporaryDirectory(prefix="freshline-") as folder:
         supervise(
-            CodeServers(host, port),
+            CodeServers(listening, Path(folder)),
             workspace,
             entries,
             lambda line: typer.echo(f"freshline serve: {line}", err=True),
@@ -60,10 +62,10 @@ def ready_command(
 
     Exit status: 0 it has, 1 it does not answer in time, or its code does not load.
     """
-    from freshline.serving.readiness import await_server
+    from freshline.serving.readiness import address_of, await_server
 
     try:
-        answer = await_server(host, port, seconds)
+        answer = await_server(address_of(host, port), seconds)
     except NotReadyError as error:
         typer.echo(f"freshline: {location} is not ready: {error}.", err=True)
         raise typer.Exit(1) from None

@@ -7,7 +7,6 @@ terminated ends as CANCELED.
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -25,11 +24,12 @@ from kombu.exceptions import KombuError
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
 from freshline.engine.queues import TASK, queue_of, queue_settings
 from freshline.engine.waiting import WaitingRun, WaitingRuns
+from freshline.serving.readiness import address_of, is_healthy
 from freshline.words import clock, span
 
 __all__ = ["WarmRunLauncher"]
 
-_CONNECT_SECONDS: Final = 2.0
+_ANSWER_SECONDS: Final = 2.0
 
 _SUSPICIOUS_AFTER: Final = 6.0
 """Seconds without a word after which a run may be lost: two words were missed."""
@@ -270,20 +270,14 @@ def _location_of(run: dg.DagsterRun) -> str:
 
 
 def _is_served(run: dg.DagsterRun) -> bool:
-    """Return whether the code server of the run's location takes connections.
+    """Return whether the code server of the run's location answers.
 
     One without an address is a child of Dagster's own processes, which start it themselves.
     """
     origin = run.remote_job_origin
     location = origin.repository_origin.code_location_origin if origin else None
     host, port = getattr(location, "host", None), getattr(location, "port", None)
-    if not host or not port:
-        return True
-    try:
-        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    return not host or not port or is_healthy(address_of(host, port), _ANSWER_SECONDS)
 
 
 def _code_of(run: dg.DagsterRun) -> JobPythonOrigin:

@@ -101,9 +101,8 @@ class _Worker:
                     self._files = LoadedFiles.from_json(json.loads(self._text))
         return self._files is not None
 
-    def has_left(self) -> bool:
-        """Return True: it gives no run to others that it takes, and makes each by its own code."""
-        return True
+    def take_over(self) -> None:
+        """Do nothing: it takes runs from the broker by itself."""
 
     def has_ended(self) -> bool:
         """Return whether it has ended."""

@@ -1,8 +1,7 @@
 """Code servers, as a supervisor keeps them: ``dagster api grpc``, one for each location.
 
-A server binds its port only when it has loaded its code. A new one binds the port that the old one
-has, so that both answer for a moment; then the old one is told to leave. Which one has answered is
-known by an id that each gets when it is started.
+Each listens on a socket of its own, and only when it has loaded its code. The `Port` of the
+location passes connections to the one that serves.
 """
 
 from __future__ import annotations
@@ -12,11 +11,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from freshline.errors import NotReadyError
 from freshline.serving.control import Kind
 from freshline.serving.leash import leashed
+from freshline.serving.port import Port
 from freshline.serving.readiness import ask_server
 from freshline.workspace.entry import Entry
 from freshline.workspace.runner import code_server_environment, target_of
@@ -24,36 +25,32 @@ from freshline.workspace.runner import code_server_environment, target_of
 __all__ = ["CodeServers"]
 
 _ANSWER_SECONDS: Final = 2.0
-_ENOUGH: Final = 16
-"""How many answers of others show that a server no longer listens. As long as two servers listen,
-the kernel gives each new connection to either: all of these to one, once in 65,000 times."""
 
 
 class CodeServers:
-    """The code servers that listen on `host` and `port`."""
+    """The code servers behind `port`. Their sockets are in `folder`, which others cannot enter."""
 
     name: Final = "code server"
     kind: Final[Kind] = "server"
-    leave_seconds: Final = 10.0
+    leave_seconds = 70.0  # Dagster's own servers end what they were asked within 60 s
     ending: Final[Sequence[tuple[int, float | None]]] = (
         (signal.SIGTERM, 5.0),
         (signal.SIGKILL, None),
     )
 
-    def __init__(self, host: str, port: int) -> None:
-        self._host = host
+    def __init__(self, port: Port, folder: Path) -> None:
         self._port = port
-        self.serves = f"answers on {host}:{port}"
+        self._folder = folder
+        self.serves = f"answers on {port.address}"
 
     def start(self, entry: Entry) -> _CodeServer:
         """Start one that loads `entry`."""
         python = entry.executable_path or sys.executable
-        server_id = f"{entry.name}-{secrets.token_hex(8)}"
-        options = {"host": self._host, "port": self._port, **target_of(entry)}
-        options |= {"location_name": entry.name, "fixed_server_id": server_id}
+        path = self._folder / f"{secrets.token_hex(4)}.sock"
+        options = {"socket": path, **target_of(entry), "location_name": entry.name}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        # Killed with its supervisor, whose successor must find the port free. It has nothing to end
-        # well: what it was asked for is asked again.
+        # Killed with its supervisor. It has nothing to end well: what it was asked for is asked
+        # again.
         child = subprocess.Popen(
             leashed(python, signal.SIGKILL, "-m", "dagster", "api", "grpc", *given),
             cwd=entry.start,
@@ -61,39 +58,28 @@ class CodeServers:
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the supervisor, which then ends its servers
         )
-        return _CodeServer(child, self._host, self._port, server_id)
+        return _CodeServer(child, self._port, path)
 
 
 class _CodeServer:
-    """A code server that was started."""
+    """A code server that was started, with its socket `path`."""
 
-    def __init__(
-        self, child: subprocess.Popen[bytes], host: str, port: int, server_id: str
-    ) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], port: Port, path: Path) -> None:
         self.child = child
-        self._host = host
         self._port = port
-        self._id = server_id
+        self._path = path
 
     def is_ready(self) -> bool:
         """Return whether it answers, with its code loaded."""
         try:
-            answer = ask_server(self._host, self._port, _ANSWER_SECONDS)
+            answer = ask_server(f"unix:{self._path}", _ANSWER_SECONDS)
         except NotReadyError:
             return False
-        return answer.server_id == self._id and answer.load_error is None
+        return answer.load_error is None
 
-    def has_left(self) -> bool:
-        """Return whether others answer in its place, each time."""
-        if self.has_ended():
-            return True
-        try:
-            return all(
-                ask_server(self._host, self._port, _ANSWER_SECONDS).server_id != self._id
-                for _ in range(_ENOUGH)
-            )
-        except NotReadyError:
-            return False
+    def take_over(self) -> None:
+        """Have it answer whoever connects to the port from now on."""
+        self._port.pass_to(self._path)
 
     def has_ended(self) -> bool:
         """Return whether it has ended."""

@@ -1,50 +1,93 @@
-"""The port of a code server, kept for one supervisor and the servers that it starts.
+"""The port of a location: whoever connects to it speaks with the code server that serves now.
 
-gRPC lets several servers share a port, without an error: the kernel sends each request to any of
-them. That is how a new server takes over from an old one, and how two that know nothing of each
-other would answer in turn, one of them with stale code.
+gRPC lets several servers share a port, without an error, and each connection gets any of them. So
+while one takes over from another, Dagster could read the definitions of the old one under the id of
+the new one, and would keep them until it is restarted. Here each server has a socket of its own,
+and a connection to the port is passed to one server: to the old one up to some moment, and then to
+the new one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import threading
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 from freshline.errors import PortError
 
-__all__ = ["claimed", "client_host"]
+__all__ = ["Port", "client_host"]
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names what others listen on
+_PIECE: Final = 65_536
 
 
-@contextmanager
-def claimed(host: str, port: int) -> Iterator[None]:
-    """Keep the port for this user's gRPC servers, and from any other claim. Raises `PortError`.
+class Port:
+    """A port, kept as long as the context is open. Raises `PortError` if another program has it.
 
-    A server binds its port only when it has loaded its code, so the port is bound here first.
+    It takes no connections before `pass_to`.
     """
-    with ExitStack() as stack:
-        refused: OSError | None = None
-        kept = 0
-        for family, address in _addresses(host, port):
-            try:
-                stack.enter_context(_bound(family, address))
-                kept += 1
-            except OSError as error:
-                refused = error
-                # A name such as localhost may have an address that this machine does not.
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    break
-        else:
-            refused = None if kept else refused
-        if refused:
-            raise PortError(
-                f"port {port} of {host} cannot be used ({refused.strerror}). Stop the server that "
-                "runs there, or choose another port here and in the workspace file of the host."
-            )
-        yield
+
+    def __init__(self, host: str, port: int) -> None:
+        self.address: Final = f"{host}:{port}"
+        self._sockets = _bound(host, port)
+        self._path: Path | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(_end_tasks(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        for one in self._sockets:
+            one.close()
+
+    def pass_to(self, path: Path) -> None:
+        """From now on, pass new connections to the server that listens on the socket `path`."""
+        listens, self._path = self._path is not None, path
+        if not listens:
+            for one in self._sockets:
+                serving = asyncio.start_server(self._pass, sock=one)
+                asyncio.run_coroutine_threadsafe(serving, self._loop).result()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what comes from a client, and what the server answers."""
+        try:
+            answers, questions = await asyncio.open_unix_connection(self._path)
+        except OSError:  # the server has ended, and the next one does not serve yet
+            writer.close()
+            return
+        await asyncio.gather(_pump(reader, questions), _pump(answers, writer))
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Write all that can be read, and then close."""
+    with suppress(OSError):  # one of the two has gone: the other learns it by the close
+        while piece := await reader.read(_PIECE):
+            writer.write(piece)
+            await writer.drain()
+    writer.close()
+
+
+async def _end_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def client_host(host: str) -> str:
@@ -52,6 +95,30 @@ def client_host(host: str) -> str:
     plain = host.strip("[]")
     reached = _WILDCARDS.get(plain, plain)
     return f"[{reached}]" if ":" in reached else reached
+
+
+def _bound(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of `host`; none listens yet. Raises `PortError`."""
+    with ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        refused: OSError | None = None
+        for family, address in _addresses(host, port):
+            try:
+                sockets.append(stack.enter_context(_bind(family, address)))
+            except OSError as error:
+                refused = error
+                # A name such as localhost may have an address that this machine does not.
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    break
+        else:
+            refused = None if sockets else refused
+        if refused:
+            raise PortError(
+                f"port {port} of {host} cannot be used ({refused.strerror}). Stop the server that "
+                "runs there, or choose another port here and in the workspace file of the host."
+            )
+        stack.pop_all()
+        return sockets
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
@@ -65,8 +132,7 @@ def _addresses(host: str, port: int) -> list[tuple[int, tuple[object, ...]]]:
     return list({(family, address): None for family, _, _, _, address in found})
 
 
-def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
-    """Return a socket that has the address, and listens to nobody."""
+def _bind(family: int, address: tuple[object, ...]) -> socket.socket:
     bound = socket.socket(family)
     try:
         # What a server that has ended leaves in the kernel for a minute is no obstacle.
@@ -77,7 +143,6 @@ def _bound(family: int, address: tuple[object, ...]) -> socket.socket:
     except OSError:
         bound.close()
         raise
-    # From here on the kernel gives the port to this user's gRPC servers, and to no other claim.
+    # From here on nobody else can bind it, although nothing listens yet.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     return bound

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import grpc  # type: ignore[import-untyped]  # it brings no types
 from dagster._grpc.__generated__.dagster_api_pb2 import Empty, ListRepositoriesRequest
@@ -23,12 +23,12 @@ from grpc_health.v1 import (  # type: ignore[import-untyped]  # it brings no typ
 from freshline.errors import NotReadyError
 from freshline.serving.port import client_host
 
-__all__ = ["Answer", "ask_server", "await_server"]
+__all__ = ["Answer", "address_of", "ask_server", "await_server", "is_healthy"]
 
 _ANSWER_SECONDS: Final = 5.0
 _ASK_EVERY: Final = 0.5
 _OPTIONS: Final = (
-    # Each question has a connection of its own, so that any server of the port may answer it.
+    # Each question has a connection of its own: an open one stays with the server that it has.
     ("grpc.use_local_subchannel_pool", 1),
     # A workspace of thousands of assets is longer than gRPC's four megabytes.
     ("grpc.max_receive_message_length", -1),
@@ -44,34 +44,54 @@ class Answer:
     """Why its code did not load; None: it did."""
 
 
-def ask_server(host: str, port: int, seconds: float = _ANSWER_SECONDS) -> Answer:
-    """Ask the server that listens on `host`; each answer takes at most `seconds`.
+def address_of(host: str, port: int) -> str:
+    """Return where a client on this machine reaches a server that listens on `host`."""
+    return f"{client_host(host)}:{port}"
+
+
+def is_healthy(address: str, seconds: float = _ANSWER_SECONDS) -> bool:
+    """Return whether a code server answers within `seconds`. Its code may not have loaded."""
+    try:
+        with grpc.insecure_channel(address, options=_OPTIONS) as channel:
+            _check_health(channel, address, seconds)
+    except (grpc.RpcError, NotReadyError):
+        return False
+    return True
+
+
+def ask_server(address: str, seconds: float = _ANSWER_SECONDS) -> Answer:
+    """Ask the server at `address` (``HOST:PORT``, ``unix:PATH``); answers take at most `seconds`.
 
     Raises `NotReadyError` when none answers, or when it is not healthy.
     """
     try:
-        with grpc.insecure_channel(f"{client_host(host)}:{port}", options=_OPTIONS) as channel:
-            request = health_pb2.HealthCheckRequest(service="DagsterApi")
-            health = health_pb2_grpc.HealthStub(channel).Check(request, timeout=seconds)
-            if health.status != health_pb2.HealthCheckResponse.SERVING:
-                name = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
-                raise NotReadyError(f"the health of the server on port {port} is {name}")
+        with grpc.insecure_channel(address, options=_OPTIONS) as channel:
+            _check_health(channel, address, seconds)
             stub = DagsterApiStub(channel)  # type: ignore[no-untyped-call]  # it has no types
             server = stub.GetServerId(Empty(), timeout=seconds)
             listed = stub.ListRepositories(ListRepositoriesRequest(), timeout=seconds)
     except grpc.RpcError as error:
-        raise NotReadyError(f"nothing answers on port {port} ({error.code().name})") from error
+        raise NotReadyError(f"nothing answers on {address} ({error.code().name})") from error
     answer = deserialize_value(listed.serialized_list_repositories_response_or_error)
     error_info = answer if isinstance(answer, SerializableErrorInfo) else None
     return Answer(server.server_id, error_info.to_string() if error_info else None)
 
 
-def await_server(host: str, port: int, seconds: float) -> Answer:
+def _check_health(channel: Any, address: str, seconds: float) -> None:
+    """Raises `NotReadyError` and what gRPC raises."""
+    request = health_pb2.HealthCheckRequest(service="DagsterApi")
+    health = health_pb2_grpc.HealthStub(channel).Check(request, timeout=seconds)
+    if health.status != health_pb2.HealthCheckResponse.SERVING:
+        name = health_pb2.HealthCheckResponse.ServingStatus.Name(health.status)
+        raise NotReadyError(f"the health of the server on {address} is {name}")
+
+
+def await_server(address: str, seconds: float) -> Answer:
     """Ask until a server answers. Raises `NotReadyError` when none does within `seconds`."""
     until = time.monotonic() + seconds
     while True:
         try:
-            return ask_server(host, port)
+            return ask_server(address)
         except NotReadyError as error:
             if time.monotonic() > until:
                 raise NotReadyError(f"{error}, {seconds:g} s after the first question") from error

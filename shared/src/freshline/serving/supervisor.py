@@ -1,7 +1,7 @@
 """Keeps one process of each location going, and puts a new one in its place beside the old one.
 
-A new process is started beside the one that serves. When it is ready, the old one is told to leave:
-it takes nothing new, and ends what it has begun. A process that ends by itself is started again,
+A new process is started beside the one that serves. When it is ready, it takes over, and the old
+one is told to leave: it ends what it has begun. A process that ends by itself is started again,
 after pauses that grow. What differs between workers and code servers, a `Program` says.
 
 A release takes the place of another on request (`control`). It stays if the client says so at the
@@ -30,7 +30,7 @@ __all__ = ["Process", "Program", "supervise"]
 
 _LOOK_EVERY: Final = 1.0
 _LOOK_OFTEN: Final = 0.2
-"""Seconds between two looks while a process is about to serve, or to leave."""
+"""Seconds between two looks while a process is about to serve."""
 _PAUSES: Final = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Seconds until a process that has ended is started again, after one failure, two, ..."""
 _SETTLED_AFTER: Final = 60.0
@@ -49,8 +49,8 @@ class Process(Protocol):
     def is_ready(self) -> bool:
         """Return whether it serves by now."""
 
-    def has_left(self) -> bool:
-        """Return whether it takes nothing new, after it was told to leave."""
+    def take_over(self) -> None:
+        """Have it be asked from now on, and nobody else."""
 
     def has_ended(self) -> bool:
         """Return whether it has ended."""
@@ -76,7 +76,7 @@ class Program(Protocol):
 
     @property
     def leave_seconds(self) -> float:
-        """How long it may take something new after it was told to leave; then it is killed."""
+        """How long it may take to end what it has begun; then it is killed."""
 
     @property
     def ending(self) -> Sequence[tuple[int, float | None]]:
@@ -96,7 +96,6 @@ class _Started:
     was_ready: bool = False
     told_at: float = 0.0
     """When it was told to leave."""
-    left: bool = False
 
     def leave(self, now: float) -> None:
         """Tell it to leave."""
@@ -133,10 +132,6 @@ class _Kept:
     failures: int = 0
     retry_at: float = 0.0
     change: _Change | None = None
-
-    def is_moving(self) -> bool:
-        """Return whether something is about to happen."""
-        return self.next is not None or any(not one.left for one in self.leaving)
 
 
 def supervise(
@@ -185,8 +180,8 @@ class _Supervisor:
             for kept in self._kept.values():
                 self._look(kept)
             self._announce()
-            moving = any(kept.is_moving() for kept in self._kept.values())
-            for client, line in self._control.wait(_LOOK_OFTEN if moving else _LOOK_EVERY):
+            loading = any(kept.next for kept in self._kept.values())
+            for client, line in self._control.wait(_LOOK_OFTEN if loading else _LOOK_EVERY):
                 self._hear(client, line)
         notify("STOPPING=1")
         self._end_all()
@@ -216,9 +211,8 @@ class _Supervisor:
     def _look_at_leaving(self, kept: _Kept, now: float) -> None:
         kept.leaving = [one for one in kept.leaving if not one.process.has_ended()]
         for one in kept.leaving:
-            one.left = one.left or one.process.has_left()
-            if not one.left and now - one.told_at > self._program.leave_seconds:
-                self._tell(kept, f"the former {self._program.name} does not leave, and is killed")
+            if now - one.told_at > self._program.leave_seconds:
+                self._tell(kept, f"the former {self._program.name} does not end, and is killed")
                 one.process.child.kill()
 
     def _look_at_next(self, kept: _Kept, new: _Started, now: float) -> None:
@@ -229,6 +223,7 @@ class _Supervisor:
             self._fail(kept, f"{_ending(new.process.child)} before it served; its log says why")
         elif new.process.is_ready():
             new.was_ready = True
+            new.process.take_over()
             did = f"{self._program.serves}, {span(now - new.at)} after its start"
             self._tell(kept, did)
             if kept.current:
@@ -324,7 +319,7 @@ class _Supervisor:
             kept.change = None
             change.client.say(back=str(change.former.start))
             change.client.close()
-        elif not change.served and all(one.left for one in kept.leaving):
+        elif not change.served:
             change.served = True
             self._tell(kept, f"{kept.wanted.start} serves")
             change.client.say(done=True)
