@@ -200,6 +200,17 @@ class TestFaults:
         teams.start_worker("one")
         assert teams.wait(waiting) is Status.SUCCESS
 
+    def test_the_last_word_of_a_worker_is_that_it_leaves(
+        self, teams: Teams, broker: Server
+    ) -> None:
+        """Celery needs as long to end as there is between two words: one round may see nothing."""
+        for _ in range(3):
+            teams.stop_worker("one")
+            workers = Words(broker.program.url).workers()
+            last = next(worker for worker in workers if worker.location == "one")
+            teams.start_worker("one")
+            assert last.leaving
+
     def test_a_run_goes_back_into_the_queue_when_its_worker_ends_before_it_takes_it(
         self, teams: Teams
     ) -> None:

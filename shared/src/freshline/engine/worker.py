@@ -128,21 +128,27 @@ class _Refill(bootsteps.StartStopStep):
 
 
 def _say_where(app: Celery, own: Worker, broker: Broker) -> None:
-    """Have the worker say every few seconds that it is there, and that it leaves."""
+    """Have the worker say every few seconds that it is there, and from some moment that it leaves.
+
+    The timer goes on while Celery ends: what it says then must not be that the worker is there.
+    """
+    word = own
 
     class Presence(bootsteps.StartStopStep):
         requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
 
         def start(self, parent: Any) -> None:
-            parent.timer.call_repeatedly(WORD_EVERY, _say, (own,))
-            _say(own)
+            parent.timer.call_repeatedly(WORD_EVERY, _say)
+            _say()
 
         def stop(self, _: Any) -> None:
-            _say(replace(own, leaving=True))
+            nonlocal word
+            word = replace(own, leaving=True)
+            _say()
 
-    def _say(worker: Worker) -> None:
+    def _say() -> None:
         with suppress(BrokerError):  # it may be away for a while; Celery says so
-            broker.say_worker(worker)
+            broker.say_worker(word)
 
     app.steps["worker"].add(Presence)
 
