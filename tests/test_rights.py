@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import dagster as dg
 import psycopg
 import pytest
-from devstack_fixtures import Database, PostgresServer, Program
+from devstack_fixtures import Broker, Database, PostgresServer, Program
 from freshline.rights import instance_sql
 from support.dagster import HOST_BIN, LOCATIONS, ROOT, free_port
 from support.processes import Daemon, await_port
@@ -206,9 +205,12 @@ def test_grants_of_a_dbt_project_work_beside_the_roles(
 
 
 def test_a_tick_and_runs_need_no_more_than_a_locations_role_has(
-    postgres_server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    postgres_server: PostgresServer,
+    broker_server: Callable[..., Broker],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The host has the owner's account, the code server and its runs that of the location."""
+    """The host has the owner's account, code server and workers that of the location."""
     text = (ROOT / "dagster.yaml").read_text().replace("granularity: run", "granularity: op")
     (tmp_path / "dagster.yaml").write_text(text)
     with postgres_server.new_database() as database:
@@ -216,14 +218,16 @@ def test_a_tick_and_runs_need_no_more_than_a_locations_role_has(
             **os.environ,
             **database.environ("DAGSTER_PG"),
             "DAGSTER_HOME": str(tmp_path),
+            "FRESHLINE_BROKER_URL": broker_server().url,
         }
         for name, value in host.items():
             monkeypatch.setenv(name, value)
         with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
             postgres_server.execute(instance_sql(["rights"]), database=database.name)
             postgres_server.execute(f"alter role rights_dagster password '{PASSWORD}'")
-            daemons = [start_code_server(tmp_path, host), start_daemon(tmp_path, host)]
+            daemons = start_location(tmp_path, host)
             try:
+                daemons.append(start_daemon(tmp_path, host))
                 wait_until(lambda: all_is_done(instance), "all runs", seconds=240)
             finally:
                 for daemon in daemons:
@@ -234,24 +238,28 @@ def test_a_tick_and_runs_need_no_more_than_a_locations_role_has(
     postgres_server.execute("drop role rights_dagster")
 
 
-def start_code_server(home: Path, host: dict[str, str]) -> Daemon:
+def start_location(home: Path, host: dict[str, str]) -> list[Daemon]:
+    """Start the code server of the location and its workers, under its role."""
     port = free_port()
     (home / "workspace.yaml").write_text(
         f"load_from:\n  - grpc_server: {{location_name: rights, host: 127.0.0.1, port: {port}}}\n"
     )
-    own = {"DAGSTER_PG_USER": "rights_dagster", "DAGSTER_PG_PASSWORD": PASSWORD}
-    file = ROOT / "tests" / "support" / "rights_location.py"
+    environment = {**host, "DAGSTER_PG_USER": "rights_dagster", "DAGSTER_PG_PASSWORD": PASSWORD}
+    code = ("-f", ROOT / "tests" / "support" / "rights_location.py")
     server = Daemon(
-        [
-            *(sys.executable, "-m", "dagster", "api", "grpc", "--host", "127.0.0.1"),
-            *("--port", str(port), "--python-file", file, "--location-name", "rights"),
-        ],
+        [HOST_BIN / "freshline", "serve", "rights", "--port", str(port), *code],
         cwd=home,
-        env={**host, **own},
+        env=environment,
         log=home / "server.log",
     )
+    workers = Daemon(
+        [HOST_BIN / "freshline", "worker", "rights", *code],
+        cwd=home,
+        env=environment,
+        log=home / "workers.log",
+    )
     await_port(server, port, seconds=120)
-    return server
+    return [server, workers]
 
 
 def start_daemon(home: Path, host: dict[str, str]) -> Daemon:
