@@ -247,7 +247,7 @@ class TestExplainable:
         story = workspace().at(180)
 
         assert f"next: {SYNC} in 43 s for {CUMULATIVE} (due 12:05:00 UTC)" == idle_message(
-            story.plan, "ingestion", story.graph
+            story.plan, "ingestion", lineage_of(story.graph)
         )
 
     def test_the_deadline_of_a_cron_is_written_in_its_own_time_zone(self) -> None:
@@ -259,7 +259,7 @@ class TestExplainable:
         # At noon in UTC it is four in the morning there.
         assert "good until 09:00:00 America/Los_Angeles" == story.plan.targets["report"].reason
         assert f"for report (due Fri {due})" in idle_message(
-            story.made("report", data=86_400 + 6 * 3600).plan, "marts", story.graph
+            story.made("report", data=86_400 + 6 * 3600).plan, "marts", lineage_of(story.graph)
         )
 
     def test_a_deadline_on_another_day_has_its_date(self) -> None:
@@ -356,7 +356,9 @@ def test_a_graph_without_policies_has_an_empty_plan() -> None:
 
     assert {} == story.plan.assets
     assert {} == story.plan.targets
-    assert "no policy needs anything here" == idle_message(story.plan, "somewhere", story.graph)
+    assert "no policy needs anything here" == idle_message(
+        story.plan, "somewhere", lineage_of(story.graph)
+    )
 
 
 def test_an_empty_graph_has_an_empty_plan() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from freshline.model import Asset, Phase, TargetStatus
-from freshline.planner import idle_message
+from freshline.planner import idle_message, lineage_of
 from freshline.policy import MaxLag
 from freshline.simulate import Duration, Scenario, simulate
 from planner_stories import (
@@ -71,7 +71,7 @@ class TestNeverRequested:
         story = self.story().made("elt/orders", "mart/orders", data=0)
 
         assert "mart/orders: its inputs hold nothing new (elt/orders)" == idle_message(
-            story.at(60).plan, "marts", story.graph
+            story.at(60).plan, "marts", lineage_of(story.graph)
         )
 
     def test_nothing_is_made_for_its_sake(self) -> None:

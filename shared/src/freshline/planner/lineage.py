@@ -47,6 +47,8 @@ class Lineage:
     """The policy of every target, by key."""
     execution_sets: tuple[ExecutionSet, ...]
     """Inputs first: each comes after all that it reads from. Those on a cycle come last."""
+    by_location: Mapping[str, tuple[str, ...]]
+    """The keys of each location, in the order of `execution_sets`."""
     roots: Mapping[str, ExecutionSet]
     """The execution sets that read nothing, by the key of each of their assets."""
     made_together: Mapping[str, tuple[str, ...]]
@@ -115,6 +117,7 @@ def lineage_of(graph: Graph) -> Lineage:
         graph=graph,
         policies=policies,
         execution_sets=execution_sets,
+        by_location=_by_location(execution_sets),
         roots={
             key: one
             for one in execution_sets
@@ -198,6 +201,13 @@ def _ordered(
     for keys in together:
         obstacle = f"{keys[0]} depends, in the end, on itself"
         yield _execution_set(graph, keys, len(sets_of(keys, inputs)), obstacle)
+
+
+def _by_location(execution_sets: Iterable[ExecutionSet]) -> dict[str, tuple[str, ...]]:
+    keys: dict[str, list[str]] = {}
+    for execution_set in execution_sets:
+        keys.setdefault(execution_set.location, []).extend(execution_set.keys)
+    return {location: tuple(some) for location, some in keys.items()}
 
 
 def _unexplained(graph: Graph, keys: tuple[str, ...]) -> str:

@@ -8,7 +8,6 @@ from math import inf
 
 from freshline.model import (
     AssetPlan,
-    Graph,
     Phase,
     Plan,
     Snapshot,
@@ -195,17 +194,19 @@ def _because_of(key: str, lineage: Lineage, facts: Facts) -> str:
     return f": {slowest} is made at most every {span(rest)}"
 
 
-def idle_message(plan: Plan, location: str, graph: Graph, now: float | None = None) -> str:
+def idle_message(plan: Plan, location: str, lineage: Lineage, now: float | None = None) -> str:
     """Return what is next in `location`: `next: mart/x in 42 s for mart/y (due 12:03:10 UTC)`.
 
-    `now` is the time at which that is said; by default, that of the plan.
+    `plan` is one of `lineage`. `now` is the time at which that is said; by default, that of the
+    plan.
     """
     now = plan.now if now is None else now
     best: AssetPlan | None = None
     running: AssetPlan | None = None
     waiting: AssetPlan | None = None
-    for key, asset_plan in plan.assets.items():
-        if graph.assets[key].location != location:
+    for key in lineage.by_location.get(location, ()):
+        asset_plan = plan.assets.get(key)
+        if asset_plan is None:  # there is nothing to say about it
             continue
         if asset_plan.due is None:
             waiting = waiting or (asset_plan if asset_plan.target else None)
@@ -217,8 +218,7 @@ def idle_message(plan: Plan, location: str, graph: Graph, now: float | None = No
         held = running or waiting
         return f"{held.key}: {held.reason}" if held else "no policy needs anything here"
     due = ""
-    policy = graph.assets[best.target].policy if best.target else None
-    if best.deadline is not None and policy is not None:
-        due = f" (due {clock(best.deadline, now, policy.timezone)})"
+    if best.target and best.deadline is not None:
+        due = f" (due {clock(best.deadline, now, lineage.policies[best.target].timezone)})"
     ahead = f" for {best.target}{due}" if best.target else ""
     return f"next: {best.key} in {span(best.due - now)}{ahead}"

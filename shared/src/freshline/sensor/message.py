@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import nsmallest
+from math import inf
 from typing import Final
 
 from freshline.model import AssetPlan, Graph, Plan, TargetPlan, TargetStatus
@@ -29,7 +31,7 @@ def tick_message(
     """
     observes = location in outlook.graph.observers
     due = list({asset.key: asset for group in requested for asset in group.assets}.values())
-    first = idle_message(outlook.plan, location, outlook.graph, outlook.now)
+    first = idle_message(outlook.plan, location, outlook.lineage, outlook.now)
     if observes:
         first = f"observes only; {first}" if not due else "observes only; it would request:"
     return "\n".join(
@@ -61,8 +63,8 @@ def _slow_ticks(outlook: Outlook, location: str) -> Iterator[str]:
 
 
 def _targets(plan: Plan, graph: Graph, now: float) -> Iterator[str]:
-    targets = sorted(plan.targets.values(), key=_urgency)
-    for target in targets[:_SHOWN]:
+    targets = plan.targets.values()
+    for target in nsmallest(_SHOWN, targets, key=_urgency):
         lag = "unknown" if target.lag is None else span(target.lag + now - plan.now)
         policy = graph.assets[target.key].policy
         at_ticks = " at the ticks of its cron" if policy and policy.cron else ""
@@ -74,5 +76,5 @@ def _targets(plan: Plan, graph: Graph, now: float) -> Iterator[str]:
 
 
 def _urgency(target: TargetPlan) -> tuple[bool, float, str]:
-    deadline = float("inf") if target.deadline is None else target.deadline
+    deadline = inf if target.deadline is None else target.deadline
     return target.status is TargetStatus.FRESH, deadline, target.key

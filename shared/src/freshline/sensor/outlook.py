@@ -34,7 +34,7 @@ class Outlook:
 
     now: float
     """That time; the plan may be an earlier one that still holds."""
-    graph: Graph
+    lineage: Lineage
     snapshot: Snapshot
     plan: Plan
     published: Mapping[str, PublishedContract]
@@ -47,6 +47,11 @@ class Outlook:
     """Silent locations whose assets another location makes now, with what to do about it."""
     digest: str
     """Changes when any of these contracts does."""
+
+    @property
+    def graph(self) -> Graph:
+        """Return the graph of all locations."""
+        return self.lineage.graph
 
     def contract(self, location: str) -> Contract | None:
         """Return the contract of `location` that the graph is made of."""
@@ -161,7 +166,7 @@ class Observer:
         self._basis, self._until = basis, min(found.until, history.until)
         self._last = Outlook(
             now=now,
-            graph=lineage.graph,
+            lineage=lineage,
             snapshot=snapshot,
             plan=found,
             published=published,
