@@ -317,6 +317,12 @@ MUTATIONS = (
         "for run in _wanted(lineage, decisions):",
     ),
     Mutation(
+        "a run takes as long as its longest chain, not as its longest asset",
+        "capacity.py",
+        "max(ready) + stage.execution.mean if ready else stage.run.mean",
+        "stage.run.mean",
+    ),
+    Mutation(
         "only what needs a full pool waits, not all of its run",
         "capacity.py",
         "lacking = sorted(room.needs(together, lineage) & full)",

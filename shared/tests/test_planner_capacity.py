@@ -86,6 +86,16 @@ class TestRequests:
 
         assert 3 == len(story.requested)
 
+    def test_a_run_of_assets_that_follow_each_other_takes_as_long_as_all_of_them(self) -> None:
+        chain = Asset("first", "chain"), Asset("second", "chain", ("first",), MaxLag(10))
+        others = [Asset(key, f"at {key}", (), MaxLag(20)) for key in "ab"]
+        graph = graph_of(*chain, *others, tick=29.0)
+        story = Story(graph, seconds=dict.fromkeys(graph.assets, 10.0), capacity=Capacity(1))
+        late = story.made(*graph.assets, data=0).at(HOUR)
+
+        # After 20 s for the chain, there is room for one more before the next tick.
+        assert {"first", "second", "a"} == late.requested
+
     def test_no_more_partitions_are_requested_than_there_is_room_for(self) -> None:
         keys = PartitionKeys(static=("eu", "us", "uk"))
         shops = Asset("shops", "ingestion", (), MaxLag(10), keys=keys)

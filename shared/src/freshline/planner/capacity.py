@@ -324,9 +324,23 @@ def hold_back(
         for key, lacking in waits.items():
             _take_back(decisions[key], run.part, _why(lacking, room.limits[lacking]))
         going = [key for key in run.keys if key not in waits]
-        seconds = max([facts.assets[key].stage.run.mean for key in going], default=0.0)
+        seconds = _expected_seconds(going, lineage, facts)
         for name in room.needs(going, lineage):
             heapq.heapreplace(free_at[name], free_at[name][0] + seconds)
+
+
+def _expected_seconds(keys: Collection[str], lineage: Lineage, facts: Facts) -> float:
+    """Return the seconds that a run of `keys`, inputs first, is expected to take.
+
+    What reads others of the run begins when these are made: the longest chain decides.
+    """
+    ends: dict[str, float] = {}
+    for key in keys:
+        stage = facts.assets[key].stage
+        read = (*lineage.inputs[key], *lineage.prerequisites[key])
+        ready = [ends[name] for name in read if name in ends]
+        ends[key] = max(ready) + stage.execution.mean if ready else stage.run.mean
+    return max(ends.values(), default=0.0)
 
 
 def _free_at(name: str, room: Room, now: float) -> list[float]:
