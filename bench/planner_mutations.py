@@ -347,6 +347,12 @@ MUTATIONS = (
         "near = tick if execution_set.feeders else MARGIN",
     ),
     Mutation(
+        "roots start together also where another run makes both start earlier",
+        "capacity.py",
+        "_Combined(begin, free, needs, [execution_set])",
+        "_Combined(free, free, needs, [execution_set])",
+    ),
+    Mutation(
         "a run under way has its place until it is expected to end",
         "capacity.py",
         "while self._under_way and self._under_way[-1].end > begin:",

@@ -203,6 +203,23 @@ class TestLatestStarts:
         assert {"first": 1138, "second": 1142} == self.latest_starts(story)
         assert {"first": 1138, "second": 1138} == self.latest_starts(limited)
 
+    def test_roots_start_together_also_where_another_run_makes_both_start_earlier(self) -> None:
+        roots = [
+            Asset(key, location, (), MaxLag(20 + seconds / 60), pools=("api",))
+            for key, location, seconds in (
+                ("first", "ingestion", 0.0),
+                ("second", "ingestion", 4.0),
+                ("other", "elsewhere", 10.0),
+            )
+        ]
+        story = Story(graph_of(*roots), seconds={root.key: MINUTE for root in roots})
+        made = story.made("first", "second", "other", data=0)
+
+        limited = replace(made, capacity=Capacity(pools={"api": 1}))
+
+        # One run of 60 s, and 2 s to be sure, before the one that makes `other`.
+        assert {"first": 1086, "second": 1086, "other": 1148} == self.latest_starts(limited)
+
 
 class TestWords:
     def test_a_target_that_is_late_because_of_the_queue_says_so(self) -> None:

@@ -173,7 +173,7 @@ class _Combined:
     """A run that has a place."""
 
     latest: float
-    """When it would begin if the first of its sets were alone in it."""
+    """When the first of its sets would begin if there were a place for it."""
     begin: float
     needs: AbstractSet[str]
     sets: list[ExecutionSet]
@@ -249,10 +249,10 @@ class _Backward:
             if not execution_set.feeders:
                 self._join(run, execution_set, begin, is_short=is_short)
         else:
+            self._runs[kind] = _Combined(begin, free, needs, [execution_set])
             begin = free
             for name in needs:
                 self._places[name].take(begin, begin + seconds)
-            self._runs[kind] = _Combined(begin, begin, needs, [execution_set])
         self._start_by(execution_set, begin)
 
     def _join(
