@@ -20,7 +20,7 @@ dev: setup  ## the whole workspace: stack, code locations, UI; Ctrl-C stops ever
 demo: setup  ## one full pass without a browser: lineage, first rows of each mart, times
 	@.venv/bin/python tools/demo.py
 
-up: setup  ## the stack alone (Postgres, Airbyte, GitHub, broker), in the background
+up: setup  ## the stack and the workers (Postgres, Airbyte, GitHub, broker), in the background
 	@$(DEVSTACK) up
 	@.venv/bin/python tools/limits.py
 

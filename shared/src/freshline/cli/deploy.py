@@ -28,7 +28,7 @@ def deploy_command(
 
     It is judged by what all locations have published. Then its code server, and after that its
     workers, take over from those that serve now, and `current` beside the release points at it. If
-    anything fails, also if this command is killed, all stays as it was. To roll back, deploy the
+    anything fails, even if this command is killed, all stays as it was. To roll back, deploy the
     former release.
 
     Exit status: 0 it is served, 1 it is not.

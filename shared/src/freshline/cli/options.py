@@ -93,13 +93,16 @@ def _source(
             "-d",
             "--working-directory",
             envvar="DAGSTER_WORKING_DIRECTORY",
-            help="Of -f, -m and the like.",
+            help="The folder in which -f, -m and the like are looked for.",
         ),
     ] = None,
     attribute: Annotated[
         str | None,
         typer.Option(
-            "-a", "--attribute", envvar="DAGSTER_ATTRIBUTE", help="Of -f, -m or --package-name."
+            "-a",
+            "--attribute",
+            envvar="DAGSTER_ATTRIBUTE",
+            help="The attribute of -f, -m or --package-name that has the definitions.",
         ),
     ] = None,
     server: Annotated[

@@ -30,8 +30,9 @@ def serve_command(
 ) -> None:
     """Serve a code location over gRPC, and keep its server going.
 
-    A server that dies is replaced. `freshline deploy` puts another release in its place. It ends,
-    with all that it has started, on SIGTERM or SIGINT.
+    The command holds the port, and passes each connection to the server that serves. A server that
+    dies is replaced. `freshline deploy` puts another release in its place. On SIGTERM or SIGINT the
+    command ends, with all that it has started.
 
     There is no password and no encryption: who can reach the port can run the location's code.
     """
