@@ -10,6 +10,7 @@ new server, which the daemon notices by itself.
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import math
 import threading
@@ -124,9 +125,11 @@ class CodeServers:
         def ask() -> None:
             # The answer may be the error of the old server, although the new one runs. So whether
             # it runs is asked later, with all the others.
-            with contextlib.suppress(WebserverError):
-                self._ask(_RELOAD, RELOAD_SECONDS, name=name)
-            trouble.last = time.monotonic()
+            try:
+                with contextlib.suppress(WebserverError):
+                    self._ask(_RELOAD, RELOAD_SECONDS, name=name)
+            finally:
+                trouble.last = time.monotonic()
 
         # A location that loads for a minute must not delay the others.
         threading.Thread(target=ask, daemon=True).start()
@@ -144,7 +147,7 @@ class CodeServers:
         try:
             with urllib.request.urlopen(request, timeout=seconds) as reply:  # noqa: S310
                 answer = json.load(reply)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise WebserverError(str(error)) from error
         if "errors" in answer:
             raise WebserverError(str(answer["errors"]))

@@ -276,6 +276,23 @@ class TestRuns:
         assert team.wait(retry) is Status.SUCCESS
         assert "next" == team.made(retry, "text")
 
+    def test_a_run_whose_python_does_not_start_fails_and_says_so(self, team: Team) -> None:
+        broken = team.release("broken")
+        team.deploy(broken)
+        late = team.create()
+        team.deploy(team.release("next"))
+
+        python = broken / ".venv" / "bin" / "python"
+        python.unlink()
+        python.write_text("#!/bin/sh\nexit 3\n")
+        python.chmod(0o755)
+        team.queue(late)
+
+        assert team.wait(late) is Status.FAILURE
+        assert f"{python} ended with status 3" in team.messages(late)
+        retry = until(lambda: team.retry_of(late)).run_id
+        assert team.wait(retry) is Status.SUCCESS
+
 
 def test_a_host_without_services_says_what_to_do(tmp_path: Path) -> None:
     host = Host(tmp_path)

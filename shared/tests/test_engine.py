@@ -61,6 +61,25 @@ class TestARun:
         assert '"location": "two"' in worker.cmdline()[-1]
         assert worker.ppid() == teams.workers["two"].pid
 
+    def test_may_have_processes_of_its_own_as_in_dagsters_default_executor(
+        self, teams: Teams
+    ) -> None:
+        default = CODE.replace(", executor=dg.in_process_executor", "")
+        self.load(teams, lambda: teams.write_code("two", default))
+
+        run_id = teams.submit("quick", "two")
+
+        assert teams.wait(run_id) is Status.SUCCESS, teams.messages(run_id)
+        assert "A new Python makes this run" not in teams.messages(run_id)
+        assert "Launching subprocess" in teams.messages(run_id)
+        self.load(teams, lambda: teams.write("two", "first"))
+
+    def load(self, teams: Teams, write: Callable[[], None]) -> None:
+        """Write the code of `two`, and wait until its worker has loaded it."""
+        said = teams.worker_log.count("two: takes runs")
+        write()
+        until(lambda: teams.worker_log.count("two: takes runs") > said, why=teams.worker_log)
+
     def test_that_is_terminated_is_canceled_with_all_that_it_has_started(
         self, teams: Teams
     ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import py_compile
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -47,6 +48,27 @@ def test_a_file_that_was_read_has_changed(loaded: LoadedFiles, folder: Path, nam
     (folder / name).write_text("# another text")
 
     assert str(folder / name) == loaded.changed()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_file_is_saved_while_others_load(folder: Path, *, compiled: bool) -> None:
+    if compiled:
+        py_compile.compile(str(folder / "loaded_here.py"))
+    new = folder / "new.txt"
+    new.write_text(f"{CODE}# saved")
+    with recorded() as files:
+        importlib.import_module("loaded_here")
+        new.replace(folder / "loaded_here.py")  # as an editor does, in another process
+
+    assert str(folder / "loaded_here.py") == files.changed()
+
+
+def test_what_loading_writes_has_not_changed(folder: Path) -> None:
+    with recorded() as files:
+        (folder / "settings.txt").read_text()
+        (folder / "settings.txt").write_text("parsed")
+
+    assert files.changed() is None
 
 
 def test_a_file_that_was_read_is_gone(loaded: LoadedFiles, folder: Path) -> None:

@@ -72,6 +72,7 @@ def hand_over(
 
     Each has `seconds` to load it. `say` is given one line for everything that happens. Raises
     `HandoverError` and `ControlError`; all places then have what they had, and so has ``current``.
+    Only one that was told to keep the release, just before another place was gone, has it still.
     """
     link = _link_of(release)
     before = link.readlink() if link.is_symlink() else None
@@ -90,6 +91,8 @@ def hand_over(
         except BaseException:
             if before is not None:
                 _point(link, before)
+            else:
+                link.unlink(missing_ok=True)
             for place, conversation in reversed(conversations):
                 _give_back(place, conversation, say)
             raise

@@ -127,11 +127,16 @@ class Broker:
         word = json.loads(text)
         return word["worker"], max(0.0, self._now() - word["at"])
 
-    def running(self, workers: Sequence[Worker]) -> int:
-        """Return how many runs `workers` are making."""
-        names, now = {worker.name for worker in workers}, self._now()
-        words = [json.loads(text) for text in self._redis.hvals(_RUNS)]
-        return sum(word["worker"] in names and now - word["at"] <= SILENT_AFTER for word in words)
+    def running(self, workers: Sequence[Worker]) -> set[str]:
+        """Return the ids of the runs that `workers` are making."""
+        names, now, running = {worker.name for worker in workers}, self._now(), set()
+        for run_id, text in self._redis.hgetall(_RUNS).items():
+            word = json.loads(text)
+            if now - word["at"] > _FORGOTTEN_AFTER:  # it was killed
+                self._redis.hdel(_RUNS, run_id)
+            elif word["worker"] in names and now - word["at"] <= SILENT_AFTER:
+                running.add(run_id.decode())
+        return running
 
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()

@@ -7,6 +7,8 @@ or its files have changed since, it is a new Python that loads that code as it i
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing.process
 import os
 import signal
 import subprocess
@@ -48,14 +50,20 @@ _BROKER_SECONDS: Final = 60.0
 _DATABASE_SECONDS: Final = 60.0
 """How long a run waits for a database that is away, each time that it has something to write."""
 
+_PROCESS: Final = multiprocessing.process.current_process()
+"""This process for multiprocessing. Celery's forks put their own there, which may have no children:
+Dagster's default executor, and others, could start none."""
+
 _T = TypeVar("_T")
 
+_LAUNCHED: Final = (dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
 _ENDED: Final = (
     dg.DagsterRunStatus.SUCCESS,
     dg.DagsterRunStatus.FAILURE,
     dg.DagsterRunStatus.CANCELED,
 )
-_ENDING_EVENTS: Final = (
+_DECIDING_EVENTS: Final = (
+    dg.DagsterEventType.RUN_START,
     dg.DagsterEventType.RUN_SUCCESS,
     dg.DagsterEventType.RUN_FAILURE,
     dg.DagsterEventType.RUN_CANCELED,
@@ -76,6 +84,7 @@ def execute_run(
     it is in the Python of the run's code, which loads that as it is now.
     """
     _be_a_run()
+    multiprocessing.process._current_process = _PROCESS  # type: ignore[attr-defined]  # noqa: SLF001
     given = _read(arguments, worker)
     origin = given.job_origin.repository_origin
     if code_of(origin) not in codes:
@@ -93,7 +102,10 @@ def execute_run(
             "keep releases until their last run has ended.",
         )
         return
-    _execute_by(python, folder_of(origin), [arguments, worker, why], broker_url)
+    said = {"arguments": arguments, "worker": worker, "why": why}
+    ended = _execute_by(python, folder_of(origin), said, broker_url)
+    if ended:  # if the run has begun, it has said what became of it, or is given up
+        _fail(given, f"{why}, and {python} ended with status {ended}; the worker's log says why.")
 
 
 def _read(arguments: str, worker: str) -> ExecuteRunArgs:
@@ -137,12 +149,11 @@ def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str 
 def _run_to_make(instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
     """Return the run; None: it is not to be made."""
     run = _patiently(lambda: instance.get_run_by_id(run_id))
-    if run is None or run.is_finished or run.status is dg.DagsterRunStatus.STARTED:
-        return None  # deleted, terminated or given up while it waited, or another process has it
-    if run.status is dg.DagsterRunStatus.CANCELING:
+    if run is not None and run.status is dg.DagsterRunStatus.CANCELING:
         instance.report_run_canceled(run)
-        return None
-    return run
+    # Else it was deleted, terminated or given up, or another process has it, or it waits in
+    # Dagster's queue again: the daemon took this message for one that the broker had not.
+    return run if run is not None and run.status in _LAUNCHED else None
 
 
 def _fail(given: ExecuteRunArgs, why: str) -> None:
@@ -178,19 +189,27 @@ def _open_instance(arguments: ExecuteRunArgs) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_ref(arguments.instance_ref)
 
 
-def _execute_by(python: str, folder: Path | None, arguments: list[str], broker_url: str) -> None:
+def _execute_by(python: str, folder: Path | None, given: dict[str, str], broker_url: str) -> int:
     """Execute the run in a new process of `python`, which loads the code in `folder`.
 
-    It may be that of an older or newer release: what it is given stays as it is.
+    It may be that of an older or newer release: what it is given stays as it is. It is given that
+    by a pipe, since passwords may be in it, which other users could read in its arguments. Return
+    its exit status.
     """
-    command = [python, "-m", "freshline.engine.execution", *arguments]
+    with suppress(OSError):  # not Linux: there it is not killed with its worker
+        set_pdeathsig(signal.SIGKILL)  # the new process sees that, and ends as well
     environment = code_server_environment(folder or Path.cwd(), python)
     child = subprocess.Popen(
-        command, cwd=folder, env={**environment, "FRESHLINE_BROKER_URL": broker_url}
+        [python, "-m", "freshline.engine.execution"],
+        cwd=folder,
+        env={**environment, "FRESHLINE_BROKER_URL": broker_url},
+        stdin=subprocess.PIPE,
+        text=True,
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: child.send_signal(signal.SIGINT))
-    child.wait()
+    child.communicate(json.dumps(given))
+    return child.returncode
 
 
 def _be_a_run() -> None:
@@ -245,8 +264,8 @@ class _Watch:
         self._over = threading.Event()
         self._ending = False
         """Whether the run itself has written how it ended."""
-        self._looked_at = time.monotonic()
-        self._heard_at = self._looked_at
+        self._looked_at = -math.inf
+        self._heard_at = time.monotonic()
         """When the broker or the database was last asked something that it has answered."""
         self._interrupted = False
         self._parent = os.getppid()
@@ -272,8 +291,9 @@ class _Watch:
         """Write an event as soon as the database takes it. Raises what that raises for long."""
 
         def write() -> None:
-            before, is_ending = self._ending, self._is_ending(event)
-            if event.run_id == self._run_id and (is_ending or self._is_unsure()):
+            kind = self._deciding(event)
+            before, is_ending = self._ending, kind not in (None, dg.DagsterEventType.RUN_START)
+            if event.run_id == self._run_id and (kind or self._is_unsure()):
                 self._look()
             self._ending = before or is_ending
             try:
@@ -287,9 +307,15 @@ class _Watch:
     def _is_unsure(self) -> bool:
         return time.monotonic() - self._looked_at > _SURE_FOR
 
-    def _is_ending(self, event: dg.EventLogEntry) -> bool:
-        own = event.run_id == self._run_id and event.is_dagster_event
-        return own and event.get_dagster_event().event_type in _ENDING_EVENTS
+    def _deciding(self, event: dg.EventLogEntry) -> dg.DagsterEventType | None:
+        """Return what `event` says of the run's status, which replaces what it was; None: nothing.
+
+        Dagster replaces also one that somebody else has written since: canceled, or given up.
+        """
+        if event.run_id != self._run_id or not event.is_dagster_event:
+            return None
+        kind = event.get_dagster_event().event_type
+        return kind if kind in _DECIDING_EVENTS else None
 
     def _keep_looking(self) -> None:
         while not self._over.wait(_LOOK_EVERY):
@@ -329,11 +355,15 @@ class _Watch:
     def _end_when_alone(self) -> None:
         """End the run when its host seems to be cut off: it cannot learn that it was given up.
 
-        Those who ask broker and database may wait for an answer for long.
+        Those who ask broker and database may wait for an answer for long. Code that lets no thread
+        go on for a while is no sign: this one does not count up meanwhile either.
         """
+        heard_at, looks = self._heard_at, 0
         while not self._over.wait(_LOOK_EVERY):
-            alone_for = time.monotonic() - self._heard_at
-            if alone_for > _ALONE_FOR:
+            looks = looks + 1 if heard_at == self._heard_at else 0
+            heard_at = self._heard_at
+            alone_for = time.monotonic() - heard_at
+            if alone_for > _ALONE_FOR and looks * _LOOK_EVERY >= _ALONE_FOR:
                 print(
                     f"freshline: neither broker nor database has answered for {span(alone_for)}; "
                     f"run {self._run_id} ends, because it is given up elsewhere",
@@ -343,11 +373,14 @@ class _Watch:
                 os.killpg(0, signal.SIGKILL)
 
 
-def main(arguments: str, worker: str, why: str) -> None:
+def main() -> None:
     """Execute a run in this new Python, which a worker of perhaps another release has started."""
     _be_a_run()
-    _execute_here(_read(arguments, worker), worker, os.environ["FRESHLINE_BROKER_URL"], why)
+    said = json.load(sys.stdin)
+    worker = said["worker"]
+    given = _read(said["arguments"], worker)
+    _execute_here(given, worker, os.environ["FRESHLINE_BROKER_URL"], said["why"])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main()

@@ -149,7 +149,8 @@ class WarmRunLauncher(CeleryRunLauncher):
         image was deployed since the run was created, it is that of the image that is served now.
 
         Raises if no worker has a place. What waited in a queue of Celery could not be overtaken any
-        more, and Dagster would take it for a run that does not start.
+        more, and Dagster would take it for a run that does not start. A run that a worker has taken
+        and that has not said a word yet has its place, too.
         """
         try:
             workers = self._broker.workers()
@@ -167,7 +168,8 @@ class WarmRunLauncher(CeleryRunLauncher):
         if not there:
             raise self._unreachable(_nobody(workers, location))
         places = sum(worker.places for worker in there)
-        if running + waiting >= places:
+        taken = max(len(running) + waiting, len(running | self._waiting.launched(queue)))
+        if taken >= places:
             raise self._unreachable(
                 f"all places of the workers of {location} are taken ({places}); start more of "
                 "them, give them more --places, or let fewer of its runs be under way at once"

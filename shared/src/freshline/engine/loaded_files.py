@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.machinery import all_suffixes
+from functools import cache
+from importlib.machinery import BYTECODE_SUFFIXES, all_suffixes
+from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Any, Final
 
 __all__ = ["LoadedFiles", "recorded"]
 
 _CACHES: Final = ("__pycache__", "node_modules")
+_PACKAGES: Final = ("site-packages", "dist-packages")
 _OUTSIDE: Final = ("/dev", "/proc", "/sys", "/etc")
 
 _Stamp = tuple[int, int, int]
@@ -63,12 +67,15 @@ class LoadedFiles:
 def recorded() -> Iterator[LoadedFiles]:
     """Note what is read while the context is open; what it yields is filled when it ends.
 
-    Python tells of every file that is opened and of every folder that is listed. What is installed
+    Python tells of every file that is opened and of every folder that is listed. A file counts as
+    it was when it was read last, so that one that is saved while others load has changed; but one
+    that this process has written counts as it is in the end. What is installed
     in this environment does not count, but for the names in its folder of packages, which change
     when one is installed: a deploy starts new workers. Python lists the folders that it searches
     for modules; a log that appears there, in the folder that the worker runs in, is no new module.
     """
-    files: set[str] = set()
+    files: dict[str, _Stamp | None] = {}
+    written: set[str] = set()
     folders: set[str] = set()
     watching = True
 
@@ -76,9 +83,12 @@ def recorded() -> Iterator[LoadedFiles]:
         if not watching:
             return
         if event == "open" and isinstance(arguments[0], str | os.PathLike):
-            _, _, flags = arguments
-            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR)):
-                files.add(os.path.abspath(arguments[0]))  # noqa: PTH100  # no Path in here
+            name, _, flags = arguments
+            path = _source(os.path.abspath(name))  # noqa: PTH100  # no Path in here
+            if isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR):
+                written.add(path)
+            elif _is_own(path):
+                files[path] = _stamp(path)
         elif event in ("os.listdir", "os.scandir") and isinstance(arguments[0], str | os.PathLike):
             folders.add(os.path.abspath(arguments[0]))  # noqa: PTH100
 
@@ -91,9 +101,10 @@ def recorded() -> Iterator[LoadedFiles]:
         watching = False
     for name in set(sys.modules) - before:
         source = getattr(sys.modules[name], "__file__", None)
-        if source:
-            files.add(str(source))
-    loaded.files.update((path, _stamp(path)) for path in sorted(files) if _is_own(path))
+        if source and _is_own(source):
+            files.setdefault(source, _stamp(source))
+    files.update((path, _stamp(path)) for path in written & files.keys())
+    loaded.files.update(sorted(files.items()))
     packages = {path for path in sys.path if path.endswith("site-packages")}
     own = {path for path in folders if _is_own(path)}
     searched = own & {os.path.abspath(path) for path in sys.path}  # noqa: PTH100
@@ -101,14 +112,30 @@ def recorded() -> Iterator[LoadedFiles]:
     loaded.searched.update((path, _modules(path)) for path in sorted(searched))
 
 
+def _source(path: str) -> str:
+    """Return the source of compiled code, which Python reads in its place; else `path` itself."""
+    if not path.endswith(tuple(BYTECODE_SUFFIXES)):
+        return path
+    try:
+        return source_from_cache(path)
+    except ValueError:  # it is in no cache
+        return path
+
+
 def _is_own(path: str) -> bool:
     """Return whether `path` belongs to the location: it is neither installed nor of the system."""
-    parts = Path(path).parts
-    installed = any(
-        path.startswith(f"{prefix}{os.sep}") for prefix in (sys.prefix, sys.base_prefix)
-    )
+    installed = any(path.startswith(f"{folder}{os.sep}") for folder in _installed())
     of_system = path.startswith(_OUTSIDE)
-    return not (installed or of_system or any(part in _CACHES for part in parts))
+    others = (*_CACHES, *_PACKAGES)
+    return not (installed or of_system or any(part in others for part in Path(path).parts))
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """Return the folders of Python itself, and that of the virtual environment if it is one."""
+    paths = sysconfig.get_paths()
+    environment = [sys.prefix] if sys.prefix != sys.base_prefix else []
+    return (paths["stdlib"], paths["platstdlib"], *environment)
 
 
 def _stamp(path: str) -> _Stamp | None:

@@ -12,14 +12,12 @@ import gc
 import inspect
 import json
 import os
-import signal
 import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, Final
 
 import dagster as dg
-from billiard.util import set_pdeathsig  # type: ignore[attr-defined]  # not in the stubs
 from celery import Celery, bootsteps
 from celery.signals import worker_ready
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
@@ -44,8 +42,6 @@ def main(arguments: str) -> None:
     The same when its supervisor is killed: nobody would tell it any more that its code has changed.
     """
     values = json.loads(arguments)
-    with suppress(OSError):  # not Linux: there it stays when its supervisor is killed
-        set_pdeathsig(signal.SIGTERM)
     broker_url = os.environ["FRESHLINE_BROKER_URL"]
     own = Worker(
         values["name"],

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from freshline.errors import NotReadyError
-from freshline.serving.control import Kind
+from freshline.serving.control import Kind, socket_path
 from freshline.serving.leash import leashed
 from freshline.serving.port import Port
 from freshline.serving.readiness import ask_server
@@ -44,9 +44,9 @@ class CodeServers:
         self.serves = f"answers on {port.address}"
 
     def start(self, entry: Entry) -> _CodeServer:
-        """Start one that loads `entry`."""
+        """Start one that loads `entry`. Raises `ControlError` if its socket has too long a path."""
         python = entry.executable_path or sys.executable
-        path = self._folder / f"{secrets.token_hex(4)}.sock"
+        path = socket_path(self._folder / f"{secrets.token_hex(4)}.sock", "TMPDIR")
         options = {"socket": path, **target_of(entry), "location_name": entry.name}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
         # Killed with its supervisor. It has nothing to end well: what it was asked for is asked

@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 from freshline.errors import ControlError
 
-__all__ = ["Client", "Control", "Conversation", "Kind", "control_path", "run_folder"]
+__all__ = ["Client", "Control", "Conversation", "Kind", "control_path", "run_folder", "socket_path"]
 
 Kind: TypeAlias = Literal["server", "worker"]
 Line: TypeAlias = dict[str, Any]
@@ -45,10 +45,17 @@ def run_folder() -> Path | None:
 
 def control_path(folder: Path, location: str, kind: Kind) -> Path:
     """Return the path of a location's control socket. Raises `ControlError` if it is too long."""
-    path = folder / f"{quote(location, safe='')}.{kind}.sock"
+    return socket_path(folder / f"{quote(location, safe='')}.{kind}.sock", RUN_DIR)
+
+
+def socket_path(path: Path, variable: str) -> Path:
+    """Return `path`, in a folder that the environment's `variable` names.
+
+    Raises `ControlError` if it is too long for a socket.
+    """
     if len(os.fsencode(path)) > _LONGEST:
         raise ControlError(
-            f"{path} is too long for a socket ({_LONGEST} bytes at most); set {RUN_DIR} to a "
+            f"{path} is too long for a socket ({_LONGEST} bytes at most); set {variable} to a "
             "folder with a shorter path."
         )
     return path

@@ -10,6 +10,7 @@ end. If it does not serve, or the client is gone before that, the former one has
 
 from __future__ import annotations
 
+import math
 import signal
 import subprocess
 import time
@@ -169,13 +170,21 @@ class _Supervisor:
         self._control = control
         self._say = say
         self._announced = False
-        self._ending = False
+        self._ending = 0
+        """How often it was told to end. Each time after the first, it waits no longer."""
 
     def run(self) -> None:
         """Keep the processes going until SIGTERM or SIGINT, then end them."""
         # Children inherit what is ignored, as SIGINT is behind the & of a script, but no handlers.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
+        try:
+            self._keep_all()
+        finally:
+            notify("STOPPING=1")
+            self._end_all()
+
+    def _keep_all(self) -> None:
         while not self._ending:
             for kept in self._kept.values():
                 self._look(kept)
@@ -183,11 +192,9 @@ class _Supervisor:
             loading = any(kept.next for kept in self._kept.values())
             for client, line in self._control.wait(_LOOK_OFTEN if loading else _LOOK_EVERY):
                 self._hear(client, line)
-        notify("STOPPING=1")
-        self._end_all()
 
     def _end(self, *_: object) -> None:
-        self._ending = True
+        self._ending += 1
 
     def _announce(self) -> None:
         """Tell systemd, once, that all locations are served."""
@@ -261,7 +268,7 @@ class _Supervisor:
         if reason or current is None or current.entry is not kept.wanted:
             try:
                 process = self._program.start(kept.wanted)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: its .env is no text
                 self._pause(kept, f"cannot be started: {error}", now)
                 self._fail(kept, f"cannot be started: {error}")
             else:
@@ -291,7 +298,7 @@ class _Supervisor:
                     f"another deploy of {kept.name} is under way here; wait for its end."
                 )
             entry = entry_of_release(self._source, kept.name, release)
-        except FreshlineError as error:
+        except (FreshlineError, OSError, ValueError) as error:  # also of files that are not text
             client.say(error=str(error))
             client.close()
             return
@@ -365,8 +372,21 @@ class _Supervisor:
             for child in children:
                 if child.poll() is None:
                     child.send_signal(number)
-            if _wait_for(children, seconds):
+            if self._wait_for(children, seconds):
                 return
+
+    def _wait_for(self, children: Sequence[subprocess.Popen[bytes]], seconds: float | None) -> bool:
+        """Wait until all `children` have ended, for at most `seconds`. Return whether they have.
+
+        Whoever tells it to end once more does not want to wait.
+        """
+        told = self._ending
+        until = math.inf if seconds is None else time.monotonic() + seconds
+        while any(child.poll() is None for child in children):
+            if time.monotonic() > until or self._ending > told:
+                return False
+            time.sleep(_LOOK_OFTEN)
+        return True
 
 
 def _request(line: Mapping[str, Any]) -> tuple[Path, float]:
@@ -379,17 +399,6 @@ def _request(line: Mapping[str, Any]) -> tuple[Path, float]:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0:
         raise ReleaseError(f"seconds must be a number greater than 0, not {seconds!r}.")
     return Path(release).resolve(), float(seconds)
-
-
-def _wait_for(children: Sequence[subprocess.Popen[bytes]], seconds: float | None) -> bool:
-    """Wait until all `children` have ended, for at most `seconds`. Return whether they have."""
-    until = None if seconds is None else time.monotonic() + seconds
-    for child in children:
-        try:
-            child.wait(None if until is None else max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            return False
-    return True
 
 
 def _ending(child: subprocess.Popen[bytes]) -> str:
