@@ -339,6 +339,7 @@ def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
             "start_timeout_seconds": 60,
             "poll_interval_seconds": 3,
         },
+        "code_servers": {"wait_for_local_processes_on_shutdown": True},
         "run_retries": {"enabled": True, "max_retries": 1, "retry_on_asset_or_op_failure": False},
     }
 
