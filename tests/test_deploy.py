@@ -284,6 +284,26 @@ class TestProxy:
 
         assert ["RunNotFoundError", "UnauthorizedError"] == answers
 
+    @pytest.mark.parametrize(
+        ("path", "site", "expected"),
+        [
+            ("/graphql?query={version}", "same-origin", 200),
+            ("/graphql?query={version}", "cross-site", 403),
+            ("/ro/graphql?query={version}", "cross-site", 403),
+            ("/server_info", "cross-site", 200),  # a link in a chat
+        ],
+    )
+    def test_pages_of_others_cannot_ask_in_the_name_of_a_user(
+        self, proxy: str, path: str, site: str, expected: int
+    ) -> None:
+        auth = ("operator", PASSWORDS["operator"])
+
+        answer = httpx.get(
+            f"{proxy}{path}", auth=auth, verify=trusting(), headers={"Sec-Fetch-Site": site}
+        )
+
+        assert expected == answer.status_code
+
     @pytest.mark.parametrize("path", ["/graphql", "/ro/graphql"])
     def test_events_come_by_a_websocket(self, proxy: str, path: str) -> None:
         with connect(

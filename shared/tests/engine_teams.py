@@ -31,9 +31,12 @@ Status = dg.DagsterRunStatus
 ENDED = (Status.SUCCESS, Status.FAILURE, Status.CANCELED)
 
 CODE = '''
-import os, subprocess, time
+import multiprocessing, os, subprocess, time
+from multiprocessing import resource_tracker
 from pathlib import Path
 import dagster as dg
+
+resource_tracker.ensure_running()  # in the worker, as dbt has it
 
 LOCATION = Path(__file__).stem
 GATES = Path(__file__).parent / "gates"
@@ -56,7 +59,14 @@ def starter(context):
     """Start a program, as a sync or dbt would be."""
     subprocess.run(["sleep", "4321"], check=True)
 
-defs = dg.Definitions([quick, patient, starter], executor=dg.in_process_executor)
+@dg.asset(key_prefix=LOCATION)
+def locker(context):
+    """Make a lock that has a name in /dev/shm, as dbt does."""
+    global LOCK
+    LOCK = multiprocessing.get_context("spawn").RLock()
+    context.add_output_metadata({"lock": LOCK._semlock.name})
+
+defs = dg.Definitions([quick, patient, starter, locker], executor=dg.in_process_executor)
 '''
 
 

@@ -61,6 +61,13 @@ class TestARun:
         assert '"location": "two"' in worker.cmdline()[-1]
         assert worker.ppid() == teams.workers["two"].pid
 
+    def test_leaves_no_lock_behind(self, teams: Teams) -> None:
+        run_id = teams.submit("locker")
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        lock = Path("/dev/shm", f"sem{teams.made(run_id, 'lock').replace('/', '.')}")  # noqa: S108
+        until(lambda: not lock.exists())
+
     def test_may_have_processes_of_its_own_as_in_dagsters_default_executor(
         self, teams: Teams
     ) -> None:

@@ -330,6 +330,18 @@ class TestWarehouse:
         with pytest.raises(DENIED, match="permission denied for schema dev_core"):
             world.run(world.marts, "create table dev_core.mine (id int)")
 
+    def test_functions_of_a_team_are_not_called(self, world: World) -> None:
+        """Postgres looks first into the schema with the name of who asks."""
+        ((superuser,),) = world.as_superuser("select current_user")
+        world.run(
+            world.land,
+            f"create schema {quoted(superuser)}; "
+            f"create function {quoted(superuser)}.pg_advisory_xact_lock(int) returns void "
+            "language plpgsql as $$ begin raise exception 'called'; end $$",
+        )
+
+        world.apply()
+
     def test_the_second_time_changes_nothing(self, world: World) -> None:
         world.apply()
         before = world.rights()

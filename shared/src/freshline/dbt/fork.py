@@ -261,6 +261,7 @@ def forget_dbt() -> tuple[object, ...]:
     from dbt_common.clients.jinja import template_cache
     from dbt_common.events.event_manager import EventManager
     from dbt_common.events.event_manager_client import ctx_set_event_manager, get_event_manager
+    from dbt_common.events.functions import reset_metadata_vars
 
     replaced = (FACTORY.adapters, FACTORY.lock, get_event_manager())
     FACTORY.adapters = {}
@@ -269,6 +270,7 @@ def forget_dbt() -> tuple[object, ...]:
     set_flags(Namespace(USE_COLORS=True))  # type: ignore[no-untyped-call]  # as below, dbt's own
     deprecations.reset_deprecations()  # type: ignore[no-untyped-call]
     deprecations.buffered_deprecations.clear()
+    reset_metadata_vars()  # those of the run's environment are read anew
     template_cache.clear()  # a template knows the file that it was read from
     return replaced
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing.process
+import multiprocessing.util
 import os
 import signal
 import subprocess
@@ -85,6 +86,20 @@ def execute_run(
     """
     _be_a_run()
     multiprocessing.process._current_process = _PROCESS  # type: ignore[attr-defined]  # noqa: SLF001
+    try:
+        _execute(arguments, worker, broker_url, codes, changed)
+    finally:
+        # Celery's forks end without it. Locks of dbt have names in /dev/shm, which this deletes.
+        multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+def _execute(
+    arguments: str,
+    worker: str,
+    broker_url: str,
+    codes: Collection[Code],
+    changed: str | None,
+) -> None:
     given = _read(arguments, worker)
     origin = given.job_origin.repository_origin
     if code_of(origin) not in codes:

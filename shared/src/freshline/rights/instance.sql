@@ -1,3 +1,5 @@
+select pg_advisory_xact_lock(hashtext('freshline: roles'));
+
 -- Refuse roles that no right would bind, and a database without Dagster's tables.
 do $$
 declare

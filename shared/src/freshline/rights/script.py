@@ -21,7 +21,6 @@ _BEGIN: Final = """\
 begin;
 -- A busy table is not waited for longer: who comes later would have to wait too. Run it again then.
 set local lock_timeout = '10s';
-select pg_advisory_xact_lock(hashtext('freshline: roles'));
 """
 
 

@@ -1,3 +1,8 @@
+-- Locations may make functions, even in a schema with the name of who runs this. None is meant here
+-- (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058:_Protect_Your_Search_Path).
+set local search_path = pg_catalog, pg_temp;
+select pg_advisory_xact_lock(hashtext('freshline: roles'));
+
 -- Refuse roles that no right would bind.
 do $$
 declare
