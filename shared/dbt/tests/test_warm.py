@@ -140,6 +140,7 @@ def warm_runs(
         env={
             **os.environ,
             **database.environ("WAREHOUSE"),
+            "PYTHONHASHSEED": "0",  # Dagster says in the order of a set what it is going to make
             **({"DAGSTER_HOME": str(home)} if home else {}),
         },
         text=True,
