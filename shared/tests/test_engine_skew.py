@@ -27,9 +27,10 @@ class TestARunThatCannotBeRead:
                 "instance_ref": None,
             }
 
-            module = "freshline.engine.execution"
+            said = {"arguments": json.dumps(arguments), "worker": "w@h", "why": "another release"}
             done = subprocess.run(
-                [sys.executable, "-m", module, json.dumps(arguments), "w@h", "another release"],
+                [sys.executable, "-m", "freshline.engine.execution"],
+                input=json.dumps(said),
                 env={
                     **os.environ,
                     "DAGSTER_HOME": str(tmp_path),
