@@ -41,6 +41,14 @@ def _loaded() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _sigterm_ends() -> Iterator[None]:
+    """As in a run. Here Dagster may have given it what SIGINT has, which jobs of scripts ignore."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., DbtFork]]:
     """A function that starts forks, which are killed at the end of the test."""
