@@ -245,6 +245,7 @@ class TestFaults:
         family = psutil.Process(supervisor.pid).children(recursive=True)
         for process in family:
             process.suspend()
+        time.sleep(3)  # for a second, the broker still answers what the worker asked before
         waiting = teams.submit("quick")
         teams.await_message(waiting, "waits for a worker of one")
 
