@@ -45,11 +45,9 @@ _ALONE_FOR: Final = 10.0
 """Seconds without an answer of broker or database after which a run ends itself. Others, which can
 reach them, give it up after `SILENT_AFTER`, and may make it again: by then it must have ended."""
 
-_BROKER_SECONDS: Final = 60.0
-"""How long a run waits for a broker that is away before it begins. Afterwards it needs none."""
-
-_DATABASE_SECONDS: Final = 60.0
-"""How long a run waits for a database that is away, each time that it has something to write."""
+_AWAY_SECONDS: Final = 60.0
+"""How long a run waits for what is away: for the broker before it begins, afterwards it needs none;
+for the database each time that it has something to write."""
 
 _PROCESS: Final = multiprocessing.process.current_process()
 """This process for multiprocessing. Celery's forks put their own there, which may have no children:
@@ -153,7 +151,9 @@ def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str 
     with capture_interrupts(), _patiently(lambda: _open_instance(given)) as instance:
         run = _run_to_make(instance, given.run_id)
         broker = Broker(broker_url)
-        if run is None or not _claim(broker, run.run_id, worker):
+        process = f"{worker} {os.getpid()}"
+        # Two processes that have both been given it may both have seen that it has not started.
+        if run is None or not _patiently(lambda: broker.claim_run(given.run_id, process)):
             return
         with _Watch(instance, run.run_id, worker, broker).going():
             if why:
@@ -177,21 +177,6 @@ def _fail(given: ExecuteRunArgs, why: str) -> None:
         run = _run_to_make(instance, given.run_id)
         if run:
             instance.report_run_failed(run, f"The run cannot be made: {why}")
-
-
-def _claim(broker: Broker, run_id: str, worker: str) -> bool:
-    """Return whether this process is to make the run. Raises `BrokerError` if nobody says for long.
-
-    Two processes that have both been given it may both have seen that it has not started.
-    """
-    until = time.monotonic() + _BROKER_SECONDS
-    while True:
-        try:
-            return broker.claim_run(run_id, f"{worker} {os.getpid()}")
-        except BrokerError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(_LOOK_EVERY)
 
 
 def _open_instance(arguments: ExecuteRunArgs) -> dg.DagsterInstance:
@@ -241,24 +226,25 @@ def _be_a_run() -> None:
 
 
 def _patiently(ask: Callable[[], _T]) -> _T:
-    """Return what `ask` returns, as soon as the database answers. Raises what that long raises."""
-    until = time.monotonic() + _DATABASE_SECONDS
+    """Return what `ask` returns, as soon as what it asks answers. Raises what that long raises."""
+    until = time.monotonic() + _AWAY_SECONDS
     while True:
         try:
             return ask()
         except Exception as error:
-            if not _is_from_database(error) or time.monotonic() > until:
+            if not _is_away(error) or time.monotonic() > until:
                 raise
             time.sleep(_LOOK_EVERY)
 
 
-def _is_from_database(error: Exception) -> bool:
-    """Return whether a database that is away, or has no room, is the reason.
+def _is_away(error: Exception) -> bool:
+    """Return whether the broker, or a database that is away or has no room, is the reason.
 
     dagster-postgres has an exception of its own for one that it could not connect to.
     """
     reasons = (error, error.__cause__)
-    return any(isinstance(reason, OperationalError | InterfaceError) for reason in reasons)
+    away = BrokerError | OperationalError | InterfaceError
+    return any(isinstance(reason, away) for reason in reasons)
 
 
 def _ignore(_: object) -> None:
