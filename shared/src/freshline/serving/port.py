@@ -20,9 +20,8 @@ from typing import Final, Self
 
 from freshline.errors import PortError
 
-__all__ = ["Port", "client_host"]
+__all__ = ["Port"]
 
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - names what others listen on
 _PIECE: Final = 65_536
 
 
@@ -88,13 +87,6 @@ async def _end_tasks() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def client_host(host: str) -> str:
-    """Return where a client on this machine reaches a server that listens on `host`."""
-    plain = host.strip("[]")
-    reached = _WILDCARDS.get(plain, plain)
-    return f"[{reached}]" if ":" in reached else reached
 
 
 def _bound(host: str, port: int) -> list[socket.socket]:

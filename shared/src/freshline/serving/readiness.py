@@ -21,10 +21,10 @@ from grpc_health.v1 import (  # type: ignore[import-untyped]  # it brings no typ
 )
 
 from freshline.errors import NotReadyError
-from freshline.serving.port import client_host
 
 __all__ = ["Answer", "address_of", "ask_server", "await_server", "is_healthy"]
 
+_WILDCARDS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - others listen on them
 _ANSWER_SECONDS: Final = 5.0
 _ASK_EVERY: Final = 0.5
 _OPTIONS: Final = (
@@ -46,7 +46,9 @@ class Answer:
 
 def address_of(host: str, port: int) -> str:
     """Return where a client on this machine reaches a server that listens on `host`."""
-    return f"{client_host(host)}:{port}"
+    plain = host.strip("[]")
+    reached = _WILDCARDS.get(plain, plain)
+    return f"[{reached}]:{port}" if ":" in reached else f"{reached}:{port}"
 
 
 def is_healthy(address: str, seconds: float = _ANSWER_SECONDS) -> bool:
