@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,16 @@ from dagster._core.definitions.selector import JobSubsetSelector
 from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-__all__ = ["Runs", "Server", "Teams", "create_run", "instance_settings", "running_teams", "until"]
+__all__ = [
+    "Runs",
+    "Server",
+    "Teams",
+    "await_end",
+    "create_run",
+    "instance_settings",
+    "running_teams",
+    "until",
+]
 
 BIN = Path(sys.executable).parent
 Status = dg.DagsterRunStatus
@@ -77,6 +86,18 @@ def until(condition: Callable[[], Any], seconds: float = 90.0, why: str = "") ->
         assert time.monotonic() < deadline, why or "it did not happen"
         time.sleep(0.1)
     return found
+
+
+def await_end(processes: Sequence[psutil.Process], seconds: float, why: str = "") -> None:
+    """Wait until the processes have ended, whether or not anybody has asked how."""
+
+    def has_ended(process: psutil.Process) -> bool:
+        try:
+            return process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    until(lambda: all(map(has_ended, processes)), seconds, f"{processes} did not end\n{why}")
 
 
 class Server:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from engine_teams import until
+from engine_teams import await_end, until
 from freshline.errors import NotReadyError
 from freshline.serving.control import Conversation
 from freshline.serving.readiness import ask_server
@@ -32,7 +32,6 @@ __all__ = [
     "Host",
     "Service",
     "asking",
-    "await_end",
     "free_port",
     "read_until",
 ]
@@ -131,18 +130,6 @@ class Service:
                     process.kill()
             if self.process.pid == self.program.pid:
                 self.program.wait()
-
-
-def await_end(processes: Sequence[psutil.Process], seconds: float, why: str = "") -> None:
-    """Wait until the processes have ended, whether or not anybody has asked how."""
-
-    def has_ended(process: psutil.Process) -> bool:
-        try:
-            return process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    until(lambda: all(map(has_ended, processes)), seconds, f"{processes} did not end\n{why}")
 
 
 class Host:

@@ -17,6 +17,7 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+import redis
 import yaml
 from conftest import write_instance
 from devstack_fixtures import Database, Launcher, PostgresServer, Program
@@ -238,14 +239,14 @@ class TestFaults:
             assert last.leaving
 
     def test_a_run_goes_back_into_the_queue_when_its_worker_ends_before_it_takes_it(
-        self, teams: Teams
+        self, teams: Teams, broker: Server
     ) -> None:
         """The worker says that it is there, and takes nothing: it is stopped, as on a lost host."""
         supervisor = teams.workers.pop("one")
         family = psutil.Process(supervisor.pid).children(recursive=True)
         for process in family:
             process.suspend()
-        time.sleep(3)  # for a second, the broker still answers what the worker asked before
+        until(lambda: not self.is_asked_by(broker, family))
         waiting = teams.submit("quick")
         teams.await_message(waiting, "waits for a worker of one")
 
@@ -257,6 +258,13 @@ class TestFaults:
         teams.await_message(waiting, "no worker of one since")
         teams.start_worker("one")
         assert teams.wait(waiting) is Status.SUCCESS
+
+    def is_asked_by(self, broker: Server, family: list[psutil.Process]) -> bool:
+        """Return whether one of the processes has asked the broker for a run, and waits for it."""
+        ports = {it.laddr.port for process in family for it in process.net_connections()}
+        with redis.Redis.from_url(broker.program.url) as client:
+            waiting = [it["addr"] for it in client.client_list() if "b" in it["flags"]]
+        return any(int(address.rpartition(":")[2]) in ports for address in waiting)
 
     def wait_for_retry(self, teams: Teams, run_id: str) -> None:
         """Wait until a run is tried again, and let that run end."""

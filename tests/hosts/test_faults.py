@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 
 import psutil
 import pytest
-from engine_teams import Status, until
+from engine_teams import Status, await_end, until
 from site_on_hosts import Site
 
 Measured = Callable[[str], None]
@@ -33,18 +33,6 @@ def begin_on_second_host(site: Site) -> str:
     return run_id
 
 
-def await_end(processes: list[psutil.Process]) -> None:
-    """Wait until processes have ended, also those whose parents have not noticed it yet."""
-
-    def has_ended(process: psutil.Process) -> bool:
-        try:
-            return process.status() == psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return True
-
-    until(lambda: all(map(has_ended, processes)), 30, why=f"still running: {processes}")
-
-
 class TestRuns:
     def test_terminated_on_another_host_is_canceled_with_all_that_it_started(
         self, site: Site
@@ -56,7 +44,7 @@ class TestRuns:
         assert site.instance.run_launcher.terminate(run_id)
 
         assert site.wait(run_id) is Status.CANCELED
-        await_end(family)
+        await_end(family, 30)
 
     @pytest.mark.parametrize("what", ["the run", "the worker", "its whole host"])
     def test_killed_with_its_processes_fails_and_is_tried_again_once(
@@ -76,7 +64,7 @@ class TestRuns:
         assert site.wait(run_id) is Status.FAILURE
         measured(f"detected within {time.monotonic() - began:.0f} s")
 
-        await_end(family)
+        await_end(family, 30)
         settle(site, run_id)
 
     def test_goes_on_elsewhere_when_a_host_of_its_team_has_lost_its_power(
@@ -120,7 +108,7 @@ class TestSupervisor:
         unit.kill_alone()
         site.open_gate(run_id)
 
-        await_end(workers)
+        await_end(workers, 30)
         assert site.wait(run_id) is Status.SUCCESS
         site.start_workers("two-a")
         site.await_workers("two-a")
@@ -150,7 +138,7 @@ class TestCutOff:
             retry = until(lambda: site.retry_of(run_id)).run_id
             until(lambda: "Started execution of step" in site.messages(retry))
             assert "one-a" == site.host_of(retry)
-            await_end([run])
+            await_end([run], 30)
             known = site.messages(run_id)
 
         site.open_gate(retry)

@@ -7,6 +7,7 @@ import json
 import psutil
 import pytest
 from checkout import Checkout
+from devstack.processes import is_running
 from helpers import until
 
 CODE = "import dagster as dg\n\ndefs = dg.Definitions()\n"
@@ -34,11 +35,6 @@ def served(checkout: Checkout) -> set[str]:
     return found
 
 
-def has_ended(process: psutil.Process) -> bool:
-    """Return whether a process has ended, although its parent may not have seen that yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-
-
 def test_a_new_location_has_workers_after_the_next_up(checkout: Checkout) -> None:
     write_workspace(checkout, "land")
     checkout.run("up")
@@ -49,7 +45,7 @@ def test_a_new_location_has_workers_after_the_next_up(checkout: Checkout) -> Non
     write_workspace(checkout, "land", "core")
     assert "workers: started" in checkout.run("up")
 
-    assert has_ended(before)
+    assert not is_running(before)
     until(lambda: served(checkout) == {"land", "core"})
 
 
@@ -63,7 +59,7 @@ def test_there_are_none_where_the_workspace_names_code_servers_alone(checkout: C
 
     checkout.run("up")
 
-    assert has_ended(workers)
+    assert not is_running(workers)
     assert "workers" not in checkout.states()
 
 
