@@ -398,21 +398,29 @@ class TestWarehouse:
 
         assert [] == world.run(person, "select * from mart.joined")
 
-    @pytest.mark.parametrize("why", ["is a superuser", "owns the database", "is a member of"])
-    def test_a_role_that_no_right_binds_is_refused(self, world: World, why: str) -> None:
-        core, marts = quoted(world.core), quoted(world.marts)
-        world.as_superuser(
-            {
-                "is a superuser": f"alter role {core} superuser",
-                "owns the database": f"alter database {world.database} owner to {core}",
-                "is a member of": f"grant {marts} to {core}",
-            }[why]
-        )
+    @pytest.mark.parametrize(
+        ("statements", "why"),
+        [
+            ("alter role {core} superuser", "is a superuser"),
+            ("alter role {core} createrole", "can give itself roles"),
+            ("alter database {database} owner to {core}", "owns the database"),
+            ("grant {marts} to {core}", "is a member of"),
+            ("create role {new}; grant {marts} to {new}; grant {new} to {core}", "is a member of"),
+            ("create role {new} createrole; grant {new} to {core}", "is a member of"),
+            ("create role {new} superuser; grant {new} to {core}", "is a member of"),
+        ],
+    )
+    def test_a_role_that_no_right_binds_is_refused(
+        self, world: World, statements: str, why: str
+    ) -> None:
+        core, marts, new = map(quoted, (world.core, world.marts, world.roles.named("between")))
+        names = {"core": core, "marts": marts, "new": new, "database": world.database}
+        world.as_superuser(statements.format(**names))
         try:
-            with pytest.raises(psycopg.errors.RaiseException, match=why):
+            with pytest.raises(psycopg.errors.RaiseException, match=f"the role core.* {why}"):
                 world.apply()
         finally:
-            world.as_superuser(f"alter role {core} nosuperuser")
+            world.as_superuser(f"alter role {core} nosuperuser nocreaterole")
             world.as_superuser(f"alter database {world.database} owner to postgres")
 
 
@@ -580,6 +588,37 @@ class TestInstance:
     ) -> None:
         with pytest.raises(DENIED):
             as_location(statement)
+
+    def test_the_owner_of_dagsters_tables_is_refused(self, postgres_server: Any) -> None:
+        with self.database_of_dagster(postgres_server) as (roles, connection):
+            role = quoted(instance_role(roles.named("core")))
+            connection.execute(
+                f"create role {role}; alter table event_logs owner to {role}".encode()
+            )
+
+            with pytest.raises(psycopg.errors.RaiseException, match="owns Dagster's tables"):
+                connection.execute(instance_sql([roles.named("core")]).encode())
+
+    def test_functions_of_others_are_not_called(self, postgres_server: Any) -> None:
+        with self.database_of_dagster(postgres_server) as (roles, connection):
+            connection.execute(
+                b"create function public.pg_advisory_xact_lock(int) returns void "
+                b"language plpgsql as $$ begin raise exception 'called'; end $$"
+            )
+
+            connection.execute(instance_sql([roles.named("core")]).encode())
+
+    @staticmethod
+    @contextmanager
+    def database_of_dagster(server: Any) -> Iterator[tuple[Roles, psycopg.Connection[Any]]]:
+        """A database that has a table of Dagster's."""
+        roles = Roles(server)
+        try:
+            with server.new_database() as database, roles.connect(database.name) as connection:
+                connection.execute(b"create table event_logs (id serial)")
+                yield roles, connection
+        finally:
+            roles.drop()
 
     def test_a_database_without_dagsters_tables_is_refused(self, postgres_server: Any) -> None:
         roles = Roles(postgres_server)

@@ -73,5 +73,5 @@ def instance_sql(locations: Collection[str]) -> str:
                 [(name, verb) for name, verbs in TABLES.items() for verb in verbs],
             ),
         ],
-        "instance.sql",
+        *("tables.sql", "team.sql", "instance.sql"),
     )

@@ -47,15 +47,16 @@ class Facts:
         return "\n".join([*lines, ""])
 
 
-def script(heading: Iterable[str], facts: Iterable[Facts], statements: str) -> str:
+def script(heading: Iterable[str], facts: Iterable[Facts], *statements: str) -> str:
     """Return the SQL of a database, as one transaction.
 
-    `heading` is a comment by lines, `statements` a file beside this module.
+    `heading` is a comment by lines, `statements` are files beside this module.
     """
-    body = files("freshline.rights").joinpath(statements).read_text(encoding="utf-8")
+    folder = files("freshline.rights")
     parts = ["\n".join(map(comment, heading)) + "\n", _BEGIN]
     parts += [each.to_sql() for each in facts]
-    return "\n".join([*parts, body, "commit;\n"])
+    parts += [folder.joinpath(name).read_text(encoding="utf-8") for name in statements]
+    return "\n".join([*parts, "commit;\n"])
 
 
 def comment(text: str) -> str:

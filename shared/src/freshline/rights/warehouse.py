@@ -31,7 +31,7 @@ def warehouse_sql(needs: Needs) -> str:
             *needs.uncovered,
         ],
         _facts(needs),
-        "warehouse.sql",
+        *("team.sql", "warehouse.sql"),
     )
 
 

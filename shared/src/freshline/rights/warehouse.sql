@@ -1,44 +1,15 @@
--- Locations may make functions, even in a schema with the name of who runs this. None is meant here
--- (https://wiki.postgresql.org/wiki/A_Guide_to_CVE-2018-1058:_Protect_Your_Search_Path).
-set local search_path = pg_catalog, pg_temp;
-select pg_advisory_xact_lock(hashtext('freshline: roles'));
-
--- Refuse roles that no right would bind.
 do $$
-declare
-  bad record;
 begin
   if current_setting('server_version_num')::int < 140000 then
     raise exception 'this needs Postgres 14 or newer';
   end if;
-  for bad in
-    select r.rolname as name,
-      case when r.rolsuper then 'is a superuser'
-        when r.oid = d.datdba then 'owns the database'
-        else format('is a member of %I', m.rolname) end as why
-    from team
-    join pg_roles r on r.rolname = team.role
-    join pg_database d on d.datname = current_database()
-    left join pg_auth_members a on a.member = r.oid
-    left join pg_roles m on m.oid = a.roleid
-    where r.rolsuper or r.oid = d.datdba or m.oid = d.datdba or m.rolsuper
-      or m.rolname in (select role from team)
-      or m.rolname in ('pg_read_all_data', 'pg_write_all_data', 'pg_database_owner')
-  loop
-    raise exception 'the role % %, so that no right of a team would bind it', bad.name, bad.why
-      using hint = 'Take that away from the role, or rename the location.';
-  end loop;
 end $$;
 
--- Make the roles that are missing.
+-- Who is no superuser can change what a role owns only as its member.
 do $$
 declare
   it record;
 begin
-  for it in select role from team where role not in (select rolname from pg_roles) loop
-    execute format('create role %I login', it.role);
-  end loop;
-  -- Who is no superuser can change what a role owns only as its member.
   for it in select role from team where not pg_has_role(current_user, role, 'usage') loop
     execute format('grant %I to current_user', it.role);
   end loop;
