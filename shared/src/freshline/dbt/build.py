@@ -97,7 +97,8 @@ def build_dbt(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterato
     The files that dbt writes (a megabyte a run) are deleted, except those of the last failures.
     """
     runs = Path(dbt.project_dir, "target", "runs")
-    target = runs / context.run.run_id
+    # A run can build several times: two projects, or two parts of one, and at the same time.
+    target = runs / f"{context.run.run_id}-{context.op_execution_context.op_handle}"
     _delete_old(runs)
     invocation = dbt.cli(["build"], context=context, target_path=target)
     yield from stamp_lag(context, _described_events(invocation))
