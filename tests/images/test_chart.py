@@ -289,6 +289,12 @@ class TestNetwork:
         assert declared in policy["egress"]
         assert declared not in other["egress"]
 
+    def test_the_host_reaches_what_the_values_name(self) -> None:
+        rule = {"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}], "ports": [{"port": 443}]}
+        rendered = Rendered(changed("network.host.egress", [rule]))
+
+        assert rule in rendered.kind("NetworkPolicy")["acme-host"]["spec"]["egress"]
+
     def test_policies_can_be_left_out(self) -> None:
         assert {} == Rendered(changed("network.enabled", False)).kind("NetworkPolicy")
 
