@@ -27,7 +27,7 @@ class Judgement:
     """What was found wrong, a line each. All lists are empty if all is well."""
 
     lost: list[str]
-    """Runs that failed for another reason than their code, and were not tried again."""
+    """Runs that failed, and were not tried again. Not `talker`: it fails where a disk is full."""
     twice: list[str]
     """Assets that two processes made at the same time."""
     in_vain: list[str]
@@ -67,12 +67,15 @@ def judge(site: Site, since: datetime) -> Judgement:
             for run in runs
             if run.status is Status.FAILURE
             and run.run_id not in tried_again
-            and PARENT not in run.tags
-            and Event.STEP_FAILURE not in site.events(run.run_id)
+            and not _fails_by_its_code(run)
         ],
         twice=list(_overlaps(notes, {run.run_id: run.root_run_id or run.run_id for run in runs})),
         in_vain=[*_notes_in_vain(site, runs, notes), *_events_in_vain(site, runs)],
     )
+
+
+def _fails_by_its_code(run: dg.DagsterRun) -> bool:
+    return any(key.path[-1] == "talker" for key in run.asset_selection or ())
 
 
 def read_notes(site: Site) -> list[Note]:

@@ -221,7 +221,10 @@ class Site(Runs):
         home = self.folder / "homes" / host
         if not home.exists():
             home.mkdir(parents=True)
-            (home / "dagster.yaml").write_text(yaml.safe_dump(instance_settings(_STORAGE)))
+            settings = instance_settings(_STORAGE)
+            # The next fault may hit the retry.
+            settings["run_retries"]["max_retries"] = 3
+            (home / "dagster.yaml").write_text(yaml.safe_dump(settings))
         return home
 
     def _write_workspace(self) -> Path:
