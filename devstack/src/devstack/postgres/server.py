@@ -14,31 +14,30 @@ The data directory holds:
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import secrets
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
 import psutil
 import psycopg
 
+from devstack.data_server import DataServer, end_in_steps
 from devstack.errors import DevstackError
-from devstack.files import lock_folder, tail, text_from, write_private
+from devstack.files import lock_folder, write_private
 from devstack.kernel import die_with_parent
-from devstack.ports import LOOPBACK, busy_port_message, claim_port
+from devstack.ports import LOOPBACK
 from devstack.postgres.accounts import choose_account
-from devstack.processes import wait_for_end
 
 SUPERUSER = "postgres"
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+# Postgres' fast shutdown, then its immediate one, then none.
+_SHUTDOWNS = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0))
 # A fresh cluster takes about 40 MB and its first log segments 16 MB each.
 NEEDED_BYTES = 120 * 1024 * 1024
 
@@ -83,15 +82,14 @@ class Address:
         )
 
 
-class PostgresServer:
-    """One server over the data directory `home`, which runs as long as the `with` block.
+class PostgresServer(DataServer):
+    """A Postgres server. A new cluster lets the hosts of its network in, if `host` is not loopback.
 
-    `home` is made if it is missing. `port` is on `host`; 0 takes a free one. A new cluster lets
-    the hosts of that network in, if `host` is not loopback. Postgres logs to `log`, or else to
-    `postgres.log` in `home`. `throwaway` makes it fast but not durable, and deletes `home` at the
-    end. Entering the block raises `DevstackError` when the server cannot
-    start; the text says what to do.
+    It logs to `log`, or else to `postgres.log` in `home`. `throwaway` makes it fast but not
+    durable, too.
     """
+
+    name = "postgres"
 
     def __init__(
         self,
@@ -102,78 +100,35 @@ class PostgresServer:
         log: Path | None = None,
         throwaway: bool = False,
     ) -> None:
-        self._home = home.absolute()
+        log = log or home / "postgres.log"
+        super().__init__(home, host=host, port=port, log=log, throwaway=throwaway)
         self._cluster = self._home / "cluster"
-        self._log = log or self._home / "postgres.log"
-        self._host = host
-        self._port = port
-        self._throwaway = throwaway
-        self._lock: IO[str] | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        try:
-            self._prepare()
-            self._start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     @property
     def address(self) -> Address:
-        return Address(self._host, self._port, SUPERUSER, self._password, "postgres")
+        return self._address(self._port)
 
-    def wait(self, seconds: float | None = None) -> int | None:
-        """Wait for Postgres to end. Return its exit code; None if it still runs after `seconds`."""
-        if self._process is None:
-            return 0
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def log_tail(self, lines: int = 15) -> str:
-        return tail(self._log, lines)
-
-    def stop(self) -> None:
-        """Stop Postgres and release the data directory. Safe to call twice."""
-        if self._process is not None:
-            if self._process.poll() is None:
-                # It may end by itself meanwhile, and another thread may reap it.
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    postmaster = psutil.Process(self._process.pid)
-                    _stop_postmaster(postmaster, immediate=self._throwaway)
-                self._process.wait()
-            self._process = None
-        if self._lock is not None:
-            if self._throwaway:
-                shutil.rmtree(self._home, ignore_errors=True)
-            self._lock.close()
-            self._lock = None
+    def _address(self, port: int) -> Address:
+        return Address(self._host, port, SUPERUSER, self._password, "postgres")
 
     # -- preparing ----------------------------------------------------------------------------
+
+    def _lock_home(self) -> IO[str]:
+        self._home.mkdir(parents=True, exist_ok=True)
+        # Postgres may run as another user, who must enter. Nobody else may list the folder.
+        self._home.chmod(0o711)
+        return lock_folder(self._home)
 
     def _prepare(self) -> None:
         binaries = _binaries()
         self._postgres, self._initdb = binaries / "postgres", binaries / "initdb"
-        try:
-            self._home.mkdir(parents=True, exist_ok=True)
-            # Postgres may run as another user, who must enter. Nobody else may list the folder.
-            self._home.chmod(0o711)
-            self._lock = lock_folder(self._home)
-            self._account = choose_account(self._postgres, self._home, self._cluster)
-            self._remove_half_made_clusters()
-            self._password = self._kept_password()
-            if not self._cluster.exists():
-                self._create_cluster()
-            self._account.own(self._cluster)
-            self._clear_stale_lock_file()
-        except OSError as error:
-            raise DevstackError(f"postgres: {error.strerror}: {error.filename}") from error
+        self._account = choose_account(self._postgres, self._home, self._cluster)
+        self._remove_half_made_clusters()
+        self._password = self._kept_password()
+        if not self._cluster.exists():
+            self._create_cluster()
+        self._account.own(self._cluster)
+        self._clear_stale_lock_file()
 
     def _kept_password(self) -> str:
         path = self._home / "password"
@@ -253,27 +208,10 @@ class PostgresServer:
             pid = 0
         process = _postmaster(pid, self._cluster)
         if process is not None:
-            _stop_postmaster(process, immediate=False)
+            end_in_steps(process, _SHUTDOWNS)
         path.unlink(missing_ok=True)
 
     # -- starting -----------------------------------------------------------------------------
-
-    def _start(self) -> None:
-        fixed = self._port != 0
-        for attempt in range(5):
-            port = claim_port(self._port, purpose="postgres", host=self._host)
-            size = self._log.stat().st_size if self._log.exists() else 0
-            self._process = self._launch(port)
-            if self._await_ready(self._process, port):
-                self._port = port
-                return
-            written = text_from(self._log, size)
-            if "Address already in use" not in written:
-                break
-            # Another program took the free port that was found. Find another, up to five times.
-            if fixed or attempt == 4:
-                raise DevstackError(busy_port_message(port, purpose="postgres", host=self._host))
-        raise self._failure("did not start")
 
     def _launch(self, port: int) -> subprocess.Popen[bytes]:
         settings = {"listen_addresses": self._host, **_SETTINGS}
@@ -294,35 +232,20 @@ class PostgresServer:
                 **self._account.popen_options(),
             )
 
-    def _await_ready(self, process: subprocess.Popen[bytes], port: int) -> bool:
-        """Wait until Postgres accepts a connection. Return false if it ends instead."""
-        address = Address(self._host, port, SUPERUSER, self._password, "postgres")
-        deadline = time.monotonic() + START_SECONDS
-        reason = ""
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                return False
-            try:
-                psycopg.connect(address.conninfo, connect_timeout=5).close()
-            except psycopg.OperationalError as error:
-                reason = str(error)
-                if "password authentication failed" in reason:
-                    raise DevstackError(
-                        f"{self._home / 'password'} does not open the database in "
-                        f"{self._cluster}. Delete the data with `devstack reset`."
-                    ) from error
-                time.sleep(0.05)
-            else:
-                return True
-        raise self._failure(f"did not answer within {START_SECONDS:.0f} s ({reason.strip()})")
+    def _why_not_ready(self, port: int) -> str | None:
+        try:
+            psycopg.connect(self._address(port).conninfo, connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            if "password authentication failed" in str(error):
+                raise DevstackError(
+                    f"{self._home / 'password'} does not open the database in "
+                    f"{self._cluster}. Delete the data with `devstack reset`."
+                ) from error
+            return str(error).strip()
+        return None
 
-    def _failure(self, what: str) -> DevstackError:
-        written = self.log_tail()
-        if "No space left on device" in written:
-            return DevstackError(
-                f"postgres {what}: the disk of {self._home} is full. Make room and start again."
-            )
-        return DevstackError(f"postgres {what}. The end of {self._log}:\n{written}")
+    def _steps(self) -> Sequence[tuple[int, float]]:
+        return _SHUTDOWNS[1:] if self._throwaway else _SHUTDOWNS
 
 
 def _binaries() -> Path:
@@ -340,16 +263,3 @@ def _postmaster(pid: int, cluster: Path) -> psutil.Process | None:
     except (psutil.Error, ValueError):
         return None
     return process if str(cluster) in arguments else None
-
-
-def _stop_postmaster(process: psutil.Process, *, immediate: bool) -> None:
-    """Stop a server with Postgres' fast shutdown, then its immediate shutdown, then SIGKILL.
-
-    `immediate` leaves out the fast shutdown.
-    """
-    modes = [(signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5.0), (signal.SIGKILL, 5.0)]
-    for number, seconds in modes[1:] if immediate else modes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
-        if not wait_for_end([process], seconds):
-            return

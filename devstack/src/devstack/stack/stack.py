@@ -452,6 +452,8 @@ def _answers_sql(conninfo: str) -> bool:
 
 
 def _answers_ping(facts: Mapping[str, Any], password: str) -> bool:
-    from devstack.broker.server import Address, answers
+    from devstack.broker.server import Address, why_not_ready
 
-    return "port" in facts and answers(Address(facts["host"], facts["port"], password))
+    if "port" not in facts:
+        return False
+    return why_not_ready(Address(facts["host"], facts["port"], password)) is None
