@@ -21,7 +21,7 @@ begin
       union all
       select oid, rolname, null from pg_roles
       where rolname in (select role from team)
-        or rolname in ('pg_read_all_data', 'pg_write_all_data', 'pg_database_owner',
+        or rolname in ('pg_read_all_data', 'pg_write_all_data',
           'pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
     )
     select r.rolname as name,
