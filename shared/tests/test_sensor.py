@@ -20,6 +20,7 @@ from freshline.contract import (
 from freshline.model import HEARTBEAT
 from freshline.names import PLANNED_TAG
 from freshline.policy import max_lag
+from freshline.sensor.cursor import Cursor
 from freshline.sensor.outlook import Observer
 from ticking import Workspace
 
@@ -231,6 +232,31 @@ class TestNothingTwice:
         quiet = workspace.tick("all")
 
         assert ([], before) == (quiet.asset_events, quiet.cursor)
+
+
+class TestAwaits:
+    def test_the_inputs_of_what_is_to_be_requested_soon_are_kept(
+        self, workspace: Workspace
+    ) -> None:
+        workspace.load("land", root())
+        workspace.load("marts", mart())
+        workspace.tick("land")
+        workspace.tick("marts")
+        workspace.tick("land")
+        waiting = workspace.tick("marts")
+
+        assert [] == list(waiting.run_requests or ())
+        assert ["root"] == Cursor.read(waiting.cursor).awaits
+
+    def test_what_nothing_waits_for_is_not(self, workspace: Workspace) -> None:
+        workspace.load("land", root())
+        workspace.load("marts", mart())
+        for _ in range(4):
+            workspace.requested("land")
+            workspace.requested("marts")
+
+        assert [] == Cursor.read(workspace.cursors["land"]).awaits
+        assert [] == Cursor.read(workspace.cursors["marts"]).awaits
 
 
 class TestContract:

@@ -29,6 +29,8 @@ _WORKERS: Final = "freshline:workers"
 _SAID: Final = ("location", "places", "image", "leaving")
 _RUNS: Final = "freshline:runs"
 _CLAIMS: Final = "freshline:claim:"
+_MADE: Final = "freshline:made"
+_MADE_KEPT: Final = 10_000
 _FORGOTTEN_AFTER: Final = 7 * 86_400.0
 _ANSWER_SECONDS: Final = 3.0
 
@@ -137,6 +139,22 @@ class Broker:
             elif word["worker"] in names and now - word["at"] <= SILENT_AFTER:
                 running.add(run_id.decode())
         return running
+
+    def say_made(self, key: str) -> None:
+        """Say that the asset `key` has a new version."""
+        self._redis.xadd(_MADE, {"key": key}, maxlen=_MADE_KEPT)
+
+    def made_after(self, place: str | None) -> tuple[str, list[str]]:
+        """Return the assets with new versions after `place`, and the place to go on from.
+
+        None is the end: what was said before is not returned.
+        """
+        if place is None:
+            newest = self._redis.xrevrange(_MADE, count=1)
+            return (newest[0][0].decode() if newest else "0"), []
+        found = self._redis.xrange(_MADE, min=f"({place}")
+        keys = [entry[b"key"].decode() for _, entry in found]
+        return (found[-1][0].decode() if found else place), keys
 
     def _now(self) -> float:
         seconds, microseconds = self._redis.time()

@@ -30,6 +30,7 @@ from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
+from freshline.engine.connections import keep_connections
 from freshline.engine.origin import Code, code_of, folder_of
 from freshline.words import span
 from freshline.workspace.runner import code_server_environment
@@ -149,6 +150,7 @@ def _refuse(arguments: str, worker: str, error: Exception) -> None:
 def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str = "") -> None:
     """Execute the run in this process. `why` says why it is a new one; empty: it is a fork."""
     with capture_interrupts(), _patiently(lambda: _open_instance(given)) as instance:
+        keep_connections(instance)
         run = _run_to_make(instance, given.run_id)
         broker = Broker(broker_url)
         process = f"{worker} {os.getpid()}"
@@ -304,6 +306,14 @@ class _Watch:
                 raise
 
         _patiently(write)
+        self._tell(event)
+
+    def _tell(self, event: dg.EventLogEntry) -> None:
+        """Tell the daemon of a new version, for which another location may wait."""
+        made = event.asset_materialization
+        if made is not None:
+            with suppress(BrokerError):  # the daemon sees it a few seconds later
+                self._broker.say_made(made.asset_key.to_user_string())
 
     def _is_unsure(self) -> bool:
         return time.monotonic() - self._looked_at > _SURE_FOR

@@ -22,6 +22,7 @@ from dagster_celery.launcher import CeleryRunLauncher
 from kombu.exceptions import KombuError
 
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
+from freshline.engine.connections import keep_connections
 from freshline.engine.queues import TASK, queue_of, queue_settings
 from freshline.engine.waiting import WaitingRun, WaitingRuns
 from freshline.serving.readiness import address_of, is_healthy
@@ -67,6 +68,7 @@ class WarmRunLauncher(CeleryRunLauncher):
         )
         self._broker = Broker(broker)
         self._waiting = WaitingRuns(self._broker, self.celery)
+        self._settled = False
         self._answers_since: float | None = None
         """Since when the broker has answered each time (monotonic seconds); None: it did not."""
         self._missed_since: dict[str, float] = {}
@@ -100,12 +102,24 @@ class WarmRunLauncher(CeleryRunLauncher):
         of the location has a place: the daemon puts the run back into its queue then, and other
         locations' runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
         """
+        self._settle_in_daemon()
         run = context.dagster_run
         if self._was_canceled(run):
             # No process has it, so that nobody else would say so.
             self._instance.report_run_canceled(run)
         else:
             self._put_into_queue(run)
+
+    def _settle_in_daemon(self) -> None:
+        """Make this process's daemon quicker: it alone launches runs."""
+        if self._settled:
+            return
+        self._settled = True
+        # No other process needs what this imports.
+        from freshline.engine.waking import wake_sensors
+
+        keep_connections(self._instance)
+        wake_sensors(self._broker)
 
     def _was_canceled(self, run: dg.DagsterRun) -> bool:
         """Return whether somebody has canceled the run, whatever its status is now.

@@ -8,11 +8,9 @@ requests (`requests`), the location's contract, the results of the asset checks 
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +36,7 @@ from freshline.errors import TickError
 from freshline.model import HEARTBEAT, Phase, TargetPlan, TargetStatus
 from freshline.planner import DANGLING_AFTER, requested_groups
 from freshline.sensor.contract_checks import contract_evaluations
+from freshline.sensor.cursor import Cursor
 from freshline.sensor.foreign_checks import ForeignChecks
 from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
@@ -53,6 +52,9 @@ _PUBLISH_EVERY: Final = 86_400.0
 
 _SETTLING: Final = 15.0
 """Seconds without a changed contract after which all contracts are checked together."""
+
+_SOON: Final = 120.0
+"""Seconds: of what is to start within them, the inputs are waited for."""
 
 _DAEMON_INTERVAL: Final = 5
 """Seconds between two looks of Dagster's daemon at all sensors (its `MIN_INTERVAL_LOOP_TIME`)."""
@@ -105,35 +107,6 @@ def build_freshness_sensor(
             return ticker.tick(context)
 
     return update_sensor
-
-
-@dataclass(slots=True)
-class _Reported:
-    """What earlier ticks have reported. It is kept in the sensor's cursor."""
-
-    targets: dict[str, str] = field(default_factory=dict)
-    """The status of each of the location's targets."""
-    contracts: str = ""
-    """What the last check of the contracts depended on."""
-    checks: dict[str, str] = field(default_factory=dict)
-    """The versions that were seen by checks on assets that the location does not make."""
-
-    @classmethod
-    def from_cursor(cls, cursor: str | None) -> _Reported:
-        """Read what `cursor` keeps; nothing, if it is empty or cannot be read."""
-        try:
-            known = json.loads(cursor or "{}")
-            return cls(
-                dict(known.get("targets", {})),
-                str(known.get("contracts", "")),
-                dict(known.get("checks", {})),
-            )
-        except (ValueError, TypeError, AttributeError):
-            return cls()  # the cursor was set by hand: report everything again
-
-    def to_cursor(self) -> str:
-        """Return the cursor that keeps this."""
-        return json.dumps(asdict(self), sort_keys=True)
 
 
 class _OwnPart(NamedTuple):
@@ -191,12 +164,13 @@ class _Ticker:
                 asset_events=publication,
                 cursor=said.cursor,
             )
-        reported = _Reported.from_cursor(context.cursor)
+        reported = Cursor.read(context.cursor)
         events: list[Any] = [
             *publication,
             *self._changed_targets(outlook, reported),
             *self._checked_contracts(outlook, reported),
         ]
+        reported.awaits = _awaited(outlook, self._location)
         groups = requested_groups(outlook.plan, outlook.graph, self._location)
         requests: list[RunRequest] = []
         if not self._observers and self._location not in outlook.snapshot.pauses:
@@ -216,12 +190,12 @@ class _Ticker:
         refused |= part.requester.refused_parts
         message = tick_message(outlook, self._location, groups, refused)
         if not requests:
-            self._said = _Said(outlook, part, reported.to_cursor(), refused)
+            self._said = _Said(outlook, part, reported.to_text(), refused)
         return SensorResult(
             run_requests=requests,
             skip_reason=None if requests else message,
             asset_events=events,
-            cursor=reported.to_cursor(),
+            cursor=reported.to_text(),
         )
 
     def _own_part(self, repository: RepositoryDefinition) -> _OwnPart:
@@ -272,7 +246,7 @@ class _Ticker:
             self._digest = own, digest(own)
         return self._digest[1]
 
-    def _changed_targets(self, outlook: Outlook, reported: _Reported) -> list[Any]:
+    def _changed_targets(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the check results of this location's targets whose status has changed."""
         plan, changed_at = outlook.plan, max(outlook.snapshot.since.values())
         own = {
@@ -289,7 +263,7 @@ class _Ticker:
         }
         return [lag_evaluation(target) for target in changed]
 
-    def _checked_contracts(self, outlook: Outlook, reported: _Reported) -> list[Any]:
+    def _checked_contracts(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the results of the contract checks, if what they depend on has changed."""
         settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.now
         basis = _basis_of_contract_checks(outlook, self._location)
@@ -297,6 +271,19 @@ class _Ticker:
             return []
         reported.contracts = basis
         return list(contract_evaluations(outlook, self._location))
+
+
+def _awaited(outlook: Outlook, location: str) -> list[str]:
+    """Return the inputs of what the location is to request soon, but not now."""
+    assets, horizon = outlook.graph.assets, outlook.now + _SOON
+    inputs = {
+        dep
+        for planned in outlook.plan.assets.values()
+        if planned.due is not None and planned.due <= horizon and not planned.request
+        for dep in assets[planned.key].deps
+        if assets[planned.key].location == location
+    }
+    return sorted(inputs)
 
 
 def _is_quiet(said: _Said, outlook: Outlook, part: _OwnPart, cursor: str | None) -> bool:

@@ -1,0 +1,40 @@
+"""What a location's sensor keeps in its cursor."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+__all__ = ["Cursor"]
+
+
+@dataclass(slots=True)
+class Cursor:
+    """What earlier ticks have reported, and what the location waits for."""
+
+    targets: dict[str, str] = field(default_factory=dict)
+    """The status of each of the location's targets."""
+    contracts: str = ""
+    """What the last check of the contracts depended on."""
+    checks: dict[str, str] = field(default_factory=dict)
+    """The versions that were seen by checks on assets that the location does not make."""
+    awaits: list[str] = field(default_factory=list)
+    """The assets of which a new version lets the location request something soon."""
+
+    @classmethod
+    def read(cls, text: str | None) -> Cursor:
+        """Read what `text` keeps; nothing, if it is empty or cannot be read."""
+        try:
+            known = json.loads(text or "{}")
+            return cls(
+                dict(known.get("targets", {})),
+                str(known.get("contracts", "")),
+                dict(known.get("checks", {})),
+                [str(key) for key in known.get("awaits", ())],
+            )
+        except (ValueError, TypeError, AttributeError):
+            return cls()  # it was set by hand: report everything again
+
+    def to_text(self) -> str:
+        """Return the text that `read` understands."""
+        return json.dumps(asdict(self), sort_keys=True)

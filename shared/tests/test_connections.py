@@ -1,0 +1,70 @@
+"""Connections to Dagster's database that stay open, and are replaced when they are closed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import psycopg
+import pytest
+from conftest import write_instance
+from devstack_fixtures import Database, PostgresServer
+from freshline.engine.connections import keep_connections
+
+OTHERS = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer) -> Iterator[Database]:
+    with postgres_server.new_database() as database:
+        yield database
+
+
+@pytest.fixture
+def instance(database: Database, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
+    write_instance(tmp_path, database)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        keep_connections(instance)
+        ask(instance)
+        yield instance
+
+
+def ask(instance: dg.DagsterInstance) -> None:
+    """Ask each storage for something."""
+    assert [] == instance.get_runs()
+    assert [] == list(instance.get_asset_keys())
+    assert [] == list(instance.all_instigator_state())
+
+
+def connections(database: Database) -> set[int]:
+    with psycopg.connect(database.dsn) as connection:
+        return {pid for (pid,) in connection.execute(f"select pid {OTHERS}".encode()).fetchall()}
+
+
+def test_a_connection_is_used_again(instance: dg.DagsterInstance, database: Database) -> None:
+    before = connections(database)
+    for _ in range(3):
+        ask(instance)
+
+    assert 3 == len(before)  # one for each storage
+    assert before == connections(database)
+
+
+def test_one_that_the_database_has_closed_is_replaced(
+    instance: dg.DagsterInstance, database: Database
+) -> None:
+    before = connections(database)
+    with psycopg.connect(database.dsn) as connection:
+        connection.execute(f"select pg_terminate_backend(pid) {OTHERS}".encode())
+
+    ask(instance)
+
+    assert connections(database).isdisjoint(before)
+
+
+def test_an_instance_without_a_server_stays_as_it_is(tmp_path: Path) -> None:
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        keep_connections(instance)
+
+        ask(instance)
