@@ -263,6 +263,8 @@ class _Watch:
         self._run_id = run_id
         self._worker = worker
         self._broker = broker
+        self._broker_answers = True
+        """Whether it did when it was last told something."""
         self._write = instance.handle_new_event
         self._over = threading.Event()
         self._ending = False
@@ -311,9 +313,12 @@ class _Watch:
     def _tell(self, event: dg.EventLogEntry) -> None:
         """Tell the daemon of a new version, for which another location may wait."""
         made = event.asset_materialization
-        if made is not None:
-            with suppress(BrokerError):  # the daemon sees it a few seconds later
-                self._broker.say_made(made.asset_key.to_user_string())
+        if made is None or not self._broker_answers:
+            return
+        try:
+            self._broker.say_made(made.asset_key.to_user_string())
+        except BrokerError:  # without a word of it, the daemon sees it a few seconds later
+            self._broker_answers = False
 
     def _is_unsure(self) -> bool:
         return time.monotonic() - self._looked_at > _SURE_FOR
@@ -355,9 +360,12 @@ class _Watch:
     def _keep_saying(self) -> None:
         while True:
             asked_at = time.monotonic()
-            with suppress(BrokerError):  # it may be away for a while
+            try:
                 self._broker.say_run(self._run_id, self._worker)
                 self._heard_at = max(self._heard_at, asked_at)
+                self._broker_answers = True
+            except BrokerError:  # it may be away for a while
+                self._broker_answers = False
             if self._over.wait(WORD_EVERY):
                 break
         with suppress(BrokerError):
