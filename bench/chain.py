@@ -370,8 +370,6 @@ class Workspace:
                 self._wait_until(self._has_workers, "a worker of each location")
             self._wait_until(self._is_due, "data that is too old", LAG_MINUTES * 60 + TIMEOUT)
             with new_meter() as meter:
-                idle_from = time.time()
-                time.sleep(IDLE)
                 self._stars.give()
                 begin = time.time()
                 with Watch(self._stars.number) as watch:
@@ -381,9 +379,13 @@ class Workspace:
                     self._wait_until(watch.sees_all, "the star in the marts")
                     self._wait_until(self._is_done, "the end of all runs")
                 time.sleep(TAIL)
-            return self._round(begin, idle_from, watch, meter)
+                # Afterwards: with the first run that it launches, the daemon becomes cheaper.
+                idle_from = time.time()
+                time.sleep(IDLE)
+                idle = sum(meter.cpu(idle_from, time.time()).values()) / IDLE
+            return self._round(begin, idle, watch, meter)
 
-    def _round(self, begin: float, idle_from: float, watch: Watch, meter: Meter) -> Round:
+    def _round(self, begin: float, idle: float, watch: Watch, meter: Meter) -> Round:
         records = self._records(begin)
         runs = [read_run(self._instance, record) for record in records]
         if sum(ROOT_ASSET in run.made for run in runs) != 1:
@@ -391,7 +393,6 @@ class Workspace:
         connector, load = meter.life("source-github"), meter.life("devstack.airbyte.worker")
         parts, last = parts_of_runs(begin, runs, watch.visible, connector, load)
         end = max(run.ended for run in runs)
-        idle = sum(meter.cpu(idle_from, begin).values()) / (begin - idle_from)
         seconds = last.ended + TAIL - last.requested
         cpu = sum(meter.cpu(last.requested, last.ended + TAIL).values())
         return Round(
