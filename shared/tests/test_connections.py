@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from conftest import write_instance
 from devstack_fixtures import Database, PostgresServer
-from freshline.engine.connections import keep_connections
+from engine_teams import until
+from freshline.connections import keep_connections, kept_connections
 
 OTHERS = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
@@ -61,6 +62,17 @@ def test_one_that_the_database_has_closed_is_replaced(
     ask(instance)
 
     assert connections(database).isdisjoint(before)
+
+
+def test_they_end_with_the_context(database: Database, tmp_path: Path) -> None:
+    write_instance(tmp_path, database)
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        with kept_connections(instance):
+            ask(instance)
+            assert 3 == len(connections(database))
+
+        until(lambda: not connections(database))
+        ask(instance)  # it can be used as ever
 
 
 def test_an_instance_without_a_server_stays_as_it_is(tmp_path: Path) -> None:

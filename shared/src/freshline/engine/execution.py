@@ -29,8 +29,8 @@ from dagster._serdes import deserialize_value
 from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from freshline.connections import keep_connections
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
-from freshline.engine.connections import keep_connections
 from freshline.engine.origin import Code, code_of, folder_of
 from freshline.words import span
 from freshline.workspace.runner import code_server_environment

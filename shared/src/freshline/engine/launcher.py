@@ -21,8 +21,8 @@ from dagster._serdes import ConfigurableClassData, serialize_value
 from dagster_celery.launcher import CeleryRunLauncher
 from kombu.exceptions import KombuError
 
+from freshline.connections import keep_connections
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
-from freshline.engine.connections import keep_connections
 from freshline.engine.queues import TASK, queue_of, queue_settings
 from freshline.engine.waiting import WaitingRun, WaitingRuns
 from freshline.serving.readiness import address_of, is_healthy

@@ -25,6 +25,7 @@ from dagster import (
     sensor,
 )
 
+from freshline.connections import kept_connections
 from freshline.contract import (
     Contract,
     PublishedContract,
@@ -103,7 +104,8 @@ def build_freshness_sensor(
         ),
     )
     def update_sensor(context: SensorEvaluationContext) -> SensorResult:
-        with ticker.lock:
+        # A tick has an instance of its own, and asks it some twenty times if something happened.
+        with ticker.lock, kept_connections(context.instance):
             return ticker.tick(context)
 
     return update_sensor
