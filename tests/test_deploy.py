@@ -104,6 +104,14 @@ class Host:
 
     def __init__(self, home: Path, database: Any) -> None:
         self.home = home
+        # The checkout without its `.env`, which is for `make dev`: Dagster would read it.
+        self.release = home / "release"
+        self.release.mkdir()
+        for part in ROOT.iterdir():
+            if part.is_dir():
+                (self.release / part.name).symlink_to(part)
+            elif part.name != ".env":
+                shutil.copy(part, self.release)
         self.ports = {"full": free_port(), "read-only": free_port(), "ingestion": free_port()}
         text = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
         text = text.replace(".local/dagster", str(home / "dagster"))
@@ -119,7 +127,7 @@ class Host:
         self.services: list[Daemon] = []
 
     def start(self, name: str, command: list[str], env: Mapping[str, str]) -> Daemon:
-        service = Daemon(command, cwd=ROOT, env=env, log=self.home / f"{name}.log")
+        service = Daemon(command, cwd=self.release, env=env, log=self.home / f"{name}.log")
         self.services.append(service)
         return service
 
