@@ -9,7 +9,16 @@ import devstack
 
 PACKAGE = Path(devstack.__file__).parent
 FOLDERS = ("stack", "postgres", "github", "airbyte", "broker")
-SHARED = ("http_server", "serving", "data_server", "ports", "processes", "files", "kernel", "errors")
+SHARED = (
+    "http_server",
+    "serving",
+    "data_server",
+    "ports",
+    "processes",
+    "files",
+    "kernel",
+    "errors",
+)
 # What the modules of a folder may import besides modules of the same folder.
 ALLOWED = {
     **{folder: {*SHARED} for folder in FOLDERS},
