@@ -16,7 +16,7 @@ import psutil
 from devstack.errors import DevstackError
 from devstack.files import tail, text_from
 from devstack.ports import busy_port_message, claim_port
-from devstack.processes import wait_for_end
+from devstack.processes import wait_for_end, wait_for_exit
 
 __all__ = ["DataServer", "end_in_steps"]
 
@@ -66,12 +66,7 @@ class DataServer(ABC):
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for the program to end. Return its exit code; None if it runs after `seconds`."""
-        if self._process is None:
-            return 0
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        return wait_for_exit(self._process, seconds)
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines of the log."""
@@ -98,7 +93,7 @@ class DataServer(ABC):
     def _lock_home(self) -> IO[str]:
         """Make the data directory, lock it, and return the open file that holds the lock."""
 
-    def _prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
+    def _prepare(self) -> None:  # noqa: B027 - Valkey needs nothing
         """Make what the program needs to start."""
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterable
 
@@ -33,6 +34,19 @@ def wait_for_end(processes: Iterable[psutil.Process], seconds: float) -> list[ps
         time.sleep(_POLL_SECONDS)
         alive = [process for process in alive if is_running(process)]
     return alive
+
+
+def wait_for_exit(process: subprocess.Popen[bytes] | None, seconds: float | None) -> int | None:
+    """Wait at most `seconds` until a child has ended; None waits for as long as it takes.
+
+    Return its exit code, 0 if there is none, and None if it still runs then.
+    """
+    if process is None:
+        return 0
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def descendants(pid: int) -> list[psutil.Process]:

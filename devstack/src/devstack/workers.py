@@ -16,6 +16,7 @@ from dotenv import dotenv_values
 
 from devstack.errors import DevstackError
 from devstack.kernel import die_with_parent
+from devstack.processes import wait_for_exit
 from devstack.stack.locations import FRESHLINE, WORKSPACE
 
 DRAIN_SECONDS = 5
@@ -59,9 +60,4 @@ class Workers:
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for the program to end. Return its exit code; None if it still runs."""
-        if self._process is None:
-            return 0
-        try:
-            return self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        return wait_for_exit(self._process, seconds)
