@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from own_stack import link_checkout
 from snapshots import addressed, deployed
 from support.dagster import HOST_BIN, LOCATIONS, ROOT, GraphQL, free_port
 from support.processes import Daemon
@@ -104,14 +105,10 @@ class Host:
 
     def __init__(self, home: Path, database: Any) -> None:
         self.home = home
-        # The checkout without its `.env`, which is for `make dev`: Dagster would read it.
         self.release = home / "release"
         self.release.mkdir()
-        for part in ROOT.iterdir():
-            if part.is_dir():
-                (self.release / part.name).symlink_to(part)
-            elif part.name != ".env":
-                shutil.copy(part, self.release)
+        link_checkout(self.release)
+        (self.release / "deploy").symlink_to(DEPLOY)
         self.ports = {"full": free_port(), "read-only": free_port(), "ingestion": free_port()}
         text = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
         text = text.replace(".local/dagster", str(home / "dagster"))
