@@ -188,6 +188,13 @@ def new_meter() -> Meter:
 # --- stars --------------------------------------------------------------------------------
 
 
+def cpu_of_idling(meter: Meter) -> float:
+    """Wait, and return the seconds of CPU that all processes use in a second meanwhile."""
+    begin = time.time()
+    time.sleep(IDLE)
+    return sum(meter.cpu(begin, time.time()).values()) / IDLE
+
+
 def write_stars(file: Path, number: int) -> None:
     """Write a repository's stars of the last year. The users have the numbers from 1 on."""
     chance = random.Random(20_260_630)
@@ -273,8 +280,7 @@ class BareTools:
 
     def go(self) -> Round:
         with new_meter() as meter:
-            idle_from = time.time()
-            time.sleep(IDLE)
+            idle = cpu_of_idling(meter)
             self._stars.give()
             begin = time.time()
             with Watch(self._stars.number) as watch:
@@ -296,7 +302,7 @@ class BareTools:
             parts=steps.parts,
             checked=end - begin,
             cpu=meter.cpu(begin, end + TAIL),
-            idle=sum(meter.cpu(idle_from, begin).values()) / (begin - idle_from),
+            idle=idle,
         )
 
     def _sync(self) -> float:
@@ -380,9 +386,7 @@ class Workspace:
                     self._wait_until(self._is_done, "the end of all runs")
                 time.sleep(TAIL)
                 # Afterwards: with the first run that it launches, the daemon becomes cheaper.
-                idle_from = time.time()
-                time.sleep(IDLE)
-                idle = sum(meter.cpu(idle_from, time.time()).values()) / IDLE
+                idle = cpu_of_idling(meter)
             return self._round(begin, idle, watch, meter)
 
     def _round(self, begin: float, idle: float, watch: Watch, meter: Meter) -> Round:
