@@ -29,7 +29,7 @@ from dagster._serdes import deserialize_value
 from dagster._utils.interrupts import capture_interrupts
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from freshline.connections import keep_connections
+from freshline.connections import kept_connections
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError
 from freshline.engine.origin import Code, code_of, folder_of
 from freshline.words import span
@@ -149,8 +149,11 @@ def _refuse(arguments: str, worker: str, error: Exception) -> None:
 
 def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str = "") -> None:
     """Execute the run in this process. `why` says why it is a new one; empty: it is a fork."""
-    with capture_interrupts(), _patiently(lambda: _open_instance(given)) as instance:
-        keep_connections(instance)
+    with (
+        capture_interrupts(),
+        _patiently(lambda: _open_instance(given)) as instance,
+        kept_connections(instance),
+    ):
         run = _run_to_make(instance, given.run_id)
         broker = Broker(broker_url)
         process = f"{worker} {os.getpid()}"

@@ -281,9 +281,9 @@ def _awaited(outlook: Outlook, location: str) -> list[str]:
     inputs = {
         dep
         for planned in outlook.plan.assets.values()
-        if planned.due is not None and planned.due <= horizon and not planned.request
+        if assets[planned.key].location == location and not planned.request
+        if planned.due is not None and planned.due <= horizon
         for dep in assets[planned.key].deps
-        if assets[planned.key].location == location
     }
     return sorted(inputs)
 
