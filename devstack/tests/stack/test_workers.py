@@ -69,6 +69,7 @@ def test_the_stack_stops_workers_that_nothing_names_any_more(
 ) -> None:
     write_workspace(checkout, "land")
     checkout.run("up")
+    assert until(lambda: served(checkout)) == {"land"}  # they have read the workspace
     file = checkout.root / "workspace.yaml"
     if content is None:
         file.unlink()
