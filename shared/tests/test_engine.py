@@ -293,6 +293,18 @@ class TestCode:
         assert worker.ppid() == teams.workers["one"].pid
         assert workers == psutil.Process(teams.workers["two"].pid).children()
 
+    def test_the_next_run_after_an_edit_has_the_new_settings_of_the_instance(
+        self, teams: Teams
+    ) -> None:
+        said = teams.worker_log.count("one: takes runs")
+        settings = teams.folder / "dagster.yaml"
+        settings.write_text(f"{settings.read_text()}\n# edited\n")
+        run_id = teams.submit("quick")
+
+        assert teams.wait(run_id) is Status.SUCCESS
+        assert f"A new Python makes this run: {settings} has changed" in teams.messages(run_id)
+        until(lambda: teams.worker_log.count("one: takes runs") > said)
+
     def test_code_that_does_not_load_fails_its_runs_and_is_loaded_when_it_is_mended(
         self, teams: Teams
     ) -> None:

@@ -76,17 +76,19 @@ def execute_run(
     broker_url: str,
     codes: Collection[Code],
     changed: str | None,
+    instance: dg.DagsterInstance | None,
 ) -> None:
     """Execute the run that `arguments` (a serialized `ExecuteRunArgs`) names.
 
     That is in this process if it has the code of the run: `codes` are those that the worker of the
     name `worker` has loaded, and `changed` is a file that has changed since; None: none has. Else
-    it is in the Python of the run's code, which loads that as it is now.
+    it is in the Python of the run's code, which loads that as it is now. `instance` is the host's
+    if the worker has opened it.
     """
     _be_a_run()
     multiprocessing.process._current_process = _PROCESS  # type: ignore[attr-defined]  # noqa: SLF001
     try:
-        _execute(arguments, worker, broker_url, codes, changed)
+        _execute(arguments, worker, broker_url, codes, changed, instance)
     finally:
         # Celery's forks end without it. Locks of dbt have names in /dev/shm, which this deletes.
         multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]  # noqa: SLF001
@@ -98,6 +100,7 @@ def _execute(
     broker_url: str,
     codes: Collection[Code],
     changed: str | None,
+    instance: dg.DagsterInstance | None,
 ) -> None:
     given = _read(arguments, worker)
     origin = given.job_origin.repository_origin
@@ -107,7 +110,7 @@ def _execute(
     elif changed:
         python, why = sys.executable, f"{changed} has changed"
     else:
-        _execute_here(given, worker, broker_url)
+        _execute_here(given, worker, broker_url, instance)
         return
     if not Path(python).exists():
         _fail(
@@ -147,11 +150,20 @@ def _refuse(arguments: str, worker: str, error: Exception) -> None:
         )
 
 
-def _execute_here(given: ExecuteRunArgs, worker: str, broker_url: str, why: str = "") -> None:
-    """Execute the run in this process. `why` says why it is a new one; empty: it is a fork."""
+def _execute_here(
+    given: ExecuteRunArgs,
+    worker: str,
+    broker_url: str,
+    opened: dg.DagsterInstance | None = None,
+    why: str = "",
+) -> None:
+    """Execute the run in this process, with the instance that is `opened` if one is.
+
+    `why` says why it is a new process; empty: it is a fork.
+    """
     with (
         capture_interrupts(),
-        _patiently(lambda: _open_instance(given)) as instance,
+        opened or _patiently(lambda: _open_instance(given)) as instance,
         kept_connections(instance),
     ):
         run = _run_to_make(instance, given.run_id)
@@ -401,7 +413,7 @@ def main() -> None:
     said = json.load(sys.stdin)
     worker = said["worker"]
     given = _read(said["arguments"], worker)
-    _execute_here(given, worker, os.environ["FRESHLINE_BROKER_URL"], said["why"])
+    _execute_here(given, worker, os.environ["FRESHLINE_BROKER_URL"], why=said["why"])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from celery.signals import worker_ready
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.server import LoadedRepositories
 
+from freshline.connections import kept_connections
 from freshline.engine.broker import WORD_EVERY, Broker, BrokerError, Worker
 from freshline.engine.execution import execute_run
 from freshline.engine.loaded_files import LoadedFiles, recorded
@@ -52,15 +53,17 @@ def main(arguments: str) -> None:
     )
     with recorded() as files:
         loaded = _load(values["target"], own.location)
+        # `dagster dev` without this folder has an instance that only its own processes know of.
+        instance = dg.DagsterInstance.get() if os.environ.get("DAGSTER_HOME") else None
     codes = codes_of(sys.executable, loaded.code_pointers_by_repo_name.values())
-    _warm()
+    _warm(instance)
     app = Celery("freshline", broker=broker_url)
     app.conf.update(queue_settings())
     app.conf.worker_consumer = "freshline.engine.reconnecting:ReconnectingConsumer"
 
     @app.task(name=TASK)
     def execute(run: str) -> None:
-        execute_run(run, own.name, broker_url, codes, files.changed())
+        execute_run(run, own.name, broker_url, codes, files.changed(), instance)
 
     app.steps["worker"].add(_Refill)
     _say_where(app, own, Broker(broker_url))
@@ -93,20 +96,21 @@ def _load(target: dict[str, Any], location: str) -> LoadedRepositories:
     return LoadedRepositories(origin, None, [], None, **named)
 
 
-def _warm() -> None:
+def _warm(instance: dg.DagsterInstance | None) -> None:
     """Do once what every run would do first: import what runs need, and dbt if it is there.
 
     Nothing stays open: a connection does not survive a fork.
     """
 
     @dg.asset
-    def nothing() -> None: ...
+    def nothing() -> None:
+        inspect.stack()  # dbt does it for each flag, and Python reads the sources of all callers
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
         quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-        dg.materialize([nothing], instance=instance, run_config=quiet)
-    if os.environ.get("DAGSTER_HOME"):
-        with dg.DagsterInstance.get() as instance:
+        dg.materialize([nothing], instance=ephemeral, run_config=quiet)
+    if instance is not None:
+        with kept_connections(instance):
             instance.get_runs(limit=1)
     if "dagster_dbt" in sys.modules:  # the location has a dbt project
         from freshline.dbt.warm import load_dbt

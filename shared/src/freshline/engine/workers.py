@@ -20,6 +20,10 @@ from freshline.workspace.runner import code_server_environment, target_of
 
 __all__ = ["Workers"]
 
+_PYTHON_OPTIONS: Final = ("-X", "frozen_modules=off")
+"""dbt looks at the stack of its callers for each of its flags. If the module that has begun them
+all has no file, Python searches all modules for it each time: a tenth of a second in each run."""
+
 
 class Workers:
     """The workers that take runs from the broker of `broker_url`.
@@ -58,7 +62,10 @@ class Workers:
             child = subprocess.Popen(
                 # Without a supervisor it takes no more runs, and ends those that it has begun.
                 leashed(
-                    python, signal.SIGTERM, "-m", "freshline.engine.worker", json.dumps(arguments)
+                    python,
+                    signal.SIGTERM,
+                    *_PYTHON_OPTIONS,
+                    *("-m", "freshline.engine.worker", json.dumps(arguments)),
                 ),
                 cwd=entry.start,
                 env={

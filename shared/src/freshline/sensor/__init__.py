@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from dagster import (
     AssetSelection,
+    DagsterInstance,
     DefaultSensorStatus,
     RepositoryDefinition,
     RunRequest,
@@ -25,7 +26,6 @@ from dagster import (
     sensor,
 )
 
-from freshline.connections import kept_connections
 from freshline.contract import (
     Contract,
     PublishedContract,
@@ -39,6 +39,7 @@ from freshline.planner import DANGLING_AFTER, requested_groups
 from freshline.sensor.contract_checks import contract_evaluations
 from freshline.sensor.cursor import Cursor
 from freshline.sensor.foreign_checks import ForeignChecks
+from freshline.sensor.instance import TickInstance
 from freshline.sensor.lag_check import lag_evaluation
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
@@ -86,6 +87,7 @@ def build_freshness_sensor(
             f"seconds. Use {_DAEMON_INTERVAL} or more."
         )
     ticker = _Ticker(location, float(tick_seconds), observes=observes)
+    instances = TickInstance()
     says = "says when it would request" if observes else "requests"
     whole_intervals = tick_seconds // _DAEMON_INTERVAL
     # Dagster calls the argument a beta. Without it, it refuses to observe a source.
@@ -104,9 +106,8 @@ def build_freshness_sensor(
         ),
     )
     def update_sensor(context: SensorEvaluationContext) -> SensorResult:
-        # A tick has an instance of its own, and asks it some twenty times if something happened.
-        with ticker.lock, kept_connections(context.instance):
-            return ticker.tick(context)
+        with ticker.lock, instances.of(context) as instance:
+            return ticker.tick(context, instance)
 
     return update_sensor
 
@@ -145,7 +146,7 @@ class _Ticker:
         self._said: _Said | None = None
         self._digest: tuple[Contract, str] | None = None
 
-    def tick(self, context: SensorEvaluationContext) -> SensorResult:
+    def tick(self, context: SensorEvaluationContext, instance: DagsterInstance) -> SensorResult:
         """Return what this location requests and reports now."""
         now = time.time()
         self._pace.add_tick(now)
@@ -154,7 +155,7 @@ class _Ticker:
             raise RuntimeError("the freshness sensor needs its repository in the context")
         part = self._own_part(repository)
         own = part.contract.with_unlaunchable(part.requester.refused)
-        outlook = self._observer.look(context.instance, now, own, self._observers, self._pace)
+        outlook = self._observer.look(instance, now, own, self._observers, self._pace)
         own = outlook.contract(self._location) or own
         tick = outlook.snapshot.ticks.get(self._location)
         publication = self._publication(outlook.published.get(self._location), own, tick, now)
@@ -180,12 +181,12 @@ class _Ticker:
             places = part.views.places(graph)
             requests.extend(
                 part.requester.requests(
-                    groups, outlook.plan, graph, snapshot, context.instance, places.tables
+                    groups, outlook.plan, graph, snapshot, instance, places.tables
                 )
             )
             requests.extend(
                 part.foreign_checks.requests(
-                    context.instance, graph, snapshot, places.apart, reported.checks
+                    instance, graph, snapshot, places.apart, reported.checks
                 )
             )
         refused = part.requester.refused_checks | part.foreign_checks.refused
