@@ -104,6 +104,8 @@ COMPARED = (
     "an unknown option",
     "an unknown profile",
     "a warning that is an error",
+    "edit a macro",
+    "after a macro's edit",
     "edit",
     "after an edit",
 )
@@ -219,6 +221,22 @@ class Volatile:
 @pytest.mark.parametrize("scenario", COMPARED)
 def test_the_fork_does_what_the_program_does(scenario: str, both: dict[str, Any]) -> None:
     assert both["program"][scenario] == both["fork"][scenario]
+
+
+def test_a_macro_is_parsed_again_only_if_it_was_edited(
+    postgres_server: Any, new_shop: Callable[[], Path]
+) -> None:
+    scenarios = ("an adapter", "edit a macro", "an adapter after it")
+    with (
+        postgres_server.new_database() as database,
+        warm_runs(new_shop(), "fork", *scenarios, database=database) as process,
+    ):
+        output, errors = process.communicate()
+        assert 0 == process.returncode, errors
+
+    did = json.loads(output)
+    assert {"parsed": 0} == did["an adapter"]
+    assert {"parsed": 1} == did["an adapter after it"]
 
 
 def test_each_scenario_is_what_its_name_says(both: dict[str, Any]) -> None:

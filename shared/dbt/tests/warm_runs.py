@@ -141,6 +141,15 @@ def has() -> dict[str, Any]:
     }
 
 
+def make_adapter() -> dict[str, Any]:
+    """Make an adapter as dagster-dbt makes one in each run; return how many macros were parsed."""
+    from dbt_common.clients import jinja
+
+    before = jinja.parse.cache_info().misses
+    assert DBT._initialize_dbt_core_adapter(()) is not None
+    return {"parsed": jinja.parse.cache_info().misses - before}
+
+
 def open_files() -> list[str]:
     found = []
     for path in Path("/proc/self/fd").iterdir():
@@ -151,6 +160,11 @@ def open_files() -> list[str]:
 
 EDITED = """
 select 7 as id, 8::bigint as amount, 9 as added from {{ source("crm", "customers") }}
+"""
+
+EDITED_MACROS = """
+{% macro generate_schema_name(name, node) %}{{ name }}{% endmacro %}
+{% macro known_macro() %}3{% endmacro %}
 """
 
 SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
@@ -166,6 +180,10 @@ SCENARIOS: dict[str, Callable[[], dict[str, Any]]] = {
     "a warning that is an error": invoke("--warn-error", "build", "--select", "nothing"),
     "edit": edit("models/orders.sql", EDITED),
     "after an edit": run("orders"),
+    "an adapter": make_adapter,
+    "edit a macro": edit("macros/macros.sql", EDITED_MACROS),
+    "an adapter after it": make_adapter,
+    "after a macro's edit": invoke("build", "--select", "orders"),
     "slow": run("slow"),
 }
 

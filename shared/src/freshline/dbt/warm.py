@@ -8,7 +8,8 @@ dagster-dbt starts the program.
 dbt compiles much of itself when it is used for the first time: what reads and writes a manifest, or
 validates a project. `load_dbt` has it done before there is a run. Of the projects themselves
 nothing is kept: each run reads and compares them as the program does, so a model that was edited
-since is built as it is now.
+since is built as it is now. Only the syntax tree of a macro is kept, by the macro's text:
+dagster-dbt reads dbt's five hundred macros in each run, for an adapter that counts rows.
 
 dagster-dbt offers no way to say how dbt is started. `load_dbt` puts `_Subprocess` in the place of
 the module `subprocess` in the one private module that starts it.
@@ -27,10 +28,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, Final
 
+from dagster_dbt import DbtCliResource
 from dagster_dbt.core import dbt_cli_invocation
 from packaging.version import Version
 
@@ -51,6 +54,9 @@ _USED_LATE: Final[tuple[str, ...]] = (
 )
 """What dbt imports only when it builds."""
 
+_KEPT_TREES: Final = 10_000
+"""So many syntax trees of macros are kept at most."""
+
 
 def load_dbt() -> bool:
     """Load dbt and its adapters, and let runs in forks of this process use them.
@@ -62,6 +68,8 @@ def load_dbt() -> bool:
     program = _own_program()
     if program is None:
         return False
+    from dbt_common.clients import jinja
+
     for name in ("dbt.cli.main", *_USED_LATE):
         importlib.import_module(name)
     for name in _adapters():
@@ -70,8 +78,10 @@ def load_dbt() -> bool:
         except Exception:
             # Maybe no project uses it. If one does, dbt says so when it runs.
             _logger.warning("The dbt adapter %s cannot be imported", name, exc_info=True)
+    jinja.parse = lru_cache(_KEPT_TREES)(jinja.parse)
     for project, profiles in projects_of_resources().items():
         _rehearse(project, profiles)
+        _rehearse_adapter(project, profiles)
     setattr(  # noqa: B010  (an assignment would be an error of types: it is no module)
         dbt_cli_invocation, "subprocess", _Subprocess(program, _search_path(program))
     )
@@ -100,8 +110,23 @@ def _rehearse(project: Path, profiles: Path | None) -> None:
     if done.exception is not None:
         # Each run will fail with it, or will not if it is mended until then.
         _logger.warning("dbt cannot load the project %s yet: %s", project, done.exception)
-    forget_dbt()
     del done
+    _forget_all()
+
+
+def _rehearse_adapter(project: Path, profiles: Path | None) -> None:
+    """Make an adapter as dagster-dbt makes one in each run. It does not connect to a warehouse."""
+    resource = DbtCliResource(project, profiles_dir=os.fspath(profiles) if profiles else None)
+    try:
+        resource._initialize_dbt_core_adapter(())  # noqa: SLF001  # there is no public way
+    except Exception as error:  # noqa: BLE001  # each run will say it too, without row counts
+        _logger.warning("dagster-dbt cannot make an adapter for %s yet: %s", project, error)
+    _forget_all()
+
+
+def _forget_all() -> None:
+    """Keep nothing of what dbt knows of a project."""
+    forget_dbt()
     # Adapters and manifests have locks, in cycles.
     gc.collect()
 
