@@ -15,6 +15,12 @@ from support.dagster import ROOT, CodeLocation, Dagster, free_port
 from support.versions import python_with
 from support.waiting import wait_until
 
+_UNFINISHED = (
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+)
 TEMPLATE = Path(__file__).with_name("quick_location.py")
 
 
@@ -111,6 +117,20 @@ class Stage:
             wait_until(is_there, f"{key} made {count} times in {begin!r}", seconds=seconds, every=2)
         except TimeoutError as error:
             raise TimeoutError(f"{error}. So far:\n{self.story.as_text()}") from error
+
+    def await_rest(self, key: str, *, seconds: float) -> None:
+        """Wait until no run is going on and `key` is made from the newest version of each input."""
+        active = dg.RunsFilter(statuses=[*_UNFINISHED])
+
+        def is_at_rest() -> bool:
+            with dg.DagsterInstance.from_config(str(self.folder)) as instance:
+                if instance.get_runs(active, limit=1):
+                    return False
+            self.read()
+            newest = {made.key: made for made in self.story.made}
+            return all(newest[key].inputs[name] == newest[name].id for name in self._deps[key])
+
+        wait_until(is_at_rest, f"{key} is made from all that there is", seconds=seconds, every=1)
 
     def await_age(self, key: str, seconds: float) -> None:
         """Wait until the newest row of `key` is older than `seconds`."""

@@ -259,6 +259,7 @@ def test_each_scenario_is_what_its_name_says(both: dict[str, Any]) -> None:
     } == {name: it["status"] for name, it in did.items() if "status" in it}
     assert {
         "all, without Dagster": 1,
+        "after a macro's edit": 0,
         "an unknown option": 2,
         "an unknown profile": 2,
         "a warning that is an error": 2,

@@ -81,7 +81,7 @@ def load_dbt() -> bool:
     jinja.parse = lru_cache(_KEPT_TREES)(jinja.parse)
     for project, profiles in projects_of_resources().items():
         _rehearse(project, profiles)
-        _rehearse_adapter(project, profiles)
+        _rehearse_adapter(project, profiles, program)
     setattr(  # noqa: B010  (an assignment would be an error of types: it is no module)
         dbt_cli_invocation, "subprocess", _Subprocess(program, _search_path(program))
     )
@@ -114,9 +114,13 @@ def _rehearse(project: Path, profiles: Path | None) -> None:
     _forget_all()
 
 
-def _rehearse_adapter(project: Path, profiles: Path | None) -> None:
+def _rehearse_adapter(project: Path, profiles: Path | None, program: Path) -> None:
     """Make an adapter as dagster-dbt makes one in each run. It does not connect to a warehouse."""
-    resource = DbtCliResource(project, profiles_dir=os.fspath(profiles) if profiles else None)
+    resource = DbtCliResource(
+        project,
+        profiles_dir=os.fspath(profiles) if profiles else None,
+        dbt_executable=os.fspath(program),
+    )
     try:
         resource._initialize_dbt_core_adapter(())  # noqa: SLF001  # there is no public way
     except Exception as error:  # noqa: BLE001  # each run will say it too, without row counts
