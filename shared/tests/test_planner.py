@@ -242,6 +242,23 @@ class TestExplainable:
         assert f"{CUMULATIVE} needs newer data by 12:05:00 UTC, 1 min 17 s from its start" == (
             asked.reason
         )
+        assert "latest start" == asked.cause
+
+    def test_what_is_requested_after_its_inputs_names_no_time(self) -> None:
+        story = workspace().at(220).made(SYNC, USERS, data=160)
+        cumulative = story.plan.assets[CUMULATIVE]
+
+        assert (True, "new inputs") == (cumulative.request, cumulative.cause)
+
+    def test_an_asset_that_is_not_requested_has_no_cause(self) -> None:
+        assert {""} == {asset.cause for asset in workspace().plan.assets.values()}
+
+    def test_a_plan_says_when_the_next_version_is_expected(self) -> None:
+        story = workspace().at(220)
+        expected = story.plan.assets[SYNC].expected
+
+        assert expected is not None
+        assert NOON + 220 + 60 <= expected <= NOON + 300
 
     def test_an_idle_message_names_the_next_asset_and_when_it_starts(self) -> None:
         story = workspace().at(180)

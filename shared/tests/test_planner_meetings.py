@@ -182,6 +182,7 @@ class TestInOneRun:
         short = self.due().plan.assets["short"]
 
         assert "starts early, in the run that makes mart" == short.reason
+        assert "with mart" == short.cause
 
     @pytest.mark.parametrize("elsewhere", ["short_in", "mart_in"])
     def test_they_start_one_after_the_other_when_one_run_cannot_make_them_and_what_reads_both(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from event_logs import broken, plain
 from freshline.contract import (
     Contract,
@@ -160,7 +162,20 @@ class TestAcrossLocations:
         assert request.tags["freshline/plan"]
         planned = datetime.fromisoformat(request.tags[PLANNED_TAG]).timestamp()
         assert time.time() - 60 < planned <= time.time()
-        assert "there is no version of it yet" == request.tags["freshline/reason"]
+        assert "for mart: first version" == request.tags["freshline/reason"]
+
+    def test_the_reason_of_a_request_stays_true_when_it_is_read_later(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workspace.load("all", root(), mart())
+        for _ in range(3):
+            workspace.requested("all")
+        now = time.time() + 299
+        monkeypatch.setattr("time.time", lambda: now)
+        (request,) = workspace.tick("all").run_requests or ()
+
+        by = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+        assert re.fullmatch(f"for mart by {by}: latest start", request.tags["freshline/reason"])
 
     def test_an_idle_tick_names_the_next_asset_and_when_it_starts(
         self, workspace: Workspace

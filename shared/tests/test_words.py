@@ -7,7 +7,16 @@ from math import inf
 from random import Random
 
 import pytest
-from freshline.words import Names, at_least, clock, quoted, same_but_for_spelling, similar, span
+from freshline.words import (
+    Names,
+    at_least,
+    clock,
+    dated,
+    quoted,
+    same_but_for_spelling,
+    similar,
+    span,
+)
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -56,6 +65,10 @@ def test_clock_writes_a_time_and_its_date_if_it_is_not_today(
     time: float, zone: str | None, expected: str
 ) -> None:
     assert expected == clock(time, NOON, zone)
+
+
+def test_dated_writes_a_time_with_its_date() -> None:
+    assert "2023-11-15 12:00:07 UTC" == dated(NOON + 7.9)
 
 
 def test_quoted_shortens_long_lists() -> None:

@@ -465,6 +465,10 @@ class AssetPlan:
     negative: too late."""
     reason: str
     """One sentence for people."""
+    cause: str = ""
+    """Why it is requested, in a few words that stay true: they are read later, on its run."""
+    expected: float | None = None
+    """When its next version is expected; None: none is."""
     run: str = ""
     """Requested assets of one location with the same `run` go into one run."""
     parts: tuple[str, ...] = ()

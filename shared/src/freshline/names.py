@@ -84,12 +84,13 @@ PAUSE_REASON: Final = "freshline/pause_reason"
 
 # --- tags of the runs that freshline requests ---------------------------------------------------
 
+REASON_TAG: Final = "freshline/reason"
+"""For whom and why, in some ten words; every run that freshline requests has it."""
 TARGET_TAG: Final = "freshline/target"
 DEADLINE_TAG: Final = "freshline/deadline"
 SLACK_TAG: Final = "freshline/slack_seconds"
 PLAN_TAG: Final = "freshline/plan"
 PLANNED_TAG: Final = "freshline/planned_at"
-REASON_TAG: Final = "freshline/reason"
 
 # --- asset checks, and their metadata -----------------------------------------------------------
 

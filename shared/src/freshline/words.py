@@ -13,7 +13,16 @@ from math import ceil, isinf
 from typing import Final
 from zoneinfo import ZoneInfo
 
-__all__ = ["Names", "at_least", "clock", "quoted", "same_but_for_spelling", "similar", "span"]
+__all__ = [
+    "Names",
+    "at_least",
+    "clock",
+    "dated",
+    "quoted",
+    "same_but_for_spelling",
+    "similar",
+    "span",
+]
 
 _SHOWN: Final = 5
 """At most this many names of a list are written; the others are counted."""
@@ -62,6 +71,11 @@ def clock(time: float, now: float, zone: str | None = None) -> str:
         return f"{at:%H:%M:%S} {name}"
     year = "" if at.year == today.year else f" {at.year}"
     return f"{_DAYS[at.weekday()]} {at.day} {_MONTHS[at.month - 1]}{year} {at:%H:%M} {name}"
+
+
+def dated(time: float) -> str:
+    """Return a time (epoch seconds) for readers of any later day: `2026-12-04 12:03:10 UTC`."""
+    return f"{datetime.fromtimestamp(int(time), UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def span(seconds: float) -> str:

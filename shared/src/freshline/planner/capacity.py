@@ -399,7 +399,8 @@ def _take_back(decision: Decision, part: str, reason: str) -> None:
     decision.parts = tuple(name for name in decision.parts if name != part) if part else ()
     if not decision.parts:
         decision.request = False
-        decision.reason = reason
+        decision.reason, decision.cause = reason, ""
+        decision.arrival = inf  # nobody knows when there is room
 
 
 def _why(lacking: str, limit: int) -> str:

@@ -18,7 +18,7 @@ from freshline.planner.facts import AssetFacts, Facts
 from freshline.planner.known import Decision, Known
 from freshline.planner.lineage import ExecutionSet, Lineage
 from freshline.planner.parts import data_time_with
-from freshline.planner.votes import Voter
+from freshline.planner.votes import Vote, Voter
 from freshline.words import clock, span
 
 __all__ = ["Decision", "decisions_of"]
@@ -40,7 +40,7 @@ def decisions_of(
         else:
             others.append(execution_set)
     for root, meeting in list(companions(known, lineage.roots)):
-        made.request(root, f"starts early, in the run that makes {meeting}")
+        made.request(root, f"starts early, in the run that makes {meeting}", f"with {meeting}")
     for execution_set in others:
         made.decide(execution_set)
     return known.decisions
@@ -68,10 +68,10 @@ class _Decisions:
         else:
             self._choose(execution_set, first)
 
-    def request(self, execution_set: ExecutionSet, reason: str) -> None:
-        """Request all assets of `execution_set`, a root, for `reason`."""
+    def request(self, execution_set: ExecutionSet, reason: str, cause: str) -> None:
+        """Request all assets of `execution_set`, a root, for `reason`; `cause` says it shortly."""
         for key in execution_set.keys:
-            self._request(key, reason, alone=False)
+            self._request(key, reason, cause, alone=False)
         self._expect_successor(execution_set)
 
     # --- an execution set that could be requested --------------------------------------------
@@ -92,9 +92,8 @@ class _Decisions:
         if leader is not None and lacking is None and self._known.facts.reached(not_before):
             parts = tuple(dict.fromkeys(name for vote in votes.values() for name in vote.parts))
             for key in execution_set.keys:
-                vote = votes.get(key)
-                reason = vote.reason if vote and vote.go else f"made with {leader}"
-                self._request(key, reason, alone=alone, parts=parts)
+                reason, cause = self._why(key, votes.get(key), leader)
+                self._request(key, reason, cause, alone=alone, parts=parts)
             self._expect_successor(execution_set)
             return
         start = max(min((vote.start for vote in votes.values()), default=inf), not_before)
@@ -123,6 +122,15 @@ class _Decisions:
                 )
             self._expect_next_version(key, start)
 
+    def _why(self, key: str, vote: Vote | None, leader: str) -> tuple[str, str]:
+        """Return the reason and the cause of the request of `key`, whose set `leader` starts."""
+        if vote is None or not vote.go:
+            return f"made with {leader}", f"with {leader}"
+        if vote.cause:
+            return vote.reason, vote.cause
+        first = self._known.decisions[key].urgency.deadline is None
+        return vote.reason, "first version" if first else "latest start"
+
     def _due_after_overdue(self, execution_set: ExecutionSet, not_before: float) -> float:
         """Return when a set is due that waits for a run which may end at any time."""
         facts = self._known.facts
@@ -132,7 +140,9 @@ class _Decisions:
 
     # --- what assets downstream may expect --------------------------------------------------
 
-    def _request(self, key: str, reason: str, *, alone: bool, parts: tuple[str, ...] = ()) -> None:
+    def _request(
+        self, key: str, reason: str, cause: str, *, alone: bool, parts: tuple[str, ...] = ()
+    ) -> None:
         asset, node = self._known.facts.assets[key], self._known.graph.assets[key]
         decision = self._known.decisions[key]
         joined = self._known.joined(key) if not alone else {}
@@ -142,7 +152,7 @@ class _Decisions:
         self._known.facts.changes_now()
         decision.request = True
         decision.alone = alone
-        decision.reason = reason
+        decision.reason, decision.cause = reason, cause
         decision.start = self._known.now
         decision.arrival = begin + asset.stage.at_most
         if node.partitioned:

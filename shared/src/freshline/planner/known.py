@@ -39,6 +39,8 @@ class Decision:
     """Its run, or one that it waits for, takes longer than was expected: then `arrival` moves with
     the clock."""
     reason: str = ""
+    cause: str = ""
+    """Why it is requested now, in a few words that stay true."""
     parts: tuple[str, ...] = ()
     """The partitions to request."""
     together: bool = False

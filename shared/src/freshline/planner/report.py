@@ -67,6 +67,8 @@ def asset_plans(facts: Facts, decisions: Mapping[str, Decision]) -> dict[str, As
                 deadline=due if due is not None and due != -inf else None,
                 slack=latest - now if -inf < latest < inf else None,
                 reason=decision.reason,
+                cause=decision.cause,
+                expected=decision.arrival if decision.arrival < inf else None,
                 run=execution_set.keys[0] if decision.alone else "",
                 parts=decision.parts,
                 together=decision.together,

@@ -45,6 +45,8 @@ class Vote:
     alone: bool = False
     parts: tuple[str, ...] = ()
     """The partitions to make, if it has any."""
+    cause: str = ""
+    """Why to start now, in a few words that stay true; "": because it is due."""
 
 
 class Voter:
@@ -59,9 +61,9 @@ class Voter:
         if asset.partitioned:
             return self._vote_on_parts_once(key)
         if version is None:
-            return Vote(True, "it was never made")
+            return Vote(True, "it was never made", cause="first version")
         if is_unmade(asset, version):
-            return Vote(True, "its code has changed")
+            return Vote(True, "its code has changed", cause="new code")
         if asset.view:
             return Vote(False, "it is as fresh as what it reads, without a run")
         return Vote(False, _STATIC)
@@ -72,7 +74,8 @@ class Voter:
         if not unmade:
             return Vote(False, _STATIC, choice.retry_at)
         names = tuple(part.name for part in unmade)
-        return Vote(True, f"{_names(unmade)}: never made", parts=names)
+        named = _names(unmade)
+        return Vote(True, f"{named}: never made", parts=names, cause=f"first version of {named}")
 
     def vote(self, key: str) -> Vote:
         """Vote for an asset that some policy needs."""
@@ -85,14 +88,15 @@ class Voter:
         if self._known.improves(key, {}):
             wait = self._known.better_inputs_at(key, joined)
             if wait is None:
-                return Vote(True, self._why_now(key), alone=bool(joined))
+                cause = "" if self._known.is_due(key) else "new inputs"
+                return Vote(True, self._why_now(key), alone=bool(joined), cause=cause)
         else:
             wait = self._known.improvement_at(key)
         if joined and self._known.improves(key, joined) and self._known.worth_joining(key, joined):
             superseded = self._known.superseded_at(key, joined)
             if superseded is None:
                 names = " and ".join(sorted(joined))
-                return Vote(True, f"right after {names}, in the same run")
+                return Vote(True, f"right after {names}, in the same run", cause=f"with {names}")
             wait = superseded
         if wait is None or wait == inf:
             return Vote(False, f"its inputs hold nothing new ({self._known.oldest_input(key)})")
@@ -135,7 +139,12 @@ class Voter:
             if not vote.go:
                 return vote
             parts = choice.ready
-        return Vote(True, self._why_parts(key, parts), parts=tuple(part.name for part in parts))
+        return Vote(
+            True,
+            self._why_parts(key, parts),
+            parts=tuple(part.name for part in parts),
+            cause=_names(parts),
+        )
 
     def _parts_to_make_now(self, key: str, choice: Choice) -> Sequence[Part]:
         """Return the partitions that can be complete now, and those that are due.

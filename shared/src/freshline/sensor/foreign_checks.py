@@ -303,6 +303,6 @@ def _request(
 def _reason(assets: Iterable[str], read: Mapping[str, frozenset[str]]) -> str:
     views = sorted(asset for asset in assets if read[asset] != {asset})
     if not views:
-        return f"there is a new version of {' and '.join(sorted(assets))}"
+        return f"for its checks: new version of {' and '.join(sorted(assets))}"
     more = f" and {len(views) - 1} more" if views[1:] else ""
-    return f"something has changed that is shown by {views[0]}{more}"
+    return f"for its checks: new data in what {views[0]}{more} shows"
