@@ -11,7 +11,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import yaml
 from event_logs import broken, plain
 from freshline.contract import (
     Contract,
@@ -479,6 +478,20 @@ class TestLagCheck:
 
         assert {"mart"} == set(json.loads(workspace.cursors["all"] or "")["targets"])
 
+    def test_people_can_read_the_cursor(self, workspace: Workspace) -> None:
+        workspace.load("all", root(), mart(), asset_checks=[check_on("feed")])
+        report(workspace, "feed", tags={"dagster/data_version": "a: 1"})
+        for _ in range(3):
+            workspace.requested("all")
+
+        assert (
+            "{\n"
+            '  "about": "what is reported already; without it, all is reported again",\n'
+            '  "checks": {\n    "feed:check": "a: 1"\n  },\n'
+            '  "targets": {\n    "mart": "fresh"\n  }\n'
+            "}"
+        ) == workspace.cursors["all"]
+
 
 class TestChecks:
     def test_a_request_includes_the_checks_of_its_assets_but_not_freshlines(
@@ -603,7 +616,7 @@ class TestChecksOnOthersAssets:
         (request,) = workspace.tick("marts").run_requests or ()
 
         assert [] == request.asset_selection
-        assert "there is a new version of root" == request.tags["freshline/reason"]
+        assert "for its checks: new version of root" == request.tags["freshline/reason"]
 
     def test_one_on_an_external_asset_of_the_location_is_requested(
         self, workspace: Workspace
