@@ -132,6 +132,9 @@ class Story:
             error=error,
         )
 
+    def never_measured(self, key: str) -> Story:
+        return self._with(key, durations=Durations())
+
     def last_heard(self, location: str, seconds: float) -> Story:
         """Let `location` be heard of for the last time at `seconds` after noon."""
         return replace(self, seen={**self.seen, location: NOON + seconds})

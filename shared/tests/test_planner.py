@@ -253,7 +253,7 @@ class TestExplainable:
     def test_an_asset_that_is_not_requested_has_no_cause(self) -> None:
         assert {""} == {asset.cause for asset in workspace().plan.assets.values()}
 
-    def test_a_plan_says_when_the_next_version_is_expected(self) -> None:
+    def test_a_plan_says_by_when_the_next_version_is_expected(self) -> None:
         story = workspace().at(220)
         expected = story.plan.assets[SYNC].expected
 

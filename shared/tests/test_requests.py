@@ -22,7 +22,7 @@ from freshline.model import (
     TargetPlan,
     TargetStatus,
 )
-from freshline.planner import lineage_of, requested_groups
+from freshline.planner import lineage_of, look_ahead, requested_groups
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.lag_check import check_result
 from freshline.sensor.message import tick_message
@@ -326,7 +326,10 @@ class TestWords:
         plan = Plan("plan", 0.0, plans, {})
         assets = {key: of_days(key) for key in plans}
         graph = Graph(assets, observers=frozenset(["here"]))
-        outlook = Outlook(0.0, lineage_of(graph), Snapshot({}), plan, {}, {}, (), {}, "digest")
+        nothing = Snapshot({})
+        lineage = lineage_of(graph)
+        ahead = look_ahead(lineage, nothing, 0.0)
+        outlook = Outlook(0.0, lineage, nothing, plan, {}, {}, (), {}, "digest", ahead)
         said = tick_message(outlook, "here", requested_groups(plan, graph, "here"), {})
 
         assert [

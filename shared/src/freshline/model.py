@@ -468,7 +468,7 @@ class AssetPlan:
     cause: str = ""
     """Why it is requested, in a few words that stay true: they are read later, on its run."""
     expected: float | None = None
-    """When its next version is expected; None: none is."""
+    """By when its next version is expected; None: none is."""
     run: str = ""
     """Requested assets of one location with the same `run` go into one run."""
     parts: tuple[str, ...] = ()

@@ -55,12 +55,14 @@ could be made), `capacity` (what limited slots and pools mean for starts), `know
 all that), `votes` (what an asset needs now), `companions` (which roots start with others),
 `decisions` (what starts now), `blame` and `report` (what people read), `groups` (what goes into the
 same run). `moments` sums up measured durations, `deadlines` applies policies to data times, and
-`shortest_lag` works out the shortest maximum lag that a path could hold.
+`shortest_lag` works out the shortest maximum lag that a path could hold. `ahead` says where one
+asset stands on its way, and what it waits for, to whoever asks.
 """
 
 from __future__ import annotations
 
 from freshline.model import Plan, Snapshot
+from freshline.planner.ahead import Ahead, Hop, Need, Step
 from freshline.planner.blame import DANGLING_AFTER
 from freshline.planner.capacity import hold_back, priority_of, room_of, urgencies_of
 from freshline.planner.deadlines import next_tick
@@ -92,12 +94,17 @@ __all__ = [
     "RETRY_CEILING",
     "RETRY_FIRST",
     "SILENT_AFTER",
+    "Ahead",
+    "Hop",
     "Lineage",
+    "Need",
     "RunGroup",
     "ShortestLag",
+    "Step",
     "idle_message",
     "is_silent",
     "lineage_of",
+    "look_ahead",
     "next_tick",
     "plan",
     "priority_of",
@@ -112,19 +119,25 @@ def plan(lineage: Lineage, snapshot: Snapshot, now: float) -> Plan:
 
     The caller makes the lineage with `lineage_of`, and keeps it as long as no contract changes.
     """
+    return look_ahead(lineage, snapshot, now).plan
+
+
+def look_ahead(lineage: Lineage, snapshot: Snapshot, now: float) -> Ahead:
+    """Return the plan that `plan` returns, for those who want to know more about some assets."""
     facts = facts_of(lineage, snapshot, now)
     claims = claims_of(lineage, facts)
     room = room_of(lineage, facts, snapshot)
     decisions = decisions_of(lineage, facts, claims, urgencies_of(lineage, facts, claims, room))
     hold_back(lineage, facts, decisions, room)
     assets, targets = asset_plans(facts, decisions), target_plans(lineage, facts, decisions)
-    return Plan(
+    made = Plan(
         id=plan_id(lineage, snapshot),
         now=now,
         assets=assets,
         targets=targets,
         until=min(facts.until, _next_date(lineage, now)),
     )
+    return Ahead(lineage, snapshot, made, facts)
 
 
 def _next_date(lineage: Lineage, now: float) -> float:

@@ -22,7 +22,14 @@ from freshline.garbage import no_garbage_collection
 from freshline.history import History
 from freshline.history.news import News, Watch
 from freshline.model import Graph, Pause, Plan, Snapshot
-from freshline.planner import Lineage, is_silent, lineage_of, plan, silent_locations
+from freshline.planner import (
+    Ahead,
+    Lineage,
+    is_silent,
+    lineage_of,
+    look_ahead,
+    silent_locations,
+)
 from freshline.sensor.pace import Pace
 
 __all__ = ["Observer", "Outlook"]
@@ -47,6 +54,8 @@ class Outlook:
     """Silent locations whose assets another location makes now, with what to do about it."""
     digest: str
     """Changes when any of these contracts does."""
+    ahead: Ahead
+    """The plan again, for more about some assets."""
 
     @property
     def graph(self) -> Graph:
@@ -146,8 +155,13 @@ class Observer:
             and self._holds(last, news, seen, now)
             and not self._history_of(instance).differs(now)
         ):
+            snapshot = replace(last.snapshot, seen=seen)
             self._last = replace(
-                last, now=now, snapshot=replace(last.snapshot, seen=seen), published=published
+                last,
+                now=now,
+                snapshot=snapshot,
+                published=published,
+                ahead=last.ahead.at(snapshot, now),
             )
             return self._last
         if news is None or any(map(tells_of_pause, news.events)):
@@ -162,18 +176,19 @@ class Observer:
             pauses={name: pause for name, pause in self._pauses.items() if now < pause.until},
             ticks=ticks,
         )
-        found = plan(lineage, snapshot, now)
-        self._basis, self._until = basis, min(found.until, history.until)
+        ahead = look_ahead(lineage, snapshot, now)
+        self._basis, self._until = basis, min(ahead.plan.until, history.until)
         self._last = Outlook(
             now=now,
             lineage=lineage,
             snapshot=snapshot,
-            plan=found,
+            plan=ahead.plan,
             published=published,
             problems=problems,
             contracts=tuple(contract.contract for contract in contracts.values()),
             replaced=replaced,
             digest=gaps.digest,
+            ahead=ahead,
         )
         return self._last
 
