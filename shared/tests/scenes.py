@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,13 +17,28 @@ from freshline.location import with_freshline
 from freshline.model import AssetPlan, Plan, TargetPlan
 from freshline.sensor.outlook import Observer
 
-__all__ = ["Scene", "clock"]
+__all__ = ["Scene", "clock", "time_of"]
 
 
 def clock(text: str) -> float:
     """Return a time as in "10 00:10", on a day of March 2026, UTC."""
     day, time = text.split()
     return datetime.fromisoformat(f"2026-03-{day} {time}").replace(tzinfo=UTC).timestamp()
+
+
+@contextmanager
+def time_of(clock: Callable[[], float]) -> Iterator[None]:
+    """Let it be what `clock` says, in epoch seconds, for Dagster and for freshline."""
+    with (
+        freeze_time(clock()),  # for its log manager: it takes the time of events from the patches
+        patch("dagster._time._mockable_get_current_timestamp", clock),
+        patch(
+            "dagster._time._mockable_get_current_datetime",
+            lambda: datetime.fromtimestamp(clock(), UTC),
+        ),
+        patch("time.time", clock),
+    ):
+        yield
 
 
 class Scene:
@@ -47,7 +62,7 @@ class Scene:
     @contextmanager
     def stopped(self) -> Iterator[None]:
         """Let it be `now` for Dagster and for freshline."""
-        with freeze_time(self.now), patch("time.time", return_value=self.now):
+        with time_of(lambda: self.now):
             yield
 
     # --- what happens ---------------------------------------------------------------------

@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -751,77 +749,6 @@ class TestRetire:
 
         assert 2 == result.exit_code
         assert f"the instance of {tmp_path} does not answer" in result.output
-
-
-class TestStatus:
-    @pytest.fixture
-    def instance(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> Iterator[dg.DagsterInstance]:
-        (tmp_path / "dagster.yaml").write_text("")
-        monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-        with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
-            yield instance
-
-    def test_ends_with_0_while_all_targets_are_fresh(self, instance: dg.DagsterInstance) -> None:
-        shop = Contract(
-            location="shop",
-            published_as="shop",
-            exports=(Export(key="raw/orders", policy=MaxLag(10)),),
-        )
-        instance.report_runless_asset_event(contract_materialization(shop))
-        instance.report_runless_asset_event(dg.AssetMaterialization(["raw", "orders"]))
-        result = run("status")
-
-        assert 0 == result.exit_code
-        assert "raw/orders" in result.output
-        assert "good until" in result.output
-        assert result.output.endswith("Targets: 1 fresh. Locations: shop.\n")
-
-    def test_ends_with_1_when_a_target_is_late_and_says_what_holds_it_up(
-        self, instance: dg.DagsterInstance
-    ) -> None:
-        for contract in (CORE, MARTS):
-            instance.report_runless_asset_event(contract_materialization(contract))
-        shown, printed = run("status"), run("status", "--json")
-        document = json.loads(printed.stdout)
-        (target,) = document["targets"]
-
-        assert [1, 1] == [shown.exit_code, printed.exit_code]
-        assert "Targets: 1 late. Locations: core, marts." in shown.output
-        assert ("mart/join", "marts", "late", 600.0) == (
-            target["key"],
-            target["location"],
-            target["status"],
-            target["maximum_lag_seconds"],
-        )
-        assert ("core", "mart/stars", "wait") == (
-            target["held_up_by"]["location"],
-            target["held_up_by"]["asset"],
-            target["held_up_by"]["phase"],
-        )
-        assert target["held_up_by"]["message"] in target["reason"]
-        assert [("core", False), ("marts", False)] == [
-            (location["name"], location["silent"]) for location in document["locations"]
-        ]
-
-    @pytest.mark.usefixtures("instance")
-    def test_says_that_nobody_has_published_a_contract(self) -> None:
-        result = run("status")
-
-        assert (0, "Targets: none. Locations: none has come yet.\n") == (
-            result.exit_code,
-            result.output,
-        )
-
-    def test_names_a_location_that_is_not_heard_of(
-        self, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        instance.report_runless_asset_event(contract_materialization(CORE))
-        now = time.time()
-        monkeypatch.setattr(time, "time", lambda: now + 600.0)
-
-        assert "core is not heard of since " in run("status").output
 
 
 class TestContract:

@@ -20,6 +20,7 @@ from freshline.cli.check import check_command
 from freshline.cli.contract import retire_command, show_command, write_command
 from freshline.cli.deploy import deploy_command
 from freshline.cli.impact import impact_command
+from freshline.cli.log import log_command
 from freshline.cli.pause import pause_command, resume_command
 from freshline.cli.roles import roles_command
 from freshline.cli.serve import ready_command, serve_command
@@ -70,6 +71,7 @@ app.command("sources")(sources_command)
 app.command("serve")(serve_command)
 app.command("ready")(ready_command)
 app.command("status")(status_command)
+app.command("log")(log_command)
 app.command("worker")(worker_command)
 app.command("deploy")(deploy_command)
 app.command("roles")(roles_command)

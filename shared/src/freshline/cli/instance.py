@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 
     from freshline.model import Durations, Graph, Snapshot
 
-__all__ = ["measured_durations", "open_instance", "read_instance"]
+__all__ = [
+    "first_line",
+    "instance_folder",
+    "measured_durations",
+    "open_instance",
+    "read_instance",
+]
 
 _STORAGE: Final = ("storage", "run_storage", "event_log_storage", "instance_class")
 """The settings of dagster.yaml that say where runs and events are kept."""
 
 
-@contextmanager
-def open_instance() -> Iterator[DagsterInstance]:
-    """Open the instance of `DAGSTER_HOME`, else of ``./dagster.yaml``. Raises `InstanceError`.
+def instance_folder() -> Path:
+    """Return the folder of the instance: `DAGSTER_HOME`, else the current one.
 
-    An instance that does not exist yet is not made.
+    Raises `InstanceError` if there is none, or none that outlives `dagster dev`.
     """
-    from dagster import DagsterInstance
-
     home = os.environ.get("DAGSTER_HOME")
     folder = Path(home) if home else Path.cwd()
     if home and not folder.is_dir():
@@ -45,15 +48,33 @@ def open_instance() -> Iterator[DagsterInstance]:
             "dagster.yaml names no storage, so `dagster dev` keeps it in a temporary folder; set "
             "DAGSTER_HOME to a folder, here and where Dagster is started."
         )
+    return folder
+
+
+@contextmanager
+def open_instance() -> Iterator[DagsterInstance]:
+    """Open the instance of `instance_folder`. Raises `InstanceError`.
+
+    One that does not exist yet is not made.
+    """
+    from dagster import DagsterInstance
+
+    folder = instance_folder()
     try:
         instance = DagsterInstance.from_config(str(folder))
         instance.get_asset_keys(limit=1)
     except Exception as error:
         # A storage may raise any error of its libraries. One line is clearer than a traceback.
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise InstanceError(f"the instance of {folder} does not answer: {first[0]}") from error
+        message = f"the instance of {folder} does not answer: {first_line(error)}"
+        raise InstanceError(message) from error
     with instance:
         yield instance
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what a storage has raised, or else the name of the error."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
 
 
 def _is_temporary(folder: Path) -> bool:

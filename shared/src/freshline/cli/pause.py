@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from freshline.cli.times import read_end
 from freshline.errors import CommandError, UnknownNameError
 from freshline.words import similar
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
 __all__ = ["pause_command", "resume_command"]
-
-_SECONDS: Final = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 _Name = Annotated[
     str, typer.Argument(help="A code location, or the key of an asset with a policy.")
@@ -66,28 +64,6 @@ def resume_command(name: _Name) -> None:
             raise UnknownNameError(f"{name} is not paused; paused is {names}.")
         instance.report_runless_asset_event(resumption(name))
     typer.echo(f"{name} is not paused any more.")
-
-
-def read_end(text: str, now: float) -> float:
-    """Return the time (UTC, epoch seconds) that `text` means at `now`. Raises `CommandError`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
-    if match:
-        end = now + float(match[1]) * _SECONDS[match[2]]
-    else:
-        try:
-            given = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise CommandError(
-                f"--until {text!r} is no time; write 30m, 2h or 3d, or 2026-12-24T18:00+01:00."
-            ) from None
-        if given.tzinfo is None:
-            raise CommandError(
-                f"--until {text!r} has no time zone; write it as in {text.strip()}+00:00."
-            )
-        end = given.timestamp()
-    if end <= now:
-        raise CommandError(f"--until {text!r} is over already; give a time to come.")
-    return end
 
 
 def _pausable(instance: DagsterInstance) -> set[str]:

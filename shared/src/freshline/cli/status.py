@@ -1,150 +1,121 @@
-"""``freshline status``: how the targets of all locations stand, and what holds them up."""
+"""``freshline status``: how the targets stand, and why one asset has not run."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from freshline.cli.options import JsonOption
+from freshline.errors import CommandError, FreshlineError
 
 if TYPE_CHECKING:
-    from freshline.model import Blame, TargetPlan
-    from freshline.sensor.outlook import Outlook
+    from rich.console import RenderableType
+
+    from freshline.status.document import Explanation, Status
 
 __all__ = ["status_command"]
 
-_IN_TROUBLE: Final = ("late", "blocked")
-_COLORS: Final = {"fresh": "green", "late": "red", "blocked": "red"}
+_Found: TypeAlias = "Status | Explanation"
+_Lines: TypeAlias = "Callable[[_Found], list[RenderableType]]"
+
+_WATCH_EVERY: Final = 2.0
+"""Seconds between two looks. One in which nothing has happened costs two small questions."""
+
+_SHOWN: Final = 30
+"""More targets than this are counted, not listed, unless all are asked for."""
 
 
-def status_command(as_json: JsonOption = False) -> None:
-    """Show how every target stands, and what holds it up.
+def status_command(
+    key: Annotated[
+        str | None,
+        typer.Argument(help="The key of one asset, as in mart/orders: why has it not run?"),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and redraw in place; Ctrl-C ends it.")
+    ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="List every target, however many there are.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how all targets stand, those in trouble first; with a key, explain one asset.
 
-    It reads the Dagster instance alone: no code is loaded, and nothing is requested.
+    It reads the Dagster instance alone. Webserver, daemon and code locations may be down; it says
+    so of the last two.
 
-    Exit status: 0 no target is late or blocked, 1 some target is, 2 could not run.
+    Exit status: 0 every promise is kept, 1 one is broken (late or blocked), 2 could not run.
+    """
+    if watch and as_json:
+        raise CommandError("--watch redraws a page for people; run --json again and again instead.")
+
+    from freshline.cli.status_page import explanation_lines, status_lines
+    from freshline.status.document import Status
+
+    def lines(found: _Found) -> list[RenderableType]:
+        if isinstance(found, Status):
+            return list(status_lines(found, None if every else _SHOWN))
+        return list(explanation_lines(found))
+
+    found = _worked_out(key, lines if watch else None)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+    elif not watch:
+        _print(lines(found))
+    raise typer.Exit(int(not found.kept))
+
+
+def _worked_out(key: str | None, watched: _Lines | None) -> _Found:
+    """Return the status, or why the asset `key` has not run, worked out by a look at the instance.
+
+    If it is to be `watched`, its lines are drawn until Ctrl-C. Raises `FreshlineError`.
     """
     from freshline.cli.instance import open_instance
-    from freshline.sensor.outlook import Observer
+    from freshline.lookout import Lookout
 
     with open_instance() as instance:
-        outlook = Observer().look(instance, time.time())
-    if as_json:
-        typer.echo(json.dumps(_document(outlook), indent=2, ensure_ascii=False))
-    else:
-        _print(outlook)
-    targets = outlook.plan.targets.values()
-    raise typer.Exit(int(any(target.status.value in _IN_TROUBLE for target in targets)))
+        lookout = Lookout(instance)
+        ask: Callable[[], _Found] = partial(lookout.explain, key) if key else lookout.status
+        return _watch(ask, watched) if watched else ask()
 
 
-def _print(outlook: Outlook) -> None:
-    from rich.markup import escape
+def _print(lines: Iterable[RenderableType]) -> None:
+    from freshline.cli.output import console
 
-    from freshline.cli.output import console, print_table
-    from freshline.words import span
-
-    rows = []
-    for target in _targets(outlook):
-        color = _COLORS.get(target.status.value, "yellow")
-        lag = "unknown" if target.lag is None else span(target.lag)
-        rows.append(
-            (
-                f"{escape(target.key)}\n[dim]{escape(target.location)}[/]",
-                f"[{color}]{target.status.value}[/]",
-                f"{lag} of {span(target.maximum)}",
-                escape(target.reason),
-            )
-        )
-    if rows:
-        print_table(("target", "status", "lag", "how it stands"), rows)
     page = console()
-    for sentence in _problems(outlook):
-        page.print(sentence, markup=False)
-    counts = Counter(target.status.value for target in outlook.plan.targets.values())
-    standing = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    locations = ", ".join(sorted(outlook.published))
-    page.print(f"Targets: {standing or 'none'}. Locations: {locations or 'none has come yet'}.")
+    for line in lines:
+        # One line of text for one fact, however narrow: it can be searched and piped.
+        page.print(line, soft_wrap=True)
 
 
-def _targets(outlook: Outlook) -> list[TargetPlan]:
-    """Return the targets, those in trouble first."""
-    return sorted(
-        outlook.plan.targets.values(),
-        key=lambda target: (target.status.value not in _IN_TROUBLE, target.key),
-    )
+def _watch(ask: Callable[[], _Found], lines: _Lines) -> _Found:
+    """Ask and redraw until Ctrl-C; return the last answer. Raises `CommandError`."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
 
+    from freshline.cli.instance import first_line
+    from freshline.cli.output import console
 
-def _problems(outlook: Outlook) -> Iterator[str]:
-    """Yield a sentence for each location that does not do as it should."""
-    from freshline.words import clock, span
-
-    for location in sorted(outlook.published):
-        silent = _silent_since(outlook).get(location)
-        if silent is not None:
-            yield f"{location} is not heard of since {clock(silent, outlook.now)}"
-        tick = outlook.snapshot.ticks.get(location)
-        if tick is not None:
-            asked = span(outlook.graph.tick(location))
-            yield f"ticks of {location} are {span(tick)} apart, not {asked}"
-    for location, why in sorted(outlook.problems.items()):
-        yield f"going on without {location}: {why}"
-    yield from (sentence for _, sentence in sorted(outlook.replaced.items()))
-
-
-def _silent_since(outlook: Outlook) -> dict[str, float]:
-    from freshline.planner import silent_locations
-
-    return silent_locations(outlook.graph, outlook.snapshot, outlook.now)
-
-
-def _document(outlook: Outlook) -> dict[str, Any]:
-    silent = _silent_since(outlook)
-    return {
-        "at": _time(outlook.now),
-        "plan": outlook.plan.id,
-        "targets": [_target(target) for target in _targets(outlook)],
-        "locations": [
-            {
-                "name": location,
-                "seen": _time(published.published_at),
-                "silent": location in silent,
-            }
-            for location, published in sorted(outlook.published.items())
-        ],
-        "problems": list(_problems(outlook)),
-    }
-
-
-def _target(target: TargetPlan) -> dict[str, Any]:
-    return {
-        "key": target.key,
-        "location": target.location,
-        "status": target.status.value,
-        "lag_seconds": target.lag,
-        "maximum_lag_seconds": target.maximum,
-        "shortest_possible_seconds": target.shortest,
-        "deadline": _time(target.deadline),
-        "reason": target.reason,
-        "held_up_by": _blame(target.blame) if target.blame else None,
-    }
-
-
-def _blame(blame: Blame) -> dict[str, Any]:
-    return {
-        "location": blame.location,
-        "asset": blame.asset,
-        "phase": blame.phase.value,
-        "since": _time(blame.since),
-        "message": blame.message,
-    }
-
-
-def _time(time: float | None) -> str | None:
-    """Return a time as ISO 8601 in UTC."""
-    return None if time is None else datetime.fromtimestamp(time, UTC).isoformat()
+    page = console()
+    if not page.is_terminal:
+        raise CommandError("--watch redraws a terminal, and this is none; leave it out.")
+    found = ask()
+    with Live(Group(*lines(found)), console=page, auto_refresh=False) as live:
+        try:
+            while True:
+                time.sleep(_WATCH_EVERY)
+                trouble: list[Text] = []
+                try:
+                    found = ask()
+                except FreshlineError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # of the storage: any of its libraries'
+                    said = f"The instance does not answer: {first_line(error)}"
+                    trouble = [Text(said, "red")]
+                live.update(Group(*trouble, *lines(found)), refresh=True)
+        except KeyboardInterrupt:
+            return found
