@@ -589,6 +589,18 @@ class TestInstance:
         with pytest.raises(DENIED):
             as_location(statement)
 
+    def test_a_location_keeps_how_its_targets_stand_and_no_cursor_of_a_daemon(
+        self, as_location: Run
+    ) -> None:
+        keep = (
+            "insert into kvs (key, value) values ('freshline/status/core', '{}')"
+            " on conflict (key) do update set value = excluded.value returning value"
+        )
+
+        assert [[("{}",)]] * 2 == [as_location(keep) for _ in range(2)]
+        with pytest.raises(DENIED, match="row-level security"):
+            as_location("insert into kvs (key, value) values ('EVENT_LOG_CONSUMER_CURSOR', '9')")
+
     def test_the_owner_of_dagsters_tables_is_refused(self, postgres_server: Any) -> None:
         with self.database_of_dagster(postgres_server) as (roles, connection):
             role = quoted(instance_role(roles.named("core")))

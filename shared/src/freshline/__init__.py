@@ -20,7 +20,7 @@ Which module answers which question:
     history/         what does the event log say: runs, versions and their data times, durations?
     simulate/        what would these policies cost, and would they hold?
     contract/        what does a location make and need, and how do other locations read it?
-    status/          how is it written down how targets stand?
+    status/          how is it written down how targets stand, and where is that kept?
     stamp            what does a step write on what it makes: data time and lag?
     airbyte          what are the assets of an Airbyte stream?
     dbt/             what are the assets of a dbt project, how are they built, what do they read?

@@ -45,22 +45,27 @@ def status_command(
     """Show how all targets stand, those in trouble first; with a key, explain one asset.
 
     It reads the Dagster instance alone. Webserver, daemon and code locations may be down; it says
-    so of the last two.
+    so of the last two. While sensors tick, it shows what they have worked out last, else it works
+    that out itself.
 
     Exit status: 0 every promise is kept, 1 one is broken (late or blocked), 2 could not run.
     """
     if watch and as_json:
         raise CommandError("--watch redraws a page for people; run --json again and again instead.")
 
+    from freshline.cli.instance import instance_folder
     from freshline.cli.status_page import explanation_lines, status_lines
     from freshline.status.document import Status
+    from freshline.status.quick import quick_status
 
     def lines(found: _Found) -> list[RenderableType]:
         if isinstance(found, Status):
             return list(status_lines(found, None if every else _SHOWN))
         return list(explanation_lines(found))
 
-    found = _worked_out(key, lines if watch else None)
+    found: _Found | None = None if key or watch else quick_status(instance_folder())
+    if found is None:
+        found = _worked_out(key, lines if watch else None)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
     elif not watch:

@@ -12,6 +12,7 @@ from typing import Final
 
 from freshline.rights.names import instance_role, refuse_bad_roles
 from freshline.rights.script import PASSWORDS, Facts, script
+from freshline.status.kept import KEPT_PREFIX
 
 __all__ = ["TABLES", "instance_sql"]
 
@@ -32,9 +33,11 @@ TABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "concurrency_limits": ("select", "insert", "update"),
     "concurrency_slots": ("select", "insert", "update", "delete"),
     "pending_steps": ("select", "insert", "update", "delete"),
-    # Which of Dagster's own migrations are done, and the state of components.
+    # Which of Dagster's own migrations are done.
     "secondary_indexes": ("select",),
-    "kvs": ("select",),
+    # The state of components, which a location reads, and how its targets stand, which it writes: a
+    # policy in the SQL lets it write nothing else, such as the cursors of daemons.
+    "kvs": ("select", "insert", "update"),
 }
 """Dagster's tables, and what a location does with them.
 
@@ -65,6 +68,12 @@ def instance_sql(locations: Collection[str]) -> str:
                 "team",
                 ("role",),
                 [(instance_role(location),) for location in sorted(set(locations))],
+            ),
+            Facts(
+                "What the keys begin with that a location writes in the table kvs.",
+                "own",
+                ("prefix",),
+                [(KEPT_PREFIX,)],
             ),
             Facts(
                 "What each role does with which of Dagster's tables.",

@@ -67,3 +67,29 @@ begin
     execute it.statement;
   end loop;
 end $$;
+
+-- In the table of keys and values, a location writes only what is its own. The owner, which is the
+-- host, is not bound by that.
+do $$
+declare
+  prefix text := (select own.prefix from own);
+  kept regclass := (
+    select kvs.oid
+    from place
+    join pg_class events on events.oid = place.events
+    join pg_class kvs on kvs.relnamespace = events.relnamespace and kvs.relname = 'kvs'
+  );
+begin
+  if kept is null then
+    return;
+  end if;
+  execute format('alter table %s enable row level security', kept);
+  execute format('drop policy if exists freshline_reads on %s', kept);
+  execute format('drop policy if exists freshline_writes on %s', kept);
+  execute format('drop policy if exists freshline_rewrites on %s', kept);
+  execute format('create policy freshline_reads on %s for select using (true)', kept);
+  execute format('create policy freshline_writes on %s for insert with check (starts_with(key, %L))',
+    kept, prefix);
+  execute format('create policy freshline_rewrites on %1$s for update using (starts_with(key, %2$L))'
+    ' with check (starts_with(key, %2$L))', kept, prefix);
+end $$;

@@ -3,7 +3,8 @@
 Every location's sensor computes the same plan, and requests its own part of it. It reads what
 it needs from the shared instance (`outlook`) and returns what Dagster is to write: run
 requests (`requests`), the location's contract, the results of the asset checks (`lag_check`,
-`contract_checks`), and a message for people (`message`). The cursor keeps what was reported.
+`contract_checks`), and a message for people (`message`). The cursor keeps what was reported. It
+also keeps in the instance how the location's targets stand (`standing`).
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from freshline.contract import (
 )
 from freshline.contract.publication import digest
 from freshline.errors import TickError
-from freshline.model import HEARTBEAT, Phase, TargetPlan, TargetStatus
+from freshline.model import HEARTBEAT, Phase, Plan, TargetPlan, TargetStatus
 from freshline.planner import DANGLING_AFTER, requested_groups
 from freshline.sensor.contract_checks import contract_evaluations
 from freshline.sensor.cursor import Cursor
@@ -45,7 +46,9 @@ from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.pace import Pace
 from freshline.sensor.requests import Requester
+from freshline.sensor.standing import standing_of
 from freshline.sensor.views import CheckedViews
+from freshline.status.kept import keep
 
 __all__ = ["build_freshness_sensor"]
 
@@ -145,6 +148,8 @@ class _Ticker:
         self._own: _OwnPart | None = None
         self._said: _Said | None = None
         self._digest: tuple[Contract, str] | None = None
+        self._kept: tuple[Plan, float] | None = None
+        """The plan whose status was kept last, and when."""
 
     def tick(self, context: SensorEvaluationContext, instance: DagsterInstance) -> SensorResult:
         """Return what this location requests and reports now."""
@@ -158,6 +163,7 @@ class _Ticker:
         outlook = self._observer.look(instance, now, own, self._observers, self._pace)
         own = outlook.contract(self._location) or own
         tick = outlook.snapshot.ticks.get(self._location)
+        self._keep_standing(context.instance, outlook, own)
         publication = self._publication(outlook.published.get(self._location), own, tick, now)
         said, self._said = self._said, None
         if said is not None and _is_quiet(said, outlook, part, context.cursor):
@@ -242,6 +248,15 @@ class _Ticker:
         # By this host's clock if possible: `published_at` is by the clock of the daemon's host.
         said_at = self._published_at or last.published_at
         return now - said_at >= HEARTBEAT - self._tick_seconds
+
+    def _keep_standing(self, instance: DagsterInstance, outlook: Outlook, own: Contract) -> None:
+        """Keep how the location's targets stand, if there is a new plan or what is kept is old."""
+        if self._kept is not None:
+            plan, at = self._kept
+            if plan is outlook.plan and outlook.now - at < HEARTBEAT - self._tick_seconds:
+                return
+        keep(instance, standing_of(own, outlook))
+        self._kept = outlook.plan, outlook.now
 
     def _digest_of(self, own: Contract) -> str:
         """Return the digest of `own`; for the same object, it is remembered."""
