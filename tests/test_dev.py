@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import time
@@ -20,6 +21,7 @@ from support.waiting import wait_until
 PROMISED_SECONDS = 30
 """What the end may take after SIGTERM."""
 SERVICES = ("POSTGRES", "AIRBYTE", "GITHUB", "BROKER")
+SYNC_ENDED = r"UTC  ingestion\s+postgres/stargazers, postgres/stargazers_user\s+succeeded after "
 NOT_LINKED = (".env", ".git", ".local", ".tox", "tools")
 
 
@@ -29,6 +31,8 @@ class Story:
 
     output: str = ""
     """What `make dev` said after the servers had died."""
+    log: str = ""
+    """What it said of runs up to then."""
     processes: int = 0
     """How many processes ran before the end."""
     left_behind: set[int] = field(default_factory=set)
@@ -109,6 +113,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     dev = Dev(folder)
     try:
         dev.await_ticks(since=0.0)
+        play_a_sync(dev, story)
         play_deaths(dev, story)
         play_the_end(dev, story)
         yield story
@@ -118,6 +123,16 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
             # The end of one may have ended another.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def play_a_sync(dev: Dev, story: Story) -> None:
+    """Wait until the first sync has ended."""
+
+    def has_ended() -> bool:
+        return re.search(SYNC_ENDED, dev.job.output()) is not None
+
+    wait_until(has_ended, "a line says that the first sync has ended", seconds=180)
+    story.log = dev.job.output()
 
 
 def play_deaths(dev: Dev, story: Story) -> None:
@@ -159,6 +174,18 @@ def test_a_code_server_that_died_is_replaced_and_one_line_says_so(
     lines = [line for line in story.output.splitlines() if f"code server of {location} " in line]
 
     assert [_replaced(location).strip()] == lines
+
+
+def test_a_line_says_why_a_run_was_requested_and_what_became_of_it(story: Story) -> None:
+    syncs = [line for line in story.log.splitlines() if "UTC  ingestion  " in line]
+    queued, ended = syncs[:2]
+
+    assert re.search(r"  (queued|starting|running)  for mart/mart_gh_\w+: first version$", queued)
+    assert re.search(r"  succeeded after .* s  for mart/mart_gh_\w+: first version$", ended)
+
+
+def test_no_line_is_a_debug_event_of_dagster(story: Story) -> None:
+    assert [] == [line for line in story.log.splitlines() if " - DEBUG - " in line]
 
 
 def test_sigterm_ends_everything_that_make_dev_has_started(story: Story) -> None:

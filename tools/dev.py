@@ -22,6 +22,8 @@ HOST = "127.0.0.1"
 PORT = os.environ.get("DAGSTER_PORT", "3000")
 URL = f"http://{HOST}:{PORT}"
 STARTUP_SECONDS = 180
+LOG: list[str | Path] = [BIN / "freshline", "log", "--follow", "--since", "0s"]
+"""Prints a line when a run is requested, and one when it has ended."""
 # Dagster recommends `dg dev`, which needs a workspace of `dg` projects.
 IGNORED_WARNING = "ignore:Function `dev_command` is superseded"
 
@@ -40,13 +42,17 @@ def main() -> int:
         return done.returncode
     command: list[str | Path] = [BIN / "dagster", "dev", "-w", "workspace.yaml"]
     command += ["-h", HOST, "-p", PORT]
-    # Warnings are enough here: the UI shows every tick.
+    # Warnings are enough here: the UI shows every tick, and the log below every run.
     command += ["--log-level", "warning", "--code-server-log-level", "warning"]
     dagster = family.start(command, cwd=ROOT, env=environment)
+    log = family.start(LOG, cwd=ROOT, env=environment)
     servers = CodeServers(URL, lambda line: print(f"dev: {line}", flush=True))
     threading.Thread(target=announce, args=(dagster,), daemon=True).start()
     threading.Thread(target=servers.watch, daemon=True).start()
-    return family.wait_for(dagster, requests)
+    try:
+        return family.wait_for(dagster, requests)
+    finally:
+        family.end(log)
 
 
 def refuse_a_bad_port() -> None:
@@ -93,7 +99,8 @@ def announce(dagster: subprocess.Popen[bytes]) -> None:
                     f"\n  The lineage:  {URL}/asset-groups\n"
                     f"  What runs:    {URL}/runs\n"
                     "  Schedule and sensors are on: the first rows reach mart_gh_join in a minute"
-                    " or two.\n  Ctrl-C stops everything.\n",
+                    " or two.\n  How the marts stand, in another terminal: "
+                    ".venv/bin/freshline status --watch\n  Ctrl-C stops everything.\n",
                     flush=True,
                 )
                 return
