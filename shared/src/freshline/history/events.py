@@ -1,8 +1,8 @@
 """The event log: materializations, observations and runs as freshline needs them.
 
-This is the only module that asks Dagster for events; `materialized` and `run_events` know what is
-in one. Every point in time is UTC in
-epoch seconds; an asset is named by its user string.
+This module asks Dagster for events of one asset or run, and for what is new; `bulk` reads all that
+has happened in some time. `materialized` and `run_events` know what is in an event. Every point in
+time is UTC in epoch seconds; an asset is named by its user string.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ __all__ = [
     "Materialized",
     "as_materialized",
     "materialized_in",
+    "materialized_of",
     "metadata_of",
     "stated_data_time",
 ]
@@ -73,7 +74,11 @@ def materialized_in(records: Iterable[EventLogRecord]) -> Iterator[Materialized]
 
 def as_materialized(record: EventLogRecord) -> Materialized | None:
     """Return the materialization or observation that `record` is; None: it is neither."""
-    entry = record.event_log_entry
+    return materialized_of(record.storage_id, record.event_log_entry)
+
+
+def materialized_of(id_: int, entry: EventLogEntry) -> Materialized | None:
+    """Return the materialization or observation that the event `id_` is; None: it is neither."""
     event = entry.dagster_event
     if event is None or event.event_type not in (MADE, OBSERVED):
         return None
@@ -85,7 +90,7 @@ def as_materialized(record: EventLogRecord) -> Materialized | None:
     )
     tags = about.tags or {}
     return Materialized(
-        id=record.storage_id,
+        id=id_,
         key=about.asset_key.to_user_string(),
         at=entry.timestamp,
         run_id=entry.run_id,

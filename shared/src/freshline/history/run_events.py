@@ -64,16 +64,23 @@ class StepEvents:
     def add(self, entry: EventLogEntry, position: int | None) -> None:
         """Add an event of the step. `position` is its id in a log that has all runs."""
         event = entry.dagster_event
-        kind = event.event_type if event else None
+        if event is None:
+            return
+        self.note(event.event_type, entry.timestamp, position)
+        if event.event_type is DagsterEventType.STEP_FAILURE:
+            self.error = _root_error(event.step_failure_data.error) or self.error
+
+    def note(self, kind: DagsterEventType, at: float, position: int | None) -> None:
+        """Note that an event of this kind was written, without what is in it."""
         # The first attempt counts: a retry of the step may go on with what it had read.
         if kind is DagsterEventType.STEP_START and self.started is None:
-            self.started, self.position = entry.timestamp, position
+            self.started, self.position = at, position
         if kind is DagsterEventType.STEP_SKIPPED and self.started is None:
             self.position = position
         if kind is not DagsterEventType.STEP_START:
-            self.ended = entry.timestamp
-        if event and kind is DagsterEventType.STEP_FAILURE:
-            self.error = _root_error(event.step_failure_data.error) or "step failed"
+            self.ended = at
+        if kind is DagsterEventType.STEP_FAILURE:
+            self.error = "step failed"
 
 
 @dataclass(slots=True)

@@ -23,12 +23,21 @@ from freshline.history.events import FINISHED, EventLog
 from freshline.history.materialized import Materialized
 from freshline.history.run_events import PutBack, RunEvents, Start
 from freshline.model import Graph
-from freshline.names import PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
+from freshline.names import PARENT_RUN, PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
 
 if TYPE_CHECKING:
     from dagster import RunRecord
 
-__all__ = ["Answer", "Failure", "Failures", "Run", "Runs", "failures_in_a_row", "failures_of"]
+__all__ = [
+    "Answer",
+    "Failure",
+    "Failures",
+    "Run",
+    "Runs",
+    "failures_in_a_row",
+    "failures_of",
+    "requested_at",
+]
 
 _FIRST_READ: Final = 300  # newest runs read when nothing is known yet,
 _FIRST_ASSETS: Final = 5_000  # until those that were read were to make so many assets
@@ -469,13 +478,14 @@ class Runs:
 
 
 def _new_run(record: RunRecord) -> Run:
-    run = record.dagster_run
+    run, created = record.dagster_run, record.create_timestamp.timestamp()
+    requested = requested_at(created, run.tags) if run.parent_run_id is None else None
     return Run(
         id=run.run_id,
         root_id=run.root_run_id or run.run_id,
         order=record.storage_id,
-        created=record.create_timestamp.timestamp(),
-        requested=_requested_at(record),
+        created=created,
+        requested=created if requested is None else requested,
         status=DagsterRunStatus.NOT_STARTED,
         location=run.remote_job_origin.location_name if run.remote_job_origin else None,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
@@ -484,18 +494,14 @@ def _new_run(record: RunRecord) -> Run:
     )
 
 
-def _requested_at(record: RunRecord) -> float:
-    """Return when a run was planned, as its tag says, or else when it was created.
+def requested_at(created: float, tags: Mapping[str, str]) -> float | None:
+    """Return when the plan that asked for a run was made, as its tags say; None: none asked.
 
     The tag does not count for a retry, which has its parent's tags. Nor does it count if the run
     was created before that time or long after it: then one of the hosts' clocks is wrong.
     """
-    run = record.dagster_run
-    created = record.create_timestamp.timestamp()
-    planned = _planned_at(run.tags) if run.parent_run_id is None else None
-    if planned is not None and 0.0 <= created - planned <= _TICK_TIMEOUT:
-        return planned
-    return created
+    planned = _planned_at(tags) if PARENT_RUN not in tags else None
+    return planned if planned is not None and 0.0 <= created - planned <= _TICK_TIMEOUT else None
 
 
 def _planned_at(tags: Mapping[str, str]) -> float | None:

@@ -185,6 +185,11 @@ class Versions:
         for fact in self._facts.values():
             fact.read, fact.resolved, fact.epoch = None, False, -1
 
+    @property
+    def may_move(self) -> bool:
+        """Whether the data time of any version may move on, because data have not changed."""
+        return self._unchanged.possible
+
     def is_observable(self, key: str) -> bool:
         """Return whether an observation of the asset is a version of it: it is made outside."""
         return key in self._outside or key not in self._assets
