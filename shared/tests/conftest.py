@@ -13,6 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "devstack" / "testing"))
+sys.path.append(str(ROOT / "tests"))  # the package `support`, for the browser
 pytest_plugins = ["devstack_fixtures"]
 
 

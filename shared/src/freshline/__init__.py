@@ -32,6 +32,7 @@ Which module answers which question:
     impact/          which assets does a change reach?
     native           which of Dagster's own freshness policies does the UI show?
     serving/         which processes serve a location, and how does one take another's place?
+    report/          did the promises hold over time, what broke them, what did that cost?
     sensor/          what does a location do at each tick: plan, request, report?
     engine/          who makes the runs, and what becomes of one whose maker is gone?
     deploying/       may a release be served, and how does it take the place of another?

@@ -27,6 +27,7 @@
     |-- NotReadyError
     |-- ControlError
     |-- HandoverError
+    |-- MissingExtraError
     `-- ManifestMissingError     also a FileNotFoundError
 
 Each message names what is wrong and how to put it right. The command line catches the root, prints
@@ -51,6 +52,7 @@ __all__ = [
     "ManifestError",
     "ManifestMissingError",
     "MetadataError",
+    "MissingExtraError",
     "ModeError",
     "NotReadyError",
     "PolicyError",
@@ -173,6 +175,10 @@ class ControlError(FreshlineError):
 
 class HandoverError(FreshlineError):
     """A release that does not take the place of the one that is served; says why."""
+
+
+class MissingExtraError(FreshlineError):
+    """A library that only one part of freshline needs is not installed; names the extra."""
 
 
 class ManifestMissingError(FreshlineError, FileNotFoundError):

@@ -22,6 +22,7 @@ from freshline.cli.deploy import deploy_command
 from freshline.cli.impact import impact_command
 from freshline.cli.log import log_command
 from freshline.cli.pause import pause_command, resume_command
+from freshline.cli.report import keep_command, report_command
 from freshline.cli.roles import roles_command
 from freshline.cli.serve import ready_command, serve_command
 from freshline.cli.simulate import simulate_command
@@ -67,6 +68,8 @@ app.add_typer(contract_app, name="contract")
 app.command("check")(check_command)
 app.command("impact")(impact_command)
 app.command("simulate")(simulate_command)
+app.command("report")(report_command)
+app.command("keep")(keep_command)
 app.command("sources")(sources_command)
 app.command("serve")(serve_command)
 app.command("ready")(ready_command)

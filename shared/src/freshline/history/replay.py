@@ -180,20 +180,22 @@ class _Replay:
     # --- changes --------------------------------------------------------------------------
 
     def _changes_by(self, event: AssetEvent) -> Iterator[Change]:
-        made = event.made
-        if made is None:
+        own: Change | None = None
+        if event.made is None:
             self._versions.wipe(event.key)
-            if event.key in self._graph.assets:
-                yield Change(event.id, event.key, event.at, ChangeKind.WIPED, None)
-        elif self._versions.add(made) and event.key in self._graph.assets:
-            yield self._made(made)
-        if event.key in self._data_times:
-            self._data_times[event.key] = self._data_time(event.key)
-        for key in self._below.get(event.key, ()):
-            if self._may_have_moved(key):
-                data_time = self._data_time(key)
-                if data_time != self._data_times[key]:
-                    self._data_times[key] = data_time
+            own = Change(event.id, event.key, event.at, ChangeKind.WIPED, None)
+        elif self._versions.add(event.made) and event.key in self._graph.assets:
+            own = self._made(event.made)
+        if own is not None and event.key in self._graph.assets:
+            yield own
+        below = (key for key in self._below.get(event.key, ()) if self._may_have_moved(key))
+        for key in (event.key, *below):
+            if key not in self._data_times:
+                continue
+            data_time = self._data_time(key)
+            if data_time != self._data_times[key]:
+                self._data_times[key] = data_time
+                if key != event.key or own is None:
                     yield Change(event.id, key, event.at, ChangeKind.UNCHANGED, data_time)
 
     def _may_have_moved(self, key: str) -> bool:
@@ -212,7 +214,8 @@ class _Replay:
 
     def _made(self, made: Materialized) -> Change:
         asset = self._graph.assets[made.key]
-        run, events = self._run_records.get(made.run_id), self._log.runs.get(made.run_id)
+        run = self._run_records.get(made.run_id)
+        events = self._log.run_events(made.run_id) if made.run_id else RunEvents()
         data_time = None
         if made.key in self._data_times:
             data_time = self._data_time(made.key)
@@ -227,8 +230,8 @@ class _Replay:
             run_id=made.run_id,
             ready=None if asset.partitioned else self._ready(made),
             requested=run.requested if run else None,
-            launched=(events.launched if events else None) or (run.launched if run else None),
-            started=self._log.run_events(made.run_id).started(made.step) if made.run_id else None,
+            launched=events.launched or (run.launched if run else None),
+            started=events.started(made.step),
         )
 
     def _ready(self, made: Materialized) -> float | None:

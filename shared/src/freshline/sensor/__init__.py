@@ -41,7 +41,7 @@ from freshline.sensor.contract_checks import contract_evaluations
 from freshline.sensor.cursor import Cursor
 from freshline.sensor.foreign_checks import ForeignChecks
 from freshline.sensor.instance import TickInstance
-from freshline.sensor.lag_check import lag_evaluation
+from freshline.sensor.lag_check import lag_evaluation, standing_of
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.pace import Pace
@@ -163,7 +163,7 @@ class _Ticker:
         outlook = self._observer.look(instance, now, own, self._observers, self._pace)
         own = outlook.contract(self._location) or own
         tick = outlook.snapshot.ticks.get(self._location)
-        self._keep_standing(context.instance, outlook, own)
+        self._keep_standing(instance, outlook, own)
         publication = self._publication(outlook.published.get(self._location), own, tick, now)
         said, self._said = self._said, None
         if said is not None and _is_quiet(said, outlook, part, context.cursor):
@@ -265,7 +265,7 @@ class _Ticker:
         return self._digest[1]
 
     def _changed_targets(self, outlook: Outlook, reported: Cursor) -> list[Any]:
-        """Return the check results of this location's targets whose status has changed."""
+        """Return the check results of this location's targets that stand in another way now."""
         plan, changed_at = outlook.plan, max(outlook.snapshot.since.values())
         own = {
             key: target for key, target in plan.targets.items() if target.location == self._location
@@ -273,11 +273,11 @@ class _Ticker:
         changed = [
             target
             for key, target in own.items()
-            if reported.targets.get(key) != target.status.value
+            if reported.targets.get(key) != standing_of(target)
             and not _in_grace(target, outlook.now, changed_at)
         ]
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
-            target.key: target.status.value for target in changed
+            target.key: standing_of(target) for target in changed
         }
         return [lag_evaluation(target) for target in changed]
 
