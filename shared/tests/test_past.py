@@ -2,18 +2,21 @@
 
 # No `from __future__ import annotations`: Dagster reads the annotation of `context`.
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 import sqlalchemy as sa
-from conftest import write_instance
+from conftest import ROOT, write_instance
 from freshline import max_lag
 from freshline.contract import graph_of, read_contracts
 from freshline.errors import InstanceError
+from freshline.history import History
 from freshline.history.bulk import BulkReader
 from freshline.history.kept import Kept, keep, metadata, read_past
 from freshline.history.past import ChangeKind, Past
@@ -23,7 +26,7 @@ from freshline.report import Report, report_of
 from freshline.report.lag import Lag, lag_of, whole_times
 from freshline.stamp import data_time_metadata
 from scenes import Scene, clock
-from week_log import BROKEN_MINUTES, LIMITS, Week, fill_week
+from week_log import BROKEN_MINUTES, DAY, LIMITS, Week, fill_week
 
 BEGIN = clock("10 00:00")
 
@@ -488,6 +491,45 @@ class TestPurge:
         past = read_past(postgres, graph, week.begin, END)
 
         assert pytest.approx(END - 6 * 3600.0, abs=60.0) == past.periods[0].begin
+
+
+class TestRecipe:
+    """The program in docs/report.md that deletes old runs."""
+
+    def test_deletes_what_no_plan_needs(
+        self,
+        postgres_server: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        now = time.time()
+        with postgres_server.new_database() as database:
+            write_instance(tmp_path, database)
+            monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+            with dg.DagsterInstance.get() as instance:
+                week = fill_week(instance, now, days=1)
+                graph = graph_in(instance)
+                before = History(instance).read(graph, now)
+                keep(instance, graph, now)
+                exec(compile(recipe("12 * 3_600"), "docs/report.md", "exec"), {})  # noqa: S102
+                after = History(instance).read(graph, now)
+                report = report_of(
+                    graph, read_past(instance, graph, now - DAY, now), now - DAY, now
+                )
+                left = len(instance.get_run_records())
+
+        assert 0 < left < week.truth.runs * 0.6
+        for key, state in before.assets.items():
+            assert state.version == after.assets[key].version
+        assert week.truth.runs == pytest.approx(report.cost.runs * report.cost.hours)
+
+
+def recipe(age: str) -> str:
+    """Return the program of the page, for runs of another age."""
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    program = text.partition("```python\n")[2].partition("```")[0]
+    assert "30 * 86_400" in program
+    return program.replace("30 * 86_400", age)
 
 
 def graph_in(instance: dg.DagsterInstance) -> Graph:
