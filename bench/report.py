@@ -4,7 +4,8 @@
 fresh database with the synthetic week of the tests (`shared/tests/week_log.py`), then measures
 ``freshline report --since 7d`` as a user starts it: once from the event log alone, then after
 ``freshline keep`` from what is kept, and after all older events were deleted. ``--pictures FOLDER``
-saves the page as a browser shows it, at both widths and in both schemes.
+saves the page of a day in which a location was down for an hour, as a browser shows it, at both
+widths and in both schemes.
 
 CPU is that of the command's process, without Postgres.
 """
@@ -45,12 +46,15 @@ def main() -> None:
             throwaway=True,
         )
         with server.new_database() as database, tempfile.TemporaryDirectory() as home:
-            measure(database, Path(home), arguments.pictures)
+            if arguments.pictures:
+                show(database, Path(home), arguments.pictures)
+            else:
+                measure(database, Path(home))
     finally:
         launcher.close()
 
 
-def measure(database: Any, home: Path, pictures: Path | None) -> None:
+def measure(database: Any, home: Path) -> None:
     import dagster as dg
     from conftest import write_instance
     from week_log import fill_week
@@ -68,25 +72,36 @@ def measure(database: Any, home: Path, pictures: Path | None) -> None:
         row("report, after older events were deleted", home, "report", page)
         print()
         print_sizes(instance)
-    if pictures:
-        photograph(page, pictures)
+
+
+def show(database: Any, home: Path, pictures: Path) -> None:
+    import dagster as dg
+    from conftest import write_instance
+    from week_log import fill_week
+
+    write_instance(home, database)
+    page = home / "report.html"
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        fill_week(instance, time.time(), days=3)  # the third one is that day
+    run(home, "report", "--since", "24h", "--output", str(page))
+    photograph(page, pictures)
 
 
 def row(name: str, home: Path, command: str, page: Path | None = None) -> None:
     """Run a command of freshline and print what it took."""
     arguments = ["--since", f"{DAYS}d", "--output", str(page)] if page else []
-    program = [str(Path(sys.executable).with_name("freshline")), command, *arguments]
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(
-        program,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "DAGSTER_HOME": str(home)},
-    )
+    run(home, command, *arguments)
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - begin
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     size = f"{page.stat().st_size / 1000:.0f} kB" if page else ""
     print(f"| {name} | {wall:.1f} s | {cpu:.1f} s | {size} |", flush=True)
+
+
+def run(home: Path, *arguments: str) -> None:
+    program = [str(Path(sys.executable).with_name("freshline")), *arguments]
+    environment = {**os.environ, "DAGSTER_HOME": str(home)}
+    subprocess.run(program, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 def delete_before(instance: Any, at: float) -> None:

@@ -291,12 +291,24 @@ def _verdict(row: Mapping[str, Any]) -> Verdict:
 
 def _joined(older: Past, newer: Past) -> Past:
     """Return both as one. What was kept counts where both know something."""
+    stood: set[str] = set()
+    if older.periods and older.periods[-1].end == newer.periods[0].begin:
+        # How a target stood at the seam is known from what was kept, and the versions that it
+        # follows from may have been deleted.
+        stood = {change.key for change in older.changes}
     verdicts = {it.id: it for it in (*newer.verdicts, *older.verdicts)}
-    runs = {it.id: it for it in (*newer.runs, *older.runs)}
-    silences = {(it.event, it.location): it for it in (*newer.silences, *older.silences)}
+    runs = {it.id: it for it in (*older.runs, *newer.runs)}
+    silences = {it.event: it for it in (*newer.silences, *older.silences)}
     return Past(
         periods=(*older.periods, *newer.periods),
-        changes=(*older.changes, *newer.changes),
+        changes=(
+            *older.changes,
+            *(
+                it
+                for it in newer.changes
+                if it.kind is not ChangeKind.STANDS or it.key not in stood
+            ),
+        ),
         runs=tuple(runs.values()),
         verdicts=tuple(sorted(verdicts.values(), key=lambda it: (it.at, it.id))),
         silences=tuple(sorted(silences.values(), key=lambda it: it.begin)),

@@ -118,6 +118,8 @@ class Paths:
         path = [change]
         while (read := self._oldest_read(path[-1])) is not None:
             path.append(read)
+        if any(dep in self.versions for dep in self._inputs(path[-1].key)):
+            return None  # what it was made from is older than what is known
         path.reverse()
         data_time = change.data_time
         if data_time is None or any(it.started is None for it in path if it.run_id):

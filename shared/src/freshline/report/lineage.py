@@ -187,6 +187,7 @@ def _paint(figure: Figure, size: Size, nodes: Sequence[_Node], layout: _Layout) 
     from matplotlib.patches import FancyBboxPatch
 
     height = _height(layout, size)
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
     axes.set_axis_off()
     axes.set_xlim(0, size.width)

@@ -1,0 +1,41 @@
+"""When the state of a target is recorded again."""
+
+from __future__ import annotations
+
+from freshline.model import Blame, Phase, TargetPlan, TargetStatus
+from freshline.sensor.lag_check import standing_of
+
+
+def target(status: TargetStatus, blame: Blame | None = None) -> TargetPlan:
+    return TargetPlan("mart", "marts", status, 400.0, 300.0, None, 60.0, blame, "why")
+
+
+def held_up(asset: str, phase: Phase, since: float = 0.0) -> TargetPlan:
+    return target(TargetStatus.LATE, Blame("team", asset, phase, since, f"{asset} since {since}"))
+
+
+class TestStandingOf:
+    def test_a_run_that_goes_from_phase_to_phase_is_nothing_new(self) -> None:
+        queued, running = held_up("root", Phase.QUEUE), held_up("root", Phase.EXECUTION, 60.0)
+
+        assert standing_of(queued) == standing_of(running)
+
+    def test_another_asset_is_something_new(self) -> None:
+        assert standing_of(held_up("root", Phase.QUEUE)) != standing_of(
+            held_up("middle", Phase.QUEUE)
+        )
+
+    def test_a_failure_is_something_new(self) -> None:
+        assert standing_of(held_up("root", Phase.EXECUTION)) != standing_of(
+            held_up("root", Phase.FAILING)
+        )
+
+    def test_another_status_is_something_new(self) -> None:
+        assert standing_of(target(TargetStatus.LATE)) != standing_of(target(TargetStatus.BLOCKED))
+
+    def test_of_a_fresh_target_only_the_status_counts(self) -> None:
+        soon = Blame("team", "root", Phase.WAIT, None, "is next")
+
+        assert standing_of(target(TargetStatus.FRESH)) == standing_of(
+            target(TargetStatus.FRESH, soon)
+        )
