@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import partition_logs
 import pytest
 import sqlalchemy as sa
 from conftest import ROOT, write_instance
@@ -20,7 +21,7 @@ from freshline.history import History
 from freshline.history.bulk import BulkReader
 from freshline.history.kept import Kept, keep, metadata, read_past
 from freshline.history.past import ChangeKind, Past
-from freshline.model import Asset, Graph, PartitionKeys
+from freshline.model import Asset, Graph
 from freshline.policy import MaxLag
 from freshline.report import Report, report_of
 from freshline.report.lag import Lag, lag_of, whole_times
@@ -168,11 +169,27 @@ class TestReplay:
             (ChangeKind.UNCHANGED, 470.0),
         ] == steps(past_of(scene.after(1), graph), "view")
 
-    def test_a_target_with_partitions_is_not_followed(self, scene: Scene) -> None:
-        days = Asset("days", "here", ("root",), MaxLag(5), keys=PartitionKeys(("a", "b")))
-        graph = replace(GRAPH, assets={**GRAPH.assets, "days": days})
+    def test_a_target_that_does_not_age_is_not_followed(self, scene: Scene) -> None:
+        seed = Asset("seed", "here", (), MaxLag(5), static=True)
+        graph = replace(GRAPH, assets={**GRAPH.assets, "seed": seed})
 
-        assert frozenset({"days"}) == past_of(scene, graph).not_followed
+        assert frozenset({"seed"}) == past_of(scene, graph).not_followed
+
+    def test_partitions_reach_as_far_as_none_is_missing(self, memory: dg.DagsterInstance) -> None:
+        days = partition_logs.asset("days", windows=partition_logs.daily())
+        log = partition_logs.Log(memory, days)
+        for day, hours in (("10", 24.5), ("12", 72.5), ("11", 80.0)):
+            at = partition_logs.MIDNIGHT + hours * 3600.0
+            log.made("days", f"2026-01-{day}", at, data_time=at)
+        graph = partition_logs.lineage(replace(days, policy=MaxLag(60)))
+        end = partition_logs.MIDNIGHT + 90 * 3600.0
+        past = read_past(memory, graph, end - 90 * 3600.0, end)
+
+        assert [(24.5, 24.0), (72.5, 24.0), (80.0, 72.0)] == [
+            tuple((time - partition_logs.MIDNIGHT) / 3600.0 for time in (it.at, it.data_time or 0))
+            for it in past.changes
+            if it.kind is ChangeKind.MADE
+        ]
 
     def test_tells_how_long_each_version_took(self, scene: Scene) -> None:
         change = past_of(scene.after(1)).changes[-1]

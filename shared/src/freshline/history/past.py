@@ -39,7 +39,7 @@ class Change:
     at: float
     kind: ChangeKind
     data_time: float | None
-    """None: unknown, or there is no version."""
+    """None: unknown, or there is no version. Of what is partitioned and no target: None."""
     run_id: str = ""
     """The run that made the version; "" for none."""
     ready: float | None = None
@@ -118,5 +118,4 @@ class Past:
     """In order of time."""
     silences: tuple[Silence, ...] = ()
     not_followed: frozenset[str] = field(default_factory=frozenset)
-    """Targets whose data time over time does not follow from single versions: those that have
-    partitions, those that show some as a view, and those that do not age."""
+    """Targets of which no lag is known over time, because they do not age."""

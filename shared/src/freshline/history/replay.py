@@ -20,7 +20,7 @@ from freshline.history.past import Change, ChangeKind, Past, Period, RunRecord, 
 from freshline.history.run_events import RunEvents
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
-from freshline.model import Graph, Phase, TargetStatus, data_time_of
+from freshline.model import Asset, Graph, Phase, TargetStatus, data_time_of
 from freshline.names import (
     HELD_UP_ASSET,
     HELD_UP_LOCATION,
@@ -150,13 +150,9 @@ class _Replay:
     # --- what is followed -----------------------------------------------------------------
 
     def _can_follow(self, key: str) -> bool:
-        """Return whether the data time of a target follows from single versions."""
+        """Return whether the data time of a target follows from versions: it ages."""
         asset = self._graph.assets[key]
-        if asset.partitioned or asset.static:
-            return False
-        read = self._versions.inputs(key) if asset.view else {key}
-        known = [self._graph.assets[name] for name in read if name in self._graph.assets]
-        return bool(read) and not any(it.partitioned for it in known)
+        return not asset.static and (not asset.view or bool(self._versions.inputs(key)))
 
     def _upstream(self, key: str) -> set[str]:
         found: set[str] = set()
@@ -171,11 +167,9 @@ class _Replay:
     def _look_back(self) -> None:
         """Look up the versions that there were when the replay begins, and what was observed."""
         for key in sorted({*self._followed, *self._below}):
-            asset = self._graph.assets.get(key)
-            if asset is None or not asset.partitioned:
-                found = self._log.newest_before(key, None, _LOOKED_BACK, observations=True)
-                for made in reversed(found):
-                    self._versions.add(made)
+            found = self._log.newest_before(key, None, _LOOKED_BACK, observations=True)
+            for made in reversed(found):
+                self._versions.add(made)
 
     # --- changes --------------------------------------------------------------------------
 
@@ -202,24 +196,32 @@ class _Replay:
         return self._versions.may_move or self._graph.assets[key].view
 
     def _data_time(self, key: str) -> float | None:
-        """Return the data time of a target as of now; None: unknown."""
-        if self._graph.assets[key].view:
-            return data_time_of(map(self._moved, self._versions.inputs(key)))
-        return self._moved(key)
+        """Return the data time of a target as of now; None: unknown, or there is no version."""
+        asset = self._graph.assets[key]
+        if asset.view:
+            return data_time_of(self._current(dep, asset) for dep in self._versions.inputs(key))
+        return self._current(key)
 
-    def _moved(self, key: str) -> float | None:
-        """Return the data time of the current version of an asset without partitions."""
+    def _current(self, key: str, view: Asset | None = None) -> float | None:
+        """Return the data time of what `view` shows of an asset, or without a view, of all of it.
+
+        As of now; None: unknown, or there is no version.
+        """
         made = self._versions.current(key)
-        return self._versions.moved_data_times([made.id])[made.id] if made else None
+        if made is None:
+            return None
+        if key in self._versions.partitions:
+            # The partitions are those of today, with the versions that they had then.
+            return self._versions.partitions.read_at(view, None, key, made.id)
+        return self._versions.moved_data_times([made.id])[made.id]
 
     def _made(self, made: Materialized) -> Change:
-        asset = self._graph.assets[made.key]
         run = self._run_records.get(made.run_id)
         events = self._log.run_events(made.run_id) if made.run_id else RunEvents()
         data_time = None
         if made.key in self._data_times:
             data_time = self._data_time(made.key)
-        elif not asset.partitioned:
+        elif made.key not in self._versions.partitions:
             data_time = self._versions.moved_data_times([made.id])[made.id]
         return Change(
             event=made.id,
@@ -228,7 +230,7 @@ class _Replay:
             kind=ChangeKind.OBSERVED if made.observed else ChangeKind.MADE,
             data_time=data_time,
             run_id=made.run_id,
-            ready=None if asset.partitioned else self._ready(made),
+            ready=self._ready(made),
             requested=run.requested if run else None,
             launched=events.launched or (run.launched if run else None),
             started=events.started(made.step),

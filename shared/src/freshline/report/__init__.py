@@ -65,7 +65,7 @@ class Report:
     targets: Sequence[TargetReport]
     """Those with the smallest share of their budget left come first."""
     not_followed: Sequence[str]
-    """Targets of which nothing is said over time: their lag does not follow from versions."""
+    """Targets of which nothing is said, because they do not age."""
     cost: Cost
     silences: Sequence[Silence]
 

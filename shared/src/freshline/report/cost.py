@@ -197,8 +197,8 @@ def _least_rates(
     """Return the fewest versions an hour of each asset that a promise needs."""
     rates: dict[str, float] = {}
     for target, asset in graph.assets.items():
-        if asset.policy is None:
-            continue
+        if asset.policy is None or asset.partitioned:
+            continue  # a partition is made once its window has closed, whatever is promised
         upstream = _upstream(graph, target)
         rate = _least_rate(asset.policy, path_seconds.get(target, 0.0), times)
         if rate is None:
@@ -207,7 +207,7 @@ def _least_rates(
             rate = _HOUR / slowest if slowest else 0.0
         for key in upstream:
             needed = graph.assets[key]
-            if not needed.never_requested and not needed.view and not needed.static:
+            if not (needed.never_requested or needed.view or needed.static or needed.partitioned):
                 rates[key] = max(rates.get(key, 0.0), rate)
     by_set: dict[str, float] = {}
     for key, rate in rates.items():

@@ -120,6 +120,8 @@ class Paths:
             path.append(read)
         if any(dep in self.versions for dep in self._inputs(path[-1].key)):
             return None  # what it was made from is older than what is known
+        if any(self._graph.assets[it.key].partitioned for it in path):
+            return None  # its data are as old as its window, which no run can change
         path.reverse()
         data_time = change.data_time
         if data_time is None or any(it.started is None for it in path if it.run_id):

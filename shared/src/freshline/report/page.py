@@ -251,9 +251,7 @@ def _notes(report: Report) -> list[str]:
     notes = []
     if report.not_followed:
         names = quoted(report.not_followed).replace("`", "")
-        notes.append(
-            f"Not judged over time: {names}. Such a target has partitions, or does not age."
-        )
+        notes.append(f"Not judged: {names}. Such a target does not age.")
     late = [it for it in report.targets if it.since > report.begin + 60.0]
     notes.extend(
         f"{it.key} is judged from {clock(it.since, report.end)} on, when its policy was new."
