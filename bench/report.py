@@ -77,14 +77,22 @@ def measure(database: Any, home: Path) -> None:
 def show(database: Any, home: Path, pictures: Path) -> None:
     import dagster as dg
     from conftest import write_instance
-    from week_log import fill_week
+    from freshline.history.kept import read_past
+    from freshline.report import report_of
+    from freshline.report.page import page
+    from freshline.sensor.outlook import Observer
+    from week_log import DAY, fill_week
 
     write_instance(home, database)
-    page = home / "report.html"
     with dg.DagsterInstance.from_config(str(home)) as instance:
-        fill_week(instance, time.time(), days=3)  # the third one is that day
-    run(home, "report", "--since", "24h", "--output", str(page))
-    photograph(page, pictures)
+        end = time.time()
+        fill_week(instance, end, days=3)  # the third one is that day
+        outlook = Observer().look(instance, end)
+        past = read_past(instance, outlook.graph, end - DAY, end)
+    report = report_of(outlook.graph, past, end - DAY, end, plan=outlook.plan)
+    file = home / "report.html"
+    file.write_text(page(report), encoding="utf-8")
+    photograph(file, pictures)
 
 
 def row(name: str, home: Path, command: str, page: Path | None = None) -> None:
