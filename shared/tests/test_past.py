@@ -97,6 +97,10 @@ def no_tables(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def scene(instance: dg.DagsterInstance) -> Scene:
     """An instance on which a location has run its three assets once."""
+    return made_once(instance)
+
+
+def made_once(instance: dg.DagsterInstance) -> Scene:
     scene = Scene(instance, "10 00:00")
     scene.report("anything")
     sync(scene.after(1), "one")
@@ -145,7 +149,8 @@ class TestReplay:
 
         assert [(ChangeKind.STANDS, 770.0), (ChangeKind.UNCHANGED, 1370.0)] == steps(found)
 
-    def test_a_wiped_target_has_no_data(self, scene: Scene) -> None:
+    def test_a_wiped_target_has_no_data(self, postgres: dg.DagsterInstance) -> None:
+        scene = made_once(postgres)  # on SQLite, Dagster has a wipe in no log of all runs
         with scene.after(1).stopped():
             scene.instance.wipe_assets([dg.AssetKey("mart")])
         scene.after(1)

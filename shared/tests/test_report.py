@@ -293,8 +293,9 @@ class TestCost:
     )
 
     def test_counts_what_was_made_in_an_hour(self) -> None:
-        failed = RunRecord("broken", "FAILURE", 100.0)
-        found = cost_of(chain(), self.CHANGES, [*self.RUNS, failed], HOUR)
+        failed = RunRecord("broken", "FAILURE", 100.0, requested=90.0)
+        other = RunRecord("of something else", "FAILURE", 100.0)
+        found = cost_of(chain(), self.CHANGES, [*self.RUNS, failed, other], HOUR)
 
         assert (3.0, 9.0, 10.0, 1) == (found.syncs, found.versions, found.runs, found.failed)
         assert 3 * 50.0 == found.work

@@ -50,7 +50,7 @@ class Cost:
     versions: float
     least_versions: float
     runs: float
-    """Runs that have ended, whether they made anything or not."""
+    """Runs that have ended and that a plan asked for, or that have made one of the assets."""
     least_runs: float
     """At least one for each version of the asset of a location that is made most often."""
     failed: int
@@ -91,7 +91,13 @@ def cost_of(
         )
         for key in sorted({*counts, *least})
     ]
-    ended = [run for run in runs if any(time.begin <= run.ended < time.end for time in times)]
+    makers = {change.run_id for change in made}
+    ended = [
+        run
+        for run in runs
+        if (run.requested is not None or run.id in makers)
+        and any(time.begin <= run.ended < time.end for time in times)
+    ]
     roots = {key for key in graph.assets if _is_root(graph, key)}
     by_location: dict[str, float] = {}
     for it in assets:
