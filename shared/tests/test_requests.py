@@ -329,7 +329,7 @@ class TestWords:
         nothing = Snapshot({})
         lineage = lineage_of(graph)
         ahead = look_ahead(lineage, nothing, 0.0)
-        outlook = Outlook(0.0, lineage, nothing, plan, {}, {}, (), {}, "digest", ahead)
+        outlook = Outlook(0.0, lineage, nothing, plan, {}, {}, (), {}, "digest", {}, ahead)
         said = tick_message(outlook, "here", requested_groups(plan, graph, "here"), {})
 
         assert [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
 
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
 from freshline.check.graph import check_cycles, check_makers
@@ -11,7 +12,7 @@ from freshline.check.policies import check_policies
 from freshline.contract.document import Contract
 from freshline.model import Durations
 
-__all__ = ["imports_satisfied", "policies_feasible"]
+__all__ = ["RuntimeFindings", "imports_satisfied", "policies_feasible", "runtime_findings"]
 
 
 def imports_satisfied(
@@ -28,22 +29,7 @@ def imports_satisfied(
     silent locations whose assets another location makes now.
     """
     workspace = _workspace(contracts)
-    found = [
-        finding
-        for finding in (
-            *check_imports(workspace),
-            *check_makers(workspace),
-            *check_cycles(workspace),
-        )
-        if location in (finding.location, *finding.concerns)
-    ]
-    return [
-        finding
-        for finding in found
-        if finding.severity is Severity.ERROR
-        and not (finding.rule is Rule.UNKNOWN_IMPORT and finding.key in elsewhere)
-        and not (finding.rule is Rule.MADE_TWICE and set(finding.concerns) & set(replaced))
-    ]
+    return _concerning(location, _import_errors(workspace, elsewhere, replaced))
 
 
 def policies_feasible(
@@ -55,12 +41,63 @@ def policies_feasible(
 
     `measured` are durations by asset key.
     """
-    found = check_policies(_workspace(contracts), measured)
+    return _of(location, _policy_errors(_workspace(contracts), measured))
+
+
+class RuntimeFindings(NamedTuple):
+    """What both checks on the contract of a location find."""
+
+    imports: list[Finding]
+    policies: list[Finding]
+
+
+def runtime_findings(
+    contracts: Iterable[Contract],
+    measured: Mapping[str, Durations] | None = None,
+    *,
+    elsewhere: Collection[str] = (),
+    replaced: Collection[str] = (),
+) -> dict[str, RuntimeFindings]:
+    """Return what the two functions above return, for every location, with one look at all rules.
+
+    The arguments are theirs.
+    """
+    workspace = _workspace(contracts)
+    imports = _import_errors(workspace, elsewhere, replaced)
+    policies = _policy_errors(workspace, measured)
+    return {
+        it.name: RuntimeFindings(_concerning(it.name, imports), _of(it.name, policies))
+        for it in workspace.locations
+    }
+
+
+def _import_errors(
+    workspace: Workspace, elsewhere: Collection[str], replaced: Collection[str]
+) -> list[Finding]:
     return [
         finding
-        for finding in found
-        if finding.location == location and finding.severity is Severity.ERROR
+        for finding in (
+            *check_imports(workspace),
+            *check_makers(workspace),
+            *check_cycles(workspace),
+        )
+        if finding.severity is Severity.ERROR
+        and not (finding.rule is Rule.UNKNOWN_IMPORT and finding.key in elsewhere)
+        and not (finding.rule is Rule.MADE_TWICE and set(finding.concerns) & set(replaced))
     ]
+
+
+def _policy_errors(workspace: Workspace, measured: Mapping[str, Durations] | None) -> list[Finding]:
+    found = check_policies(workspace, measured)
+    return [finding for finding in found if finding.severity is Severity.ERROR]
+
+
+def _concerning(location: str, found: Iterable[Finding]) -> list[Finding]:
+    return [it for it in found if location in (it.location, *it.concerns)]
+
+
+def _of(location: str, found: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.location == location]
 
 
 def _workspace(contracts: Iterable[Contract]) -> Workspace:

@@ -24,6 +24,7 @@ from freshline.history.places import Places
 from freshline.history.promises import Promises
 from freshline.history.run_events import PutBack
 from freshline.history.runs import Answer, Runs
+from freshline.history.tally import Work
 from freshline.history.versions import Versions
 from freshline.model import (
     DEFAULT_TICK,
@@ -117,6 +118,10 @@ class History:
         )
         self._versions.forget_old(len(graph.assets))
         return snapshot
+
+    def work(self) -> Mapping[str, Work]:
+        """Return how much was run in each location since the first read."""
+        return self._runs.tally.by_location()
 
     def differs(self, now: float) -> bool:
         """Return whether something has changed of which no event tells, as far as was looked.

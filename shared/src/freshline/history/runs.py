@@ -22,8 +22,16 @@ from dagster import AssetKey, DagsterRunStatus
 from freshline.history.events import FINISHED, EventLog
 from freshline.history.materialized import Materialized
 from freshline.history.run_events import PutBack, RunEvents, Start
+from freshline.history.tally import Tally
 from freshline.model import Graph
-from freshline.names import PARENT_RUN, PARTITION, PLANNED_TAG, RETRY_RUN, WILL_RETRY
+from freshline.names import (
+    PARENT_RUN,
+    PARTITION,
+    PLAN_TAG,
+    PLANNED_TAG,
+    RETRY_RUN,
+    WILL_RETRY,
+)
 
 if TYPE_CHECKING:
     from dagster import RunRecord
@@ -71,6 +79,8 @@ class Run:
     status: DagsterRunStatus
     location: str | None = None
     """The code location that it was started in; None: it does not say."""
+    wanted: bool = False
+    """Whether a plan of freshline's has requested it, and it is no retry."""
     selection: frozenset[str] = frozenset()
     partition: str | None = None
     """The key of the partition that it is for; None: of none, or of several."""
@@ -109,6 +119,11 @@ class Run:
     def launched(self) -> float | None:
         """Return when it left the queue; None: nothing says that it has."""
         return self.events.launched or self.started
+
+    def seconds_of_work(self) -> float:
+        """Return how long its steps took together, in seconds, as far as they have ended."""
+        steps = self.events.steps.values()
+        return sum(it.ended - it.started for it in steps if it.started and it.ended)
 
     def to_make(self) -> dict[str, str]:
         """Return the assets that it is to make or to observe, and the step that does each.
@@ -190,6 +205,7 @@ class Runs:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
+        self.tally: Final = Tally()
         self.active: dict[str, Run] = {}
         """Queued, in progress, or failed with a retry to come."""
         self._ended: dict[str, Run] = {}
@@ -221,6 +237,7 @@ class Runs:
         Read runs before materializations: then `settle` knows all that a finished run has
         delivered.
         """
+        self.tally.begin(now)
         newest = self._newest_records()
         records = {record.dagster_run.run_id: record for record in (*newest, *self._other_active())}
         for deleted in self.active.keys() - records.keys():
@@ -265,7 +282,10 @@ class Runs:
                 assets += len(self._follow(record, now).to_make())
 
     def _follow(self, record: RunRecord, now: float) -> Run:
-        run = self.active.get(record.dagster_run.run_id) or _new_run(record)
+        run = self.active.get(record.dagster_run.run_id)
+        if run is None:
+            run = _new_run(record)
+            self.tally.add_new(run)
         status = record.dagster_run.status
         if status in FINISHED:
             if not run.finished:
@@ -338,6 +358,7 @@ class Runs:
         ended.sort(key=lambda run: run.order)
         self._ended.clear()
         for run in ended:
+            self.tally.add_ended(run)
             self.active.pop(run.id, None)
             self._settled[run.id] = run.order
         while len(self._settled) > _SETTLED:
@@ -488,6 +509,7 @@ def _new_run(record: RunRecord) -> Run:
         requested=created if requested is None else requested,
         status=DagsterRunStatus.NOT_STARTED,
         location=run.remote_job_origin.location_name if run.remote_job_origin else None,
+        wanted=PLAN_TAG in run.tags and run.parent_run_id is None,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
         partition=run.tags.get(PARTITION),
         pools=frozenset(run.run_op_concurrency.all_pools or () if run.run_op_concurrency else ()),

@@ -35,11 +35,12 @@ from freshline.contract import (
 )
 from freshline.contract.publication import digest
 from freshline.errors import TickError
-from freshline.model import HEARTBEAT, Phase, Plan, TargetPlan, TargetStatus
+from freshline.model import HEARTBEAT, Plan
 from freshline.planner import DANGLING_AFTER, requested_groups
-from freshline.sensor.contract_checks import contract_evaluations
+from freshline.sensor.contract_checks import basis_of_findings, contract_evaluations
 from freshline.sensor.cursor import Cursor
 from freshline.sensor.foreign_checks import ForeignChecks
+from freshline.sensor.grace import SETTLING, in_grace
 from freshline.sensor.instance import TickInstance
 from freshline.sensor.lag_check import lag_evaluation, standing_of
 from freshline.sensor.message import tick_message
@@ -54,9 +55,6 @@ __all__ = ["build_freshness_sensor"]
 
 _PUBLISH_EVERY: Final = 86_400.0
 """Seconds after which a contract is published again although nothing changed."""
-
-_SETTLING: Final = 15.0
-"""Seconds without a changed contract after which all contracts are checked together."""
 
 _SOON: Final = 120.0
 """Seconds: of what is to start within them, the inputs are waited for."""
@@ -266,15 +264,14 @@ class _Ticker:
 
     def _changed_targets(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the check results of this location's targets that stand in another way now."""
-        plan, changed_at = outlook.plan, max(outlook.snapshot.since.values())
+        plan = outlook.plan
         own = {
             key: target for key, target in plan.targets.items() if target.location == self._location
         }
         changed = [
             target
             for key, target in own.items()
-            if reported.targets.get(key) != standing_of(target)
-            and not _in_grace(target, outlook.now, changed_at)
+            if reported.targets.get(key) != standing_of(target) and not in_grace(target, outlook)
         ]
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
             target.key: standing_of(target) for target in changed
@@ -283,8 +280,8 @@ class _Ticker:
 
     def _checked_contracts(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the results of the contract checks, if what they depend on has changed."""
-        settled = max(outlook.snapshot.since.values()) + _SETTLING <= outlook.now
-        basis = _basis_of_contract_checks(outlook, self._location)
+        settled = outlook.changed_at + SETTLING <= outlook.now
+        basis = basis_of_findings(outlook, self._location)
         if reported.contracts == basis or not settled:
             return []
         reported.contracts = basis
@@ -314,38 +311,5 @@ def _is_quiet(said: _Said, outlook: Outlook, part: _OwnPart, cursor: str | None)
         outlook.plan is first.plan
         and part is said.part
         and cursor == said.cursor
-        and max(first.snapshot.since.values()) + DANGLING_AFTER < first.now
-    )
-
-
-def _basis_of_contract_checks(outlook: Outlook, location: str) -> str:
-    """Return what the contract checks depend on, as text.
-
-    That is: the contracts, whether every asset was measured, and which of the location's policies
-    are shorter than their paths.
-    """
-    snapshot = outlook.snapshot
-    measured = all(snapshot.state(key).durations.execution for key in outlook.plan.assets)
-    short = sorted(
-        target.key
-        for target in outlook.plan.targets.values()
-        if target.location == location and (target.shortest or 0.0) > target.maximum
-    )
-    return " ".join([outlook.digest, "measured" if measured else "estimated", *short])
-
-
-def _in_grace(target: TargetPlan, now: float, changed_at: float) -> bool:
-    """Return whether a target is blocked only because contracts arrive one by one at start-up.
-
-    `changed_at` is when the newest contract appeared.
-    """
-    blame = target.blame
-    if target.status is not TargetStatus.BLOCKED or blame is None:
-        return False
-    if blame.phase is Phase.UNSCHEDULED:
-        return now - changed_at <= _SETTLING
-    return (
-        blame.phase is Phase.UNKNOWN
-        and blame.since is not None
-        and now - blame.since <= DANGLING_AFTER
+        and first.changed_at + DANGLING_AFTER < first.now
     )

@@ -17,13 +17,24 @@ from dagster import (
 )
 
 from freshline.check.finding import Finding
-from freshline.check.runtime import imports_satisfied, policies_feasible
+from freshline.check.runtime import (
+    RuntimeFindings,
+    imports_satisfied,
+    policies_feasible,
+    runtime_findings,
+)
 from freshline.contract import contract_asset_key
+from freshline.model import Durations
 from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, POLICIES_CHECK
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.record import recorded
 
-__all__ = ["contract_checks", "contract_evaluations"]
+__all__ = [
+    "basis_of_findings",
+    "contract_checks",
+    "contract_evaluations",
+    "contract_findings",
+]
 
 _DESCRIPTIONS: Final = {
     IMPORTS_CHECK: "Other locations make what this one needs, with the columns that it uses.",
@@ -47,6 +58,32 @@ def contract_checks(location: str) -> list[AssetChecksDefinition]:
     return [_check(location, name) for name in (IMPORTS_CHECK, POLICIES_CHECK)]
 
 
+def contract_findings(outlook: Outlook) -> dict[str, RuntimeFindings]:
+    """Return what the checks find in the contract of every location."""
+    return runtime_findings(
+        outlook.contracts,
+        _measured(outlook),
+        elsewhere=_elsewhere(outlook),
+        replaced=outlook.replaced,
+    )
+
+
+def basis_of_findings(outlook: Outlook, location: str | None = None) -> str:
+    """Return what the checks of `location` depend on, as text; None: those of all locations.
+
+    That is: the contracts, whether every asset was measured, and which of the policies are shorter
+    than their paths.
+    """
+    snapshot = outlook.snapshot
+    measured = all(snapshot.state(key).durations.execution for key in outlook.plan.assets)
+    short = sorted(
+        target.key
+        for target in outlook.plan.targets.values()
+        if location in (None, target.location) and (target.shortest or 0.0) > target.maximum
+    )
+    return " ".join([outlook.digest, "measured" if measured else "estimated", *short])
+
+
 def _check(location: str, name: str) -> AssetChecksDefinition:
     @asset_check(asset=contract_asset_key(location), name=name, description=_DESCRIPTIONS[name])
     def check(context: AssetCheckExecutionContext) -> AssetCheckResult:
@@ -66,16 +103,23 @@ def _result(name: str, findings: Sequence[Finding]) -> AssetCheckResult:
 
 
 def _findings(outlook: Outlook, location: str) -> dict[str, list[Finding]]:
-    measured = {key: state.durations for key, state in outlook.snapshot.assets.items()}
     return {
         IMPORTS_CHECK: imports_satisfied(
             outlook.contracts,
             location,
-            elsewhere={key for key, asset in outlook.graph.assets.items() if asset.elsewhere},
+            elsewhere=_elsewhere(outlook),
             replaced=outlook.replaced,
         ),
-        POLICIES_CHECK: policies_feasible(outlook.contracts, location, measured),
+        POLICIES_CHECK: policies_feasible(outlook.contracts, location, _measured(outlook)),
     }
+
+
+def _measured(outlook: Outlook) -> dict[str, Durations]:
+    return {key: state.durations for key, state in outlook.snapshot.assets.items()}
+
+
+def _elsewhere(outlook: Outlook) -> set[str]:
+    return {key for key, asset in outlook.graph.assets.items() if asset.elsewhere}
 
 
 def _summary(findings: Sequence[Finding]) -> str | None:

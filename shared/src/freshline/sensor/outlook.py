@@ -21,6 +21,7 @@ from freshline.contract.publication import digest, tells_of_contract
 from freshline.garbage import no_garbage_collection
 from freshline.history import History
 from freshline.history.news import News, Watch
+from freshline.history.tally import Work
 from freshline.model import Graph, Pause, Plan, Snapshot
 from freshline.planner import (
     Ahead,
@@ -54,6 +55,8 @@ class Outlook:
     """Silent locations whose assets another location makes now, with what to do about it."""
     digest: str
     """Changes when any of these contracts does."""
+    work: Mapping[str, Work]
+    """How much was run in each location since the observer began to look."""
     ahead: Ahead
     """The plan again, for more about some assets."""
 
@@ -61,6 +64,14 @@ class Outlook:
     def graph(self) -> Graph:
         """Return the graph of all locations."""
         return self.lineage.graph
+
+    @property
+    def changed_at(self) -> float:
+        """When the newest contract appeared, as far as the observer has seen; -inf: there is none.
+
+        UTC, epoch seconds.
+        """
+        return max(self.snapshot.since.values(), default=-inf)
 
     def contract(self, location: str) -> Contract | None:
         """Return the contract of `location` that the graph is made of."""
@@ -188,6 +199,7 @@ class Observer:
             contracts=tuple(contract.contract for contract in contracts.values()),
             replaced=replaced,
             digest=gaps.digest,
+            work=history.work(),
             ahead=ahead,
         )
         return self._last

@@ -1,0 +1,94 @@
+"""What a process counts of the runs that it sees."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import dagster as dg
+import pytest
+from event_logs import broken, graph, plain, queue, run
+from freshline.history import History
+from freshline.history.tally import Work
+from freshline.model import Graph
+from freshline.names import PLAN_TAG
+
+WANTED = {PLAN_TAG: "a plan"}
+HERE: Graph = graph(root=(), mart=("root",))
+
+
+class Watched:
+    """A history that has read what there was before."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self._history = History(instance)
+        self.read()
+
+    def read(self) -> Work:
+        """Return what was counted so far; these runs do not say where they were started."""
+        self._history.read(HERE, time.time())
+        return self._history.work().get("unknown", Work())
+
+
+def test_runs_are_counted_by_result(instance: dg.DagsterInstance) -> None:
+    watched = Watched(instance)
+    run(instance, plain("root"))
+    run(instance, broken("mart"))
+    waiting = queue(instance, plain("root"))
+    instance.report_run_canceled(waiting)
+
+    assert {"success": 1, "failure": 1, "canceled": 1} == watched.read().ended
+
+
+def test_what_was_over_before_is_not_counted(postgres: dg.DagsterInstance) -> None:
+    run(postgres, plain("root"))
+    watched = Watched(postgres)
+
+    assert Work() == watched.read()
+
+
+def test_a_run_is_counted_once(postgres: dg.DagsterInstance) -> None:
+    watched = Watched(postgres)
+    run(postgres, plain("root"))
+    watched.read()
+
+    assert {"success": 1} == watched.read().ended
+
+
+def test_work_is_the_time_of_steps(postgres: dg.DagsterInstance) -> None:
+    def slow() -> dg.MaterializeResult[Any]:
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            pass
+        return dg.MaterializeResult()
+
+    watched = Watched(postgres)
+    run(postgres, plain("root", body=slow), plain("mart", "root", body=slow))
+
+    assert watched.read().seconds >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("tags", "requests"), [(WANTED, 1), ({}, 0)], ids=["by freshline", "by hand"]
+)
+def test_a_request_is_a_run_that_a_plan_wants(
+    postgres: dg.DagsterInstance, tags: dict[str, str], requests: int
+) -> None:
+    watched = Watched(postgres)
+    queue(postgres, plain("root"), tags=tags)
+
+    assert requests == watched.read().requests
+
+
+def test_a_retry_is_no_request(postgres: dg.DagsterInstance) -> None:
+    watched = Watched(postgres)
+    first = queue(postgres, plain("root"), tags=WANTED)
+    queue(
+        postgres,
+        plain("root"),
+        tags=WANTED,
+        parent_run_id=first.run_id,
+        root_run_id=first.run_id,
+    )
+
+    assert 1 == watched.read().requests
