@@ -3,8 +3,8 @@
 ``.venv/bin/python bench/status.py`` prints the table of the README's section "status". The history
 is that of `tick.py`, in a real Postgres. The command is run as a user runs it, in a new process:
 
-- *kept*: the sensors tick, so that it shows what they have kept;
-- *worked out*: what they have kept is old, so that it reads the history of all assets.
+- *written*: the sensors tick, so that it shows what they have written;
+- *worked out*: what they have written is old, so that it reads the history of all assets.
 
 Wall and CPU are those of the process, the median of some runs. It fails if the first takes longer
 than the goal.
@@ -30,8 +30,8 @@ from tick import fill, instance_on  # noqa: E402
 
 SIZES = ((100, 1), (1_000, 10), (10_000, 100))
 ROUNDS = 5
-GOAL = 1.5  # seconds for 10,000 assets, as they are kept
-OLD = 1_000.0  # seconds: nobody trusts what was kept so long ago
+GOAL = 1.5  # seconds for 10,000 assets, as they are written
+OLD = 1_000.0  # seconds: nobody trusts what was written so long ago
 
 
 def main() -> int:
@@ -61,13 +61,13 @@ def main() -> int:
 
 
 def report(assets: int, locations: int, database: Any) -> float:
-    """Print the rows of one size. Return the seconds of wall that what is kept takes."""
+    """Print the rows of one size. Return the seconds of wall that what is written takes."""
     with instance_on(database) as instance:
         fill(instance, assets, locations)
     walls = {}
-    for name, age in (("kept", 0.0), ("worked out", OLD)):
+    for name, age in (("written", 0.0), ("worked out", OLD)):
         with instance_on(database) as instance:
-            keep_all(instance, age)
+            write_rows(instance, age)
         runs = [run(database) for _ in range(ROUNDS)]
         walls[name] = median(wall for wall, _ in runs)
         cpu = median(cpu for _, cpu in runs)
@@ -75,22 +75,22 @@ def report(assets: int, locations: int, database: Any) -> float:
             f"| {assets:,} | {locations} | {name} | {walls[name]:.2f} s | {cpu:.2f} s |",
             flush=True,
         )
-    return walls["kept"]
+    return walls["written"]
 
 
-def keep_all(instance: Any, age: float) -> None:
-    """Keep how the targets of each location stand, as its sensor does, `age` seconds ago."""
+def write_rows(instance: Any, age: float) -> None:
+    """Write how the targets of each location stand, as its sensor does, `age` seconds ago."""
     from freshline.contract import heartbeat, read_contracts
     from freshline.sensor.outlook import Observer
-    from freshline.sensor.standing import standing_of
-    from freshline.status.kept import keep
+    from freshline.sensor.status_row import status_row
+    from freshline.status.rows import write_row
 
     for contract in read_contracts(instance).values():
         instance.report_runless_asset_event(heartbeat(contract))
     outlook = Observer().look(instance, time.time())
     for contract in outlook.contracts:
-        kept = standing_of(contract, outlook)
-        keep(instance, kept.model_copy(update={"at": kept.at - age}))
+        row = status_row(contract, outlook)
+        write_row(instance, row.model_copy(update={"at": row.at - age}))
 
 
 def run(database: Any) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from freshline.model import Blame, Phase, TargetPlan, TargetStatus
-from freshline.sensor.lag_check import standing_of
+from freshline.sensor.lag_check import recorded_state
 
 
 def target(status: TargetStatus, blame: Blame | None = None) -> TargetPlan:
@@ -14,28 +14,28 @@ def held_up(asset: str, phase: Phase, since: float = 0.0) -> TargetPlan:
     return target(TargetStatus.LATE, Blame("team", asset, phase, since, f"{asset} since {since}"))
 
 
-class TestStandingOf:
+class TestRecordedState:
     def test_a_run_that_goes_from_phase_to_phase_is_nothing_new(self) -> None:
         queued, running = held_up("root", Phase.QUEUE), held_up("root", Phase.EXECUTION, 60.0)
 
-        assert standing_of(queued) == standing_of(running)
+        assert recorded_state(queued) == recorded_state(running)
 
     def test_another_asset_is_something_new(self) -> None:
-        assert standing_of(held_up("root", Phase.QUEUE)) != standing_of(
+        assert recorded_state(held_up("root", Phase.QUEUE)) != recorded_state(
             held_up("middle", Phase.QUEUE)
         )
 
     def test_a_failure_is_something_new(self) -> None:
-        assert standing_of(held_up("root", Phase.EXECUTION)) != standing_of(
+        assert recorded_state(held_up("root", Phase.EXECUTION)) != recorded_state(
             held_up("root", Phase.FAILING)
         )
 
     def test_another_status_is_something_new(self) -> None:
-        assert standing_of(target(TargetStatus.LATE)) != standing_of(target(TargetStatus.BLOCKED))
+        assert recorded_state(target(TargetStatus.LATE)) != recorded_state(target(TargetStatus.BLOCKED))
 
     def test_of_a_fresh_target_only_the_status_counts(self) -> None:
         soon = Blame("team", "root", Phase.WAIT, None, "is next")
 
-        assert standing_of(target(TargetStatus.FRESH)) == standing_of(
+        assert recorded_state(target(TargetStatus.FRESH)) == recorded_state(
             target(TargetStatus.FRESH, soon)
         )

@@ -156,11 +156,11 @@ def day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkingDay]
 class TestFollow:
     def news(self, day: WorkingDay, follower: Follower) -> list[tuple[tuple[str, ...], str]]:
         with day.stopped():
-            found: list[Request] = follower.news(day.now)
+            found: list[Request] = follower.news(day.instance, day.now)
         return [(it.assets, it.result) for it in found]
 
     def test_a_run_is_told_when_it_is_requested_and_when_it_ends(self, day: WorkingDay) -> None:
-        follower = Follower(day.instance, day.now - 1.0)
+        follower = Follower(day.now - 1.0)
         day.tick()
         before = self.news(day, follower)
         day.until_requested()
@@ -176,7 +176,7 @@ class TestFollow:
         assert [] == later
 
     def test_a_run_that_takes_long_is_told_when_it_ends(self, day: WorkingDay) -> None:
-        follower = Follower(day.instance, day.now - 1.0)
+        follower = Follower(day.now - 1.0)
         day.tick().until_requested()
         first = self.news(day, follower)
         day.sleep_until("14:00:00")
@@ -188,7 +188,7 @@ class TestFollow:
         assert [((SYNC,), "succeeded")] == self.news(day, follower)
 
     def test_a_run_that_is_deleted_is_forgotten(self, day: WorkingDay) -> None:
-        follower = Follower(day.instance, day.now - 1.0)
+        follower = Follower(day.now - 1.0)
         day.tick().until_requested()
         self.news(day, follower)
         for run in day.instance.get_runs():
@@ -199,7 +199,7 @@ class TestFollow:
     def test_the_next_look_makes_up_for_one_that_has_failed(
         self, day: WorkingDay, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        follower = Follower(day.instance, day.now - 1.0)
+        follower = Follower(day.now - 1.0)
         day.tick().until_requested()
 
         def restarting(*_: Any, **__: Any) -> Any:

@@ -19,8 +19,9 @@ import jsonschema
 import pytest
 from freshline.cli import app
 from freshline.contract.pauses import pause_event
-from freshline.lookout import Lookout
 from freshline.model import Pause
+from freshline.overview import status_of
+from freshline.sensor.outlook import Observer
 from freshline.status.document import json_schema
 from scenes import clock
 from typer.testing import CliRunner, Result
@@ -248,12 +249,12 @@ class TestTroubles:
 
     def test_a_second_look_sees_what_has_happened(self, day: WorkingDay) -> None:
         day.tick()
-        lookout = Lookout(day.instance)
+        observer = Observer()
         with day.stopped():
-            before = lookout.status()
+            before = status_of(observer.look(day.instance, day.now), day.instance)
         day.until("12:02:00")
         with day.stopped():
-            after = lookout.status()
+            after = status_of(observer.look(day.instance, day.now), day.instance)
 
         assert (False, True) == (before.kept, after.kept)
 

@@ -11,9 +11,9 @@ from event_logs import broken, graph, plain, queue, run
 from freshline.history import History
 from freshline.history.tally import Work
 from freshline.model import Graph
-from freshline.names import PLAN_TAG
+from freshline.names import REASON_TAG
 
-WANTED = {PLAN_TAG: "a plan"}
+REQUESTED = {REASON_TAG: "for mart: new inputs"}
 HERE: Graph = graph(root=(), mart=("root",))
 
 
@@ -37,7 +37,7 @@ def test_runs_are_counted_by_result(instance: dg.DagsterInstance) -> None:
     waiting = queue(instance, plain("root"))
     instance.report_run_canceled(waiting)
 
-    assert {"success": 1, "failure": 1, "canceled": 1} == watched.read().ended
+    assert {"succeeded": 1, "failed": 1, "canceled": 1} == watched.read().ended
 
 
 def test_what_was_over_before_is_not_counted(postgres: dg.DagsterInstance) -> None:
@@ -52,7 +52,7 @@ def test_a_run_is_counted_once(postgres: dg.DagsterInstance) -> None:
     run(postgres, plain("root"))
     watched.read()
 
-    assert {"success": 1} == watched.read().ended
+    assert {"succeeded": 1} == watched.read().ended
 
 
 def test_work_is_the_time_of_steps(postgres: dg.DagsterInstance) -> None:
@@ -69,9 +69,9 @@ def test_work_is_the_time_of_steps(postgres: dg.DagsterInstance) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "requests"), [(WANTED, 1), ({}, 0)], ids=["by freshline", "by hand"]
+    ("tags", "requests"), [(REQUESTED, 1), ({}, 0)], ids=["by freshline", "by hand"]
 )
-def test_a_request_is_a_run_that_a_plan_wants(
+def test_a_request_is_a_run_with_a_reason(
     postgres: dg.DagsterInstance, tags: dict[str, str], requests: int
 ) -> None:
     watched = Watched(postgres)
@@ -82,11 +82,11 @@ def test_a_request_is_a_run_that_a_plan_wants(
 
 def test_a_retry_is_no_request(postgres: dg.DagsterInstance) -> None:
     watched = Watched(postgres)
-    first = queue(postgres, plain("root"), tags=WANTED)
+    first = queue(postgres, plain("root"), tags=REQUESTED)
     queue(
         postgres,
         plain("root"),
-        tags=WANTED,
+        tags=REQUESTED,
         parent_run_id=first.run_id,
         root_run_id=first.run_id,
     )

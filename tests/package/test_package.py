@@ -98,7 +98,9 @@ def test_an_index_accepts_and_can_show_the_metadata(built: Built) -> None:
 
     metadata = built.metadata()
     assert "Apache-2.0" == metadata["License-Expression"]
-    assert {"dbt", "airbyte", "engine"} == set(metadata.get_all("Provides-Extra", []))
+    assert {"airbyte", "dbt", "engine", "metrics", "report"} == set(
+        metadata.get_all("Provides-Extra", [])
+    )
 
 
 def test_the_changelog_has_the_version() -> None:

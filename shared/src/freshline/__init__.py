@@ -20,7 +20,7 @@ Which module answers which question:
     history/         what does the event log say: runs, versions and their data times, durations?
     simulate/        what would these policies cost, and would they hold?
     contract/        what does a location make and need, and how do other locations read it?
-    status/          how is it written down how targets stand, and where is that kept?
+    status/          how is it written down how targets stand, and where do sensors write it?
     stamp            what does a step write on what it makes: data time and lag?
     airbyte          what are the assets of an Airbyte stream?
     dbt/             what are the assets of a dbt project, how are they built, what do they read?
@@ -36,8 +36,10 @@ Which module answers which question:
     sensor/          what does a location do at each tick: plan, request, report?
     engine/          who makes the runs, and what becomes of one whose maker is gone?
     deploying/       may a release be served, and how does it take the place of another?
-    lookout          how do all targets stand now, and why has an asset not run?
+    lookout          how does a process see what sensors see, for as long as it runs?
+    overview         how do all targets stand now, and why has an asset not run?
     log              what was requested, why, and what became of it?
+    metrics/         what does Prometheus scrape?
     location         what does `with_freshline` add to a location?
     component        how does a dg project get that from YAML?
     cli/             how are these questions asked from a terminal?

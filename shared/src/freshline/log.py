@@ -13,7 +13,7 @@ from typing import Any, Final
 from dagster import DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from freshline.history.events import FINISHED, EventLog
+from freshline.history.events import FINISHED, RESULTS, EventLog
 from freshline.json_values import Time
 from freshline.names import (
     DEADLINE_TAG,
@@ -38,9 +38,7 @@ _LATE: Final = 60.0
 """Seconds in which a run may appear that was created before others which have been seen."""
 
 _RESULTS: Final = {
-    DagsterRunStatus.SUCCESS: "succeeded",
-    DagsterRunStatus.FAILURE: "failed",
-    DagsterRunStatus.CANCELED: "cancelled",
+    **RESULTS,
     DagsterRunStatus.STARTING: "starting",
     DagsterRunStatus.STARTED: "running",
     DagsterRunStatus.CANCELING: "running",
@@ -64,7 +62,7 @@ class Request(BaseModel):
     slack_seconds: float | None = Field(description="What was left then; negative: too late.")
     plan: str | None
     reason: str
-    result: str = Field(description="queued, starting, running, succeeded, failed or cancelled.")
+    result: str = Field(description="queued, starting, running, succeeded, failed or canceled.")
     started_at: Time | None
     ended_at: Time | None
     error: str | None = Field(description="The first line of the error of a run that has failed.")
@@ -92,23 +90,22 @@ def read_log(instance: DagsterInstance, since: float, now: float) -> Log:
 
 
 class Follower:
-    """Follows what is requested in `instance` since `since` (UTC, epoch seconds)."""
+    """Follows what is requested since `since` (UTC, epoch seconds)."""
 
-    def __init__(self, instance: DagsterInstance, since: float) -> None:
-        self._instance = instance
-        self._events = EventLog(instance)
+    def __init__(self, since: float) -> None:
         self._after = since
         self._open: set[str] = set()
         """The ids of the runs that are known and have not ended."""
         self._ended: dict[str, float] = {}
         """When each run was created that has ended and may be read again, by id."""
 
-    def news(self, now: float) -> list[Request]:
+    def news(self, instance: DagsterInstance, now: float) -> list[Request]:
         """Return the runs that were requested, or have ended, since the last call; oldest first.
 
         Raises what the storage raises; the next call makes up for it.
         """
-        read = [*self._events.run_records(self._open), *_records(self._instance, self._after)]
+        events = EventLog(instance)
+        read = [*events.run_records(self._open), *_records(instance, self._after)]
         records = {record.dagster_run.run_id: record for record in read}
         new = [
             record
@@ -116,7 +113,7 @@ class Follower:
             if run_id not in self._ended
             and (run_id not in self._open or record.dagster_run.status in FINISHED)
         ]
-        found = [_request(record, self._events) for record in sorted(new, key=_order)]
+        found = [_request(record, events) for record in sorted(new, key=_order)]
         # Only now: nothing is forgotten if the storage fails half-way.
         over = {run for run, it in records.items() if it.dagster_run.status in FINISHED}
         self._open = records.keys() - over
@@ -173,7 +170,7 @@ def _request(record: RunRecord, events: EventLog) -> Request:
         reason=tags[REASON_TAG],
         result=result,
         started_at=record.start_time,
-        # A run that was cancelled in the queue has no end in its record.
+        # A run that was canceled in the queue has no end in its record.
         ended_at=(record.end_time or record.update_timestamp.timestamp())
         if run.status in FINISHED
         else None,

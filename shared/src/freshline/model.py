@@ -14,7 +14,7 @@ from enum import StrEnum
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from math import inf
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from freshline.policy import MaxLag
 from freshline.windows import Window, Windows
@@ -231,6 +231,17 @@ class Phase(StrEnum):
     UNKNOWN = "unknown"
     """A dependency is in no contract, or its data time is not known."""
 
+    @property
+    def moves(self) -> bool:
+        """Whether the asset is on its way, so that nobody has to do anything about it."""
+        return self in _MOVING
+
+
+_MOVING: Final = frozenset({Phase.WAIT, Phase.QUEUE, Phase.START, Phase.EXECUTION})
+
+DOING: Final = {Phase.QUEUE: "queued", Phase.START: "starting", Phase.EXECUTION: "running"}
+"""The phases in which there is a run, and what it is said to be in them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moments:
@@ -306,6 +317,14 @@ class Pending:
     held_by: str = ""
     """Why Dagster cannot launch it and tries again, as the end of a sentence; "": it has not tried,
     or could."""
+
+    def standing(self) -> tuple[Phase, float]:
+        """Return the phase that the run is in, and since when (UTC, epoch seconds)."""
+        if self.started_at is not None:
+            return Phase.EXECUTION, self.started_at
+        if self.launched_at is not None and not self.held_by:
+            return Phase.START, self.launched_at
+        return Phase.QUEUE, self.requested_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -436,6 +455,11 @@ class TargetStatus(StrEnum):
     """Something on the path cannot run: unknown dependency, failing asset, silent location."""
     PAUSED = "paused"
     """Somebody has paused the target or its location."""
+
+
+BROKEN: Final = frozenset({TargetStatus.LATE, TargetStatus.BLOCKED})
+"""The states of a target whose promise is broken. One that is infeasible or paused breaks nothing:
+somebody has to decide, or has decided."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ __all__ = [
     "at_least",
     "clock",
     "dated",
+    "first_line",
     "quoted",
+    "read_span",
     "same_but_for_spelling",
     "similar",
     "span",
@@ -37,6 +39,7 @@ _MONTHS: Final = (
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
 _DAY: Final = 86_400
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 _LONG: Final = 6
 """Names of fewer letters are different names if they differ in a letter."""
@@ -98,6 +101,18 @@ def at_least(seconds: float) -> str:
     """Return a duration as `span` does, but never a shorter one: a limit that can be kept."""
     unit = 1 if seconds < 3600 else 60 if seconds < 86_400 else 3600
     return span(ceil(seconds / unit) * unit)
+
+
+def read_span(text: str) -> float | None:
+    """Return the seconds of a duration such as `45s`, `30m`, `2h` or `3d`; None: it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
+    return float(match[1]) * _UNITS[match[2]] if match else None
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or else its name."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def quoted(names: Iterable[str]) -> str:

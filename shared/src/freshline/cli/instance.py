@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, Final
 import yaml
 
 from freshline.errors import InstanceError
+from freshline.words import first_line
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from freshline.model import Durations, Graph, Snapshot
 
-__all__ = [
-    "first_line",
-    "instance_folder",
-    "measured_durations",
-    "open_instance",
-    "read_instance",
-]
+__all__ = ["instance_folder", "measured_durations", "open_instance", "read_instance"]
 
 _STORAGE: Final = ("storage", "run_storage", "event_log_storage", "instance_class")
 """The settings of dagster.yaml that say where runs and events are kept."""
@@ -55,7 +50,7 @@ def instance_folder() -> Path:
 def open_instance() -> Iterator[DagsterInstance]:
     """Open the instance of `instance_folder`. Raises `InstanceError`.
 
-    One that does not exist yet is not made.
+    An instance that does not exist yet is not made.
     """
     from dagster import DagsterInstance
 
@@ -69,12 +64,6 @@ def open_instance() -> Iterator[DagsterInstance]:
         raise InstanceError(message) from error
     with instance:
         yield instance
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what a storage has raised, or else the name of the error."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0]
 
 
 def _is_temporary(folder: Path) -> bool:

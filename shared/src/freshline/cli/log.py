@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from freshline.cli.options import JsonOption
 from freshline.cli.times import read_since
+from freshline.errors import InstanceError
 from freshline.words import clock, span
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
-
     from freshline.log import Request
 
 __all__ = ["log_command"]
@@ -45,10 +45,10 @@ def log_command(
     from freshline.log import read_log
 
     begin = read_since(since, time.time())
+    if follow:
+        _follow(begin, as_json=as_json)
+        return
     with open_instance() as instance:
-        if follow:
-            _follow(instance, begin, as_json=as_json)
-            return
         log = read_log(instance, begin, time.time())
     if as_json:
         typer.echo(log.model_dump_json(indent=2))
@@ -60,22 +60,24 @@ def log_command(
         typer.echo(f"freshline has requested nothing since {clock(begin, log.at)}.")
 
 
-def _follow(instance: DagsterInstance, begin: float, *, as_json: bool) -> None:
+def _follow(begin: float, *, as_json: bool) -> None:
     """Print a line for every run that is requested or ends, until Ctrl-C."""
-    from freshline.cli.instance import first_line
+    from freshline.cli.instance import instance_folder, open_instance
     from freshline.log import Follower
+    from freshline.lookout import Lookout
 
-    follower, width, away = Follower(instance, begin), 0, False
-    try:
+    instance_folder()  # what is wrong with the settings ends the command; an outage does not
+    follower, width, away = Follower(begin), 0, False
+    with closing(Lookout(open_instance)) as lookout, suppress(KeyboardInterrupt):
         while True:
             now = time.time()
+            requests: list[Request] = []
             try:
-                requests, away = follower.news(now), False
-            except Exception as error:  # noqa: BLE001  # of the storage: any of its libraries'
-                requests = []
+                with lookout.asking() as instance:
+                    requests, away = follower.news(instance, now), False
+            except InstanceError as error:
                 if not away:
-                    said = f"the instance does not answer: {first_line(error)}; trying again"
-                    typer.echo(f"freshline: {said}", err=True)
+                    typer.echo(f"freshline log: {error}; trying again", err=True)
                 away = True
             for request in requests:
                 width = max(width, len(request.location or ""))
@@ -83,8 +85,6 @@ def _follow(instance: DagsterInstance, begin: float, *, as_json: bool) -> None:
                 line = request.model_dump_json() if as_json else _line(request, at, now, width)
                 typer.echo(line)
             time.sleep(_LOOK_EVERY)
-    except KeyboardInterrupt:
-        return
 
 
 def _line(request: Request, at: float, now: float, width: int) -> str:

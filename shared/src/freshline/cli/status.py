@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from functools import partial
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from freshline.cli.options import JsonOption
-from freshline.errors import CommandError, FreshlineError
+from freshline.errors import CommandError, InstanceError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from freshline.lookout import Lookout
     from freshline.status.document import Explanation, Status
 
 __all__ = ["status_command"]
@@ -81,10 +82,21 @@ def _worked_out(key: str | None, watched: _Lines | None) -> _Found:
     from freshline.cli.instance import open_instance
     from freshline.lookout import Lookout
 
-    with open_instance() as instance:
-        lookout = Lookout(instance)
-        ask: Callable[[], _Found] = partial(lookout.explain, key) if key else lookout.status
-        return _watch(ask, watched) if watched else ask()
+    with closing(Lookout(open_instance)) as lookout:
+        if watched is None:
+            return _look(lookout, key)
+        return _watch(lambda: _look(lookout, key), watched)
+
+
+def _look(lookout: Lookout, key: str | None) -> _Found:
+    from freshline.overview import explanation_of, refuse_without_contracts, status_of
+
+    outlook = lookout.look(time.time())
+    refuse_without_contracts(outlook)
+    if key:
+        return explanation_of(key, outlook)
+    with lookout.asking() as instance:
+        return status_of(outlook, instance)
 
 
 def _print(lines: Iterable[RenderableType]) -> None:
@@ -97,12 +109,14 @@ def _print(lines: Iterable[RenderableType]) -> None:
 
 
 def _watch(ask: Callable[[], _Found], lines: _Lines) -> _Found:
-    """Ask and redraw until Ctrl-C; return the last answer. Raises `CommandError`."""
+    """Ask and redraw until Ctrl-C; return the last answer. Raises `FreshlineError`.
+
+    When the instance does not answer any more, the page says so above its last answer.
+    """
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
 
-    from freshline.cli.instance import first_line
     from freshline.cli.output import console
 
     page = console()
@@ -116,11 +130,8 @@ def _watch(ask: Callable[[], _Found], lines: _Lines) -> _Found:
                 trouble: list[Text] = []
                 try:
                     found = ask()
-                except FreshlineError:
-                    raise
-                except Exception as error:  # noqa: BLE001  # of the storage: any of its libraries'
-                    said = f"The instance does not answer: {first_line(error)}"
-                    trouble = [Text(said, "red")]
+                except InstanceError as error:
+                    trouble = [Text(str(error), "red")]
                 live.update(Group(*trouble, *lines(found)), refresh=True)
         except KeyboardInterrupt:
             return found

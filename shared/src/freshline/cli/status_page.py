@@ -8,8 +8,8 @@ from typing import Final
 
 from rich.text import Text
 
+from freshline.model import BROKEN, DOING, Phase
 from freshline.status.document import (
-    BROKEN,
     Explanation,
     Location,
     Need,
@@ -93,6 +93,12 @@ def _troubles_of(location: Location, now: float, *, daemon_silent: bool) -> Iter
         elif not daemon_silent:
             why = ": its code server is down, or its code does not load"
         yield f"{name} has not been heard of since {clock(location.last_heard_of, now)}{why}."
+    if location.replaced is not None:
+        yield location.replaced
+    if location.measured_tick_seconds is not None:
+        apart = span(location.measured_tick_seconds)
+        asked = span(location.declared_tick_seconds)
+        yield f"ticks of {name} are {apart} apart, not {asked}: Dagster's daemon has too much to do"
     if location.paused_until is not None:
         until = clock(location.paused_until, now)
         yield f"{name} is paused until {until}: {location.pause_reason}"
@@ -144,12 +150,12 @@ def _until(target: Target, now: float) -> str:
 
 def _next(step: NextStep, now: float) -> str:
     what = f"{step.asset} in {step.location}"
-    if step.phase in ("queue", "start", "execution"):
-        doing = {"queue": "queued", "start": "starting", "execution": "running"}[step.phase]
-        return f"{what} has been {doing} since {clock(step.since or now, now)}"
-    if step.phase == "failing" and step.due is not None:
+    phase = Phase(step.phase)
+    if phase in DOING:
+        return f"{what} has been {DOING[phase]} since {clock(step.since or now, now)}"
+    if phase is Phase.FAILING and step.due is not None:
         return f"{what} is tried again at {clock(step.due, now)}"
-    if step.phase == "wait" and step.due is not None:
+    if phase is Phase.WAIT and step.due is not None:
         if step.due <= now:
             return f"{what} is requested at the next tick"
         return f"{what} starts in {span(step.due - now)}"

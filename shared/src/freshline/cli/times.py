@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Final
 
 from freshline.errors import CommandError
+from freshline.words import read_span
 
 __all__ = ["read_end", "read_since"]
-
-_SECONDS: Final = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def read_end(text: str, now: float) -> float:
@@ -36,9 +33,9 @@ def read_since(text: str, now: float) -> float:
 
 
 def _read(option: str, text: str, now: float, sign: float) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if match:
-        return now + sign * float(match[1]) * _SECONDS[match[2]]
+    seconds = read_span(text)
+    if seconds is not None:
+        return now + sign * seconds
     try:
         given = datetime.fromisoformat(text.strip())
     except ValueError:

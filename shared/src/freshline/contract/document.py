@@ -403,6 +403,11 @@ class Contract(_Value):
         """The assets that the location makes, by key."""
         return {export.key: export for export in self.exports}
 
+    def owners_of(self, key: str) -> tuple[str, ...]:
+        """Return the owners of an asset; () if it has none, or the location does not make it."""
+        export = self.by_key.get(key)
+        return export.owners if export else ()
+
     @cached_property
     def reads(self) -> frozenset[str]:
         """The keys that its assets depend on."""

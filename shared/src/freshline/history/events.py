@@ -40,15 +40,19 @@ from freshline.names import CONTRACT_PREFIX
 if TYPE_CHECKING:
     from dagster import EventLogRecord, RunRecord
 
-__all__ = ["FINISHED", "STATUS_EVENTS", "EventLog", "Happened"]
+__all__ = ["FINISHED", "RESULTS", "STATUS_EVENTS", "EventLog", "Happened"]
 
 _NO_RUN: Final = ""  # the run id of events that are reported outside a run
 _BATCH: Final = 1_000
 _RUNS_BATCH: Final = 200
 _PARTITIONS_BATCH: Final = 500
-FINISHED: Final = frozenset(
-    {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
-)
+RESULTS: Final[Mapping[DagsterRunStatus, str]] = {
+    DagsterRunStatus.SUCCESS: "succeeded",
+    DagsterRunStatus.FAILURE: "failed",
+    DagsterRunStatus.CANCELED: "canceled",
+}
+"""How a run can end, and what that is called in what freshline prints and exports."""
+FINISHED: Final = frozenset(RESULTS)
 _UNFINISHED: Final = tuple(status for status in DagsterRunStatus if status not in FINISHED)
 STATUS_EVENTS: Final = {
     DagsterEventType.RUN_ENQUEUED,

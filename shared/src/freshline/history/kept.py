@@ -35,6 +35,7 @@ from freshline.history.past import (
 )
 from freshline.history.replay import replay
 from freshline.model import Graph, Phase, TargetStatus
+from freshline.words import first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -218,10 +219,10 @@ def _telling() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        first = str(error).strip().splitlines()[0]
         raise InstanceError(
-            f"the compact history (tables freshline_...) cannot be read or written: {first} Keep "
-            "and report with the rights of the host, which owns Dagster's tables."
+            "the compact history (tables freshline_...) cannot be read or written: "
+            f"{first_line(error)} Run `keep` and `report` with the rights of the host, which owns "
+            "Dagster's tables."
         ) from error
 
 

@@ -27,8 +27,8 @@ from freshline.model import Graph
 from freshline.names import (
     PARENT_RUN,
     PARTITION,
-    PLAN_TAG,
     PLANNED_TAG,
+    REASON_TAG,
     RETRY_RUN,
     WILL_RETRY,
 )
@@ -79,8 +79,8 @@ class Run:
     status: DagsterRunStatus
     location: str | None = None
     """The code location that it was started in; None: it does not say."""
-    wanted: bool = False
-    """Whether a plan of freshline's has requested it, and it is no retry."""
+    is_request: bool = False
+    """Whether freshline has requested it, and it is no retry."""
     selection: frozenset[str] = frozenset()
     partition: str | None = None
     """The key of the partition that it is for; None: of none, or of several."""
@@ -509,7 +509,7 @@ def _new_run(record: RunRecord) -> Run:
         requested=created if requested is None else requested,
         status=DagsterRunStatus.NOT_STARTED,
         location=run.remote_job_origin.location_name if run.remote_job_origin else None,
-        wanted=PLAN_TAG in run.tags and run.parent_run_id is None,
+        is_request=REASON_TAG in run.tags and run.parent_run_id is None,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
         partition=run.tags.get(PARTITION),
         pools=frozenset(run.run_op_concurrency.all_pools or () if run.run_op_concurrency else ()),

@@ -11,19 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from dagster import DagsterRunStatus
+from freshline.history.events import RESULTS
 
 if TYPE_CHECKING:
     from freshline.history.runs import Run
 
-__all__ = ["RESULTS", "UNKNOWN_LOCATION", "Tally", "Work"]
-
-RESULTS: Final[Mapping[DagsterRunStatus, str]] = {
-    DagsterRunStatus.SUCCESS: "success",
-    DagsterRunStatus.FAILURE: "failure",
-    DagsterRunStatus.CANCELED: "canceled",
-}
-"""How a run can end, and what that is called."""
+__all__ = ["UNKNOWN_LOCATION", "Tally", "Work"]
 
 UNKNOWN_LOCATION: Final = "unknown"
 """Where runs are counted that do not say in which location they were started."""
@@ -57,7 +50,7 @@ class Tally:
 
     def add_new(self, run: Run) -> None:
         """Note a run that was not known before."""
-        if run.wanted and self._counts(run.created):
+        if run.is_request and self._counts(run.created):
             self._requests[run.location or UNKNOWN_LOCATION] += 1
 
     def add_ended(self, run: Run) -> None:

@@ -53,10 +53,11 @@ class Ahead:
 
     def __init__(self, lineage: Lineage, snapshot: Snapshot, plan: Plan, facts: Facts) -> None:
         self.lineage: Final = lineage
+        self.snapshot: Final = snapshot
         self.plan: Final = plan
-        self._snapshot = snapshot
+        self.now = facts.now
+        """UTC, epoch seconds. The plan may be an earlier one that still holds."""
         self._facts = facts
-        self._now = facts.now
 
     def at(self, snapshot: Snapshot, now: float) -> Ahead:
         """Return the same at a later time `now`, at which the plan still holds.
@@ -64,7 +65,7 @@ class Ahead:
         Of `snapshot`, only when locations were heard of is other than it was.
         """
         later = Ahead(self.lineage, snapshot, self.plan, self._facts)
-        later._now = now
+        later.now = now
         return later
 
     # --- the way ------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ class Ahead:
         if pending is not None:
             return self._made_before(key, pending) or _running(key, asset, pending)
         if planned.request:
-            return Step(key, asset.location, Phase.WAIT, None, self._now)
+            return Step(key, asset.location, Phase.WAIT, None, self.now)
         hold = asset.own_hold
         if hold is not None:
             due = asset.retry_at if hold.phase is Phase.FAILING else None
@@ -167,15 +168,15 @@ class Ahead:
         yield from self._needs_of_time(key, asset)
 
     def _needs_of_location(self, key: str, asset: AssetFacts) -> Iterator[Need]:
-        seen = self._snapshot.seen.get(asset.location)
+        seen = self.snapshot.seen.get(asset.location)
         if seen is not None:
-            silent = is_silent(seen, asset.tick, self._now)
-            heard = clock(seen, self._now)
+            silent = is_silent(seen, asset.tick, self.now)
+            heard = clock(seen, self.now)
             yield Need(f"{asset.location} is heard of; it last was at {heard}", not silent)
         for name in (asset.location, key):
             pause = self._facts.pauses.get(name)
             if pause is not None:
-                until = clock(pause.until, self._now)
+                until = clock(pause.until, self.now)
                 yield Need(f"{name} is not paused; it is until {until}: {pause.reason}", False)
 
     def _needs_of_inputs(self, key: str, asset: AssetFacts) -> Iterator[Need]:
@@ -189,27 +190,27 @@ class Ahead:
                 continue
             than = ""
             if asset.used_up_to is not None:
-                than = f" newer than {clock(asset.used_up_to, self._now)}"
+                than = f" newer than {clock(asset.used_up_to, self.now)}"
             text = f"{name} has data{than}"
             data_time = self._facts.data_time_of_input(key, name)
             met = self._facts.has_unused_version(name, key)
             if not met and data_time is not None:
-                text += f"; it has data of {clock(data_time, self._now)}"
+                text += f"; it has data of {clock(data_time, self.now)}"
             expected = self.plan.assets[name].expected
             if not met and expected is not None:
-                text += f", and newer data is expected by {clock(expected, self._now)}"
+                text += f", and newer data is expected by {clock(expected, self.now)}"
             yield Need(text, met)
 
     def _needs_of_time(self, key: str, asset: AssetFacts) -> Iterator[Need]:
         planned, state = self.plan.assets[key], asset.state
         if state.failures and asset.retry_at > -inf:
             times = "once" if state.failures == 1 else f"{state.failures} times in a row"
-            text = f"it is {clock(asset.retry_at, self._now)}: it failed {times}"
-            yield Need(f"{text}: {state.error or 'no message'}", self._now >= asset.retry_at)
+            text = f"it is {clock(asset.retry_at, self.now)}: it failed {times}"
+            yield Need(f"{text}: {state.error or 'no message'}", self.now >= asset.retry_at)
         if asset.rested_at > -inf:
             pause = span(asset.stage.rest.mean)
-            text = f"it is {clock(asset.rested_at, self._now)}: it is made at most every {pause}"
-            yield Need(text, self._now >= asset.rested_at)
+            text = f"it is {clock(asset.rested_at, self.now)}: it is made at most every {pause}"
+            yield Need(text, self.now >= asset.rested_at)
         node = self.lineage.graph.assets[key]
         if node.static or node.view:
             yield Need("it was never made, or its code has changed", planned.request)
@@ -217,9 +218,9 @@ class Ahead:
             yield Need("a policy needs it", False)
         elif planned.slack is not None:
             latest = self.plan.now + planned.slack
-            reached = planned.request or self._now > latest - asset.tick
+            reached = planned.request or self.now > latest - asset.tick
             early = ", or waiting for newer inputs gains nothing" if self._inputs(key) else ""
-            text = f"it is {clock(latest, self._now)}, the latest start for {planned.target}{early}"
+            text = f"it is {clock(latest, self.now)}, the latest start for {planned.target}{early}"
             yield Need(text, reached)
 
 
@@ -229,8 +230,5 @@ def _first_pending(asset: AssetFacts) -> Pending | None:
 
 
 def _running(key: str, asset: AssetFacts, pending: Pending) -> Step:
-    if pending.started_at is not None:
-        return Step(key, asset.location, Phase.EXECUTION, pending.started_at, None)
-    if pending.launched_at is not None:
-        return Step(key, asset.location, Phase.START, pending.launched_at, None)
-    return Step(key, asset.location, Phase.QUEUE, pending.requested_at, None)
+    phase, since = pending.standing()
+    return Step(key, asset.location, phase, since, None)

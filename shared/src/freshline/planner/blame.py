@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from freshline.model import Blame, Part, Pending, Phase
+from freshline.model import DOING, Blame, Part, Pending, Phase
 from freshline.planner.decisions import Decision
 from freshline.planner.facts import Facts, Hold
 from freshline.planner.lineage import Lineage
@@ -46,8 +46,7 @@ def culprit_of(
 
 def is_on_its_way(culprit: Blame, decisions: Mapping[str, Decision]) -> bool:
     """Return whether a run is under way, or requested now, that brings the target further."""
-    moving = culprit.phase in (Phase.QUEUE, Phase.START, Phase.EXECUTION)
-    return moving or decisions[culprit.asset].request
+    return culprit.phase in DOING or decisions[culprit.asset].request
 
 
 class _Walk:
@@ -130,15 +129,9 @@ class _Walk:
 
 def _blame_run(location: str, key: str, what: str, pending: Pending, facts: Facts) -> Blame:
     """Return the run that makes `what`, of the asset `key`, as what a target waits for."""
-    now = facts.now
-    if pending.started_at is not None:
-        message = f"{what} has been running since {clock(pending.started_at, now)}"
-        return Blame(location, key, Phase.EXECUTION, pending.started_at, message)
-    launched = None if pending.held_by else pending.launched_at
-    phase, doing = (Phase.START, "starting") if launched else (Phase.QUEUE, "queued")
-    since = launched or pending.requested_at
-    message = f"{what} has been {doing} since {clock(since, now)}"
-    if pending.held_by:
+    phase, since = pending.standing()
+    message = f"{what} has been {DOING[phase]} since {clock(since, facts.now)}"
+    if phase is Phase.QUEUE and pending.held_by:
         message += f": {pending.held_by}"
     return Blame(location, key, phase, since, message)
 

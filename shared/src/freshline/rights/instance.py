@@ -12,7 +12,7 @@ from typing import Final
 
 from freshline.rights.names import instance_role, refuse_bad_roles
 from freshline.rights.script import PASSWORDS, Facts, script
-from freshline.status.kept import KEPT_PREFIX
+from freshline.status.rows import ROW_PREFIX
 
 __all__ = ["TABLES", "instance_sql"]
 
@@ -73,7 +73,7 @@ def instance_sql(locations: Collection[str]) -> str:
                 "What the keys begin with that a location writes in the table kvs.",
                 "own",
                 ("prefix",),
-                [(KEPT_PREFIX,)],
+                [(ROW_PREFIX,)],
             ),
             Facts(
                 "What each role does with which of Dagster's tables.",

@@ -4,7 +4,7 @@ Every location's sensor computes the same plan, and requests its own part of it.
 it needs from the shared instance (`outlook`) and returns what Dagster is to write: run
 requests (`requests`), the location's contract, the results of the asset checks (`lag_check`,
 `contract_checks`), and a message for people (`message`). The cursor keeps what was reported. It
-also keeps in the instance how the location's targets stand (`standing`).
+also writes into the instance how the location's targets stand (`status_row`).
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from freshline.sensor.cursor import Cursor
 from freshline.sensor.foreign_checks import ForeignChecks
 from freshline.sensor.grace import SETTLING, in_grace
 from freshline.sensor.instance import TickInstance
-from freshline.sensor.lag_check import lag_evaluation, standing_of
+from freshline.sensor.lag_check import lag_evaluation, recorded_state
 from freshline.sensor.message import tick_message
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.pace import Pace
 from freshline.sensor.requests import Requester
-from freshline.sensor.standing import standing_of
+from freshline.sensor.status_row import status_row
 from freshline.sensor.views import CheckedViews
-from freshline.status.kept import keep
+from freshline.status.rows import write_row
 
 __all__ = ["build_freshness_sensor"]
 
@@ -146,8 +146,8 @@ class _Ticker:
         self._own: _OwnPart | None = None
         self._said: _Said | None = None
         self._digest: tuple[Contract, str] | None = None
-        self._kept: tuple[Plan, float] | None = None
-        """The plan whose status was kept last, and when."""
+        self._written: tuple[Plan, float] | None = None
+        """The plan whose status was written last, and when."""
 
     def tick(self, context: SensorEvaluationContext, instance: DagsterInstance) -> SensorResult:
         """Return what this location requests and reports now."""
@@ -161,7 +161,7 @@ class _Ticker:
         outlook = self._observer.look(instance, now, own, self._observers, self._pace)
         own = outlook.contract(self._location) or own
         tick = outlook.snapshot.ticks.get(self._location)
-        self._keep_standing(instance, outlook, own)
+        self._write_status(instance, outlook, own)
         publication = self._publication(outlook.published.get(self._location), own, tick, now)
         said, self._said = self._said, None
         if said is not None and _is_quiet(said, outlook, part, context.cursor):
@@ -247,14 +247,14 @@ class _Ticker:
         said_at = self._published_at or last.published_at
         return now - said_at >= HEARTBEAT - self._tick_seconds
 
-    def _keep_standing(self, instance: DagsterInstance, outlook: Outlook, own: Contract) -> None:
-        """Keep how the location's targets stand, if there is a new plan or what is kept is old."""
-        if self._kept is not None:
-            plan, at = self._kept
+    def _write_status(self, instance: DagsterInstance, outlook: Outlook, own: Contract) -> None:
+        """Write how the location's targets stand, if there is a new plan or the last one is old."""
+        if self._written is not None:
+            plan, at = self._written
             if plan is outlook.plan and outlook.now - at < HEARTBEAT - self._tick_seconds:
                 return
-        keep(instance, standing_of(own, outlook))
-        self._kept = outlook.plan, outlook.now
+        write_row(instance, status_row(own, outlook))
+        self._written = outlook.plan, outlook.now
 
     def _digest_of(self, own: Contract) -> str:
         """Return the digest of `own`; for the same object, it is remembered."""
@@ -264,17 +264,14 @@ class _Ticker:
 
     def _changed_targets(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the check results of this location's targets that stand in another way now."""
-        plan = outlook.plan
-        own = {
-            key: target for key, target in plan.targets.items() if target.location == self._location
-        }
+        own = {target.key: target for target in outlook.targets_in(self._location)}
         changed = [
             target
             for key, target in own.items()
-            if reported.targets.get(key) != standing_of(target) and not in_grace(target, outlook)
+            if reported.targets.get(key) != recorded_state(target) and not in_grace(target, outlook)
         ]
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
-            target.key: standing_of(target) for target in changed
+            target.key: recorded_state(target) for target in changed
         }
         return [lag_evaluation(target) for target in changed]
 

@@ -20,7 +20,7 @@ class Cursor:
     """
 
     targets: dict[str, str] = field(default_factory=dict)
-    """How each of the location's targets stands, see `lag_check.standing_of`."""
+    """How each of the location's targets stands, see `lag_check.recorded_state`."""
     contracts: str = ""
     """What the last check of the contracts depended on."""
     checks: dict[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ from dagster import (
     MetadataValue,
 )
 
-from freshline.model import Phase, TargetPlan, TargetStatus
+from freshline.model import TargetPlan, TargetStatus
 from freshline.names import (
     DEADLINE,
     HELD_UP_ASSET,
@@ -31,7 +31,7 @@ from freshline.names import (
 )
 from freshline.sensor.record import recorded
 
-__all__ = ["check_result", "lag_evaluation", "standing_of"]
+__all__ = ["check_result", "lag_evaluation", "recorded_state"]
 
 # An infeasible policy breaks nothing: somebody has to decide what to change.
 _SEVERITY: Final = {
@@ -42,10 +42,8 @@ _SEVERITY: Final = {
     TargetStatus.BLOCKED: AssetCheckSeverity.ERROR,
 }
 
-_MOVING: Final = frozenset({Phase.WAIT, Phase.QUEUE, Phase.START, Phase.EXECUTION})
 
-
-def standing_of(target: TargetPlan) -> str:
+def recorded_state(target: TargetPlan) -> str:
     """Return how `target` stands, in words that change when there is something new to record.
 
     That is its status, and of one that is not fresh, what holds it up. A run that goes from phase
@@ -54,7 +52,7 @@ def standing_of(target: TargetPlan) -> str:
     blame = target.blame
     if target.status is TargetStatus.FRESH or blame is None:
         return target.status.value
-    doing = "moving" if blame.phase in _MOVING else blame.phase.value
+    doing = "moving" if blame.phase.moves else blame.phase.value
     return f"{target.status.value}: {blame.location} {blame.asset} {doing}"
 
 

@@ -22,7 +22,7 @@ from freshline.garbage import no_garbage_collection
 from freshline.history import History
 from freshline.history.news import News, Watch
 from freshline.history.tally import Work
-from freshline.model import Graph, Pause, Plan, Snapshot
+from freshline.model import Graph, Pause, Plan, Snapshot, TargetPlan
 from freshline.planner import (
     Ahead,
     Lineage,
@@ -40,11 +40,8 @@ __all__ = ["Observer", "Outlook"]
 class Outlook:
     """What a location's sensor knows at one time."""
 
-    now: float
-    """That time; the plan may be an earlier one that still holds."""
-    lineage: Lineage
-    snapshot: Snapshot
-    plan: Plan
+    ahead: Ahead
+    """The plan, what it follows from, and more about single assets."""
     published: Mapping[str, PublishedContract]
     """What each location has last published."""
     problems: Mapping[str, str]
@@ -57,8 +54,26 @@ class Outlook:
     """Changes when any of these contracts does."""
     work: Mapping[str, Work]
     """How much was run in each location since the observer began to look."""
-    ahead: Ahead
-    """The plan again, for more about some assets."""
+
+    @property
+    def now(self) -> float:
+        """Return that time; the plan may be an earlier one that still holds."""
+        return self.ahead.now
+
+    @property
+    def lineage(self) -> Lineage:
+        """Return the lineage of all locations."""
+        return self.ahead.lineage
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return what the event log says."""
+        return self.ahead.snapshot
+
+    @property
+    def plan(self) -> Plan:
+        """Return the plan for all locations."""
+        return self.ahead.plan
 
     @property
     def graph(self) -> Graph:
@@ -67,7 +82,7 @@ class Outlook:
 
     @property
     def changed_at(self) -> float:
-        """When the newest contract appeared, as far as the observer has seen; -inf: there is none.
+        """Return when the newest contract appeared, as far as was seen; -inf: there is none.
 
         UTC, epoch seconds.
         """
@@ -76,6 +91,10 @@ class Outlook:
     def contract(self, location: str) -> Contract | None:
         """Return the contract of `location` that the graph is made of."""
         return next((it for it in self.contracts if it.location == location), None)
+
+    def targets_in(self, location: str) -> list[TargetPlan]:
+        """Return how the targets of `location` stand."""
+        return [it for it in self.plan.targets.values() if it.location == location]
 
 
 class _Gaps(NamedTuple):
@@ -166,14 +185,8 @@ class Observer:
             and self._holds(last, news, seen, now)
             and not self._history_of(instance).differs(now)
         ):
-            snapshot = replace(last.snapshot, seen=seen)
-            self._last = replace(
-                last,
-                now=now,
-                snapshot=snapshot,
-                published=published,
-                ahead=last.ahead.at(snapshot, now),
-            )
+            ahead = last.ahead.at(replace(last.snapshot, seen=seen), now)
+            self._last = replace(last, ahead=ahead, published=published)
             return self._last
         if news is None or any(map(tells_of_pause, news.events)):
             self._pauses = read_pauses(instance, now)
@@ -190,17 +203,13 @@ class Observer:
         ahead = look_ahead(lineage, snapshot, now)
         self._basis, self._until = basis, min(ahead.plan.until, history.until)
         self._last = Outlook(
-            now=now,
-            lineage=lineage,
-            snapshot=snapshot,
-            plan=ahead.plan,
+            ahead=ahead,
             published=published,
             problems=problems,
             contracts=tuple(contract.contract for contract in contracts.values()),
             replaced=replaced,
             digest=gaps.digest,
             work=history.work(),
-            ahead=ahead,
         )
         return self._last
 

@@ -1,6 +1,6 @@
-"""Status: how targets stand, as values, and what each location's sensor keeps of it.
+"""Status: how targets stand, as values, and the row that each location's sensor writes of it.
 
-`document` has the values, `targets` makes them from a plan. A sensor keeps those of its location in
-the instance (`kept`), so that a reader need not read the history of all assets to know them, nor
-import Dagster (`quick`). `freshline.lookout` works them out anew.
+`document` has the values, `targets` and `locations` make them from a plan. A sensor writes those of
+its location into the instance (`rows`), so that a reader need not read the history of all assets to
+know them, nor import Dagster (`quick`). `freshline.overview` works them out anew.
 """

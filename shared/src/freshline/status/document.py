@@ -6,18 +6,17 @@ Points in time are epoch seconds here and ISO 8601 in UTC in the JSON; durations
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from freshline.json_values import Time
+from freshline.model import BROKEN, DEFAULT_TICK, TargetStatus
 
 __all__ = [
-    "BROKEN",
     "DAEMON",
-    "DAEMON_SILENT_AFTER",
     "SCHEMA_VERSION",
     "Explanation",
     "HeldUpBy",
@@ -30,21 +29,14 @@ __all__ = [
     "Status",
     "Target",
     "json_schema",
-    "unreadable",
-    "worst_first",
 ]
 
 SCHEMA_VERSION: Final = 1
 
-BROKEN: Final = frozenset({"late", "blocked"})
-"""The states of a target whose promise is broken. One that is infeasible or paused breaks nothing:
-somebody has to decide, or has decided."""
-
-
 DAEMON: Final = "SENSOR"
 """The name under which the part of Dagster's daemon that evaluates sensors sends heartbeats."""
 
-DAEMON_SILENT_AFTER: Final = 120.0
+_DAEMON_SILENT_AFTER: Final = 120.0
 """Seconds without a heartbeat after which the daemon counts as silent. It sends one every 30 s."""
 
 
@@ -123,6 +115,11 @@ class Listener(_Value):
     last_heard_of: Time | None = Field(description="Null: never.")
     silent: bool
 
+    @classmethod
+    def heard(cls, at: float | None, now: float) -> Self:
+        """Return how it stands at `now`, if it was last heard of `at`; None: never."""
+        return cls(last_heard_of=at, silent=at is None or now - at > _DAEMON_SILENT_AFTER)
+
 
 class Location(_Value):
     """A code location that has published a contract."""
@@ -134,9 +131,16 @@ class Location(_Value):
         description="Its sensors that were stopped in Dagster; looked up if it is silent."
     )
     observes: bool = Field(description="It requests nothing, on purpose.")
+    declared_tick_seconds: float = Field(description="How far apart its ticks are to be.")
+    measured_tick_seconds: float | None = Field(
+        description="How far apart they are, if that is markedly more; null: it is not."
+    )
     paused_until: Time | None
     pause_reason: str | None
     problem: str | None = Field(description="Why its contract cannot be read; null: it can.")
+    replaced: str | None = Field(
+        description="Who makes its assets now while it is silent, and what to do; null: nobody."
+    )
 
 
 class Status(_Value):
@@ -153,6 +157,34 @@ class Status(_Value):
     daemon: Listener
     locations: tuple[Location, ...]
     targets: tuple[Target, ...] = Field(description="Those in trouble first, the latest first.")
+
+    @classmethod
+    def made_of(
+        cls,
+        *,
+        at: float,
+        planned_at: float,
+        plan: str,
+        daemon: Listener,
+        locations: Iterable[Location],
+        problems: Mapping[str, str],
+        targets: Iterable[Target],
+    ) -> Self:
+        """Return the status with these parts.
+
+        `problems` are the locations whose contract cannot be read, and why.
+        """
+        ordered = sorted(targets, key=_urgency)
+        unreadable = (_unreadable(name, why) for name, why in sorted(problems.items()))
+        return cls(
+            at=at,
+            planned_at=planned_at,
+            plan=plan,
+            kept=not any(target.status in BROKEN for target in ordered),
+            daemon=daemon,
+            locations=(*locations, *unreadable),
+            targets=tuple(ordered),
+        )
 
 
 class Need(_Value):
@@ -200,30 +232,6 @@ class Explanation(_Value):
     path: tuple[OnTheWay, ...]
 
 
-def unreadable(location: str, problem: str) -> Location:
-    """Return a location whose contract cannot be read; `problem` says why."""
-    return Location(
-        location=location,
-        last_heard_of=None,
-        silent=False,
-        stopped_sensors=(),
-        observes=False,
-        paused_until=None,
-        pause_reason=None,
-        problem=problem,
-    )
-
-
-def worst_first(targets: Iterable[Target]) -> list[Target]:
-    """Return the targets with a broken promise first, of each kind the most urgent ones first."""
-
-    def urgency(target: Target) -> tuple[int, float, str]:
-        kind = 0 if target.status in BROKEN else 1 if target.status != "fresh" else 2
-        return kind, -inf if target.deadline is None else target.deadline, target.asset
-
-    return sorted(targets, key=urgency)
-
-
 def json_schema() -> dict[str, Any]:
     """Return the JSON schema of what `freshline status --json` prints, with and without a key."""
     return {
@@ -231,3 +239,25 @@ def json_schema() -> dict[str, Any]:
         "title": "freshline status --json",
         **TypeAdapter(Status | Explanation).json_schema(mode="serialization"),
     }
+
+
+def _unreadable(location: str, problem: str) -> Location:
+    return Location(
+        location=location,
+        last_heard_of=None,
+        silent=False,
+        stopped_sensors=(),
+        observes=False,
+        declared_tick_seconds=DEFAULT_TICK,
+        measured_tick_seconds=None,
+        paused_until=None,
+        pause_reason=None,
+        problem=problem,
+        replaced=None,
+    )
+
+
+def _urgency(target: Target) -> tuple[int, float, str]:
+    """Return what comes first in a sorted list: a broken promise, then the earliest deadline."""
+    kind = 0 if target.status in BROKEN else 1 if target.status != TargetStatus.FRESH else 2
+    return kind, -inf if target.deadline is None else target.deadline, target.asset

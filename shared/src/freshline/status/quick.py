@@ -1,4 +1,4 @@
-"""What the sensors have kept, read without Dagster, whose import takes longer than all else here.
+"""What the sensors have written, read without Dagster, whose import takes longer than all else.
 
 It is read from where Dagster keeps its store of keys and values, if that is SQLite or Postgres. For
 any other storage, and whenever something is unusual, `quick_status` returns None.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +19,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from freshline.status.document import DAEMON, DAEMON_SILENT_AFTER, Listener, Status
-from freshline.status.kept import KEPT_PREFIX, kept_in, status_from
+from freshline.status.document import DAEMON, Listener, Status
+from freshline.status.rows import ROW_PREFIX, rows_in, status_from
 
 __all__ = ["quick_status"]
 
@@ -28,7 +28,7 @@ _ELSEWHERE: Final = ("run_storage", "instance_class")
 """Settings of dagster.yaml that put the store somewhere else."""
 
 _key, _value = column("key"), column("value")
-_KEPT: Final[Select[Any]] = select(_value).select_from(table("kvs", _key, _value))
+_ROWS: Final[Select[Any]] = select(_value).select_from(table("kvs", _key, _value))
 _type, _timestamp = column("daemon_type"), column("timestamp", TIMESTAMP())
 _HEARTBEAT: Final[Select[Any]] = select(_timestamp).select_from(
     table("daemon_heartbeats", _type, _timestamp)
@@ -36,7 +36,7 @@ _HEARTBEAT: Final[Select[Any]] = select(_timestamp).select_from(
 
 
 def quick_status(home: Path) -> Status | None:
-    """Return the status that the sensors have kept in the instance of the folder `home`.
+    """Return the status that the sensors have written into the instance of the folder `home`.
 
     None: it cannot be told without more. Nothing is made that is not there.
     """
@@ -45,19 +45,13 @@ def quick_status(home: Path) -> Status | None:
         return None
     try:
         with engine.connect() as connection:
-            texts = connection.scalars(_KEPT.where(_key.startswith(KEPT_PREFIX))).all()
+            texts = connection.scalars(_ROWS.where(_key.startswith(ROW_PREFIX))).all()
             heard = connection.scalar(_HEARTBEAT.where(_type == DAEMON))
     except SQLAlchemyError:
         return None  # whoever works it out anew says what is wrong
     now = time.time()
-    return status_from(kept_in(texts), _daemon(heard, now), now)
-
-
-def _daemon(heard: datetime | None, now: float) -> Listener:
-    if heard is None:
-        return Listener(last_heard_of=None, silent=True)
-    at = heard.replace(tzinfo=UTC).timestamp()
-    return Listener(last_heard_of=at, silent=now - at > DAEMON_SILENT_AFTER)
+    at = heard.replace(tzinfo=UTC).timestamp() if heard else None
+    return status_from(rows_in(texts), Listener.heard(at, now), now)
 
 
 def _engine(home: Path) -> Engine | None:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 from freshline.contract import Contract
-from freshline.model import Snapshot, TargetPlan
+from freshline.model import Blame, TargetPlan
 from freshline.planner import Ahead, Step
 from freshline.status.document import HeldUpBy, Hop, NextStep, Target
 
-__all__ = ["hops_to", "next_step_of", "owners_in", "target_of"]
+__all__ = ["hops_to", "next_step_of", "target_of"]
 
 
-def target_of(
-    target: TargetPlan, snapshot: Snapshot, ahead: Ahead, owners: Sequence[str], now: float
-) -> Target:
-    """Return how `target` of the plan that `ahead` knows stands at `now` (UTC, epoch seconds)."""
+def target_of(target: TargetPlan, ahead: Ahead, contract: Contract) -> Target:
+    """Return how `target` stands, which is one of the plan of `ahead` and of `contract`."""
     policy = ahead.lineage.policies[target.key]
-    version = snapshot.state(target.key).version
+    version = ahead.snapshot.state(target.key).version
     planned = ahead.plan.assets.get(target.key)
-    blame = target.blame
     return Target(
         asset=target.key,
         location=target.location,
-        owners=tuple(owners),
+        owners=contract.owners_of(target.key),
         status=target.status.value,
         # A plan that still holds may be older than now.
-        lag_seconds=None if target.lag is None else target.lag + now - ahead.plan.now,
+        lag_seconds=None if target.lag is None else target.lag + ahead.now - ahead.plan.now,
         maximum_lag_seconds=target.maximum,
         cron=policy.cron,
         timezone=policy.timezone,
@@ -35,31 +32,13 @@ def target_of(
         shortest_possible_seconds=target.shortest,
         measured=ahead.is_measured(target.key),
         reason=target.reason,
-        held_up_by=None
-        if blame is None
-        else HeldUpBy(
-            location=blame.location,
-            asset=blame.asset,
-            phase=blame.phase.value,
-            since=blame.since,
-            message=blame.message,
-        ),
+        held_up_by=_held_up_by(target.blame) if target.blame else None,
         next=next_step_of(ahead.next_step(target.key)),
         expected=planned.expected if planned else None,
         path=tuple(hops_to(target.key, ahead)),
         unchanged_since=target.unchanged_since,
         never_promised=dict(target.never_promised),
     )
-
-
-def owners_in(contracts: Iterable[Contract]) -> Mapping[str, Sequence[str]]:
-    """Return the owners of each asset of the `contracts` that has some, by key."""
-    return {
-        export.key: export.owners
-        for contract in contracts
-        for export in contract.exports
-        if export.owners
-    }
 
 
 def next_step_of(step: Step | None) -> NextStep | None:
@@ -86,3 +65,13 @@ def hops_to(key: str, ahead: Ahead) -> Iterator[Hop]:
             seconds=round(hop.seconds, 3),
             share=round(hop.seconds / whole, 4),
         )
+
+
+def _held_up_by(blame: Blame) -> HeldUpBy:
+    return HeldUpBy(
+        location=blame.location,
+        asset=blame.asset,
+        phase=blame.phase.value,
+        since=blame.since,
+        message=blame.message,
+    )

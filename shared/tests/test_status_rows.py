@@ -1,4 +1,4 @@
-"""What sensors keep of their targets, and how it is read without Dagster."""
+"""What sensors write of their targets, and how it is read without Dagster."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import dagster as dg
 import pytest
 import yaml
 from conftest import write_instance
-from freshline.lookout import Lookout
+from freshline.overview import status_of
+from freshline.sensor.outlook import Observer
 from freshline.status.document import Status
-from freshline.status.kept import KEPT_PREFIX
+from freshline.status.rows import ROW_PREFIX
 from freshline.status.quick import quick_status
 from working_day import JOIN, WorkingDay, working_day
 
@@ -105,7 +106,7 @@ class TestQuickStatus:
 
     def test_another_version_of_it_is_not_read(self, day: WorkingDay, home: Path) -> None:
         day.until("12:02:00")
-        (key, text), *_ = kept_by(day).items()
+        (key, text), *_ = rows_of(day).items()
         for other in (json.dumps(json.loads(text) | {"schema_version": 99}), "{}"):
             day.instance.daemon_cursor_storage.set_cursor_values({key: other})
 
@@ -162,26 +163,26 @@ class TestQuickStatus:
         assert ("True False\n", "") == (done.stdout, done.stderr)
 
 
-class TestKeeping:
-    def test_a_location_keeps_its_own_targets(self, day: WorkingDay) -> None:
+class TestWriting:
+    def test_a_location_writes_its_own_targets(self, day: WorkingDay) -> None:
         day.until("12:02:00")
         targets = {
             name: [target["asset"] for target in json.loads(text)["targets"]]
-            for name, text in kept_by(day).items()
+            for name, text in rows_of(day).items()
         }
 
         assert {
-            f"{KEPT_PREFIX}ingestion": [],
-            f"{KEPT_PREFIX}analytics_core": [],
-            f"{KEPT_PREFIX}analytics_marts": [JOIN],
+            f"{ROW_PREFIX}ingestion": [],
+            f"{ROW_PREFIX}analytics_core": [],
+            f"{ROW_PREFIX}analytics_marts": [JOIN],
         } == targets
 
-    def test_it_is_kept_again_once_a_minute_while_nothing_happens(self, day: WorkingDay) -> None:
+    def test_it_is_written_again_once_a_minute_while_nothing_happens(self, day: WorkingDay) -> None:
         day.until("12:02:00")
         times = set()
         while day.now < day.started + 300:
             day.tick()
-            times |= {json.loads(text)["at"] for text in kept_by(day, "ingestion").values()}
+            times |= {json.loads(text)["at"] for text in rows_of(day, "ingestion").values()}
             day.now += 5.0
         gaps = [later - one for one, later in pairwise(sorted(times))]
 
@@ -191,10 +192,10 @@ class TestKeeping:
 
 def look(day: WorkingDay) -> Status:
     with day.stopped():
-        return Lookout(day.instance).status()
+        return status_of(Observer().look(day.instance, day.now), day.instance)
 
 
-def kept_by(day: WorkingDay, *locations: str) -> dict[str, str]:
+def rows_of(day: WorkingDay, *locations: str) -> dict[str, str]:
     names = locations or ("ingestion", "analytics_core", "analytics_marts")
-    keys = {KEPT_PREFIX + name for name in names}
+    keys = {ROW_PREFIX + name for name in names}
     return dict(day.instance.daemon_cursor_storage.get_cursor_values(keys))
