@@ -824,3 +824,55 @@ class TestContract:
         (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
 
         assert "mart/stars" in run("contract", "show", "core").output
+
+
+class TestLongRunning:
+    """`freshline metrics` and `freshline notify`, as far as they refuse to run."""
+
+    @pytest.mark.parametrize("command", ["metrics", "notify"])
+    def test_needs_an_instance(
+        self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("DAGSTER_HOME", raising=False)
+        (tmp_path / "notify.toml").write_text('others = ["json://127.0.0.1:1"]')
+
+        result = run(command)
+
+        assert 2 == result.exit_code
+        assert "there is no dagster.yaml here; set DAGSTER_HOME" in result.output
+
+    @pytest.mark.parametrize(
+        ("command", "package"), [("metrics", "prometheus_client"), ("notify", "apprise")]
+    )
+    def test_names_the_extra_that_is_not_installed(
+        self, command: str, package: str, tmp_path: Path
+    ) -> None:
+        """In a process of its own, in which the package cannot be imported."""
+        program = (
+            f"import sys; sys.modules[{package!r}] = None; from freshline.cli import app; "
+            f"app([{command!r}])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+        )
+
+        assert 2 == done.returncode
+        assert f"this command needs the package {package}: pip install" in done.stderr
+        assert f"freshline[{command}]" in done.stderr
+
+    def test_notify_names_what_is_wrong_in_its_settings(self, tmp_path: Path) -> None:
+        (tmp_path / "notify.toml").write_text('others = "json://x"')
+
+        result = run("notify", "--config", "notify.toml")
+
+        assert 2 == result.exit_code
+        assert "freshline: notify.toml: others: must be a list of addresses" in result.output
+
+    def test_notify_says_which_address_takes_no_test(self, tmp_path: Path) -> None:
+        (tmp_path / "notify.toml").write_text('others = ["json://127.0.0.1:1"]')
+
+        result = run("notify", "--test")
+
+        assert 1 == result.exit_code
+        assert result.stdout.startswith("notify.toml: others[1]: ")

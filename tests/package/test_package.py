@@ -98,7 +98,7 @@ def test_an_index_accepts_and_can_show_the_metadata(built: Built) -> None:
 
     metadata = built.metadata()
     assert "Apache-2.0" == metadata["License-Expression"]
-    assert {"airbyte", "dbt", "engine", "metrics", "report"} == set(
+    assert {"airbyte", "dbt", "engine", "metrics", "notify", "report"} == set(
         metadata.get_all("Provides-Extra", [])
     )
 

@@ -40,6 +40,7 @@ Which module answers which question:
     overview         how do all targets stand now, and why has an asset not run?
     log              what was requested, why, and what became of it?
     metrics/         what does Prometheus scrape?
+    notify/          who is told when a promise breaks, and when it is kept again?
     location         what does `with_freshline` add to a location?
     component        how does a dg project get that from YAML?
     cli/             how are these questions asked from a terminal?

@@ -22,6 +22,7 @@ from freshline.cli.deploy import deploy_command
 from freshline.cli.impact import impact_command
 from freshline.cli.log import log_command
 from freshline.cli.metrics import metrics_command
+from freshline.cli.notify import notify_command
 from freshline.cli.pause import pause_command, resume_command
 from freshline.cli.report import keep_command, report_command
 from freshline.cli.roles import roles_command
@@ -79,6 +80,7 @@ app.command("log")(log_command)
 app.command("worker")(worker_command)
 app.command("deploy")(deploy_command)
 app.command("metrics")(metrics_command)
+app.command("notify")(notify_command)
 app.command("roles")(roles_command)
 app.command("retire")(retire_command)
 app.command("pause")(pause_command)
