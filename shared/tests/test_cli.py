@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+import yaml
 from freshline.cli import app
 from freshline.contract import (
     Column,
@@ -156,6 +157,19 @@ class TestCheck:
             "`marts`.%0A`core` brings the column back, or `mart/join` stops using it first."
         )
         assert "1 finding (2 locations, 2 assets, 1 import)." == last
+
+    def test_prints_sarif(self, workspace: Path) -> None:
+        write_contract(workspace, without_login())
+        (workspace / "marts" / "join.sql").write_text("select\n  login\nfrom stars\n")
+
+        result = run("check", "--committed", "--sarif")
+
+        (found,) = json.loads(result.output)["runs"][0]["results"]
+        assert (1, "missing-column") == (result.exit_code, found["ruleId"])
+        assert {
+            "artifactLocation": {"uri": "marts/join.sql", "uriBaseId": "SRCROOT"},
+            "region": {"startLine": 2},
+        } == found["locations"][0]["physicalLocation"]
 
     def test_names_a_location_without_a_committed_contract(self, workspace: Path) -> None:
         (workspace / "core" / "contract.json").unlink()
@@ -824,6 +838,48 @@ class TestContract:
         (workspace / "core" / "definitions.py").write_text(self.DEFINITIONS)
 
         assert "mart/stars" in run("contract", "show", "core").output
+
+    def test_export_writes_a_contract_and_a_product_for_each_location(
+        self, workspace: Path
+    ) -> None:
+        result = run("contract", "export", "--odcs", "--into", "exported")
+
+        names = ["core.odcs.yaml", "core.odps.yaml", "marts.odcs.yaml", "marts.odps.yaml"]
+        assert (0, [f"exported/{name} written" for name in names]) == (
+            result.exit_code,
+            result.output.splitlines(),
+        )
+        product = yaml.safe_load((workspace / "exported" / "marts.odps.yaml").read_text())
+        assert ["mart/stars"] == [port["name"] for port in product["inputPorts"]]
+
+    def test_export_prints_documents_when_no_folder_is_named(self) -> None:
+        documents = list(yaml.safe_load_all(run("contract", "export", "--odcs", "marts").stdout))
+
+        assert [("DataContract", "marts"), ("DataProduct", "marts")] == [
+            (it["kind"], it["id"]) for it in documents
+        ]
+
+    def test_export_needs_a_standard(self) -> None:
+        result = run("contract", "export")
+
+        assert (2, "freshline: say in which standard: --odcs.\n") == (
+            result.exit_code,
+            result.output,
+        )
+
+    def test_export_refuses_a_location_without_a_committed_contract(self, workspace: Path) -> None:
+        (workspace / "core" / "contract.json").unlink()
+
+        result = run("contract", "export", "--odcs")
+
+        assert 2 == result.exit_code
+        assert "core: it has no committed contract" in result.output
+
+    def test_export_refuses_a_location_that_is_not_in_the_workspace(self) -> None:
+        result = run("contract", "export", "--odcs", "ingestion")
+
+        assert 2 == result.exit_code
+        assert "workspace.yaml has no ingestion; it has core, marts." in result.output
 
 
 class TestLongRunning:

@@ -1,4 +1,4 @@
-"""Environments with freshline and other versions of packages, made once for a checkout."""
+"""Environments with other versions of packages, or programs of others, made once for a checkout."""
 
 from __future__ import annotations
 
@@ -28,20 +28,23 @@ def environment_with(
     `python` is what it is made with, by default the Python of this process. The environment is made
     anew when that, a requirement, or what freshline needs has changed.
     """
-    environment = ROOT / ".local" / "dagster-versions" / name
-    made = environment / "bin" / "python"
-    ready = environment / ".ready"
     base = python or Path(sys.executable)
     project = ROOT / "shared"
     freshline = f"{project}[{','.join(extras)}]" if extras else str(project)
     needs = (project / "pyproject.toml").read_text(encoding="utf-8")
-    content = "\n".join([str(base), freshline, *requirements, needs])
-    if not ready.exists() or ready.read_text() != content:
-        _uv("venv", "--clear", "--no-python-downloads", "--python", str(base), str(environment))
-        into = ["--compile-bytecode", "--python", str(made)]
-        _uv("pip", "install", *into, *requirements, "-e", freshline)
-        ready.write_text(content)
-    return made
+    return _environment(
+        ROOT / ".local" / "dagster-versions" / name,
+        base,
+        [*requirements, "-e", freshline],
+        "\n".join([str(base), freshline, *requirements, needs]),
+    )
+
+
+def environment_of(tool: str) -> Path:
+    """Return the folder of an environment with a program of others, as `datacontract-cli==1.2.8`."""
+    folder = ROOT / ".local" / "tools" / tool.partition("==")[0]
+    _environment(folder, Path(sys.executable), [tool], tool)
+    return folder
 
 
 def other_python(minors: Sequence[str]) -> Path | None:
@@ -53,6 +56,16 @@ def other_python(minors: Sequence[str]) -> Path | None:
         if minor != own and done.returncode == 0:
             return Path(done.stdout.strip())
     return None
+
+
+def _environment(folder: Path, base: Path, installed: Sequence[str], content: str) -> Path:
+    """Return the Python of the environment in `folder`; it is made anew if `content` has changed."""
+    python, ready = folder / "bin" / "python", folder / ".ready"
+    if not ready.exists() or ready.read_text() != content:
+        _uv("venv", "--clear", "--no-python-downloads", "--python", str(base), str(folder))
+        _uv("pip", "install", "--compile-bytecode", "--python", str(python), *installed)
+        ready.write_text(content)
+    return python
 
 
 def _uv(*arguments: str) -> None:

@@ -33,6 +33,7 @@ Which module answers which question:
     native           which of Dagster's own freshness policies does the UI show?
     serving/         which processes serve a location, and how does one take another's place?
     report/          did the promises hold over time, what broke them, what did that cost?
+    standards/       how do standards write a contract, and the gate's findings?
     sensor/          what does a location do at each tick: plan, request, report?
     engine/          who makes the runs, and what becomes of one whose maker is gone?
     deploying/       may a release be served, and how does it take the place of another?

@@ -17,7 +17,12 @@ from dotenv import load_dotenv
 from typer.core import TyperGroup
 
 from freshline.cli.check import check_command
-from freshline.cli.contract import retire_command, show_command, write_command
+from freshline.cli.contract import (
+    export_command,
+    retire_command,
+    show_command,
+    write_command,
+)
 from freshline.cli.deploy import deploy_command
 from freshline.cli.impact import impact_command
 from freshline.cli.log import log_command
@@ -87,6 +92,7 @@ app.command("pause")(pause_command)
 app.command("resume")(resume_command)
 contract_app.command("write")(write_command)
 contract_app.command("show")(show_command)
+contract_app.command("export")(export_command)
 
 
 def _print_version(asked: bool) -> None:

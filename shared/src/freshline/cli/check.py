@@ -43,6 +43,9 @@ def check_command(
     github: Annotated[
         bool, typer.Option("--github", help="Print annotations for GitHub's pull requests.")
     ] = False,
+    sarif: Annotated[
+        bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code scanning and editors.")
+    ] = False,
     explain: Annotated[  # noqa: ARG001  # its callback has answered, without a workspace
         str | None,
         typer.Option(
@@ -80,8 +83,17 @@ def check_command(
         )
     if as_json:
         output.print_json(found, locations, left_out)
+    elif sarif:
+        output.print_sarif(found, left_out, _file_of(workspace))
     elif github:
         output.print_github(found, locations, left_out)
     else:
         output.print_findings(found, locations, left_out)
     raise typer.Exit(int(any(finding.severity is Severity.ERROR for finding in found)))
+
+
+def _file_of(workspace: WorkspaceSource) -> Path | None:
+    """Return the first file that declares locations, as people type it; None: none does."""
+    from freshline.check.finding import shown
+
+    return Path(shown(workspace.files[0])) if workspace.files else None

@@ -1,20 +1,21 @@
-"""``freshline contract write|show`` and ``freshline retire``."""
+"""``freshline contract write|show|export`` and ``freshline retire``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from freshline.cli.options import SecondsOption, workspace_options
-from freshline.errors import UnknownNameError
+from freshline.errors import CommandError, ContractError, UnknownNameError
 from freshline.workspace.source import WorkspaceSource, read_workspace
 
 if TYPE_CHECKING:
     from freshline.contract.document import Contract
     from freshline.workspace.runner import Inspected
 
-__all__ = ["retire_command", "show_command", "write_command"]
+__all__ = ["export_command", "retire_command", "show_command", "write_command"]
 
 _Locations = Annotated[
     list[str] | None, typer.Argument(help="Code locations; all of the workspace by default.")
@@ -78,6 +79,64 @@ def show_command(
             failed = True
             typer.echo(f"{outcome.entry.name}: {outcome.error}", err=True)
     raise typer.Exit(int(failed))
+
+
+@workspace_options
+def export_command(
+    workspace: WorkspaceSource,
+    locations: _Locations = None,
+    odcs: Annotated[
+        bool, typer.Option("--odcs", help="In the Open Data Contract Standard, the only one yet.")
+    ] = False,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Write files into this folder; without it, all is printed."),
+    ] = None,
+) -> None:
+    """Write the committed contracts in the form of a standard.
+
+    Each location gets two documents: its contract (NAME.odcs.yaml), and the location as a data
+    product that has what it needs as input ports (NAME.odps.yaml).
+
+    Exit status: 0 written, 2 could not run.
+    """
+    from freshline.check.gather import gather
+    from freshline.standards import data_contract, data_product
+
+    if not odcs:
+        raise CommandError("say in which standard: --odcs.")
+    contracts = []
+    for location in gather(workspace, from_code=False):
+        if location.contract is None:
+            raise ContractError(f"{location.name}: {location.error}.")
+        contracts.append(location.contract)
+    read_workspace(workspace, locations or ())  # says which locations there are not
+    documents: dict[str, dict[str, Any]] = {}
+    for contract in contracts:
+        if not locations or contract.location in locations:
+            name = contract.location.replace("/", "%2F")
+            documents[f"{name}.odcs.yaml"] = data_contract(contract)
+            documents[f"{name}.odps.yaml"] = data_product(contract, contracts)
+    _write_documents(documents, into)
+
+
+def _write_documents(documents: dict[str, dict[str, Any]], into: Path | None) -> None:
+    """Write each document into a file of that name in `into`; print all of them if that is None."""
+    import yaml
+
+    from freshline.check.finding import shown
+
+    texts = {
+        name: yaml.safe_dump(it, sort_keys=False, allow_unicode=True, width=100)
+        for name, it in documents.items()
+    }
+    if into is None:
+        typer.echo("---\n".join(texts.values()), nl=False)
+        return
+    into.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (into / name).write_text(text, encoding="utf-8", newline="\n")
+        typer.echo(f"{shown(into / name)} written")
 
 
 def retire_command(

@@ -1,4 +1,4 @@
-"""Prints findings, tables and contracts: for people, as JSON, or for GitHub."""
+"""Prints findings, tables and contracts: for people, as JSON, as SARIF, or for GitHub."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from freshline.check.finding import Finding, Location, Severity
@@ -25,6 +26,7 @@ __all__ = [
     "print_findings",
     "print_github",
     "print_json",
+    "print_sarif",
     "print_table",
     "summary",
 ]
@@ -195,6 +197,14 @@ def print_github(
             f"::{level} {place}title={_github_property(title)}::{_github_data(text)}\n"
         )
     sys.stdout.write(summary(findings, locations, left_out) + "\n")
+
+
+def print_sarif(findings: Sequence[Finding], left_out: LeftOut, fallback: Path | None) -> None:
+    """Print the findings, and those left out, as a SARIF log; see `sarif_log`."""
+    from freshline.standards import sarif_log
+
+    log = sarif_log(findings, left_out, fallback)
+    sys.stdout.write(json.dumps(log, indent=2, ensure_ascii=False) + "\n")
 
 
 def summary(
