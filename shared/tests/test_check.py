@@ -14,8 +14,7 @@ from freshline.check import (
     Severity,
     Workspace,
     findings,
-    imports_satisfied,
-    policies_feasible,
+    runtime_findings,
 )
 from freshline.check.committed import differences
 from freshline.check.explain import EXPLANATIONS, explained
@@ -371,7 +370,7 @@ sources:
         assert severity is finding.severity
 
     def test_a_declared_input_is_satisfied_at_run_time(self) -> None:
-        assert [] == imports_satisfied([loader("raw/people"), marts(source())], "marts")
+        assert not runtime_findings([loader("raw/people"), marts(source())])["marts"].imports
 
 
 class TestColumns:
@@ -1177,31 +1176,28 @@ class TestKeys:
 class TestAtRunTime:
     def test_a_location_sees_its_own_unknown_imports(self) -> None:
         contracts = [ingestion(), core(), marts(needs(key="mart/star"))]
+        errors = runtime_findings(contracts)
 
-        assert [Rule.UNKNOWN_IMPORT] == [
-            finding.rule for finding in imports_satisfied(contracts, "marts")
-        ]
-        assert [] == imports_satisfied(contracts, "core")
+        assert [Rule.UNKNOWN_IMPORT] == [finding.rule for finding in errors["marts"].imports]
+        assert [] == errors["core"].imports
 
     def test_notes_do_not_count(self) -> None:
         contracts = [ingestion(), core(), marts(needs(key="crm/people", declared=True))]
 
-        assert [] == imports_satisfied(contracts, "marts")
+        assert [] == runtime_findings(contracts)["marts"].imports
 
     def test_both_makers_of_a_key_see_the_finding(self) -> None:
         legacy = Contract(location="legacy", exports=(Export(key="mart/stars"),))
-        contracts = [ingestion(), core(), legacy, marts()]
+        errors = runtime_findings([ingestion(), core(), legacy, marts()])
 
         assert [[Rule.MADE_TWICE], [Rule.MADE_TWICE], []] == [
-            [finding.rule for finding in imports_satisfied(contracts, location)]
+            [finding.rule for finding in errors[location].imports]
             for location in ("core", "legacy", "marts")
         ]
 
     def test_a_location_sees_only_its_own_policies(self) -> None:
         contracts = [ingestion(), core(), marts(policy=MaxLag(2))]
-        durations = TestPolicies.DURATIONS
+        errors = runtime_findings(contracts, TestPolicies.DURATIONS)
 
-        assert ["mart/join"] == [
-            finding.key for finding in policies_feasible(contracts, "marts", durations)
-        ]
-        assert [] == policies_feasible(contracts, "core", durations)
+        assert ["mart/join"] == [finding.key for finding in errors["marts"].policies]
+        assert [] == errors["core"].policies

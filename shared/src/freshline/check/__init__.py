@@ -16,7 +16,7 @@ from freshline.check.imports import check_imports
 from freshline.check.keys import check_keys
 from freshline.check.policies import check_policies
 from freshline.check.requests import check_requests
-from freshline.check.runtime import imports_satisfied, policies_feasible
+from freshline.check.runtime import RuntimeFindings, runtime_findings
 from freshline.check.views import check_views
 from freshline.model import Durations
 
@@ -24,11 +24,11 @@ __all__ = [
     "Finding",
     "Location",
     "Rule",
+    "RuntimeFindings",
     "Severity",
     "Workspace",
     "findings",
-    "imports_satisfied",
-    "policies_feasible",
+    "runtime_findings",
 ]
 
 

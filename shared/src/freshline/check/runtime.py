@@ -1,8 +1,8 @@
-"""The gate's rules over published contracts, for the asset checks on a location's contract."""
+"""The gate's rules over published contracts, for the asset checks on each location's contract."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from freshline.check.finding import Finding, Location, Rule, Severity, Workspace
@@ -12,43 +12,17 @@ from freshline.check.policies import check_policies
 from freshline.contract.document import Contract
 from freshline.model import Durations
 
-__all__ = ["RuntimeFindings", "imports_satisfied", "policies_feasible", "runtime_findings"]
-
-
-def imports_satisfied(
-    contracts: Iterable[Contract],
-    location: str,
-    *,
-    elsewhere: Collection[str] = (),
-    replaced: Collection[str] = (),
-) -> list[Finding]:
-    """Return the errors about what `location` needs and no published contract provides.
-
-    Errors about its assets that another location makes too, and about cycles through its assets,
-    are among them. `elsewhere` are keys that somebody makes whom no contract names; `replaced` are
-    silent locations whose assets another location makes now.
-    """
-    workspace = _workspace(contracts)
-    return _concerning(location, _import_errors(workspace, elsewhere, replaced))
-
-
-def policies_feasible(
-    contracts: Iterable[Contract],
-    location: str,
-    measured: Mapping[str, Durations] | None = None,
-) -> list[Finding]:
-    """Return the errors about policies of `location` that cannot be held.
-
-    `measured` are durations by asset key.
-    """
-    return _of(location, _policy_errors(_workspace(contracts), measured))
+__all__ = ["RuntimeFindings", "runtime_findings"]
 
 
 class RuntimeFindings(NamedTuple):
-    """What both checks on the contract of a location find."""
+    """What is wrong with the contract of one location."""
 
-    imports: list[Finding]
-    policies: list[Finding]
+    imports: Sequence[Finding] = ()
+    """The errors about what the location needs and no published contract provides, about its assets
+    that another location makes too, and about cycles through its assets."""
+    policies: Sequence[Finding] = ()
+    """The errors about its policies that cannot be held."""
 
 
 def runtime_findings(
@@ -58,23 +32,14 @@ def runtime_findings(
     elsewhere: Collection[str] = (),
     replaced: Collection[str] = (),
 ) -> dict[str, RuntimeFindings]:
-    """Return what the two functions above return, for every location, with one look at all rules.
+    """Return what is wrong with each of `contracts`, by location.
 
-    The arguments are theirs.
+    `measured` are durations by asset key; `elsewhere` are keys that somebody makes whom no contract
+    names; `replaced` are silent locations whose assets another location makes now.
     """
-    workspace = _workspace(contracts)
-    imports = _import_errors(workspace, elsewhere, replaced)
-    policies = _policy_errors(workspace, measured)
-    return {
-        it.name: RuntimeFindings(_concerning(it.name, imports), _of(it.name, policies))
-        for it in workspace.locations
-    }
-
-
-def _import_errors(
-    workspace: Workspace, elsewhere: Collection[str], replaced: Collection[str]
-) -> list[Finding]:
-    return [
+    ordered = sorted(contracts, key=lambda contract: contract.location)
+    workspace = Workspace([Location(contract.location, contract) for contract in ordered])
+    imports = [
         finding
         for finding in (
             *check_imports(workspace),
@@ -85,21 +50,15 @@ def _import_errors(
         and not (finding.rule is Rule.UNKNOWN_IMPORT and finding.key in elsewhere)
         and not (finding.rule is Rule.MADE_TWICE and set(finding.concerns) & set(replaced))
     ]
-
-
-def _policy_errors(workspace: Workspace, measured: Mapping[str, Durations] | None) -> list[Finding]:
-    found = check_policies(workspace, measured)
-    return [finding for finding in found if finding.severity is Severity.ERROR]
-
-
-def _concerning(location: str, found: Iterable[Finding]) -> list[Finding]:
-    return [it for it in found if location in (it.location, *it.concerns)]
-
-
-def _of(location: str, found: Iterable[Finding]) -> list[Finding]:
-    return [finding for finding in found if finding.location == location]
-
-
-def _workspace(contracts: Iterable[Contract]) -> Workspace:
-    ordered = sorted(contracts, key=lambda contract: contract.location)
-    return Workspace([Location(contract.location, contract) for contract in ordered])
+    policies = [
+        finding
+        for finding in check_policies(workspace, measured)
+        if finding.severity is Severity.ERROR
+    ]
+    return {
+        it.location: RuntimeFindings(
+            [one for one in imports if it.location in (one.location, *one.concerns)],
+            [one for one in policies if one.location == it.location],
+        )
+        for it in ordered
+    }

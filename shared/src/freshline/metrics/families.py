@@ -193,7 +193,7 @@ def _of_contracts(outlook: Outlook, findings: Findings) -> Metric:
         labels=("location", "check"),
     )
     for location in sorted({*findings, *outlook.problems}):
-        found = findings.get(location, RuntimeFindings([], []))
+        found = findings.get(location, RuntimeFindings())
         family.add_metric([location, IMPORTS_CHECK], len(found.imports))
         family.add_metric([location, POLICIES_CHECK], len(found.policies))
         family.add_metric([location, READABLE], float(location in outlook.problems))

@@ -17,14 +17,8 @@ from dagster import (
 )
 
 from freshline.check.finding import Finding
-from freshline.check.runtime import (
-    RuntimeFindings,
-    imports_satisfied,
-    policies_feasible,
-    runtime_findings,
-)
+from freshline.check.runtime import RuntimeFindings, runtime_findings
 from freshline.contract import contract_asset_key
-from freshline.model import Durations
 from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, POLICIES_CHECK
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.record import recorded
@@ -62,8 +56,8 @@ def contract_findings(outlook: Outlook) -> dict[str, RuntimeFindings]:
     """Return what the checks find in the contract of every location."""
     return runtime_findings(
         outlook.contracts,
-        _measured(outlook),
-        elsewhere=_elsewhere(outlook),
+        {key: state.durations for key, state in outlook.snapshot.assets.items()},
+        elsewhere={key for key, asset in outlook.graph.assets.items() if asset.elsewhere},
         replaced=outlook.replaced,
     )
 
@@ -102,24 +96,9 @@ def _result(name: str, findings: Sequence[Finding]) -> AssetCheckResult:
     )
 
 
-def _findings(outlook: Outlook, location: str) -> dict[str, list[Finding]]:
-    return {
-        IMPORTS_CHECK: imports_satisfied(
-            outlook.contracts,
-            location,
-            elsewhere=_elsewhere(outlook),
-            replaced=outlook.replaced,
-        ),
-        POLICIES_CHECK: policies_feasible(outlook.contracts, location, _measured(outlook)),
-    }
-
-
-def _measured(outlook: Outlook) -> dict[str, Durations]:
-    return {key: state.durations for key, state in outlook.snapshot.assets.items()}
-
-
-def _elsewhere(outlook: Outlook) -> set[str]:
-    return {key for key, asset in outlook.graph.assets.items() if asset.elsewhere}
+def _findings(outlook: Outlook, location: str) -> dict[str, Sequence[Finding]]:
+    found = contract_findings(outlook).get(location, RuntimeFindings())
+    return {IMPORTS_CHECK: found.imports, POLICIES_CHECK: found.policies}
 
 
 def _summary(findings: Sequence[Finding]) -> str | None:
