@@ -17,8 +17,9 @@ from conftest import write_instance
 from freshline.overview import status_of
 from freshline.sensor.outlook import Observer
 from freshline.status.document import Status
-from freshline.status.rows import ROW_PREFIX
 from freshline.status.quick import quick_status
+from freshline.status.rows import ROW_PREFIX
+from sqlalchemy.exc import ProgrammingError
 from working_day import JOIN, WorkingDay, working_day
 
 
@@ -188,6 +189,19 @@ class TestWriting:
 
         assert 3 <= len(gaps)
         assert 60.0 >= max(gaps)
+
+    def test_a_location_without_the_right_to_write_ticks_and_says_so(
+        self, day: WorkingDay, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def denied(*_: Any) -> None:
+            raise ProgrammingError("insert into kvs", {}, Exception("permission denied for kvs"))
+
+        monkeypatch.setattr("freshline.sensor.write_row", denied)
+        day.until("12:02:00")
+        said = day.message("analytics_marts")
+
+        assert {} == rows_of(day)
+        assert "so freshline status takes longer: (builtins.Exception) permission denied" in said
 
 
 def look(day: WorkingDay) -> Status:

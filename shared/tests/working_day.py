@@ -98,6 +98,12 @@ class WorkingDay:
                     self._tick(location)
         return self
 
+    def message(self, location: str) -> str:
+        """Return what a tick says in which the location's sensor requests nothing."""
+        with self.stopped():
+            reason = self._workspace.tick(location).skip_reason
+        return str(reason.skip_message) if reason else ""
+
     def make_runs(self) -> None:
         """Make the runs that were created, one after the other."""
         with self.stopped():

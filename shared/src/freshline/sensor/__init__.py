@@ -26,6 +26,7 @@ from dagster import (
     SensorResult,
     sensor,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from freshline.contract import (
     Contract,
@@ -50,6 +51,7 @@ from freshline.sensor.requests import Requester
 from freshline.sensor.status_row import status_row
 from freshline.sensor.views import CheckedViews
 from freshline.status.rows import write_row
+from freshline.words import first_line
 
 __all__ = ["build_freshness_sensor"]
 
@@ -147,7 +149,9 @@ class _Ticker:
         self._said: _Said | None = None
         self._digest: tuple[Contract, str] | None = None
         self._written: tuple[Plan, float] | None = None
-        """The plan whose status was written last, and when."""
+        """The plan whose status was written last, or was to be, and when."""
+        self._unwritten = ""
+        """Why it could not be written; "": it was."""
 
     def tick(self, context: SensorEvaluationContext, instance: DagsterInstance) -> SensorResult:
         """Return what this location requests and reports now."""
@@ -167,7 +171,9 @@ class _Ticker:
         if said is not None and _is_quiet(said, outlook, part, context.cursor):
             self._said = said
             return SensorResult(
-                skip_reason=tick_message(outlook, self._location, (), said.refused),
+                skip_reason=tick_message(
+                    outlook, self._location, (), said.refused, self._unwritten
+                ),
                 asset_events=publication,
                 cursor=said.cursor,
             )
@@ -195,7 +201,7 @@ class _Ticker:
             )
         refused = part.requester.refused_checks | part.foreign_checks.refused
         refused |= part.requester.refused_parts
-        message = tick_message(outlook, self._location, groups, refused)
+        message = tick_message(outlook, self._location, groups, refused, self._unwritten)
         if not requests:
             self._said = _Said(outlook, part, reported.to_text(), refused)
         return SensorResult(
@@ -253,7 +259,12 @@ class _Ticker:
             plan, at = self._written
             if plan is outlook.plan and outlook.now - at < HEARTBEAT - self._tick_seconds:
                 return
-        write_row(instance, status_row(own, outlook))
+        try:
+            write_row(instance, status_row(own, outlook))
+            self._unwritten = ""
+        except SQLAlchemyError as error:
+            # `freshline status` takes longer without it. That must not stop the location's assets.
+            self._unwritten = first_line(error)
         self._written = outlook.plan, outlook.now
 
     def _digest_of(self, own: Contract) -> str:

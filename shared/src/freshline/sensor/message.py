@@ -23,11 +23,13 @@ def tick_message(
     location: str,
     requested: Iterable[RunGroup],
     refused: Mapping[str, str],
+    unwritten: str = "",
 ) -> str:
     """Return a few lines for people.
 
     `requested` are the assets that are due now: in a location that only observes, they are what it
-    would request. `refused` has, by check or partition, why Dagster refuses to run it.
+    would request. `refused` has, by check or partition, why Dagster refuses to run it. `unwritten`
+    says why the location's status row could not be written; "": it was.
     """
     observes = location in outlook.graph.observers
     due = list({asset.key: asset for group in requested for asset in group.assets}.values())
@@ -43,6 +45,7 @@ def tick_message(
             *(f"{name} does not run: {why}" for name, why in sorted(refused.items())),
             *(f"going on without {name}: {why}" for name, why in sorted(outlook.problems.items())),
             *(sentence for _, sentence in sorted(outlook.replaced.items())),
+            *_without_row(unwritten),
         ]
     )
 
@@ -60,6 +63,14 @@ def _slow_ticks(outlook: Outlook, location: str) -> Iterator[str]:
     if tick is not None:
         asked = span(outlook.graph.tick(location))
         yield f"ticks are {span(tick)} apart, not {asked}: Dagster's daemon has too much to do"
+
+
+def _without_row(why: str) -> Iterator[str]:
+    if why:
+        yield (
+            "how its targets stand could not be written, so freshline status takes longer: "
+            f"{why}; run the SQL of `freshline roles instance` again"
+        )
 
 
 def _targets(plan: Plan, graph: Graph, now: float) -> Iterator[str]:
