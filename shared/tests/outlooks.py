@@ -6,10 +6,8 @@ import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import patch
 
 import dagster as dg
-from dagster._core.test_utils import freeze_time
 from freshline.contract import (
     Contract,
     Export,
@@ -30,9 +28,12 @@ from freshline.model import (
     TargetStatus,
 )
 from freshline.names import INPUT_POINTER
+from freshline.planner import Ahead, lineage_of
+from freshline.planner.facts import facts_of
 from freshline.policy import MaxLag
 from freshline.sensor.outlook import Outlook
 from freshline.stamp import data_time_metadata
+from scenes import time_of
 
 __all__ = ["NOW", "blame", "contract", "hear", "outlook_of", "publish", "report", "target"]
 
@@ -78,11 +79,11 @@ def outlook_of(
     given = tuple(contracts)
     heard = dict(seen or {contract.location: now - 20.0 for contract in given})
     assets = {it.key: Asset(it.key, it.location, policy=MaxLag(5)) for it in targets}
+    snapshot = Snapshot({}, seen=heard, since=dict.fromkeys(heard, now - 3_600.0))
+    lineage = lineage_of(Graph(assets, ticks=dict.fromkeys(heard, 5.0)))
+    plan = Plan("a plan", now, {}, {it.key: it for it in targets})
     return Outlook(
-        now=now,
-        graph=Graph(assets, ticks=dict.fromkeys(heard, 5.0)),
-        snapshot=Snapshot({}, seen=heard, since=dict.fromkeys(heard, now - 3_600.0)),
-        plan=Plan("a plan", now, {}, {it.key: it for it in targets}),
+        ahead=Ahead(lineage, snapshot, plan, facts_of(lineage, snapshot, now)),
         published={},
         problems=dict(problems or {}),
         contracts=given,
@@ -143,5 +144,5 @@ def _path(key: str) -> dg.AssetKey:
 
 
 def _report_at(instance: dg.DagsterInstance, event: Any, at: float) -> None:
-    with freeze_time(at), patch("time.time", return_value=at):
+    with time_of(lambda: at):
         instance.report_runless_asset_event(event)

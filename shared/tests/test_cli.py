@@ -882,10 +882,10 @@ class TestContract:
         assert "workspace.yaml has no ingestion; it has core, marts." in result.output
 
 
-class TestLongRunning:
-    """`freshline metrics` and `freshline notify`, as far as they refuse to run."""
+class TestThoseThatSee:
+    """`freshline metrics`, `notify`, `report` and `log`, as far as they refuse to run."""
 
-    @pytest.mark.parametrize("command", ["metrics", "notify"])
+    @pytest.mark.parametrize("command", ["metrics", "notify", "report", "keep", "log", "status"])
     def test_needs_an_instance(
         self, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -899,7 +899,8 @@ class TestLongRunning:
         assert "there is no dagster.yaml here; set DAGSTER_HOME" in result.output
 
     @pytest.mark.parametrize(
-        ("command", "package"), [("metrics", "prometheus_client"), ("notify", "apprise")]
+        ("command", "package"),
+        [("metrics", "prometheus_client"), ("notify", "apprise"), ("report", "matplotlib")],
     )
     def test_names_the_extra_that_is_not_installed(
         self, command: str, package: str, tmp_path: Path
@@ -914,8 +915,7 @@ class TestLongRunning:
         )
 
         assert 2 == done.returncode
-        assert f"this command needs the package {package}: pip install" in done.stderr
-        assert f"freshline[{command}]" in done.stderr
+        assert f"needs {package}: pip install 'freshline[{command}]'" in done.stderr
 
     def test_notify_names_what_is_wrong_in_its_settings(self, tmp_path: Path) -> None:
         (tmp_path / "notify.toml").write_text('others = "json://x"')

@@ -31,7 +31,9 @@ class TestRecordedState:
         )
 
     def test_another_status_is_something_new(self) -> None:
-        assert recorded_state(target(TargetStatus.LATE)) != recorded_state(target(TargetStatus.BLOCKED))
+        assert recorded_state(target(TargetStatus.LATE)) != recorded_state(
+            target(TargetStatus.BLOCKED)
+        )
 
     def test_of_a_fresh_target_only_the_status_counts(self) -> None:
         soon = Blame("team", "root", Phase.WAIT, None, "is next")

@@ -41,7 +41,7 @@ FULL = outlook_of(
     contracts=[STOPPED, BROKEN],
     seen={"core": NOW - 400.0, "marts": NOW - 20.0},
     problems={"old": "it cannot be read"},
-    work={"core": Work(3, {"success": 2, "failure": 1}, 12.5)},
+    work={"core": Work(3, {"succeeded": 2, "failed": 1}, 12.5)},
 )
 
 
@@ -137,7 +137,7 @@ class TestFigures:
         marts = {"location": "marts"}
 
         assert 3.0 == figure("freshline_requests_total", {"location": "core"})
-        assert 1.0 == figure("freshline_runs_total", {"location": "core", "result": "failure"})
+        assert 1.0 == figure("freshline_runs_total", {"location": "core", "result": "failed"})
         assert 12.5 == figure("freshline_work_seconds_total", {"location": "core"})
         assert 0.0 == figure("freshline_requests_total", marts)
         assert 0.0 == figure("freshline_runs_total", {**marts, "result": "canceled"})
@@ -252,8 +252,8 @@ class TestExporter:
         assert [{"freshline_up", "freshline_build"}] * 2 == [names_of(it) for it in away]
         assert "freshline_data_time_seconds" in names_of(back)
         assert [
-            "the database does not answer, freshline_up is 0: connection refused",
-            "the database answers again",
+            "freshline_up is 0: connection refused",
+            "the instance answers again",
         ] == said
 
     def test_does_not_wait_for_ever_for_a_database_that_hangs(

@@ -255,6 +255,19 @@ class TestMessages:
 
         assert "mart/a: its promise is broken: ingest is silent" == message_of(due, NOW).title
 
+    def test_a_policy_that_cannot_be_held_is_not_called_broken(self) -> None:
+        story = Story()
+        (due,) = story.due(0, target(A, TargetStatus.INFEASIBLE))
+        (over,) = story.due(5, target(A))
+
+        assert ("mart/a: its promise cannot be held", "warning") == (
+            message_of(due, NOW).title,
+            message_of(due, NOW).tone,
+        )
+        assert message_of(over, story.now).title.startswith(
+            "mart/a: its promise can be held, after"
+        )
+
     def test_the_last_message_says_how_long_it_lasted(self) -> None:
         story = Story()
         story.at(0, late(A))
@@ -591,9 +604,9 @@ class TestNotifier:
         notifier.step()
 
         assert [
-            "the database does not answer, so nobody is told anything: gone",
-            "the database answers again",
-        ] == [line for line in world.said if "database" in line]
+            "nobody is told anything: the instance does not answer: gone",
+            "the instance answers again",
+        ] == [line for line in world.said if "instance" in line]
         assert 1 == len(world.titles("/ingest"))
 
     def test_owners_without_an_address_are_named(self, world: World) -> None:

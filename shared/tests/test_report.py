@@ -6,7 +6,7 @@ from dataclasses import replace
 from math import isclose
 
 import pytest
-from freshline.history.past import Change, ChangeKind, Past, Period, RunRecord, Silence, Verdict
+from freshline.history.past import Change, ChangeKind, Past, PastRun, Period, Silence, Verdict
 from freshline.model import Asset, Graph, Phase, TargetStatus
 from freshline.policy import MaxLag
 from freshline.report import report_of
@@ -289,12 +289,12 @@ class TestCycles:
 class TestCost:
     CHANGES = TestCycles.CHANGES
     RUNS = tuple(
-        RunRecord(change.run_id, "SUCCESS", change.at, change.launched) for change in CHANGES
+        PastRun(change.run_id, "SUCCESS", change.at, change.launched) for change in CHANGES
     )
 
     def test_counts_what_was_made_in_an_hour(self) -> None:
-        failed = RunRecord("broken", "FAILURE", 100.0, requested=90.0)
-        other = RunRecord("of something else", "FAILURE", 100.0)
+        failed = PastRun("broken", "FAILURE", 100.0, requested=90.0)
+        other = PastRun("of something else", "FAILURE", 100.0)
         found = cost_of(chain(), self.CHANGES, [*self.RUNS, failed, other], HOUR)
 
         assert (3.0, 9.0, 10.0, 1) == (found.syncs, found.versions, found.runs, found.failed)

@@ -22,7 +22,8 @@ from freshline.model import (
     TargetPlan,
     TargetStatus,
 )
-from freshline.planner import lineage_of, look_ahead, requested_groups
+from freshline.planner import Ahead, lineage_of, requested_groups
+from freshline.planner.facts import facts_of
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.lag_check import check_result
 from freshline.sensor.message import tick_message
@@ -326,10 +327,9 @@ class TestWords:
         plan = Plan("plan", 0.0, plans, {})
         assets = {key: of_days(key) for key in plans}
         graph = Graph(assets, observers=frozenset(["here"]))
-        nothing = Snapshot({})
-        lineage = lineage_of(graph)
-        ahead = look_ahead(lineage, nothing, 0.0)
-        outlook = Outlook(0.0, lineage, nothing, plan, {}, {}, (), {}, "digest", {}, ahead)
+        nothing, lineage = Snapshot({}), lineage_of(graph)
+        ahead = Ahead(lineage, nothing, plan, facts_of(lineage, nothing, 0.0))
+        outlook = Outlook(ahead, {}, {}, (), {}, "digest", {})
         said = tick_message(outlook, "here", requested_groups(plan, graph, "here"), {})
 
         assert [

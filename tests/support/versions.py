@@ -41,7 +41,7 @@ def environment_with(
 
 
 def environment_of(tool: str) -> Path:
-    """Return the folder of an environment with a program of others, as `datacontract-cli==1.2.8`."""
+    """Return the folder of an environment with `tool`, such as ``datacontract-cli==1.2.8``."""
     folder = ROOT / ".local" / "tools" / tool.partition("==")[0]
     _environment(folder, Path(sys.executable), [tool], tool)
     return folder
@@ -59,7 +59,7 @@ def other_python(minors: Sequence[str]) -> Path | None:
 
 
 def _environment(folder: Path, base: Path, installed: Sequence[str], content: str) -> Path:
-    """Return the Python of the environment in `folder`; it is made anew if `content` has changed."""
+    """Return the Python of the environment in `folder`, made anew if `content` has changed."""
     python, ready = folder / "bin" / "python", folder / ".ready"
     if not ready.exists() or ready.read_text() != content:
         _uv("venv", "--clear", "--no-python-downloads", "--python", str(base), str(folder))

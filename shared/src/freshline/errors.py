@@ -27,7 +27,6 @@
     |-- NotReadyError
     |-- ControlError
     |-- HandoverError
-    |-- MissingExtraError
     `-- ManifestMissingError     also a FileNotFoundError
 
 Each message names what is wrong and how to put it right. The command line catches the root, prints
@@ -52,7 +51,6 @@ __all__ = [
     "ManifestError",
     "ManifestMissingError",
     "MetadataError",
-    "MissingExtraError",
     "ModeError",
     "NotReadyError",
     "PolicyError",
@@ -175,10 +173,6 @@ class ControlError(FreshlineError):
 
 class HandoverError(FreshlineError):
     """A release that does not take the place of the one that is served; says why."""
-
-
-class MissingExtraError(FreshlineError):
-    """A library that only one part of freshline needs is not installed; names the extra."""
 
 
 class ManifestMissingError(FreshlineError, FileNotFoundError):

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from importlib.util import find_spec
 
 from freshline.errors import CommandError
 
-__all__ = ["needs_extra"]
+__all__ = ["require_extra"]
 
 
-@contextmanager
-def needs_extra(extra: str, package: str) -> Iterator[None]:
-    """Turn a failed import of `package`, which `extra` installs, into a `CommandError`."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != package:
-            raise
+def require_extra(extra: str, *packages: str) -> None:
+    """Raise `CommandError` if one of the `packages` is missing, which `extra` installs."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
         raise CommandError(
-            f"this command needs the package {package}: pip install 'freshline[{extra}]'"
-        ) from None
+            f"this command needs {' and '.join(missing)}: pip install 'freshline[{extra}]'"
+        )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freshline.cli.extras import needs_extra
+from freshline.cli.extras import require_extra
 
 __all__ = ["metrics_command"]
 
@@ -24,11 +24,12 @@ def metrics_command(
     They are of the Dagster instance. While its database does not answer, freshline_up is 0 and no
     other figure is shown.
     """
-    with needs_extra("metrics", "prometheus_client"):
-        from freshline.metrics import Exporter, MetricsServer
+    require_extra("metrics", "prometheus_client")
+
     from freshline.cli.instance import instance_folder, open_instance
     from freshline.cli.stopping import stop_requested
     from freshline.lookout import Lookout
+    from freshline.metrics import Exporter, MetricsServer
 
     def say(line: str) -> None:
         typer.echo(f"freshline metrics: {line}", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from freshline.cli.extras import needs_extra
+from freshline.cli.extras import require_extra
 
 __all__ = ["notify_command"]
 
@@ -28,11 +28,12 @@ def notify_command(
 
     Exit status, with --test: 0 every message was sent, 1 some was not, 2 could not run.
     """
-    with needs_extra("notify", "apprise"):
-        from freshline.notify import Notifier, read_notify_settings
+    require_extra("notify", "apprise")
+
     from freshline.cli.instance import instance_folder, open_instance
     from freshline.cli.stopping import stop_requested
     from freshline.lookout import Lookout
+    from freshline.notify import Notifier, read_notify_settings
 
     def say(line: str) -> None:
         typer.echo(f"freshline notify: {line}", err=True)

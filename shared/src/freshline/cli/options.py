@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable
-from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from freshline.errors import CommandError
 from freshline.workspace.source import Server, WorkspaceSource, find_workspace
 
-__all__ = ["JsonOption", "SecondsOption", "read_begin", "workspace_options"]
+__all__ = ["JsonOption", "SecondsOption", "workspace_options"]
 
 SecondsOption = Annotated[
     float, typer.Option(help="How long each location may take to load.", min=1.0)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-_UNITS: Final = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}
-
-
-def read_begin(text: str, now: float) -> float:
-    """Return the time (UTC, epoch seconds) that ``--since text`` means at `now`.
-
-    Raises `CommandError`.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([mhd])", text.strip())
-    if match:
-        begin = now - float(match[1]) * _UNITS[match[2]]
-    else:
-        try:
-            given = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise CommandError(
-                f"--since {text!r} is no time; write 12h or 7d, or 2026-12-24T18:00+01:00."
-            ) from None
-        if given.tzinfo is None:
-            raise CommandError(
-                f"--since {text!r} has no time zone; write it as in {text.strip()}+00:00."
-            )
-        begin = given.timestamp()
-    if begin >= now:
-        raise CommandError(f"--since {text!r} is not over yet; give a time in the past.")
-    return begin
 
 
 def workspace_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -8,16 +8,12 @@ from typing import Annotated
 
 import typer
 
-from freshline.cli.options import read_begin
+from freshline.cli.extras import require_extra
+from freshline.cli.times import read_since
 from freshline.errors import CommandError
 from freshline.words import clock, span
 
 __all__ = ["keep_command", "report_command"]
-
-_NO_CONTRACT = (
-    "no location has published a contract in this instance, so there are no promises to report on; "
-    "start the workspace with its update_sensor, once."
-)
 
 
 def report_command(
@@ -47,20 +43,22 @@ def report_command(
 
     Exit status: 0 written, 2 could not run.
     """
+    require_extra("report", "fast_sugiyama", "matplotlib")
+
     from freshline.cli.instance import open_instance
     from freshline.history.kept import read_past
+    from freshline.overview import refuse_without_contracts
     from freshline.report import report_of
-    from freshline.report.drawing import refuse_without_matplotlib
     from freshline.report.page import page
     from freshline.sensor.outlook import Observer
 
-    refuse_without_matplotlib()
     now = time.time()
-    begin = read_begin(since, now)
+    begin = read_since(since, now)
+    if begin == now:
+        raise CommandError(f"--since {since!r} leaves no time to report on; write 12h or 7d.")
     with open_instance() as instance:
         outlook = Observer().look(instance, now)
-        if not outlook.contracts:
-            raise CommandError(_NO_CONTRACT)
+        refuse_without_contracts(outlook)
         past = read_past(instance, outlook.graph, begin, now)
     promised = {key: at for it in outlook.contracts for key, at in it.promised.items()}
     report = report_of(
@@ -94,13 +92,13 @@ def keep_command() -> None:
     """
     from freshline.cli.instance import open_instance
     from freshline.history.kept import keep
+    from freshline.overview import refuse_without_contracts
     from freshline.sensor.outlook import Observer
 
     now = time.time()
     with open_instance() as instance:
         outlook = Observer().look(instance, now)
-        if not outlook.contracts:
-            raise CommandError(_NO_CONTRACT)
+        refuse_without_contracts(outlook)
         period = keep(instance, outlook.graph, now)
     if period is None:
         typer.echo("nothing has happened that is not kept yet.")

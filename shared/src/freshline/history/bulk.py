@@ -21,7 +21,7 @@ from sqlalchemy import func, or_, select
 
 from freshline.errors import InstanceError
 from freshline.history.materialized import MADE, OBSERVED, Materialized, materialized_of
-from freshline.history.past import RunRecord, Silence
+from freshline.history.past import PastRun, Silence
 from freshline.history.run_events import RunEvents, StepEvents
 from freshline.history.runs import requested_at
 from freshline.names import CONTRACT_PREFIX, PARENT_RUN, PLANNED_TAG
@@ -153,7 +153,7 @@ class BulkReader:
         for id_, kind, run_id, step, at in self._fetch(wanted):
             events = found.setdefault(run_id, RunEvents())
             if kind == _LAUNCHED.value:
-                events.launched = _seconds(at)
+                events.launch(_seconds(at))
             elif step:
                 told = events.steps.setdefault(step, StepEvents())
                 told.note(kinds[kind], _seconds(at), id_)
@@ -210,7 +210,7 @@ class BulkReader:
 
     # --- runs -----------------------------------------------------------------------------
 
-    def runs(self, begin: float) -> list[RunRecord]:
+    def runs(self, begin: float) -> list[PastRun]:
         """Return the runs that had not ended at the time `begin`, and those that came after it.
 
         Of one that is not over, the status is that of now, and the end is infinite.
@@ -233,7 +233,7 @@ class BulkReader:
             rows = connection.execute(wanted).fetchall()
         tags = self._tags(oldest, (PLANNED_TAG, PARENT_RUN))
         return [
-            RunRecord(
+            PastRun(
                 id=run_id,
                 status=status,
                 ended=float("inf") if ended is None else ended,

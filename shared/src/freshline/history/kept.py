@@ -28,8 +28,8 @@ from freshline.history.past import (
     Change,
     ChangeKind,
     Past,
+    PastRun,
     Period,
-    RunRecord,
     Silence,
     Verdict,
 )
@@ -197,7 +197,7 @@ class Kept:
         return Past(
             periods=tuple(periods),
             changes=tuple(sorted(map(_change, changes), key=lambda change: change.event)),
-            runs=tuple(RunRecord(**row) for row in runs),
+            runs=tuple(PastRun(**row) for row in runs),
             verdicts=tuple(sorted(map(_verdict, verdicts), key=lambda it: (it.at, it.id))),
             silences=tuple(Silence(**row) for row in silences),
         )

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from freshline.model import Phase, TargetStatus
 
-__all__ = ["Change", "ChangeKind", "Past", "Period", "RunRecord", "Silence", "Verdict"]
+__all__ = ["Change", "ChangeKind", "Past", "PastRun", "Period", "Silence", "Verdict"]
 
 
 class ChangeKind(StrEnum):
@@ -53,8 +53,8 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run that has ended."""
+class PastRun:
+    """A run, as it ended."""
 
     id: str
     status: str
@@ -113,7 +113,7 @@ class Past:
     """Those of which everything is known, the oldest first; they do not overlap."""
     changes: tuple[Change, ...] = ()
     """In the order of their events, which the clocks of several hosts may contradict by seconds."""
-    runs: tuple[RunRecord, ...] = ()
+    runs: tuple[PastRun, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
     """In order of time."""
     silences: tuple[Silence, ...] = ()

@@ -16,7 +16,7 @@ from freshline.garbage import no_garbage_collection
 from freshline.history.bulk import AssetEvent, BulkReader
 from freshline.history.events import EventLog
 from freshline.history.materialized import Materialized
-from freshline.history.past import Change, ChangeKind, Past, Period, RunRecord, Verdict
+from freshline.history.past import Change, ChangeKind, Past, PastRun, Period, Verdict
 from freshline.history.run_events import RunEvents
 from freshline.history.runs import Runs
 from freshline.history.versions import Versions
@@ -100,7 +100,7 @@ class _Replay:
         instance: DagsterInstance,
         graph: Graph,
         reader: BulkReader,
-        runs: Mapping[str, RunRecord],
+        runs: Mapping[str, PastRun],
     ) -> None:
         self._graph = graph
         self._reader = reader
@@ -135,7 +135,7 @@ class _Replay:
             if count % _FORGET_EVERY == 0:
                 self._versions.forget_old(len(self._graph.assets))
 
-    def with_launch(self, run: RunRecord) -> RunRecord:
+    def with_launch(self, run: PastRun) -> PastRun:
         """Return `run`, launched when its events say so."""
         events = self._log.runs.get(run.id)
         return replace(run, launched=events.launched) if events and events.launched else run

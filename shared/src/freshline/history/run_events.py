@@ -116,14 +116,18 @@ class RunEvents:
             elif plan.partitions_subset is not None:
                 self.partitions[key] = list(plan.partitions_subset.get_partition_keys())
         elif kind is DagsterEventType.RUN_STARTING:
-            self.tried_before = self.launched is not None
-            self.launched = entry.timestamp
+            self.launch(entry.timestamp)
         elif kind is DagsterEventType.RUN_FAILURE:
             data = event.event_specific_data
             error = _root_error(getattr(data, "error", None))
             self.error = error or event.message or entry.message
         elif entry.step_key:
             self.steps.setdefault(entry.step_key, StepEvents()).add(entry, position)
+
+    def launch(self, at: float) -> None:
+        """Note that the run has left the queue."""
+        self.tried_before = self.launched is not None
+        self.launched = at
 
     def ops(self, step: str) -> list[StepEvents]:
         """Return the events of the steps that make the asset whose step is `step` in the plan.

@@ -81,7 +81,7 @@ class Exporter:
             before = self._looks
             if self._changed.wait_for(lambda: self._looks != before, _PATIENCE):
                 return self._sight
-        self._note_away(f"no answer within {_PATIENCE:.0f} s")
+        self._note_away(f"the instance does not answer within {_PATIENCE:.0f} s")
         return _Sight(None, {})
 
     def _keep(self) -> None:
@@ -110,9 +110,9 @@ class Exporter:
     def _note_away(self, why: str) -> None:
         if not self._away:
             self._away = True
-            self._say(f"the database does not answer, freshline_up is 0: {why}")
+            self._say(f"freshline_up is 0: {why}")
 
     def _note_back(self) -> None:
         if self._away:
             self._away = False
-            self._say("the database answers again")
+            self._say("the instance answers again")

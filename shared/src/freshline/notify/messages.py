@@ -56,24 +56,21 @@ TEST_MESSAGE: Final = Message(
 def message_of(due: Due, now: float) -> Message:
     """Return the message that is due at `now` (UTC, epoch seconds)."""
     text = "\n\n".join("\n".join(_section(part, due.kind)) for part in due.parts)
-    if due.kind is Kind.WHOLE:
-        return Message(
-            f"{_named(due)} no longer broken, after {_lasted(due, now)}", text, Tone.SUCCESS
-        )
-    again = "Still: " if due.kind is Kind.STILL else ""
-    first, others = due.parts[0].incident, len(due.parts) - 1
-    more = f", and {others} more cause{'' if others == 1 else 's'}" if others else ""
-    decided = all(part.incident.phase is None for part in due.parts)
-    title = f"{again}{_named(due)} broken: {_cause(first)}{more}"
-    return Message(title, text, Tone.WARNING if decided else Tone.FAILURE)
-
-
-def _named(due: Due) -> str:
-    """Return the beginning of a title, up to the verb."""
     targets = [key for part in due.parts for key in part.targets]
-    if len(targets) == 1:
-        return f"{targets[0]}: its promise is"
-    return f"{len(targets)} promises are"
+    named = f"{len(targets)} promises" if targets[1:] else f"{targets[0]}: its promise"
+    be = "are" if targets[1:] else "is"
+    # Of a policy that cannot be held, nothing is broken: somebody has to decide.
+    infeasible = all(part.incident.phase is None for part in due.parts)
+    if due.kind is Kind.WHOLE:
+        ended = "can be held" if infeasible else f"{be} no longer broken"
+        return Message(f"{named} {ended}, after {_lasted(due, now)}", text, Tone.SUCCESS)
+    again = "Still: " if due.kind is Kind.STILL else ""
+    if infeasible:
+        return Message(f"{again}{named} cannot be held", text, Tone.WARNING)
+    first = next(it.incident for it in due.parts if it.incident.phase is not None)
+    others = len(due.parts) - 1
+    more = f", and {others} more cause{'' if others == 1 else 's'}" if others else ""
+    return Message(f"{again}{named} {be} broken: {_cause(first)}{more}", text, Tone.FAILURE)
 
 
 def _lasted(due: Due, now: float) -> str:
@@ -94,8 +91,6 @@ def _section(part: Part, kind: Kind) -> list[str]:
 
 
 def _cause(incident: Incident) -> str:
-    if incident.phase is None:
-        return "the policy cannot be held"
     phase = Phase(incident.phase)
     if phase in (Phase.SILENT, Phase.PAUSED):
         return f"{incident.location} {_PHASES[phase]}"

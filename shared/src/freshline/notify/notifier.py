@@ -98,11 +98,11 @@ class Notifier:
                 self._tell()
         except InstanceError as error:
             if not self._away:
-                self._say(f"the database does not answer, so nobody is told anything: {error}")
+                self._say(f"nobody is told anything: {error}")
             self._away = True
         else:
             if self._away:
-                self._say("the database answers again")
+                self._say("the instance answers again")
             self._away = False
 
     # --- the post -------------------------------------------------------------------------

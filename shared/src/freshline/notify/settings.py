@@ -20,12 +20,10 @@ from pydantic_core import ErrorDetails
 
 from freshline.check.finding import shown
 from freshline.errors import SettingsError
-from freshline.words import similar
+from freshline.words import read_span, similar
 
 __all__ = ["Address", "NotifySettings", "read_notify_settings"]
 
-_SECONDS: Final = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}
-_DURATION: Final = re.compile(r"([1-9]\d*)([mhd])")
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
 _ADDRESS: Final = "slack://${SLACK_TOKEN}/alerts"
 
@@ -142,13 +140,13 @@ def _with_variables(text: str, where: str, variables: Mapping[str, str]) -> str:
 def _repeat(text: str | None, path: Path) -> float | None:
     if text is None:
         return None
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    seconds = read_span(text)
+    if not seconds:
         raise SettingsError(
             f"{shown(path)}: repeat: {text!r} is no duration; write 30m, 4h or 1d, or leave it out "
             "if nothing is to be told again."
         )
-    return float(match[1]) * _SECONDS[match[2]]
+    return seconds
 
 
 def _explained(error: ErrorDetails) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from freshline.contract import Contract
-from freshline.model import Blame, Phase, TargetPlan, TargetStatus
+from freshline.model import BROKEN, Blame, Phase, TargetPlan, TargetStatus
 from freshline.sensor.grace import in_grace
 from freshline.sensor.outlook import Outlook
 
@@ -15,10 +15,8 @@ __all__ = ["NOBODY", "Cause", "Standing", "standings_of"]
 NOBODY: Final = ""
 """The owner of what has none."""
 
-_BROKEN: Final = (TargetStatus.LATE, TargetStatus.BLOCKED, TargetStatus.INFEASIBLE)
-
-_MOVING: Final = (Phase.WAIT, Phase.QUEUE, Phase.START, Phase.EXECUTION)
-"""The phases of an asset that is on its way."""
+_TOLD: Final = BROKEN | {TargetStatus.INFEASIBLE}
+"""Owners are told of these. Somebody has to decide about a policy that cannot be held."""
 
 _OF_LOCATIONS: Final = (Phase.SILENT, Phase.PAUSED)
 """The phases that all assets of a location are in together."""
@@ -39,7 +37,7 @@ class Cause(NamedTuple):
     @property
     def moves(self) -> bool:
         """Whether it is on its way, so that nobody has to do anything about it."""
-        return self.phase in _MOVING
+        return self.phase is not None and self.phase.moves
 
 
 class Standing(NamedTuple):
@@ -68,7 +66,7 @@ def standings_of(outlook: Outlook) -> dict[str, Standing]:
 
 
 def _standing(target: TargetPlan, contracts: Mapping[str, Contract], outlook: Outlook) -> Standing:
-    broken = target.status in _BROKEN and not in_grace(target, outlook)
+    broken = target.status in _TOLD and not in_grace(target, outlook)
     overdue = target.deadline is not None and target.deadline < outlook.now
     return Standing(
         target=target.key,
@@ -99,5 +97,4 @@ def _cause_of(blame: Blame, key: str, owners: tuple[str, ...]) -> Cause:
 
 def _owners_of(key: str, contract: Contract | None) -> tuple[str, ...]:
     """Return the owners that the contract of its location gives an asset."""
-    export = contract.by_key.get(key) if contract else None
-    return (export.owners if export else ()) or (NOBODY,)
+    return (contract.owners_of(key) if contract else ()) or (NOBODY,)

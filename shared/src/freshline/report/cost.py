@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from freshline.history.past import Change, ChangeKind, RunRecord
+from freshline.history.past import Change, ChangeKind, PastRun
 from freshline.model import Graph, inputs_first
 from freshline.planner import next_tick
 from freshline.policy import MaxLag
@@ -63,7 +63,7 @@ class Cost:
 def cost_of(
     graph: Graph,
     changes: Iterable[Change],
-    runs: Iterable[RunRecord],
+    runs: Iterable[PastRun],
     times: Sequence[Interval],
 ) -> Cost:
     """Return what the assets of `graph` cost in `times`."""

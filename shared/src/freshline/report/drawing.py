@@ -12,11 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from html import escape
-from importlib.util import find_spec
 from io import StringIO
 from typing import TYPE_CHECKING, Final
-
-from freshline.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +26,6 @@ __all__ = [
     "Role",
     "Size",
     "draw",
-    "refuse_without_matplotlib",
 ]
 
 TEAMS: Final = 8
@@ -93,16 +89,6 @@ class Drawing:
 
     wide: str
     narrow: str
-
-
-def refuse_without_matplotlib() -> None:
-    """Raise `MissingExtraError` if the extra `report` is not installed."""
-    missing = [name for name in ("fast_sugiyama", "matplotlib") if find_spec(name) is None]
-    if missing:
-        raise MissingExtraError(
-            f"the report draws with {' and '.join(missing)}, not installed here; "
-            'pip install "freshline[report]" installs what it needs.'
-        )
 
 
 def draw(

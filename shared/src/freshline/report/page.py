@@ -20,7 +20,7 @@ from freshline.report.charts import (
     team,
 )
 from freshline.report.cycle import Cycles, Part
-from freshline.report.drawing import Drawing, Role, refuse_without_matplotlib
+from freshline.report.drawing import Drawing, Role
 from freshline.report.lineage import lineage_drawing
 from freshline.words import clock, quoted, span
 
@@ -76,8 +76,7 @@ class _Detail(NamedTuple):
 
 
 def page(report: Report) -> str:
-    """Return the HTML file. Raises `MissingExtraError` if the extra `report` is not installed."""
-    refuse_without_matplotlib()
+    """Return the HTML file."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined)
