@@ -1,7 +1,7 @@
 """What `freshline status` costs, cold: from the start of the program to its last line.
 
-``.venv/bin/python bench/status.py`` prints the table of the README's section "status". The history
-is that of `tick.py`, in a real Postgres. The command is run as a user runs it, in a new process:
+``.venv/bin/python bench/status.py`` prints the table of README.md, section "status". The history is
+that of `tick.py`, in a real Postgres. The command is run as a user runs it, in a new process:
 
 - *written*: the sensors tick, so that it shows what they have written;
 - *worked out*: what they have written is old, so that it reads the history of all assets.
