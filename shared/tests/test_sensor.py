@@ -555,7 +555,7 @@ class TestChecks:
     def test_the_contracts_are_checked_once_after_a_change(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.sensor.SETTLING", 0.0)
+        monkeypatch.setattr("freshline.sensor.grace._SETTLING", 0.0)
         workspace.load("marts", mart())
         alone = check_results(workspace.tick("marts"))
         quiet = check_results(workspace.tick("marts"))
@@ -573,7 +573,7 @@ class TestChecks:
         @dg.asset(name="root", metadata={"freshline/expected_seconds": 3_600})
         def feared() -> None: ...
 
-        monkeypatch.setattr("freshline.sensor.SETTLING", 0.0)
+        monkeypatch.setattr("freshline.sensor.grace._SETTLING", 0.0)
         workspace.load("all", feared, mart())
 
         def feasible(result: dg.SensorResult) -> list[bool]:
@@ -763,7 +763,7 @@ class TestDataFromOutside:
     def test_a_feed_with_a_policy_is_reported_by_the_location_that_declares_it(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("freshline.sensor.SETTLING", 0.0)
+        monkeypatch.setattr("freshline.sensor.grace._SETTLING", 0.0)
         workspace.load("marts", dg.AssetSpec("feed", metadata=max_lag(60)))
         results = [workspace.tick("marts") for _ in range(2)]
         report(workspace, "feed")

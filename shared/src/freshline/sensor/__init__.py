@@ -41,7 +41,7 @@ from freshline.planner import DANGLING_AFTER, requested_groups
 from freshline.sensor.contract_checks import basis_of_findings, contract_evaluations
 from freshline.sensor.cursor import Cursor
 from freshline.sensor.foreign_checks import ForeignChecks
-from freshline.sensor.grace import SETTLING, in_grace
+from freshline.sensor.grace import has_settled, in_grace
 from freshline.sensor.instance import TickInstance
 from freshline.sensor.lag_check import lag_evaluation, recorded_state
 from freshline.sensor.message import tick_message
@@ -288,9 +288,8 @@ class _Ticker:
 
     def _checked_contracts(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the results of the contract checks, if what they depend on has changed."""
-        settled = outlook.changed_at + SETTLING <= outlook.now
         basis = basis_of_findings(outlook, self._location)
-        if reported.contracts == basis or not settled:
+        if reported.contracts == basis or not has_settled(outlook):
             return []
         reported.contracts = basis
         return list(contract_evaluations(outlook, self._location))
