@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from threading import get_ident
 from typing import NamedTuple
 
 from apprise import Apprise, AppriseAsset, NotifyBase, NotifyFormat
@@ -16,6 +14,9 @@ from freshline.notify.messages import Message
 from freshline.notify.settings import Address
 
 __all__ = ["Delivery", "Sent"]
+
+# What it says is in our own lines. Without a handler, Python prints it once more.
+logging.getLogger("apprise").addHandler(logging.NullHandler())
 
 
 class Sent(NamedTuple):
@@ -59,32 +60,13 @@ class Delivery:
     def _send(self, id_: str, message: Message) -> Sent:
         sender = Apprise(asset=self._asset)
         sender.add(self._services[id_])
-        with _words_of_apprise() as said:
-            sent = sender.notify(
-                title=message.title,
-                body=message.body,
-                notify_type=message.tone.value,
-                body_format=NotifyFormat.TEXT,
-            )
-        problem = None if sent else (said[-1] if said else "the service did not take it")
-        return Sent(self._addresses[id_], problem)
-
-
-@contextmanager
-def _words_of_apprise() -> Iterator[list[str]]:
-    """Collect what apprise says to its log in this thread: it does not say it in any other way."""
-    said: list[str] = []
-    mine = get_ident()
-
-    class Listener(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if record.thread == mine:
-                said.append(record.getMessage().strip())
-
-    listener = Listener(logging.WARNING)
-    logger = logging.getLogger("apprise")
-    logger.addHandler(listener)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(listener)
+        result = sender.notify(
+            title=message.title,
+            body=message.body,
+            notify_type=message.tone.value,
+            body_format=NotifyFormat.TEXT,
+        )
+        if result:
+            return Sent(self._addresses[id_], None)
+        said = [entry.message.strip() for entry in result.logs()]
+        return Sent(self._addresses[id_], said[-1] if said else "the service did not take it")
