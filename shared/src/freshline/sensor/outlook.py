@@ -206,7 +206,7 @@ class Observer:
             ahead=ahead,
             published=published,
             problems=problems,
-            contracts=tuple(contract.contract for contract in contracts.values()),
+            contracts=tuple(map(_with_promises, contracts.values())),
             replaced=replaced,
             digest=gaps.digest,
             work=history.work(),
