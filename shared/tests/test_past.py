@@ -223,6 +223,7 @@ class TestReplay:
                     scene.run(asset("middle", "root") if step == "m" else asset("mart", "middle"))
                 scene.after(0.5)
                 look()
+                scene.after(0.1)
         lag = lag_in(past_of(scene.after(1)), scene)
 
         def lag_at(at: float) -> float | None:

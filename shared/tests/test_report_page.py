@@ -121,15 +121,16 @@ class TestLineage:
         assert "<svg" in lineage_drawing(Graph({}), []).wide
 
 
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
 @NEED_CHROMIUM
 class TestInABrowser:
-    @pytest.fixture(scope="class")
-    def browser(self) -> Iterator[Any]:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
-            yield browser
-            browser.close()
-
     @pytest.mark.parametrize("scheme", ["light", "dark"])
     @pytest.mark.parametrize("width", [1400, 400])
     def test_is_shown_without_an_error_and_within_the_window(

@@ -29,7 +29,7 @@ import dagster as dg
 import sqlalchemy as sa
 from dagster import DagsterEventType as Kind
 from dagster._core.events import AssetMaterializationPlannedData, StepMaterializationData
-from dagster._core.execution.plan.objects import StepSuccessData
+from dagster._core.execution.plan.objects import StepFailureData, StepSuccessData
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
     SqlEventLogStorageTable,
@@ -201,8 +201,9 @@ class _Writer:
 
     def write(self) -> None:
         week = self._week
-        cycles = int((week.end - week.begin - 120.0) / CYCLE)
-        for number in range(cycles):
+        # The last one ends shortly before the week does: nothing is late then.
+        last = int((week.end - week.begin - 120.0) / CYCLE)
+        for number in range(last + 1):
             self._cycle(week.begin + 10.0 + number * CYCLE, number)
         for number, name in enumerate(LOCATIONS):
             at = week.begin + 60.0 + number
@@ -443,6 +444,8 @@ class _Texts:
         data: Any = None
         if kind is Kind.STEP_SUCCESS:
             data = StepSuccessData(1000.0)  # type: ignore[no-untyped-call]  # Dagster has no types
+        if kind is Kind.STEP_FAILURE:
+            data = StepFailureData(None, None)  # type: ignore[no-untyped-call]  # as above
         return self._text(kind, step, data)
 
     def planned(self, key: str, step: str) -> str:
