@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._core.storage.runs.schema import KeyValueStoreTable
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "devstack" / "testing"))
@@ -33,9 +34,7 @@ def postgres_instance(
 def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
     """An empty instance: once on Postgres, as in production, once on Dagster's default."""
     if request.param == "postgres":
-        instance = request.getfixturevalue("postgres_instance")
-        instance.wipe()
-        yield instance
+        yield request.getfixturevalue("postgres")
     else:
         with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
             yield instance
@@ -45,6 +44,8 @@ def instance(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dg.Dags
 def postgres(postgres_instance: dg.DagsterInstance) -> dg.DagsterInstance:
     """An empty instance on Postgres, where only its behaviour matters."""
     postgres_instance.wipe()
+    with postgres_instance.run_storage.connect() as connection:  # type: ignore[attr-defined]
+        connection.execute(KeyValueStoreTable.delete())  # which `wipe` leaves
     return postgres_instance
 
 

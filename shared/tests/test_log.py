@@ -233,7 +233,7 @@ class TestFollow:
             status = following.wait(60)
         finally:
             following.kill()
-            following.wait()
+            following.communicate()
 
         if options:
             assert ["queued", "succeeded"] == [

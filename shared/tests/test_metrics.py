@@ -156,7 +156,7 @@ class TestFigures:
         }.items()
 
     def test_without_an_outlook_there_is_no_figure(self) -> None:
-        page = write_page(families_without_outlook(), OPENMETRICS).text.decode()
+        page = write_page(families_without_outlook(), OPENMETRICS).text.decode().rstrip("\n")
         names = {name for name in figures(page) if not name.startswith("process_")}
 
         assert {"freshline_up", "freshline_build_info"} == names
