@@ -85,8 +85,8 @@ def write_rows(instance: Any, age: float) -> None:
     from freshline.sensor.status_row import status_row
     from freshline.status.rows import write_row
 
-    for contract in read_contracts(instance).values():
-        instance.report_runless_asset_event(heartbeat(contract))
+    for published in read_contracts(instance).values():
+        instance.report_runless_asset_event(heartbeat(published))
     outlook = Observer().look(instance, time.time())
     for contract in outlook.contracts:
         row = status_row(contract, outlook)

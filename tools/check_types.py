@@ -68,7 +68,7 @@ def bench() -> list[Check]:
     scripts = {*folder.glob("*.py"), *folder.glob("chain_workspace/*.py")}
     others = sorted(scripts - {with_the_stack, with_dbt})
     search = [ROOT / "tools", ROOT / "shared" / "tests", ROOT / "devstack" / "testing"]
-    search += [ROOT / "tests" / "hosts", folder / "chain_workspace"]
+    search += [ROOT / "tests", ROOT / "tests" / "hosts", folder / "chain_workspace"]
     return [
         Check("bench", ROOT, others, search=search),
         Check("bench/airbyte_load", ROOT / "devstack", [with_the_stack]),

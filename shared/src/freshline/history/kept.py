@@ -10,7 +10,7 @@ together with its rows, in one transaction: what it covers is there, all of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -271,15 +271,15 @@ def _last_verdicts_before(begin: float) -> Any:
     return sa.select(_VERDICTS).join(newest, newest.c.id == _VERDICTS.c.id)
 
 
-def _rows(connection: sa.Connection, wanted: Any) -> Sequence[Mapping[str, Any]]:
+def _rows(connection: sa.Connection, wanted: Any) -> Sequence[sa.RowMapping]:
     return connection.execute(wanted).mappings().all()
 
 
-def _change(row: Mapping[str, Any]) -> Change:
+def _change(row: sa.RowMapping) -> Change:
     return Change(**{**row, "kind": ChangeKind(row["kind"])})
 
 
-def _verdict(row: Mapping[str, Any]) -> Verdict:
+def _verdict(row: sa.RowMapping) -> Verdict:
     phase = row["phase"]
     return Verdict(
         **{

@@ -278,7 +278,7 @@ def _verdict(key: str, record: Any) -> Verdict | None:
     event = entry.dagster_event if entry else None
     evaluation = getattr(event, "event_specific_data", None)
     metadata = getattr(evaluation, "metadata", None)
-    if entry is None or metadata is None:
+    if entry is None or evaluation is None or metadata is None:
         return None
     said = {name: str(metadata[name].value) for name in _SAID if name in metadata}
     if said.get(STATUS) not in list(TargetStatus):

@@ -67,10 +67,12 @@ def message_of(due: Due, now: float) -> Message:
     again = "Still: " if due.kind is Kind.STILL else ""
     if infeasible:
         return Message(f"{again}{named} cannot be held", text, Tone.WARNING)
-    first = next(it.incident for it in due.parts if it.incident.phase is not None)
+    first, phase = next(
+        (it.incident, it.incident.phase) for it in due.parts if it.incident.phase is not None
+    )
     others = len(due.parts) - 1
     more = f", and {others} more cause{'' if others == 1 else 's'}" if others else ""
-    return Message(f"{again}{named} {be} broken: {_cause(first)}{more}", text, Tone.FAILURE)
+    return Message(f"{again}{named} {be} broken: {_cause(first, phase)}{more}", text, Tone.FAILURE)
 
 
 def _lasted(due: Due, now: float) -> str:
@@ -87,11 +89,11 @@ def _section(part: Part, kind: Kind) -> list[str]:
     if kind is Kind.WHOLE or incident.phase is None:
         return lines
     owners = ", ".join(it for it in incident.blamed if it != NOBODY) or "nobody"
-    return [*lines, "", f"Held up by: {_cause(incident)}", f"Its owners: {owners}"]
+    return [*lines, "", f"Held up by: {_cause(incident, incident.phase)}", f"Its owners: {owners}"]
 
 
-def _cause(incident: Incident) -> str:
-    phase = Phase(incident.phase)
+def _cause(incident: Incident, phase: str) -> str:
+    phase = Phase(phase)
     if phase in (Phase.SILENT, Phase.PAUSED):
         return f"{incident.location} {_PHASES[phase]}"
     return f"{incident.asset} ({incident.location}) {_PHASES[phase]}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from itertools import pairwise
 from math import inf, isnan, nan
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from freshline.report import Report, TargetReport
 from freshline.report.cycle import Cycles, Part
@@ -58,10 +58,10 @@ def lag_chart(target: TargetReport, report: Report, number: int) -> Drawing:
         axes = figure.subplots()
         least, most, times = _envelope(lag, Interval(report.begin, report.end), size.points)
         if least is None:
-            axes.plot(_dates(times), _in(unit, most), color=Role.LAG.number, linewidth=1.2)
+            axes.plot(_days(times), _in(unit, most), color=Role.LAG.number, linewidth=1.2)
         else:
             axes.fill_between(
-                _dates(times),
+                _days(times),
                 _in(unit, least),
                 _in(unit, most),
                 color=Role.LAG.number,
@@ -71,11 +71,12 @@ def lag_chart(target: TargetReport, report: Report, number: int) -> Drawing:
         shortest = (report.end - report.begin) / size.width
         for late in lag.late:
             end = max(late.end, late.begin + shortest)
-            axes.axvspan(*_dates((late.begin, end)), color=Role.LATE.number, alpha=0.3, linewidth=0)
+            begin, end = _days((late.begin, end))
+            axes.axvspan(begin, end, color=Role.LATE.number, alpha=0.3, linewidth=0)
         for silence in report.silences:
             end = report.end if silence.end is None else silence.end
-            begin, end = max(silence.begin, report.begin), min(end, report.end)
-            axes.axvspan(*_dates((begin, end)), 0.0, 0.035, color=Role.SILENT.number, linewidth=0)
+            begin, end = _days((max(silence.begin, report.begin), min(end, report.end)))
+            axes.axvspan(begin, end, 0.0, 0.035, color=Role.SILENT.number, linewidth=0)
         axes.axhline(lag.maximum / unit.seconds, color=Role.PROMISE.number, linewidth=1.6)
         axes.set_ylim(0, top / unit.seconds)
         axes.set_ylabel(f"lag, {unit.name}")
@@ -246,17 +247,22 @@ def _in(unit: _Unit, seconds: Sequence[float]) -> list[float]:
     return [nan if isnan(it) else it / unit.seconds for it in seconds]
 
 
-def _dates(times: Sequence[float]) -> list[datetime]:
-    return [datetime.fromtimestamp(at, UTC) for at in times]
+def _days(times: Sequence[float]) -> list[float]:
+    """Return epoch seconds as matplotlib counts time: in days since 1970 (UTC)."""
+    return [at / 86_400.0 for at in times]
 
 
 def _time_axis(axes: Axes, begin: float, end: float, size: Size) -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=9 if size.is_wide else 5)
+    # This module of matplotlib has no types.
+    locator_of: Any = AutoDateLocator
+    formatter_of: Any = ConciseDateFormatter
+    locator = locator_of(tz=UTC, minticks=3, maxticks=9 if size.is_wide else 5)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC, show_offset=False))
-    axes.set_xlim(*_dates((begin, end)))
+    axes.xaxis.set_major_formatter(formatter_of(locator, tz=UTC, show_offset=False))
+    left, right = _days((begin, end))
+    axes.set_xlim(left, right)
 
 
 def _rows(axes: Axes, names: Sequence[tuple[str, str]], size: Size) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +112,7 @@ def _svg(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: dict[Any, object] = {
         "svg.fonttype": "none",
         # Marks and clips are named by their content and this; two drawings must share no name.
         "svg.hashsalt": f"{name} {size.name}",

@@ -124,17 +124,18 @@ def _laid_out(count: int, edges: Sequence[_Edge]) -> _Layout:
             # Parts that nothing joins are drawn one below the other. Nodes that only keep the way
             # of an edge free may have the same number in two parts.
             first = len(placed)
-            names = {name: name if name < len(joined) else first + name for name, _ in positions}
+            points = {int(name): point for name, point in positions}
+            names = {name: name if name < len(joined) else first + name for name in points}
             if lines:
-                own = [(names[source], names[end]) for source, end in lines]
+                own = [(names[int(source)], names[int(end)]) for source, end in lines]
             else:
                 every = ((number[source], number[end]) for source, end in edges)
                 own = [edge for edge in every if edge[0] in names]
             for source, end in own:
                 steps.setdefault(source, []).append(end)
-            layer_of = _layers({names[name]: y for name, (_, y) in positions}, own)
-            left = min(x for _, (x, _) in positions)
-            for name, (x, _) in positions:
+            layer_of = _layers({names[name]: y for name, (_, y) in points.items()}, own)
+            left = min(x for x, _ in points.values())
+            for name, (x, _) in points.items():
                 placed[names[name]] = _Place(layer_of[names[name]], x - left + offset)
             offset = 1.0 + max(placed[name].order for name in names.values())
     places = []

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
-from sqlalchemy import TIMESTAMP, Engine, Select, column, create_engine, select, table
+from sqlalchemy import (
+    TIMESTAMP,
+    ColumnClause,
+    Engine,
+    Select,
+    column,
+    create_engine,
+    select,
+    table,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -27,9 +36,11 @@ __all__ = ["quick_status"]
 _ELSEWHERE: Final = ("run_storage", "instance_class")
 """Settings of dagster.yaml that put the store somewhere else."""
 
-_key, _value = column("key"), column("value")
+_key: Final[ColumnClause[str]] = column("key")
+_value: Final[ColumnClause[str]] = column("value")
 _ROWS: Final[Select[Any]] = select(_value).select_from(table("kvs", _key, _value))
-_type, _timestamp = column("daemon_type"), column("timestamp", TIMESTAMP())
+_type: Final[ColumnClause[str]] = column("daemon_type")
+_timestamp: Final = column("timestamp", TIMESTAMP())
 _HEARTBEAT: Final[Select[Any]] = select(_timestamp).select_from(
     table("daemon_heartbeats", _type, _timestamp)
 )
