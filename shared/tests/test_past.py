@@ -430,10 +430,10 @@ class TestWeek:
         ]
 
         assert [
-            ("mart/totals", "ingestion", "failing"),
-            ("mart/join", "ingestion", "failing"),
-            ("mart/totals", "marts", "silent"),
-            ("mart/join", "marts", "silent"),
+            ("mart/mart_gh_cumulative", "ingestion", "failing"),
+            ("mart/mart_gh_join", "ingestion", "failing"),
+            ("mart/mart_gh_cumulative", "analytics_marts", "silent"),
+            ("mart/mart_gh_join", "analytics_marts", "silent"),
         ] == causes
         failing, *_, silent = report.breaches
         assert failing.interval.seconds < BROKEN_MINUTES * 60.0 + 300.0
@@ -442,7 +442,7 @@ class TestWeek:
     def test_the_silence_of_a_location_is_seen(self, week: Week, report: Report) -> None:
         (silence,) = report.silences
 
-        assert "marts" == silence.location
+        assert "analytics_marts" == silence.location
         assert silence.end is not None
         assert silence.begin <= week.down[0] < week.down[1] <= silence.end
 
@@ -461,7 +461,7 @@ class TestWeek:
         for target in report.targets:
             assert target.cycles is not None
             usual = target.cycles.usual
-            assert "raw/stars" == usual.stops[0].key
+            assert "postgres/stargazers" == usual.stops[0].key
             assert target.key == usual.stops[-1].key
             assert (usual.at, usual.data_time) in week.truth.steps[target.key]
 

@@ -58,7 +58,12 @@ class TestPage:
         assert "<script" not in html
 
     def test_says_what_the_promises_and_breaches_were(self, html: str) -> None:
-        for said in ("mart/totals", "at most 5 min", "marts was not heard of", "it failed"):
+        for said in (
+            "mart/mart_gh_cumulative",
+            "at most 5 min",
+            "analytics_marts was not heard of",
+            "it failed",
+        ):
             assert said in html
 
     def test_every_colour_is_one_of_the_page(self, html: str) -> None:

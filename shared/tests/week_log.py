@@ -1,13 +1,14 @@
 """A synthetic event log of some days, written into a real Postgres in bulk, and the truth about it.
 
-Three locations as in the demo: a sync makes `raw/stars` and the view `raw/users`; `core` makes
-`mart/stars` from the view; `marts` makes `mart/totals` (at most 5 minutes behind) with each sync,
-and `mart/join` (at most 10) with every second one. Three things happen:
+Three locations as in the demo, with its assets. A sync makes `postgres/stargazers` and its view.
+`analytics_core` makes `mart_gh_stargazer` from the view. `analytics_marts` makes
+`mart_gh_cumulative` (at most 5 minutes behind) with each sync, and `mart_gh_join` (at most 10) with
+every second one. Three things happen:
 
 - in the third and fourth hour of each day, the source is quiet: syncs find nothing new, and nothing
   else runs;
 - in the sixteenth hour of the second day, the syncs fail for 20 minutes;
-- in the eleventh hour of the third day, `marts` is down.
+- in the eleventh hour of the third day, `analytics_marts` is down.
 
 `truth` has what follows for the targets. It is written down as the log is, event by event, and
 knows nothing of how freshline works it out.
@@ -45,36 +46,40 @@ __all__ = ["BROKEN_MINUTES", "DAY", "LIMITS", "Truth", "Week", "fill_week"]
 
 DAY = 86_400.0
 CYCLE = 170.0  # seconds from a sync to the next
-LIMITS = {"mart/totals": 300.0, "mart/join": 600.0}
+STARS, USERS = "postgres/stargazers", "postgres/stargazers_user"
+STARGAZER = "mart/mart_gh_stargazer"
+CUMULATIVE, JOIN = "mart/mart_gh_cumulative", "mart/mart_gh_join"
+LIMITS = {CUMULATIVE: 300.0, JOIN: 600.0}
 BROKEN_MINUTES = 20
-LOCATIONS = ("core", "ingestion", "marts")
+CORE, MARTS = "analytics_core", "analytics_marts"
+LOCATIONS = (CORE, "ingestion", MARTS)
 
 _CONTRACTS = [
     {
         "location": "ingestion",
         "exports": [
-            {"key": "raw/stars", "unit": "sync"},
-            {"key": "raw/users", "deps": ["raw/stars"], "unit": "sync", "view": True},
+            {"key": STARS, "unit": "sync"},
+            {"key": USERS, "deps": [STARS], "unit": "sync", "view": True},
         ],
     },
     {
-        "location": "core",
-        "exports": [{"key": "mart/stars", "deps": ["raw/users"]}],
-        "imports": [{"key": "raw/users", "used_by": ["mart/stars"]}],
+        "location": CORE,
+        "exports": [{"key": STARGAZER, "deps": [USERS]}],
+        "imports": [{"key": USERS, "used_by": [STARGAZER]}],
     },
     {
-        "location": "marts",
+        "location": MARTS,
         "exports": [
-            {"key": "mart/totals", "deps": ["raw/stars"], "policy": {"minutes": 5}},
+            {"key": CUMULATIVE, "deps": [STARS], "policy": {"minutes": 5}},
             {
-                "key": "mart/join",
-                "deps": ["mart/totals", "mart/stars"],
+                "key": JOIN,
+                "deps": [CUMULATIVE, STARGAZER],
                 "policy": {"minutes": 10},
             },
         ],
         "imports": [
-            {"key": "raw/stars", "used_by": ["mart/totals"]},
-            {"key": "mart/stars", "used_by": ["mart/join"]},
+            {"key": STARS, "used_by": [CUMULATIVE]},
+            {"key": STARGAZER, "used_by": [JOIN]},
         ],
     },
 ]
@@ -120,7 +125,7 @@ class Week:
     end: float
     truth: Truth
     down: tuple[float, float]
-    """When `marts` was down."""
+    """When `analytics_marts` was down."""
     failing: tuple[float, float]
     """When the syncs failed."""
 
@@ -208,7 +213,7 @@ class _Writer:
         for number, name in enumerate(LOCATIONS):
             at = week.begin + 60.0 + number
             while at < week.end - 10.0:
-                if not (name == "marts" and week.down[0] <= at < week.down[1]):
+                if not (name == MARTS and week.down[0] <= at < week.down[1]):
                     self._heartbeat(at, name)
                 at += 60.0
         self._verdicts()
@@ -227,11 +232,11 @@ class _Writer:
         quiet = self._is_quiet(at)
         if not quiet:
             self._data_version = f"version {number}"
-        sync = self._run(at, ["raw/stars", "raw/users"], "sync", 2.0)
+        sync = self._run(at, [STARS, USERS], "sync", 2.0)
         read_at = _ms(sync.started + 0.5)
         synced = _ms(sync.started + luck.uniform(22.0, 40.0))
-        stars = self._made("raw/stars", sync, "sync", synced, read_at, {})
-        self._made("raw/users", sync, "sync", synced + 0.1, None, {})
+        stars = self._made(STARS, sync, "sync", synced, read_at, {})
+        self._made(USERS, sync, "sync", synced + 0.1, None, {})
         self._end(sync, "sync", synced + 0.5)
         truth.syncs += 1
         if quiet:
@@ -240,32 +245,32 @@ class _Writer:
                 truth.steps[target].append((synced, read_at))
             return
         asked = synced + 0.1 + luck.uniform(0.5, 5.0)
-        core = self._run(asked, ["mart/stars"], "stars", 3.0)
+        core = self._run(asked, [STARGAZER], "stars", 3.0)
         done = _ms(core.started + luck.uniform(4.0, 8.0))
-        self._stars_of_core = self._made("mart/stars", core, "stars", done, None, {})
+        self._stars_of_core = self._made(STARGAZER, core, "stars", done, None, {})
         self._end(core, "stars", done + 0.2)
         if week.down[0] <= at < week.down[1]:
             return
         with_join = number % 2 == 0 or self._is_quiet(at + CYCLE)
-        keys = ["mart/totals", "mart/join"] if with_join else ["mart/totals"]
+        keys = [CUMULATIVE, JOIN] if with_join else [CUMULATIVE]
         marts = self._run(done + luck.uniform(0.5, 5.0), keys, "build", 3.0)
         end = _ms(marts.started + luck.uniform(3.0, 6.0))
-        totals = self._made("mart/totals", marts, "build", end, None, {"raw/stars": stars})
-        truth.steps["mart/totals"].append((end, read_at))
+        totals = self._made(CUMULATIVE, marts, "build", end, None, {STARS: stars})
+        truth.steps[CUMULATIVE].append((end, read_at))
         if with_join:
             end = _ms(end + luck.uniform(2.0, 4.0))
-            read = {"mart/totals": totals, "mart/stars": self._stars_of_core}
-            self._made("mart/join", marts, "build", end, None, read)
-            truth.steps["mart/join"].append((end, read_at))
+            read = {CUMULATIVE: totals, STARGAZER: self._stars_of_core}
+            self._made(JOIN, marts, "build", end, None, read)
+            truth.steps[JOIN].append((end, read_at))
         self._end(marts, "build", end + 0.2)
 
     def _failed_sync(self, at: float) -> None:
-        run = self._run(at, ["raw/stars", "raw/users"], "sync", 2.0)
+        run = self._run(at, [STARS, USERS], "sync", 2.0)
         self._end(run, "sync", run.started + 6.0, failed=True)
         self._week.truth.failed += 1
 
     def _verdicts(self) -> None:
-        """Write what plans said: that the syncs failed, and that `marts` came back and was late."""
+        """Write what plans said: that syncs failed, and that a location came back and was late."""
         week = self._week
         for target in LIMITS:
             for begin, end in self._late_intervals(target):
@@ -273,12 +278,12 @@ class _Writer:
                 if week.down[0] <= seen < week.down[1]:
                     seen = _ms(week.down[1] + 5.0)  # while a location is down, it records nothing
                 if week.failing[0] <= seen < week.failing[1] + 600.0:
-                    reason = "held up by raw/stars (ingestion): it failed: the source is closed"
-                    blame = Blame("ingestion", "raw/stars", Phase.FAILING, begin, reason)
+                    reason = f"held up by {STARS} (ingestion): it failed: the source is closed"
+                    blame = Blame("ingestion", STARS, Phase.FAILING, begin, reason)
                     status = TargetStatus.BLOCKED
                 else:
                     reason = f"over its maximum: {target} has been running"
-                    blame = Blame("marts", target, Phase.EXECUTION, begin, reason)
+                    blame = Blame(MARTS, target, Phase.EXECUTION, begin, reason)
                     status = TargetStatus.LATE
                 if seen < end:
                     self._verdict(seen, target, status, blame, reason)
@@ -367,7 +372,7 @@ class _Writer:
         self, at: float, target: str, status: TargetStatus, blame: Blame | None, reason: str
     ) -> None:
         limit = LIMITS[target]
-        plan = TargetPlan(target, "marts", status, limit, limit, None, 60.0, blame, reason)
+        plan = TargetPlan(target, MARTS, status, limit, limit, None, 60.0, blame, reason)
         evaluation = lag_evaluation(plan)
         entry = _entry(Kind.ASSET_CHECK_EVALUATION, None, evaluation, "", at)
         self._check_rows.append(
