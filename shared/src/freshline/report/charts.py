@@ -209,9 +209,10 @@ def cost_chart(report: Report, locations: Sequence[str], shown: int) -> Drawing:
         colours = [team(it.location, locations).number for it in assets]
         axes.barh(rows, [it.versions for it in assets], 0.56, color=colours, linewidth=0)
         least = [(row, it.least) for row, it in enumerate(assets) if it.least is not None]
+        above = 0.4 if size.is_wide else 0.28  # names are above the bars of narrow charts
         axes.vlines(
             [rate for _, rate in least],
-            [row - 0.4 for row, _ in least],
+            [row - above for row, _ in least],
             [row + 0.4 for row, _ in least],
             color=Role.INK.number,
             linewidth=2,

@@ -34,6 +34,8 @@ _COSTS: Final = 20
 """Assets whose cost is drawn, those that are made most often."""
 _CAUSES: Final = 3
 """Causes that are named of one breach."""
+_SHORT: Final = 32
+"""Characters of a cell that is not broken into lines, except in narrow windows."""
 
 
 class _Heading(NamedTuple):
@@ -58,6 +60,8 @@ class _Tile(NamedTuple):
 class _Colour(NamedTuple):
     colour: str
     text: str
+    shape: str = ""
+    """"line" or "area", if the chart has the colour in one of these; an area is paler."""
 
 
 class _Detail(NamedTuple):
@@ -92,6 +96,7 @@ def _content(report: Report) -> dict[str, Any]:
     costs = min(_COSTS, len(report.cost.assets))
     return {
         "title": "Freshness report",
+        "short": _SHORT,
         "period": _period(report),
         "gaps": _gaps(report),
         "tiles": _tiles(report),
@@ -312,8 +317,8 @@ def _more_breaches(report: Report) -> str:
 
 _LAG_LEGEND: Final = (
     _Colour(Role.LAG.value, "lag, from the shortest to the longest where versions are many"),
-    _Colour(Role.PROMISE.value, "the most that is promised"),
-    _Colour(Role.LATE.value, "promise broken"),
+    _Colour(Role.PROMISE.value, "the most that is promised", "line"),
+    _Colour(Role.LATE.value, "promise broken", "area"),
     _Colour(Role.SILENT.value, "a location was not heard of"),
 )
 
