@@ -23,7 +23,7 @@ _OpenInstance: TypeAlias = Callable[[], AbstractContextManager[DagsterInstance]]
 
 
 class Lookout:
-    """Looks at the instance that `open_instance` opens; the same connection serves all looks."""
+    """Looks at the instance that `open_instance` opens; all looks share it."""
 
     def __init__(self, open_instance: _OpenInstance) -> None:
         self._open_instance = open_instance
