@@ -54,6 +54,8 @@ def open_instance() -> Iterator[DagsterInstance]:
     """
     from dagster import DagsterInstance
 
+    from freshline.connections import kept_connections
+
     folder = instance_folder()
     try:
         instance = DagsterInstance.from_config(str(folder))
@@ -62,7 +64,7 @@ def open_instance() -> Iterator[DagsterInstance]:
         # A storage may raise any error of its libraries. One line is clearer than a traceback.
         message = f"the instance of {folder} does not answer: {first_line(error)}"
         raise InstanceError(message) from error
-    with instance:
+    with instance, kept_connections(instance):
         yield instance
 
 

@@ -319,7 +319,8 @@ class Versions:
             }
 
     def _fetch(self, versions: set[int]) -> None:
-        missing = versions - self._facts.keys()
+        # Not `versions - self._facts.keys()`: that goes through all facts.
+        missing = {version for version in versions if version not in self._facts}
         if missing:
             for made in self._log.materializations_by_id(missing):
                 self._remember(made)
