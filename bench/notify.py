@@ -73,16 +73,23 @@ def measure(home: Path, database: Any, webhook: Any) -> list[float]:
     )
     try:
         end = max(deadlines.values()) + 30.0
-        while len(webhook.received) < TARGETS and time.time() < end:
+        while len(times_told(keys, webhook)) < TARGETS and time.time() < end:
             time.sleep(0.2)
     finally:
         notifier.terminate()
         notifier.wait(60)
-    told = {
-        content["title"].partition(":")[0]: at
-        for (_, content), at in zip(webhook.received, webhook.times, strict=True)
-    }
+    told = times_told(keys, webhook)
     return [told[key] - deadline for key, deadline in deadlines.items()]
+
+
+def times_told(keys: list[str], webhook: Any) -> dict[str, float]:
+    """Return when each target was told of. What breaks within one look is one message."""
+    told: dict[str, float] = {}
+    for (_, content), at in zip(list(webhook.received), list(webhook.times), strict=False):
+        for key in keys:
+            if key in content["message"]:
+                told.setdefault(key, at)
+    return told
 
 
 if __name__ == "__main__":
