@@ -99,7 +99,10 @@ class Dev:
         """Return the process id of the code server of each location."""
         found = {}
         for pid in family_of(self.job.pid):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # a run's process, which has ended meanwhile
             for location in LOCATIONS:
                 if "grpc" in words and f"{location}.definitions" in words:
                     found[location] = pid
