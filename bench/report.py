@@ -20,9 +20,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from playwright.sync_api import FloatRect
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("devstack/testing", "shared/tests", "tests")]
@@ -96,7 +99,7 @@ def show(database: Any, home: Path, pictures: Path) -> None:
     photograph(file, pictures)
 
 
-def head(page: Any) -> dict[str, float]:
+def head(page: Any) -> FloatRect:
     """Return the part of the page down to the lag of the first target."""
     chart = page.locator("figure").first.bounding_box()
     return {"x": 0, "y": 0, "width": DOCUMENTED[0], "height": chart["y"] + chart["height"] + 8}
