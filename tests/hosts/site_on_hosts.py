@@ -334,10 +334,12 @@ class Site(Runs):
     def lose_power(self, host: str) -> None:
         """Kill everything on a host at once; nothing starts there by itself."""
         own = self.hosts[host]
-        for unit in self.units():
-            if unit.host is own:
-                unit.forget()
+        units = [unit for unit in self.units() if unit.host is own]
+        for unit in units:
+            unit.forget()
         own.lose_power()
+        for unit in units:
+            unit.wait()
 
     def units(self) -> list[Unit]:
         return [*self.servers.values(), *self.workers.values(), self.webserver, self.daemon]
