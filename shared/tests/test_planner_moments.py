@@ -8,10 +8,10 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from freshline.model import Graph, Moments
+from freshline.model import Graph, Moments, Phase
 from freshline.planner import lineage_of, plan
 from freshline.planner.estimate import stage_of
-from freshline.planner.moments import including
+from freshline.planner.moments import including, measure
 from freshline.simulate import Change, Duration, Scenario, figures, simulate
 from planner_stories import CUMULATIVE, SYNC, USERS, WORKSPACE, graph_of, steady, workspace
 
@@ -153,3 +153,18 @@ class TestTicks:
         assert (0.0, 17.0) == simulated(graph_of(*WORKSPACE, tick=30.0))
         late = dict.fromkeys(self.LOCATIONS, 30.0)
         assert (0.0, 17.0) == simulated(graph_of(*WORKSPACE), **late)
+
+
+@pytest.mark.parametrize("ahead", [-60.0, 0.0, 60.0])
+def test_a_daemon_with_another_clock_makes_no_run_longer(ahead: float) -> None:
+    phases = measure(
+        ready_at=None,
+        requested_at=100.0,
+        launched_at=102.0 + ahead,
+        started_at=105.0,
+        materialized_at=115.0,
+        tick=5.0,
+    )
+
+    assert 5.0 == phases[Phase.QUEUE] + phases[Phase.START]
+    assert 10.0 == phases[Phase.EXECUTION]

@@ -127,7 +127,11 @@ def measure(
     `launchable_at` is since when there was a slot, and a place in each pool, until the launch;
     `startable_at` is the same for the start of the step, where steps take the places of pools.
     What was waited before was a wait for others, and counts for nothing.
+
+    The daemon launches, by its host's clock. The location's hosts request and start, by theirs: so
+    a launch that is not between the two counts as at the nearer one.
     """
+    launched_at = max(requested_at, min(launched_at, started_at))
     ready = requested_at if ready_at is None else ready_at
 
     def between(begin: float, end: float) -> float:
