@@ -80,7 +80,8 @@ def gaps(teams: Teams, location: str, name: str) -> list[float]:
 
 @pytest.mark.parametrize("location", ["one", "two"])
 def test_a_location_ticks_as_soon_as_what_it_waits_for_is_made(teams: Teams, location: str) -> None:
-    assert min(gaps(teams, location, "update_sensor")) < INTERVAL - 0.5
+    # On a busy machine, a tick itself may take as long as is gained. But not each.
+    until(lambda: min(gaps(teams, location, "update_sensor")) < INTERVAL - 0.5, 300)
 
 
 def test_other_sensors_tick_no_sooner(teams: Teams) -> None:
