@@ -20,7 +20,12 @@ HOUR = 3600.0
 def said(plan: Plan) -> object:
     """Return all that a plan says but what moves with the clock."""
     assets = {
-        key: replace(asset, slack=None, due=None if asset.due == plan.now else asset.due)
+        key: replace(
+            asset,
+            slack=None,
+            due=None if asset.due == plan.now else asset.due,
+            expected=None if asset.expected == plan.now else asset.expected,
+        )
         for key, asset in plan.assets.items()
     }
     targets = {key: replace(target, lag=None) for key, target in plan.targets.items()}

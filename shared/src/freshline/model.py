@@ -492,7 +492,8 @@ class AssetPlan:
     cause: str = ""
     """Why it is requested, in a few words that stay true: they are read later, on its run."""
     expected: float | None = None
-    """By when its next version is expected; None: none is."""
+    """By when its next version is expected; None: none is. It is the time of the plan for a run
+    that takes longer than was expected."""
     run: str = ""
     """Requested assets of one location with the same `run` go into one run."""
     parts: tuple[str, ...] = ()
