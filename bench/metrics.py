@@ -17,8 +17,9 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "shared" / "tests")]
+sys.path.insert(0, str(ROOT / "shared" / "tests"))
 
+from own_postgres import own_postgres  # noqa: E402
 from tick import DEPTH, fill, instance_on, make, members  # noqa: E402
 
 ASSETS, LOCATIONS = 5_000, 50
@@ -27,26 +28,15 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def main() -> None:
-    from devstack_fixtures import Launcher, PostgresServer
 
-    launcher = Launcher()
-    try:
-        server: Any = launcher.serve(
-            "postgres",
-            kind=PostgresServer,
-            data=launcher.new_folder("postgres"),
-            throwaway=True,
-        )
-        with server.new_database() as database:
-            with instance_on(database) as instance:
-                fill(instance, ASSETS, LOCATIONS)
-            print(f"{ASSETS // DEPTH:,} targets of {ASSETS:,} assets in {LOCATIONS} locations\n")
-            print("| scrape | CPU | size |\n| --- | ---: | ---: |")
-            with multiprocessing.get_context("spawn").Pool(1) as pool:
-                for name, cpu, size in pool.apply(measure, (database,)):
-                    print(f"| {name} | {cpu:.3f} s | {size / 1e6:.1f} MB |")
-    finally:
-        launcher.close()
+    with own_postgres() as server, server.new_database() as database:
+        with instance_on(database) as instance:
+            fill(instance, ASSETS, LOCATIONS)
+        print(f"{ASSETS // DEPTH:,} targets of {ASSETS:,} assets in {LOCATIONS} locations\n")
+        print("| scrape | CPU | size |\n| --- | ---: | ---: |")
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            for name, cpu, size in pool.apply(measure, (database,)):
+                print(f"| {name} | {cpu:.3f} s | {size / 1e6:.1f} MB |")
 
 
 def measure(database: Any) -> list[tuple[str, float, int]]:

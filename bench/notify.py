@@ -16,33 +16,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from own_postgres import own_postgres
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "shared" / "tests")]
+sys.path.insert(0, str(ROOT / "shared" / "tests"))
 
 TARGETS, APART, MINUTES = 20, 3.0, 60.0
 FIRST_AFTER = 25.0  # seconds in which the notifier starts
 
 
 def main() -> None:
-    from devstack_fixtures import Launcher, PostgresServer
     from webhook import running_webhook
 
-    launcher = Launcher()
-    try:
-        server: Any = launcher.serve(
-            "postgres",
-            kind=PostgresServer,
-            data=launcher.new_folder("postgres"),
-            throwaway=True,
-        )
-        with (
-            server.new_database() as database,
-            tempfile.TemporaryDirectory() as home,
-            running_webhook() as webhook,
-        ):
-            delays = sorted(measure(Path(home), database, webhook))
-    finally:
-        launcher.close()
+    with (
+        own_postgres() as server,
+        server.new_database() as database,
+        tempfile.TemporaryDirectory() as home,
+        running_webhook() as webhook,
+    ):
+        delays = sorted(measure(Path(home), database, webhook))
     print("| breaches | median | longest |\n| ---: | ---: | ---: |")
     print(f"| {len(delays)} | {median(delays):.1f} s | {delays[-1]:.1f} s |")
 

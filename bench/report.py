@@ -27,8 +27,10 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from playwright.sync_api import FloatRect
 
+from own_postgres import own_postgres
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / folder) for folder in ("devstack/testing", "shared/tests", "tests")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("shared/tests", "tests")]
 
 DAYS = 7
 DOCUMENTED = (1400, "light")  # the width and scheme of the picture in docs/report.png
@@ -39,23 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=Path, help="save screenshots in this folder")
     arguments = parser.parse_args()
-    from devstack_fixtures import Launcher, PostgresServer
 
-    launcher = Launcher()
-    try:
-        server: Any = launcher.serve(
-            "postgres",
-            kind=PostgresServer,
-            data=launcher.new_folder("postgres"),
-            throwaway=True,
-        )
-        with server.new_database() as database, tempfile.TemporaryDirectory() as home:
-            if arguments.pictures:
-                show(database, Path(home), arguments.pictures)
-            else:
-                measure(database, Path(home))
-    finally:
-        launcher.close()
+    with (
+        own_postgres() as server,
+        server.new_database() as database,
+        tempfile.TemporaryDirectory() as home,
+    ):
+        if arguments.pictures:
+            show(database, Path(home), arguments.pictures)
+        else:
+            measure(database, Path(home))
 
 
 def measure(database: Any, home: Path) -> None:

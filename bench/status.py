@@ -24,8 +24,9 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "shared" / "tests")]
+sys.path.insert(0, str(ROOT / "shared" / "tests"))
 
+from own_postgres import own_postgres  # noqa: E402
 from tick import fill, instance_on  # noqa: E402
 
 SIZES = ((100, 1), (1_000, 10), (10_000, 100))
@@ -38,25 +39,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--assets", type=int, help="only this size")
     arguments = parser.parse_args()
-    from devstack_fixtures import Launcher, PostgresServer
 
-    launcher = Launcher()
     slowest = 0.0
-    try:
-        server: Any = launcher.serve(
-            "postgres",
-            kind=PostgresServer,
-            data=launcher.new_folder("postgres"),
-            throwaway=True,
-        )
+    with own_postgres() as server:
         print("| assets | locations | status | wall | CPU |")
         print("| ---: | ---: | --- | ---: | ---: |")
         for assets, locations in SIZES:
             if arguments.assets in (None, assets):
                 with server.new_database() as database:
                     slowest = max(slowest, report(assets, locations, database))
-    finally:
-        launcher.close()
     return int(slowest > GOAL)
 
 

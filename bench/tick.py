@@ -30,8 +30,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from own_postgres import own_postgres
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "shared" / "tests")]
+sys.path.insert(0, str(ROOT / "shared" / "tests"))
 
 SIZES = ((100, 1), (1_000, 10), (10_000, 100), (50_000, 100))
 ROUNDS = 3  # how often every asset has been made
@@ -44,24 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--assets", type=int, help="only this size")
     arguments = parser.parse_args()
-    from devstack_fixtures import Launcher, PostgresServer
 
-    launcher = Launcher()
-    try:
-        server: Any = launcher.serve(
-            "postgres",
-            kind=PostgresServer,
-            data=launcher.new_folder("postgres"),
-            throwaway=True,
-        )
+    with own_postgres() as server:
         print("| assets | locations | tick | CPU | wall | memory | to open the instance |")
         print("| ---: | ---: | --- | ---: | ---: | ---: | ---: |")
         for assets, locations in SIZES:
             if arguments.assets in (None, assets):
                 with server.new_database() as database:
                     report(assets, locations, database)
-    finally:
-        launcher.close()
 
 
 def report(assets: int, locations: int, database: Any) -> None:

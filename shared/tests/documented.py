@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import chdir
 from pathlib import Path
 from typing import Any, Final
-from unittest.mock import patch
 
 from freshline import log
 from freshline.cli import app
 from freshline.status import document
 from typer.testing import CliRunner
-from working_day import JOIN, working_day
+from working_day import JOIN, day_of_a_command
 
 __all__ = ["DOCS", "SCHEMAS", "printed", "shown"]
 
@@ -38,20 +35,14 @@ _BLOCK: Final = re.compile(r"```\n\$ (.*)\n([\s\S]*?)```")
 
 def printed() -> dict[str, str]:
     """Return what each command prints at 12:10:30, after the source was closed at 12:05:20."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        with (
-            chdir(home),
-            patch.dict(os.environ, {"DAGSTER_HOME": str(home)}),
-            working_day(home) as day,
-        ):
-            day.until("12:05:20").is_closed = True
-            day.until("12:10:30")
-            with day.stopped():
-                return {
-                    command: CliRunner().invoke(app, command.split()[1:]).output
-                    for command in _COMMANDS
-                }
+    with tempfile.TemporaryDirectory() as folder, day_of_a_command(Path(folder)) as day:
+        day.until("12:05:20").is_closed = True
+        day.until("12:10:30")
+        with day.stopped():
+            return {
+                command: CliRunner().invoke(app, command.split()[1:]).output
+                for command in _COMMANDS
+            }
 
 
 def shown() -> dict[str, str]:

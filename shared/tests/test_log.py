@@ -21,7 +21,7 @@ from event_logs import run as run_by_hand
 from freshline.cli import app
 from freshline.log import Follower, Request, json_schema
 from typer.testing import CliRunner, Result
-from working_day import JOIN, STARGAZER, SYNC, WorkingDay, working_day
+from working_day import JOIN, STARGAZER, SYNC, WorkingDay, day_of_a_command
 
 NOON = "2026-03-10T12:00+00:00"
 
@@ -45,10 +45,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Nine minutes: all is made, then the source of the sync is closed."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch, working_day(home) as day:
-        patch.chdir(home)
-        patch.setenv("DAGSTER_HOME", str(home))
+    with day_of_a_command(tmp_path_factory.mktemp("home")) as day:
         yield play(day)
 
 
@@ -146,10 +143,8 @@ class TestJson:
 
 
 @pytest.fixture
-def day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkingDay]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with working_day(tmp_path) as day:
+def day(tmp_path: Path) -> Iterator[WorkingDay]:
+    with day_of_a_command(tmp_path) as day:
         yield day
 
 

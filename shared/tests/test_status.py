@@ -25,7 +25,7 @@ from freshline.sensor.outlook import Observer
 from freshline.status.document import json_schema
 from scenes import clock
 from typer.testing import CliRunner, Result
-from working_day import JOIN, STARGAZER, SYNC, WorkingDay, working_day
+from working_day import JOIN, STARGAZER, SYNC, WorkingDay, day_of_a_command
 
 
 def run(*arguments: str) -> Result:
@@ -50,10 +50,7 @@ class Story:
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     """Ten minutes: all is made, then the source of the sync is closed and the join is late."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch, working_day(home) as day:
-        patch.chdir(home)
-        patch.setenv("DAGSTER_HOME", str(home))
+    with day_of_a_command(tmp_path_factory.mktemp("home")) as day:
         yield play(day)
 
 
@@ -195,10 +192,8 @@ CHANGING = {"shortest_possible_seconds", "reason", "next", "expected", "path"}
 
 
 @pytest.fixture
-def day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkingDay]:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    with working_day(tmp_path) as day:
+def day(tmp_path: Path) -> Iterator[WorkingDay]:
+    with day_of_a_command(tmp_path) as day:
         yield day
 
 

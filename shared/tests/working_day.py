@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
@@ -17,7 +18,7 @@ from freshline.policy import max_lag
 from scenes import clock, time_of
 from ticking import Workspace
 
-__all__ = ["JOIN", "STARGAZER", "SYNC", "WorkingDay", "working_day"]
+__all__ = ["JOIN", "STARGAZER", "SYNC", "WorkingDay", "day_of_a_command", "working_day"]
 
 SYNC = "postgres/stargazers"
 STARGAZER = "mart/mart_gh_stargazer"
@@ -144,3 +145,12 @@ def working_day(home: Path) -> Iterator[WorkingDay]:
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     with dg.DagsterInstance.from_config(str(home)) as instance:
         yield WorkingDay(instance)
+
+
+@contextmanager
+def day_of_a_command(home: Path) -> Iterator[WorkingDay]:
+    """Yield a day on a new instance in the folder `home`, which commands of freshline find."""
+    with pytest.MonkeyPatch.context() as patch, working_day(home) as day:
+        patch.chdir(home)
+        patch.setenv("DAGSTER_HOME", str(home))
+        yield day
