@@ -357,8 +357,8 @@ def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
             "config": {"broker": {"env": "FRESHLINE_BROKER_URL"}},
         },
         "run_coordinator": {
-            "module": "dagster._core.run_coordinator",
-            "class": "QueuedRunCoordinator",
+            "module": "freshline.engine.coordinator",
+            "class": "WarmRunCoordinator",
             "config": {
                 "dequeue_interval_seconds": 1,
                 "max_user_code_failure_retries": 100_000,

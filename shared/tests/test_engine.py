@@ -162,6 +162,28 @@ class TestFaults:
         assert "materialized" not in said_since.lower()
         self.wait_for_retry(teams, run_id)
 
+    def test_a_retry_waits_for_its_location_also_when_the_daemon_is_started_anew(
+        self, teams: Teams
+    ) -> None:
+        """Its worker has loaded it before it was broken."""
+        run_id, process = teams.begin("patient")
+        teams.write_code("one", "this is no Python")
+        self.restart_daemon(teams)
+
+        os.kill(process, signal.SIGKILL)
+
+        assert teams.wait(run_id) is Status.FAILURE
+        teams.await_message(run_id, "Will be retried when its code location is back")
+        teams.write("one", "first")
+        self.restart_daemon(teams)
+        self.wait_for_retry(teams, run_id)
+
+    def restart_daemon(self, teams: Teams) -> None:
+        """Kill the daemon alone, and start another one. Its code servers end by themselves."""
+        teams.daemon.kill()
+        teams.daemon.wait()
+        teams.start_daemon()
+
     def test_a_run_goes_on_without_the_broker_and_others_wait_for_it(
         self, teams: Teams, broker: Server
     ) -> None:

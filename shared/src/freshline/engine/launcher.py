@@ -25,19 +25,9 @@ from freshline.connections import keep_connections
 from freshline.engine.broker import SILENT_AFTER, Broker, BrokerError, Worker, serving
 from freshline.engine.queues import TASK, queue_of, queue_settings
 from freshline.engine.waiting import WaitingRun, WaitingRuns
-from freshline.serving.readiness import address_of, is_healthy
 from freshline.words import clock, span
 
 __all__ = ["WarmRunLauncher"]
-
-_ANSWER_SECONDS: Final = 2.0
-
-_SUSPICIOUS_AFTER: Final = 6.0
-"""Seconds without a word after which a run may be lost: two words were missed."""
-_LOADED_AFTER: Final = 15.0
-"""Seconds that the daemon needs to see that a code server is back."""
-_UNSERVED_AFTER: Final = 120.0
-"""Seconds after which a run without a word is given up, although nobody can retry it."""
 
 _ONLY_HERE: Final = (
     "Nothing says {} of run {}, so that no worker can be chosen for it. Launch it from the UI, a "
@@ -50,7 +40,7 @@ _UNFINISHED: Final = (dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING
 class WarmRunLauncher(CeleryRunLauncher):
     """Launches runs by workers that ``freshline worker`` starts.
 
-    In ``dagster.yaml``::
+    In ``dagster.yaml``, beside `freshline.engine.coordinator.WarmRunCoordinator`::
 
         run_launcher:
           module: freshline.engine.launcher
@@ -68,13 +58,10 @@ class WarmRunLauncher(CeleryRunLauncher):
         )
         self._broker = Broker(broker)
         self._waiting = WaitingRuns(self._broker, self.celery)
-        self._settled = False
         self._answers_since: float | None = None
         """Since when the broker has answered each time (monotonic seconds); None: it did not."""
         self._missed_since: dict[str, float] = {}
         """Since when a run in progress has said nothing (monotonic seconds), by run id."""
-        self._unserved_at: dict[str, float] = {}
-        """When a location was last seen without a code server (monotonic seconds)."""
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -93,6 +80,17 @@ class WarmRunLauncher(CeleryRunLauncher):
         """Return a launcher with what ``dagster.yaml`` says."""
         return cls(inst_data=inst_data, **config_value)
 
+    def settle_daemon(self) -> None:
+        """Make this process's daemon quick, and patient with retries. `WarmRunCoordinator` calls it
+        once, before the daemon begins."""
+        # No other process needs what these import.
+        from freshline.engine.retrying import keep_retrying
+        from freshline.engine.waking import wake_sensors
+
+        keep_connections(self._instance)
+        wake_sensors(self._broker)
+        keep_retrying()
+
     # --- launching ------------------------------------------------------------------------
 
     def launch_run(self, context: LaunchRunContext) -> None:
@@ -102,24 +100,12 @@ class WarmRunLauncher(CeleryRunLauncher):
         of the location has a place: the daemon puts the run back into its queue then, and other
         locations' runs pass it (`run_coordinator`, `max_user_code_failure_retries`).
         """
-        self._settle_in_daemon()
         run = context.dagster_run
         if self._was_canceled(run):
             # No process has it, so that nobody else would say so.
             self._instance.report_run_canceled(run)
         else:
             self._put_into_queue(run)
-
-    def _settle_in_daemon(self) -> None:
-        """Make this process's daemon quicker: it alone launches runs."""
-        if self._settled:
-            return
-        self._settled = True
-        # No other process needs what this imports.
-        from freshline.engine.waking import wake_sensors
-
-        keep_connections(self._instance)
-        wake_sensors(self._broker)
 
     def _was_canceled(self, run: dg.DagsterRun) -> bool:
         """Return whether somebody has canceled the run, whatever its status is now.
@@ -224,9 +210,7 @@ class WarmRunLauncher(CeleryRunLauncher):
         """Return whether `run`, which is in progress, is being made.
 
         Without an answer of the broker nothing is known, and the run goes on. A run that has said
-        nothing for `SILENT_AFTER` seconds is lost. If its location has no code server either, it is
-        given up when that is back, or after `_UNSERVED_AFTER` seconds: Dagster tries to retry a run
-        only once, in the seconds after it has failed, and needs the code server for that.
+        nothing for `SILENT_AFTER` seconds is lost.
         """
         now = time.monotonic()
         try:
@@ -238,8 +222,6 @@ class WarmRunLauncher(CeleryRunLauncher):
             )
         if self._answers_since is None:
             self._answers_since = now
-        if (word is None or word[1] > _SUSPICIOUS_AFTER) and not _is_served(run):
-            self._unserved_at[_location_of(run)] = now
         if word and word[1] <= SILENT_AFTER:
             self._missed_since.pop(run.run_id, None)
             return CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -248,12 +230,6 @@ class WarmRunLauncher(CeleryRunLauncher):
         silent = now - max(missed, self._answers_since)
         if silent < SILENT_AFTER or not self._is_unfinished(run):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        served_for = now - self._unserved_at.get(_location_of(run), -_LOADED_AFTER)
-        if silent < _UNSERVED_AFTER and served_for < _LOADED_AFTER:
-            return CheckRunHealthResult(
-                WorkerStatus.RUNNING,
-                f"lost, but {_location_of(run)} has no code server, so that it cannot be retried",
-            )
         del self._missed_since[run.run_id]
         who = f"{word[0]}, which was making it" if word else "The run"
         return CheckRunHealthResult(
@@ -283,17 +259,6 @@ def _location_of(run: dg.DagsterRun) -> str:
     if run.remote_job_origin is None:
         raise dg.DagsterInvariantViolationError(_ONLY_HERE.format("its location", run.run_id))
     return run.remote_job_origin.location_name
-
-
-def _is_served(run: dg.DagsterRun) -> bool:
-    """Return whether the code server of the run's location answers.
-
-    One without an address is a child of Dagster's own processes, which start it themselves.
-    """
-    origin = run.remote_job_origin
-    location = origin.repository_origin.code_location_origin if origin else None
-    host, port = getattr(location, "host", None), getattr(location, "port", None)
-    return not host or not port or is_healthy(address_of(host, port), _ANSWER_SECONDS)
 
 
 def _code_of(run: dg.DagsterRun) -> JobPythonOrigin:
