@@ -115,12 +115,14 @@ def take(
     started: float,
     ended: float,
     tried: float | None = None,
+    ahead: float = 0.0,
 ) -> None:
     """Write a run that makes `asset` in one step, at the given times.
 
-    `tried` is when it could not be launched, and went back into the queue.
+    `tried` is when it could not be launched, and went back into the queue. The clock of the
+    location is `ahead` (seconds) of the daemon's.
     """
-    planned = datetime.fromtimestamp(requested, UTC).isoformat()
+    planned = datetime.fromtimestamp(requested + ahead, UTC).isoformat()
     run = enqueue(instance, asset, tags={PLANNED_TAG: planned})
 
     def event(
@@ -137,7 +139,8 @@ def take(
         event(dg.DagsterEventType.RUN_STARTING, tried)
         event(dg.DagsterEventType.RUN_ENQUEUED, tried)
     event(dg.DagsterEventType.RUN_STARTING, launched)
-    event(dg.DagsterEventType.RUN_START, launched + 1)
+    started, ended = started + ahead, ended + ahead
+    event(dg.DagsterEventType.RUN_START, launched + 1 + ahead)
     event(dg.DagsterEventType.STEP_START, started, step)
     event(dg.DagsterEventType.ASSET_MATERIALIZATION, ended, step, made)
     done = StepSuccessData(0.0)  # type: ignore[no-untyped-call]  # by Dagster
@@ -154,6 +157,7 @@ class TestWaits:
         pools: tuple[str, str] = ("a", "b"),
         late: float = 62,
         tried: float | None = None,
+        ahead: float = 0.0,
     ) -> tuple[float, float]:
         """Return how long the second run was in the queue, and starting, as far as learnt."""
         first, second = (
@@ -161,7 +165,15 @@ class TestWaits:
         )
         lineage = pooled(graph(x=(), y=()), x=(pools[0],), y=(pools[1],))
         now = round(time.time() - 5, 3)
-        take(instance, first, requested=now, launched=now + 1, started=now + 3, ended=now + 60)
+        take(
+            instance,
+            first,
+            requested=now,
+            launched=now + 1,
+            started=now + 3,
+            ended=now + 60,
+            ahead=ahead,
+        )
         take(
             instance,
             second,
@@ -170,6 +182,7 @@ class TestWaits:
             started=now + max(late + 3, 63),
             ended=now + 100,
             tried=None if tried is None else now + tried,
+            ahead=ahead,
         )
         state = History(instance).read(lineage, now + 200).state("y")
         queue, start = state.durations.queue, state.durations.start
@@ -201,6 +214,19 @@ class TestWaits:
 
     def test_what_was_waited_for_somebody_to_take_the_run_is_not_learnt(self, home: Home) -> None:
         assert (0, 3) == self.durations(home(), tried=1)
+
+    @pytest.mark.parametrize("ahead", [-90.0, -30.0, 60.0])
+    def test_another_clock_than_the_daemons_makes_no_run_longer(
+        self, home: Home, ahead: float
+    ) -> None:
+        assert 62 + 3 == sum(self.durations(home(), ahead=ahead))
+
+    def test_a_wait_for_a_slot_is_not_learnt_by_another_clock_either(self, home: Home) -> None:
+        instance = home(runs={"max_concurrent_runs": 1})
+
+        # The test creates the runs five seconds after they were planned: the difference between
+        # the clocks is known as exactly as that.
+        assert 2 + 3 == pytest.approx(sum(self.durations(instance, ahead=3600)), abs=5)
 
     def test_a_run_that_was_cancelled_in_the_queue_had_no_slot(self, home: Home) -> None:
         instance = home(runs={"max_concurrent_runs": 1})

@@ -79,10 +79,21 @@ class TestPending:
         assert pending is not None
         assert planned == pending.requested_at
 
+    def test_the_clock_of_the_location_counts_where_it_is_ahead_of_the_daemons(
+        self, memory: dg.DagsterInstance
+    ) -> None:
+        reader = Reader(memory, graph(root=()))
+        planned = round(time.time() + 30, 3)
+        queue(memory, plain("root"), tags={PLANNED_TAG: _isoformat(planned)})
+        pending = reader["root"].pending
+
+        assert pending is not None
+        assert (planned, planned) == (pending.requested_at, pending.data_time)
+
     @pytest.mark.parametrize(
         ("planned", "parent"),
-        [("-3600", None), ("+30", None), ("yesterday", None), ("-5", "run-that-failed")],
-        ids=["an hour before", "in the future", "no time at all", "the parent's tag"],
+        [("-3600", None), ("yesterday", None), ("-5", "run-that-failed")],
+        ids=["an hour before", "no time at all", "the parent's tag"],
     )
     def test_the_creation_of_a_run_counts_as_its_request_when_its_tag_cannot_be_right(
         self, memory: dg.DagsterInstance, planned: str, parent: str | None

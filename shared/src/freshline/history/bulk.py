@@ -23,7 +23,7 @@ from freshline.errors import InstanceError
 from freshline.history.materialized import MADE, OBSERVED, Materialized, materialized_of
 from freshline.history.past import PastRun, Silence
 from freshline.history.run_events import RunEvents, StepEvents
-from freshline.history.runs import requested_at
+from freshline.history.runs import planned_at
 from freshline.names import CONTRACT_PREFIX, PARENT_RUN, PLANNED_TAG
 from freshline.planner import is_silent
 
@@ -221,7 +221,6 @@ class BulkReader:
             select(
                 table.run_id,
                 table.status,
-                table.create_timestamp,
                 table.start_time,
                 table.end_time,
             )
@@ -238,9 +237,9 @@ class BulkReader:
                 status=status,
                 ended=float("inf") if ended is None else ended,
                 launched=started,
-                requested=requested_at(_seconds(created), tags.get(run_id, {})),
+                requested=planned_at(tags.get(run_id, {})),
             )
-            for run_id, status, created, started, ended in rows
+            for run_id, status, started, ended in rows
         ]
 
     def _tags(self, oldest: datetime, keys: Collection[str]) -> dict[str, dict[str, str]]:

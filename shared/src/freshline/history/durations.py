@@ -43,10 +43,11 @@ class Stopwatch:
 
         The run has ended. `tick_of` returns the tick (seconds) of an asset, `made_at` the time of
         a version, `closed_at` when the window of a version had closed, if it had one. `places`
-        knows since when there was a place for the run. Clocks of hosts may differ by more than a
-        phase took: none is below zero.
+        knows since when there was a place for the run. Everything is measured by the clock of the
+        run's location. Small differences to others may not be seen: no phase is below zero.
         """
-        launchable_at = places.launchable_at(run)
+        launched_at = (run.launched or run.created) + run.clock_ahead
+        launchable_at = places.launchable_at(run) + run.clock_ahead
         for made in sorted(run.delivered.values(), key=lambda made: made.id):
             started = run.step_started(made.step)
             if started is None:
@@ -54,7 +55,7 @@ class Stopwatch:
             measured = measure(
                 ready_at=_ready_at(made, made_at, closed_at),
                 requested_at=run.requested,
-                launched_at=run.launched or run.created,
+                launched_at=launched_at,
                 started_at=started,
                 materialized_at=made.at,
                 tick=tick_of(made.key),

@@ -92,7 +92,7 @@ class Places:
             (stay.begin, stay.end)
             for stay in self._stays
             if stay.place == place
-            and stay.end > run.requested
+            and stay.end > run.requested - run.clock_ahead
             and not (stay.run_id == run.id and (not step or _is_part(stay.step, step)))
         )
         return free_since(stays, places, until)

@@ -55,12 +55,13 @@ class Promises:
 
     def _pending(self, run: Run, step: str, data_time: float | None) -> Pending:
         put_back = self._put_back.get(run.location or "") if run.waits else None
+        launched = run.launched
         return Pending(
             run_id=run.id,
             requested_at=run.requested,
             started_at=run.step_started(step),
             data_time=data_time,
-            launched_at=run.launched if run.has_slot else None,
+            launched_at=launched + run.clock_ahead if launched and run.has_slot else None,
             held_by=put_back.why if put_back else "",
         )
 
@@ -99,7 +100,7 @@ class Promises:
         if current is not None and current.observed and _states_data_time(current):
             # It reports how old something is, which may be the same again.
             return self._data_time_of(current.id)
-        return start.at if start else run.created
+        return start.at if start else max(run.created, run.requested)
 
     def _partitions_read(
         self, asset: Asset, partition: Partition | None, dep: str, start: Start | None

@@ -44,7 +44,7 @@ __all__ = [
     "Runs",
     "failures_in_a_row",
     "failures_of",
-    "requested_at",
+    "planned_at",
 ]
 
 _FIRST_READ: Final = 300  # newest runs read when nothing is known yet,
@@ -74,8 +74,8 @@ class Run:
     order: int
     """Larger is newer, whatever the clocks of the hosts say."""
     created: float
-    requested: float
-    """When it was planned: for a sensor's run a second or so before it was created."""
+    planned: float | None
+    """When the plan that asked for it was made, by the clock of its location; None: none asked."""
     status: DagsterRunStatus
     location: str | None = None
     """The code location that it was started in; None: it does not say."""
@@ -99,6 +99,27 @@ class Run:
     delivered: dict[str, Materialized] = field(default_factory=dict)
     made: frozenset[str] = frozenset()
     """Assets that it has made or observed, although no version of them is known (any more)."""
+
+    @property
+    def clock_ahead(self) -> float:
+        """Return how many seconds the clock of its location is ahead of the daemon's.
+
+        The daemon creates and launches a run by its own clock; all else is by the location's. Zero:
+        no difference is certain. No run begins before it is created, nor is it created before it
+        is planned, and a second or so lies between these two.
+        """
+        took = 0.0 if self.planned is None else self.created - self.planned
+        if took < 0.0:
+            return -took
+        began_before = self.started is not None and self.started < self.created
+        return -took if took > _TICK_TIMEOUT and began_before else 0.0
+
+    @property
+    def requested(self) -> float:
+        """Return when it was asked for, by the clock of its location as far as that is known."""
+        if self.planned is None or self.created - self.planned > _TICK_TIMEOUT:
+            return self.created + self.clock_ahead  # the daemon was away meanwhile, or by its clock
+        return self.planned
 
     @property
     def finished(self) -> bool:
@@ -500,13 +521,12 @@ class Runs:
 
 def _new_run(record: RunRecord) -> Run:
     run, created = record.dagster_run, record.create_timestamp.timestamp()
-    requested = requested_at(created, run.tags) if run.parent_run_id is None else None
     return Run(
         id=run.run_id,
         root_id=run.root_run_id or run.run_id,
         order=record.storage_id,
         created=created,
-        requested=created if requested is None else requested,
+        planned=planned_at(run.tags) if run.parent_run_id is None else None,
         status=DagsterRunStatus.NOT_STARTED,
         location=run.remote_job_origin.location_name if run.remote_job_origin else None,
         is_request=REASON_TAG in run.tags and run.parent_run_id is None,
@@ -516,18 +536,13 @@ def _new_run(record: RunRecord) -> Run:
     )
 
 
-def requested_at(created: float, tags: Mapping[str, str]) -> float | None:
-    """Return when the plan that asked for a run was made, as its tags say; None: none asked.
+def planned_at(tags: Mapping[str, str]) -> float | None:
+    """Return when (epoch seconds) the plan that asked for a run was made; None: none asked.
 
-    The tag does not count for a retry, which has its parent's tags. Nor does it count if the run
-    was created before that time or long after it: then one of the hosts' clocks is wrong.
+    The tag does not count for a retry, which has its parent's tags.
     """
-    planned = _planned_at(tags) if PARENT_RUN not in tags else None
-    return planned if planned is not None and 0.0 <= created - planned <= _TICK_TIMEOUT else None
-
-
-def _planned_at(tags: Mapping[str, str]) -> float | None:
-    """Return when (epoch seconds) a run with these tags was planned; None: no plan asked for it."""
+    if PARENT_RUN in tags:
+        return None
     try:
         return datetime.fromisoformat(tags[PLANNED_TAG]).timestamp()
     except (KeyError, ValueError):
