@@ -347,8 +347,8 @@ def create_run(
     return run.run_id
 
 
-def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what dagster.yaml has: `storage`, and the engine with short intervals."""
+def instance_settings(storage: Mapping[str, Any], *, dequeue_interval: int = 1) -> dict[str, Any]:
+    """Return what dagster.yaml has: `storage`, and the engine with short intervals (seconds)."""
     return {
         **storage,
         "run_launcher": {
@@ -360,7 +360,7 @@ def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
             "module": "freshline.engine.coordinator",
             "class": "WarmRunCoordinator",
             "config": {
-                "dequeue_interval_seconds": 1,
+                "dequeue_interval_seconds": dequeue_interval,
                 "max_user_code_failure_retries": 100_000,
                 "user_code_failure_retry_delay": 2,
             },
@@ -377,13 +377,19 @@ def instance_settings(storage: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def running_teams(
-    folder: Path, broker_url: str, storage: Mapping[str, Any], code: str = CODE
+    folder: Path,
+    broker_url: str,
+    storage: Mapping[str, Any],
+    code: str = CODE,
+    *,
+    dequeue_interval: int = 1,
 ) -> Iterator[Teams]:
     """Yield teams with a daemon and a worker for each of them; all ends with the context.
 
     Both locations have `code`.
     """
-    (folder / "dagster.yaml").write_text(yaml.safe_dump(instance_settings(storage)))
+    settings = instance_settings(storage, dequeue_interval=dequeue_interval)
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
     teams = Teams(folder, broker_url, code)
     before = os.environ.get("FRESHLINE_BROKER_URL")
     os.environ["FRESHLINE_BROKER_URL"] = broker_url

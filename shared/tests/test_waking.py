@@ -19,6 +19,9 @@ from freshline.sensor.cursor import Cursor
 
 INTERVAL = 5.0
 """Seconds after which Dagster's daemon looks at its sensors."""
+DEQUEUED_EVERY = 40
+"""Seconds after which the daemon looks into its queue by itself. A chain of three runs that had to
+wait for that could not keep its policy."""
 
 CHAIN = """
 import time
@@ -59,7 +62,8 @@ def teams(
     with postgres_server.new_database() as database:
         write_instance(folder, database)
         storage = yaml.safe_load((folder / "dagster.yaml").read_text())
-        with running_teams(folder, broker_server().url, storage, CHAIN) as teams:
+        url = broker_server().url
+        with running_teams(folder, url, storage, CHAIN, dequeue_interval=DEQUEUED_EVERY) as teams:
             mart = dg.AssetKey("mart")
             until(lambda: len(made(teams, mart)) >= 3, 300, why=teams.worker_log)
             yield teams
@@ -89,6 +93,15 @@ def test_other_sensors_tick_no_sooner(teams: Teams) -> None:
 
     assert len(seconds) > 5
     assert min(seconds) > INTERVAL - 0.1
+
+
+def test_what_a_sensor_requests_is_launched_at_once(teams: Teams) -> None:
+    records = teams.instance.get_run_records(dg.RunsFilter(statuses=[dg.DagsterRunStatus.SUCCESS]))
+    created = {it.dagster_run.run_id: it.create_timestamp.timestamp() for it in records}
+    begun = {it.dagster_run.run_id: it.start_time or 0.0 for it in records}
+
+    assert len(created) >= 3
+    assert max(begun[run_id] - created[run_id] for run_id in created) < DEQUEUED_EVERY / 2
 
 
 # --- one look -----------------------------------------------------------------------------
