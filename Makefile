@@ -5,7 +5,7 @@ IF_PYTHON = command -v $(PYTHON) >/dev/null || { echo "There is no program $(PYT
 	"or name yours: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" >&2; exit 1; }
 IF_SET_UP = test -x $(DEVSTACK) || { echo "Nothing is set up here yet: make setup" >&2; exit 1; }
 
-.PHONY: help setup dev demo up down status reset test test-story test-others check snapshots lock
+.PHONY: help setup dev demo up down status reset site test test-story test-others check snapshots lock
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,10 @@ status:  ## which servers of the stack run, on which ports, and in which state
 reset:  ## stop the stack and delete its data, after asking
 	@$(IF_SET_UP)
 	@$(DEVSTACK) reset
+
+site: setup  ## the documentation as a site, its links checked, in .local/site/html
+	@.venv/bin/tox run -e site
+	@echo "site: open $(CURDIR)/.local/site/html/index.html"
 
 test: setup  ## lint, types, each location's tests in its own environment, end-to-end tests
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going test-story test-others

@@ -15,12 +15,15 @@ from projects import find_projects
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = ("--constraints", "../../requirements.lock")
+IMAGE = ("--constraints", "../../deploy/images/requirements.lock")
 PARTS: dict[str, tuple[str, ...]] = {
     "deploy/images": ("../../pyproject.toml", *HOST),
     "tests/images": ("requirements.in", *HOST),
+    "docs/site": ("../../pyproject.toml", "requirements.in", *IMAGE),
 }
 """What the other lock files resolve, by their folders, in the versions of the host's: what the
-host's image has, without developers' tools; programs that only `tox -e images` needs."""
+host's image has, without developers' tools; programs that only `tox -e images` needs; what
+documents the host, beside what its image has (developers' tools need another docutils)."""
 
 
 def main() -> None:
