@@ -37,16 +37,24 @@ NAVIGATION: Final = {
     "Reference": [
         "docs/site/commands",
         "docs/site/python",
-        "bench/README",
+        "shared/README",
         "shared/CHANGELOG",
+        "bench/README",
     ],
 }
 """The pages of each section, without `.md`. The front page stands above all sections."""
 
+TITLES: Final = {"shared/README": "Package, dbt macros, versions"}
+"""What the navigation calls a page, if not by its first heading."""
+
 
 def as_markdown() -> str:
     """Return a table of contents for each section, which puts its pages into the navigation."""
-    return "".join(
-        "\n".join(("", "```{toctree}", ":hidden:", f":caption: {section}", "", *entries, "```", ""))
-        for section, entries in ((it, [f"/{page}" for page in NAVIGATION[it]]) for it in NAVIGATION)
+    return "".join(_contents(section, pages) for section, pages in NAVIGATION.items())
+
+
+def _contents(section: str, pages: list[str]) -> str:
+    entries = [f"{TITLES[it]} </{it}>" if it in TITLES else f"/{it}" for it in pages]
+    return "\n".join(
+        ("", "```{toctree}", ":hidden:", f":caption: {section}", "", *entries, "```", "")
     )
