@@ -51,6 +51,7 @@ python_use_unqualified_type_names = True
 autodoc_mock_imports = ["dagster_dbt"]  # the host, which builds the site, has no dbt
 python_maximum_signature_line_length = 80
 highlight_language = "text"
+pygments_style = "tango"  # edits are green and red
 suppress_warnings = ["misc.highlighting_failure"]  # the SQL of dbt models has Jinja in it
 html_static_path = ["static"]
 html_css_files = ["site.css"]
