@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -30,13 +31,23 @@ class Command:
         """What is typed before all options and arguments."""
         return self.usage.partition(" [")[0]
 
+    @property
+    def options(self) -> set[str]:
+        """Names with their dashes, such as `-w` and `--workspace`."""
+        return {word for names, _ in self.rows for word in re.findall(r"(?:^| )(-[\w-]+)", names)}
+
 
 def describe_commands() -> str:
     """Return a section for each command, in the order of `freshline --help`, in Markdown."""
-    commands = list(_commands("freshline", typer.main.get_command(app)))
+    commands = list_commands()
     counts = Counter(row for command in commands for row in command.rows)
     shared = [row for row, count in counts.items() if count >= _MANY]
     return f"\n{_table(shared)}" + "".join(_section(it, shared) for it in commands)
+
+
+def list_commands() -> list[Command]:
+    """Return all commands, in the order of `freshline --help`."""
+    return list(_commands("freshline", typer.main.get_command(app)))
 
 
 def _commands(name: str, command: Any) -> Iterator[Command]:

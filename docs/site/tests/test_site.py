@@ -15,11 +15,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "docs" / "site"))
-from navigation import NAVIGATION  # noqa: E402  # beside conf.py, which is not installed
+from commands import list_commands  # noqa: E402  # beside conf.py, which is not installed
+from navigation import NAVIGATION  # noqa: E402
 
 OWN_PAGES = ("docs/site/commands", "docs/site/python")
-READ = ("README.md", "CONTRIBUTING.md", "LICENSE", "bench", "dagster.yaml", "deploy", "docs")
-READ += ("examples", "pyproject.toml", "shared")
+READ = ["README.md", "CONTRIBUTING.md", "LICENSE", "bench", "dagster.yaml", "deploy", "docs"]
+READ += ["examples", "pyproject.toml", "shared"]
 """What pages are made of and what they link to."""
 
 WRONG = """
@@ -115,3 +116,29 @@ def test_the_reference_has_each_public_name_once() -> None:
     documented = re.findall(r"^\.\. auto\w+:: (\w+)$", page, re.MULTILINE)
 
     assert sorted(freshline.__all__) == sorted(documented)
+
+
+def typed(page: Path) -> list[str]:
+    """Return the commands of freshline in the code of a page, each on one line."""
+    text = page.read_text(encoding="utf-8")
+    blocks = "\n".join(re.findall(r"^ *```\w*\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL))
+    lines = re.findall(
+        r"^ *(?:\$ )?(freshline [a-z].*)$", blocks.replace("\\\n", " "), re.MULTILINE
+    )
+    return [*lines, *re.findall(r"`(freshline [a-z][^:`]*)`", text)]
+
+
+def test_pages_show_commands_and_options_that_are_there() -> None:
+    known = {command.name: command for command in list_commands()}
+    pages = [ROOT / "README.md", ROOT / "shared" / "README.md", *(ROOT / "docs").glob("*.md")]
+    lines = [(page.name, line) for page in pages for line in typed(page)]
+    wrong = []
+    for page, line in lines:
+        words = re.split(r"[#|;>&]", line)[0].split()
+        names = [name for name in (" ".join(words[:3]), " ".join(words[:2])) if name in known]
+        options = {it.partition("=")[0] for it in words if re.match(r"--?[a-z]", it)}
+        if not names or not options <= known[names[0]].options:
+            wrong.append((page, line))
+
+    assert len(lines) > 50
+    assert [] == wrong
