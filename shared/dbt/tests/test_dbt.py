@@ -593,6 +593,15 @@ class TestOtherFields:
             check.blocking,
         )
 
+    def test_a_dbt_test_without_description_says_what_it_asserts(
+        self, manifest: dict[str, Any], project: DbtProject
+    ) -> None:
+        node(manifest, "id_is_known")["description"] = ""
+
+        (check,) = load(manifest, project).check_specs
+
+        assert "`id` is never null." == check.description
+
 
 class TestContract:
     @pytest.mark.parametrize("translator", [FreshlineDbtTranslator(), DagsterDbtTranslator()])

@@ -16,6 +16,7 @@ from dagster_dbt import (
     DbtProject,
 )
 
+from freshline.dbt.assertions import assertion
 from freshline.dbt.by_target import depends_on_target
 from freshline.declared import dbt_policies, is_injected, why_not_built
 from freshline.errors import KeyConventionError, ManifestError, PolicyError
@@ -124,14 +125,14 @@ class FreshlineDbtTranslator(DagsterDbtTranslator):
         unique_id: str,
         project: DbtProject | None,
     ) -> dg.AssetCheckSpec | None:
-        """Return a dbt test as an asset check, with the description of the test."""
+        """Return a dbt test as an asset check, with its description or else what it asserts."""
         check: dg.AssetCheckSpec | None = super().get_asset_check_spec(
             asset_spec, manifest, unique_id, project
         )
-        description = self.get_resource_props(manifest, unique_id).get("description")
-        if check is None or check.description or not description:
+        if check is None or check.description:
             return check
-        return check._replace(description=description)
+        said = assertion(self.get_resource_props(manifest, unique_id))
+        return check._replace(description=said)
 
     def _sources_of(self, manifest: Mapping[str, Any]) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the sources of a manifest by key; the first time, check its policies too."""
