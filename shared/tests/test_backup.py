@@ -169,7 +169,7 @@ def lose_and_restore(
         waiting,
         retries,
         {run.run_id: run.status for run in instance.get_runs()},
-        {run.run_id: run.tags.get("freshline/reason", "") for run in instance.get_runs()},
+        {run.run_id: run.tags.get("freshline", "") for run in instance.get_runs()},
         {table: rows_of(warehouse, table) for table in ("rows", "loose", "patient", "sums")},
     )
 

@@ -83,12 +83,12 @@ class TestLines:
         assert re.fullmatch(
             rf"12:0\d:\d\d UTC  ingestion        {SYNC}  "
             r"failed after 2 s: RuntimeError: the source is closed  "
-            rf"for {JOIN} by 2026-03-10 12:10:05 UTC: latest start, \d s to spare",
+            rf"for {JOIN}, due 12:10:05 UTC: latest start, \d s to spare",
             failed,
         )
 
     def test_a_run_that_was_not_launched_is_queued(self, story: Story) -> None:
-        assert f"{SYNC}  queued  for {JOIN} by" in story.page.output.splitlines()[-1]
+        assert f"{SYNC}  queued  for {JOIN}, due" in story.page.output.splitlines()[-1]
 
     def test_runs_of_others_are_left_out(self, story: Story) -> None:
         assert "by_hand" not in story.page.output

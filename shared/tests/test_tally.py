@@ -11,9 +11,10 @@ from event_logs import broken, graph, plain, queue, run
 from freshline.history import History
 from freshline.history.tally import Work
 from freshline.model import Graph
-from freshline.names import REASON_TAG
+from freshline.names import OLD_REASON_TAG, REASON_TAG
 
 REQUESTED = {REASON_TAG: "for mart: new inputs"}
+OF_0_1 = {OLD_REASON_TAG: "for mart by 2026-11-30 10:05:33 UTC: new inputs"}
 HERE: Graph = graph(root=(), mart=("root",))
 
 
@@ -69,7 +70,9 @@ def test_work_is_the_time_of_steps(postgres: dg.DagsterInstance) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tags", "requests"), [(REQUESTED, 1), ({}, 0)], ids=["by freshline", "by hand"]
+    ("tags", "requests"),
+    [(REQUESTED, 1), (OF_0_1, 1), ({}, 0)],
+    ids=["by freshline", "by freshline 0.1", "by hand"],
 )
 def test_a_request_is_a_run_with_a_reason(
     postgres: dg.DagsterInstance, tags: dict[str, str], requests: int

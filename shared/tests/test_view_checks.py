@@ -303,4 +303,4 @@ def test_a_request_says_what_has_changed(memory: dg.DagsterInstance) -> None:
         memory, marts.graph, snapshot, marts.places.apart, marts.seen
     )
 
-    assert "for its checks: new data in what shown shows" == request.tags["freshline/reason"]
+    assert "for its checks: new data in what shown shows" == request.tags["freshline"]

@@ -14,6 +14,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunRecord, RunsFilter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from freshline.history.events import FINISHED, RESULTS, EventLog
+from freshline.history.runs import reason_of
 from freshline.json_values import Time
 from freshline.names import (
     DEADLINE_TAG,
@@ -21,7 +22,6 @@ from freshline.names import (
     PARTITION_RANGE_END,
     PARTITION_RANGE_START,
     PLAN_TAG,
-    REASON_TAG,
     SLACK_TAG,
     TARGET_TAG,
 )
@@ -138,7 +138,7 @@ def _records(instance: DagsterInstance, since: float) -> Iterator[RunRecord]:
     cursor: str | None = None
     while True:
         page = instance.get_run_records(wanted, limit=_PAGE, cursor=cursor, ascending=True)
-        yield from (record for record in page if REASON_TAG in record.dagster_run.tags)
+        yield from (record for record in page if reason_of(record.dagster_run.tags))
         if len(page) < _PAGE:
             return
         cursor = page[-1].dagster_run.run_id
@@ -167,7 +167,7 @@ def _request(record: RunRecord, events: EventLog) -> Request:
         deadline=_time(tags.get(DEADLINE_TAG)),
         slack_seconds=_number(tags.get(SLACK_TAG)),
         plan=tags.get(PLAN_TAG),
-        reason=tags[REASON_TAG],
+        reason=reason_of(tags) or "",
         result=result,
         started_at=record.start_time,
         # A run that was canceled in the queue has no end in its record.

@@ -84,8 +84,12 @@ PAUSE_REASON: Final = "freshline/pause_reason"
 
 # --- tags of the runs that freshline requests ---------------------------------------------------
 
-REASON_TAG: Final = "freshline/reason"
-"""For whom and why, in some ten words; every run that freshline requests has it."""
+REASON_TAG: Final = "freshline"
+"""For whom and why, in some ten words; every run that freshline requests has it. Dagster's list of
+runs shows tags in the order of their names, each in one line that it cuts off: this one is first,
+and leaves room for the words."""
+OLD_REASON_TAG: Final = "freshline/reason"
+"""The name that freshline 0.1 gave to it."""
 TARGET_TAG: Final = "freshline/target"
 DEADLINE_TAG: Final = "freshline/deadline"
 SLACK_TAG: Final = "freshline/slack_seconds"

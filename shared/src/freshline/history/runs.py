@@ -25,6 +25,7 @@ from freshline.history.run_events import PutBack, RunEvents, Start
 from freshline.history.tally import Tally
 from freshline.model import Graph
 from freshline.names import (
+    OLD_REASON_TAG,
     PARENT_RUN,
     PARTITION,
     PLANNED_TAG,
@@ -45,6 +46,7 @@ __all__ = [
     "failures_in_a_row",
     "failures_of",
     "planned_at",
+    "reason_of",
 ]
 
 _FIRST_READ: Final = 300  # newest runs read when nothing is known yet,
@@ -529,11 +531,16 @@ def _new_run(record: RunRecord) -> Run:
         planned=planned_at(run.tags) if run.parent_run_id is None else None,
         status=DagsterRunStatus.NOT_STARTED,
         location=run.remote_job_origin.location_name if run.remote_job_origin else None,
-        is_request=REASON_TAG in run.tags and run.parent_run_id is None,
+        is_request=reason_of(run.tags) is not None and run.parent_run_id is None,
         selection=frozenset(key.to_user_string() for key in run.asset_selection or ()),
         partition=run.tags.get(PARTITION),
         pools=frozenset(run.run_op_concurrency.all_pools or () if run.run_op_concurrency else ()),
     )
+
+
+def reason_of(tags: Mapping[str, str]) -> str | None:
+    """Return why freshline has requested a run with these tags; None: it has not."""
+    return tags.get(REASON_TAG, tags.get(OLD_REASON_TAG))
 
 
 def planned_at(tags: Mapping[str, str]) -> float | None:

@@ -38,7 +38,7 @@ from freshline.names import (
     TARGET_TAG,
 )
 from freshline.planner import RunGroup, priority_of
-from freshline.words import dated
+from freshline.words import clock
 
 __all__ = ["Requester", "run_key"]
 
@@ -204,14 +204,15 @@ def _state_of(part: Part) -> str:
 def _tags(assets: Sequence[AssetPlan], plan: Plan) -> dict[str, str]:
     """Return tags that say why the run exists, and when it is launched if the queue is full.
 
-    The reason is that of its most urgent asset. It is read later: what it says stays true.
+    The reason is that of its most urgent asset. It is read later, beside the time of the run: what
+    it says stays true.
     """
     urgent = min(assets, key=lambda asset: (_or_never(asset.deadline), _or_never(asset.slack)))
     planned = datetime.fromtimestamp(plan.now, UTC)
     tags = {
         PLAN_TAG: plan.id,
         PLANNED_TAG: planned.isoformat(timespec="milliseconds"),
-        REASON_TAG: _reason(urgent),
+        REASON_TAG: _reason(urgent, plan.now),
         PRIORITY_TAG: str(priority_of(assets)),
     }
     if urgent.target is not None:
@@ -224,12 +225,12 @@ def _tags(assets: Sequence[AssetPlan], plan: Plan) -> dict[str, str]:
     return tags
 
 
-def _reason(asset: AssetPlan) -> str:
-    """Return whom a request serves and why it was made then, in some ten words."""
+def _reason(asset: AssetPlan, now: float) -> str:
+    """Return whom a request serves and why it is made `now`, in some ten words."""
     if asset.target is None:
         return asset.cause
-    by = "" if asset.deadline is None else f" by {dated(asset.deadline)}"
-    return f"for {asset.target}{by}: {asset.cause}"
+    due = "" if asset.deadline is None else f", due {clock(asset.deadline, now)}"
+    return f"for {asset.target}{due}: {asset.cause}"
 
 
 def _or_never(time: float | None) -> float:
