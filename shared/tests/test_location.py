@@ -15,7 +15,7 @@ from freshline.contract import Contract, contract_asset_key
 from freshline.errors import DefinitionsError, MetadataError, PolicyError
 from freshline.location import with_freshline
 from freshline.model import Durations, Moments
-from freshline.policy import max_lag
+from freshline.policy import max_lag, policy_of
 from freshline.sensor import build_freshness_sensor
 
 DAYS = dg.DailyPartitionsDefinition("2026-01-01")
@@ -30,9 +30,10 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
     return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
 
 
-def window(definitions: dg.Definitions, key: str) -> Any:
-    policy: Any = specs(definitions)[key].freshness_policy
-    return policy and policy.fail_window.to_timedelta()
+def minutes(definitions: dg.Definitions, key: str) -> float | None:
+    """Return how far behind an asset may be, as its spec says."""
+    policy = policy_of(specs(definitions)[key])
+    return policy and policy.minutes
 
 
 def checked(definitions: dg.Definitions) -> list[dg.AssetKey]:
@@ -81,37 +82,12 @@ class TestWithFreshline:
         with pytest.raises(ValueError, match=r"tick_seconds=2 of location 'here' .* Use 5 or more"):
             with_freshline(dg.Definitions(assets=[mart]), location="here", tick_seconds=2)
 
-    def test_dagsters_own_policy_shows_the_maximum_lag(self) -> None:
-        definitions = with_freshline(dg.Definitions(assets=[mart, plain("other")]), location="here")
+    def test_the_check_is_the_only_verdict_on_a_target(self) -> None:
+        definitions = with_freshline(dg.Definitions(assets=[mart]), location="here")
 
-        assert timedelta(minutes=5) == window(definitions, "mart")
-        assert window(definitions, "other") is None
-
-    def test_dagsters_own_policy_shows_a_cron_at_its_ticks(self) -> None:
-        cron = {"cron": "0 9 * * 1-5", "timezone": "Europe/Amsterdam"}
-
-        @dg.asset(metadata=max_lag(60, **cron))
-        def morning() -> None: ...
-
-        definitions = with_freshline(dg.Definitions(assets=[morning]), location="here")
-        native = dg.FreshnessPolicy.cron(cron["cron"], timedelta(hours=1), cron["timezone"])
-
-        assert native == specs(definitions)["morning"].freshness_policy
-
-    @pytest.mark.parametrize(
-        "policy", [max_lag(0.5), max_lag(120, cron="0 * * * *")], ids=["seconds", "skips a tick"]
-    )
-    def test_a_policy_that_dagster_cannot_say_is_left_to_the_check(
-        self, policy: dict[str, Any]
-    ) -> None:
-        @dg.asset(metadata=policy)
-        def live() -> None: ...
-
-        definitions = with_freshline(dg.Definitions(assets=[live]), location="here")
-        checks = definitions.get_repository_def().asset_checks_defs_by_key
-
-        assert specs(definitions)["live"].freshness_policy is None
-        assert dg.AssetCheckKey(live.key, "maximum_lag") in checks
+        # Dagster's own policies know when an asset was made, not how old its data is.
+        assert specs(definitions)["mart"].freshness_policy is None
+        assert [mart.key] == checked(definitions)
 
     def test_an_assets_own_freshness_policy_stays(self) -> None:
         hourly = dg.FreshnessPolicy.time_window(timedelta(hours=1))
@@ -121,7 +97,7 @@ class TestWithFreshline:
 
         definitions = with_freshline(dg.Definitions(assets=[own]), location="here")
 
-        assert timedelta(hours=1) == window(definitions, "own")
+        assert hourly == specs(definitions)["own"].freshness_policy
 
     @pytest.mark.parametrize(
         "partitions",
@@ -139,7 +115,7 @@ class TestWithFreshline:
         definitions = with_freshline(dg.Definitions(assets=[daily]), location="here")
 
         assert [daily.key] == checked(definitions)
-        assert timedelta(minutes=1600) == window(definitions, "daily")
+        assert 1600 == minutes(definitions, "daily")
 
     @pytest.mark.parametrize(
         ("partitions", "mapping", "message"),
@@ -169,14 +145,13 @@ class TestWithFreshline:
         with pytest.raises(PolicyError, match=message):
             with_freshline(dg.Definitions(assets=[daily]), location="here")
 
-    def test_a_view_gets_no_policy_of_dagsters(self) -> None:
+    def test_a_view_with_a_policy_gets_a_check(self) -> None:
         @dg.asset(metadata={**max_lag(5), "freshline/view": True})
         def shown() -> None: ...
 
         definitions = with_freshline(dg.Definitions(assets=[shown]), location="here")
 
         assert [shown.key] == checked(definitions)
-        assert window(definitions, "shown") is None
 
     def test_a_policy_of_zero_minutes_is_refused(self) -> None:
         @dg.asset(metadata={"freshline/max_lag": {"minutes": 0}})
@@ -249,7 +224,7 @@ class TestWithFreshline:
                 dg.load_from_defs_folder(path_within_project=tmp_path), location="shop"
             )
 
-        assert timedelta(minutes=5) == window(defs(), "orders")
+        assert 5 == minutes(defs(), "orders")
 
     def test_a_policy_in_an_older_notation_is_kept(self) -> None:
         with warnings.catch_warnings():
@@ -262,7 +237,6 @@ class TestWithFreshline:
         repository = definitions.get_repository_def()
 
         assert {"minutes": 5} == specs(definitions)["old"].metadata["freshline/max_lag"]
-        assert timedelta(minutes=5) == window(definitions, "old")
         assert ("old", "maximum_lag") in {
             (key.asset_key.to_user_string(), key.name)
             for key in repository.asset_checks_defs_by_key
@@ -298,7 +272,6 @@ class TestWithFreshline:
         definitions = with_freshline(dg.Definitions(assets=[feed, mart]), location="here")
 
         assert [dg.AssetKey("feed"), mart.key] == checked(definitions)
-        assert window(definitions, "feed") is None
 
     @pytest.mark.filterwarnings("ignore:.*observable_source_asset. is currently in beta")
     @pytest.mark.filterwarnings("ignore:Property `OpDefinition.version` is deprecated")
@@ -347,7 +320,7 @@ class TestWithFreshline:
             dg.Definitions(assets=[mart]), dg.Definitions(assets=[plain("other")])
         )
 
-        assert timedelta(minutes=5) == window(with_freshline(merged, location="here"), "mart")
+        assert 5 == minutes(with_freshline(merged, location="here"), "mart")
 
     def test_a_location_without_assets_is_accepted(self, memory: dg.DagsterInstance) -> None:
         result = _tick(memory, with_freshline(dg.Definitions(), location="idle"))
@@ -362,7 +335,7 @@ class TestWithFreshline:
             location="here",
         )
 
-        assert timedelta(minutes=5) == window(definitions, "mart")
+        assert 5 == minutes(definitions, "mart")
         assert {"old_style", "new_style"} <= set(specs(definitions))
 
     def test_partitioned_assets_beside_a_target_are_not_requested(
@@ -396,8 +369,8 @@ class TestWithFreshline:
 
         definitions = with_freshline(dg.Definitions(assets=[models]), location="here")
 
-        assert timedelta(minutes=2) == window(definitions, "target")
-        assert window(definitions, "staging") is None
+        assert 2 == minutes(definitions, "target")
+        assert minutes(definitions, "staging") is None
 
 
 class TestChecksByHand:

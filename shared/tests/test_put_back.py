@@ -174,10 +174,11 @@ def test_a_location_without_workers_is_named_until_there_is_one(
     observer, words = Observer(), Broker(broker_url)
 
     def blame() -> str:
-        target = observer.look(instance, time.time()).plan.targets["mart"]
+        plan = observer.look(instance, time.time()).plan
+        target = plan.targets["mart"]
         assert target.blame is not None
         assert "queue" == target.blame.phase.value
-        metadata = lag_evaluation(target).metadata
+        metadata = lag_evaluation(target, plan.now).metadata
         assert target.blame.message == metadata[HELD_UP_BY].value
         assert "queue" == metadata[HELD_UP_PHASE].value
         return target.blame.message

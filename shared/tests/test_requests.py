@@ -345,7 +345,7 @@ class TestWords:
     ) -> None:
         since, never = 1_800_000_000.0, {"sales": 3}
         target = replace(self.FRESH, unchanged_since=since, never_promised=never)
-        facts = {name: value.value for name, value in check_result(target).metadata.items()}
+        facts = {name: value.value for name, value in check_result(target, since).metadata.items()}
 
         assert since == facts["freshline/unchanged_since"]
         assert never == facts["freshline/never_promised"]
@@ -355,4 +355,4 @@ class TestWords:
             "freshline/status",
             "freshline/lag_seconds",
             "freshline/maximum_lag_seconds",
-        } == check_result(self.FRESH).metadata.keys()
+        } == check_result(self.FRESH, 0.0).metadata.keys()

@@ -80,6 +80,19 @@ def evaluation(workspace: Workspace, asset: str, name: str) -> dg.AssetCheckEval
     return record and record.evaluation
 
 
+def has_current_verdict(workspace: Workspace, asset: str) -> bool:
+    """Return whether the last result of `maximum_lag` came after the newest version.
+
+    If it did not, Dagster's UI says that the check was not evaluated.
+    """
+    key = dg.AssetCheckKey(dg.AssetKey(asset), "maximum_lag")
+    storage: Any = workspace.instance.event_log_storage
+    record = storage.get_latest_asset_check_execution_by_key([key])[key]
+    made = workspace.instance.get_latest_materialization_event(key.asset_key)
+    assert made is not None
+    return bool(record.event.timestamp > made.timestamp)
+
+
 def report(workspace: Workspace, asset: str, **options: Any) -> None:
     """Make a version of an asset, outside every run."""
     workspace.instance.report_runless_asset_event(dg.AssetMaterialization(asset, **options))
@@ -444,6 +457,26 @@ class TestLagCheck:
 
         assert [("maximum_lag", False), ("maximum_lag", True)] == recorded
 
+    def test_each_version_of_a_target_gets_a_result_that_dagster_takes_as_its_own(
+        self, workspace: Workspace
+    ) -> None:
+        workspace.load("all", root(), mart())
+        workspace.requested("all")
+        made = has_current_verdict(workspace, "mart")
+        first = check_results(workspace.tick("all"))
+        judged = has_current_verdict(workspace, "mart")
+        quiet = check_results(workspace.tick("all"))
+        job = workspace.job("all").get_subset(
+            asset_selection={dg.AssetKey("mart")}, asset_check_selection=set()
+        )
+        job.execute_in_process(instance=workspace.instance)
+        made_again = has_current_verdict(workspace, "mart")
+        second = check_results(workspace.tick("all"))
+
+        assert (False, True, False) == (made, judged, made_again)
+        assert ([("maximum_lag", True)], [], [("maximum_lag", True)]) == (first, quiet, second)
+        assert has_current_verdict(workspace, "mart")
+
     def test_a_targets_status_is_not_recorded_again_after_a_restart(
         self, workspace: Workspace
     ) -> None:
@@ -495,13 +528,14 @@ class TestLagCheck:
         for _ in range(3):
             workspace.requested("all")
 
-        assert (
-            "{\n"
-            '  "about": "what is reported already; without it, all is reported again",\n'
-            '  "checks": {\n    "feed:check": "a: 1"\n  },\n'
-            '  "targets": {\n    "mart": "fresh"\n  }\n'
-            "}"
-        ) == workspace.cursors["all"]
+        assert re.fullmatch(
+            r"\{\n"
+            r'  "about": "what is reported already; without it, all is reported again",\n'
+            r'  "checks": \{\n    "feed:check": "a: 1"\n  \},\n'
+            r'  "targets": \{\n    "mart": "fresh, version \d+, good until [\d: -]+ UTC"\n  \}\n'
+            r"\}",
+            workspace.cursors["all"] or "",
+        )
 
 
 class TestChecks:

@@ -373,7 +373,7 @@ class _Writer:
     ) -> None:
         limit = LIMITS[target]
         plan = TargetPlan(target, MARTS, status, limit, limit, None, 60.0, blame, reason)
-        evaluation = lag_evaluation(plan)
+        evaluation = lag_evaluation(plan, at)
         entry = _entry(Kind.ASSET_CHECK_EVALUATION, None, evaluation, "", at)
         self._check_rows.append(
             {

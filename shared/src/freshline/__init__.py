@@ -30,7 +30,6 @@ Which module answers which question:
     check/           do the contracts of all locations fit together? (the gate and its rules)
     settings         which convention and which rules does a workspace ask the gate for?
     impact/          which assets does a change reach?
-    native           which of Dagster's own freshness policies does the UI show?
     serving/         which processes serve a location, and how does one take another's place?
     report/          did the promises hold over time, what broke them, what did that cost?
     standards/       how do standards write a contract, and the gate's findings?

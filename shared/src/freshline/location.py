@@ -17,12 +17,11 @@ from dagster import (
 )
 
 from freshline.contract import contract_spec
-from freshline.contract.describe import is_view, unfollowed_partitions
+from freshline.contract.describe import unfollowed_partitions
 from freshline.declared import written_policies
 from freshline.errors import DefinitionsError, ModeError, PolicyError
 from freshline.metadata import check_metadata
 from freshline.names import CONTRACT_PREFIX, FILE, LAG_CHECK, MAX_LAG, OBSERVE
-from freshline.native import native_policy
 from freshline.policy import MaxLag, max_lag_metadata, partitioned_message, policy_of
 from freshline.sensor import build_freshness_sensor
 from freshline.sensor.contract_checks import contract_checks
@@ -167,8 +166,8 @@ def unfollowed_partitions_of(definitions: Definitions) -> dict[AssetKey, str]:
 def _with_policies(definitions: Definitions, policies: dict[AssetKey, MaxLag]) -> Definitions:
     """Return `definitions` with each policy in freshline's place for it, whatever its notation.
 
-    Assets get Dagster's own freshness policies too, where these say the same, unless they have one.
-    Dagster counts materializations: so none is attached to a view, or to what is made elsewhere.
+    No asset gets a freshness policy of Dagster's. That knows when an asset was made, not how old
+    its data is: it would pass on data that is too old, and fail where nothing has changed.
     """
     if not policies:
         return definitions
@@ -176,14 +175,9 @@ def _with_policies(definitions: Definitions, policies: dict[AssetKey, MaxLag]) -
 
     def with_policy(spec: AssetSpec) -> AssetSpec:
         policy = policies.get(spec.key)
-        if policy is None or spec.key not in made:
+        if policy is None or spec.key not in made or MAX_LAG in spec.metadata:
             return spec
-        if MAX_LAG not in spec.metadata:
-            spec = spec.merge_attributes(metadata=max_lag_metadata(policy))
-        if spec.freshness_policy is not None or is_view(spec):
-            return spec
-        native = native_policy(policy)
-        return spec if native is None else spec.replace_attributes(freshness_policy=native)
+        return spec.merge_attributes(metadata=max_lag_metadata(policy))
 
     # The public `map_resolved_asset_specs` does the same, but warns that it is a preview and
     # refuses locations that have a `SourceAsset`.
@@ -210,6 +204,6 @@ def _maximum_lag_check(target: AssetKey, observers: Collection[str]) -> AssetChe
                 passed=False,
                 description="No published contract has this policy yet; is the sensor on?",
             )
-        return check_result(state)
+        return check_result(state, plan.now)
 
     return maximum_lag

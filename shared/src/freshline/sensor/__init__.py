@@ -274,17 +274,21 @@ class _Ticker:
         return self._digest[1]
 
     def _changed_targets(self, outlook: Outlook, reported: Cursor) -> list[Any]:
-        """Return the check results of this location's targets that stand in another way now."""
+        """Return the check results of those targets of this location that were not recorded so."""
         own = {target.key: target for target in outlook.targets_in(self._location)}
+        states = {
+            key: recorded_state(target, outlook.snapshot.state(key).version)
+            for key, target in own.items()
+        }
         changed = [
             target
             for key, target in own.items()
-            if reported.targets.get(key) != recorded_state(target) and not in_grace(target, outlook)
+            if reported.targets.get(key) != states[key] and not in_grace(target, outlook)
         ]
         reported.targets = {key: state for key, state in reported.targets.items() if key in own} | {
-            target.key: recorded_state(target) for target in changed
+            target.key: states[target.key] for target in changed
         }
-        return [lag_evaluation(target) for target in changed]
+        return [lag_evaluation(target, outlook.plan.now) for target in changed]
 
     def _checked_contracts(self, outlook: Outlook, reported: Cursor) -> list[Any]:
         """Return the results of the contract checks, if what they depend on has changed."""

@@ -1,4 +1,9 @@
-"""The state of a target, as the result of its asset check `maximum_lag`."""
+"""The state of a target, as the result of its asset check `maximum_lag`.
+
+Dagster's UI shows the last result until there is another one, and greys it if it is older than the
+newest version. So there is a result for each version, and whenever what it says would not be true
+any more.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ from dagster import (
     MetadataValue,
 )
 
-from freshline.model import TargetPlan, TargetStatus
+from freshline.model import TargetPlan, TargetStatus, Version
 from freshline.names import (
     DEADLINE,
     HELD_UP_ASSET,
@@ -30,6 +35,7 @@ from freshline.names import (
     UNCHANGED_SINCE,
 )
 from freshline.sensor.record import recorded
+from freshline.words import dated
 
 __all__ = ["check_result", "lag_evaluation", "recorded_state"]
 
@@ -43,30 +49,40 @@ _SEVERITY: Final = {
 }
 
 
-def recorded_state(target: TargetPlan) -> str:
+def recorded_state(target: TargetPlan, version: Version | None) -> str:
     """Return how `target` stands, in words that change when there is something new to record.
 
-    That is its status, and of one that is not fresh, what holds it up. A run that goes from phase
-    to phase is nothing new.
+    That is its status, and of one that is not fresh, what holds it up; its newest `version`; and
+    until when that is good, which moves on while nothing changes upstream. A run that goes from
+    phase to phase is nothing new.
     """
     blame = target.blame
-    if target.status is TargetStatus.FRESH or blame is None:
-        return target.status.value
-    doing = "moving" if blame.phase.moves else blame.phase.value
-    return f"{target.status.value}: {blame.location} {blame.asset} {doing}"
+    said = target.status.value
+    if target.status is not TargetStatus.FRESH and blame is not None:
+        doing = "moving" if blame.phase.moves else blame.phase.value
+        said += f": {blame.location} {blame.asset} {doing}"
+    if version is not None:
+        said += f", version {version.id}"
+    # Without a lag, the data are as new as can be at every moment, and so is the deadline.
+    if target.lag and target.deadline is not None:
+        said += f", good until {dated(target.deadline)}"
+    return said
 
 
-def lag_evaluation(target: TargetPlan) -> AssetCheckEvaluation:
-    """Return the event that records the state of `target` outside any run."""
-    return recorded(AssetKey.from_user_string(target.key), LAG_CHECK, check_result(target))
+def lag_evaluation(target: TargetPlan, at: float) -> AssetCheckEvaluation:
+    """Return the event that records outside any run how `target` stands at the time `at`."""
+    return recorded(AssetKey.from_user_string(target.key), LAG_CHECK, check_result(target, at))
 
 
-def check_result(target: TargetPlan) -> AssetCheckResult:
-    """Return the state of `target` as the result of its check."""
+def check_result(target: TargetPlan, at: float) -> AssetCheckResult:
+    """Return how `target` stands at the time `at`, in epoch seconds, as the result of its check.
+
+    Whenever that is read, what it says was so at that time.
+    """
     return AssetCheckResult(
         passed=target.status is TargetStatus.FRESH,
         severity=_SEVERITY[target.status],
-        description=target.reason,
+        description=f"{dated(at)}: {target.reason}",
         metadata=_metadata(target),
     )
 
