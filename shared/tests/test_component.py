@@ -135,6 +135,10 @@ def test_a_policy_in_its_own_yaml_is_published_and_checked(load: Load, which: st
 
     assert {"mart/orders": MaxLag(5), "report/weekly": MaxLag(30)} == policies(definitions)
     assert {"mart/orders", "report/weekly"} == targets_with_a_check(definitions)
+    (contract,) = (
+        it for it in definitions.resolve_all_asset_specs() if it.group_name == "freshline"
+    )
+    assert "| `report/weekly` | at most 30 minutes behind |" in (contract.description or "")
 
 
 def test_a_policy_on_what_somebody_else_makes_is_watched(load: Load) -> None:

@@ -60,6 +60,44 @@ class TestWithFreshline:
         assert dg.DefaultSensorStatus.RUNNING == sensor.default_status
         assert 5 == Contract.from_definitions(repository, "here").tick_seconds
 
+    def test_the_contract_asset_shows_what_the_location_makes_promises_and_needs(self) -> None:
+        @dg.asset(deps=["root", "outside"], owners=["team:shop", "a@example.com"])
+        def first() -> None: ...
+
+        @dg.asset(deps=["first"], metadata=max_lag(5), owners=["team:shop"])
+        def second() -> None: ...
+
+        feed = dg.AssetSpec("root", metadata=max_lag(2))
+        definitions = with_freshline(dg.Definitions(assets=[first, second, feed]), location="here")
+        contract = Contract.from_definitions(definitions.get_repository_def(), "here")
+
+        assert (
+            "What here makes and needs, for the other code locations.\n\n"
+            "**It makes:**\n\n"
+            "| asset | promise | owners | made from |\n"
+            "| --- | --- | --- | --- |\n"
+            "| `second` | at most 5 minutes behind | shop | `first` |\n"
+            "| `first` |  | shop, a@example.com | `outside`, `root` |\n\n"
+            "**It needs (the check imports_satisfied says who makes it):**\n\n"
+            "| asset | read by |\n"
+            "| --- | --- |\n"
+            "| `outside` | `first` |\n"
+            "| `root` | `first` |\n\n"
+            "**It watches, but does not make:**\n\n"
+            "| asset | promise |\n"
+            "| --- | --- |\n"
+            "| `root` | at most 2 minutes behind |"
+        ) == specs(definitions)["freshline/contract/here"].description
+        assert ["first", "second"] == [export.key for export in contract.exports]
+
+    def test_a_long_table_of_the_contract_asset_counts_its_last_rows(self) -> None:
+        assets = [plain(f"asset_{number}") for number in range(53)]
+        definitions = with_freshline(dg.Definitions(assets=assets), location="here")
+
+        described = specs(definitions)["freshline/contract/here"].description or ""
+        assert 50 == described.count("\n| `asset_")
+        assert described.endswith("\n\nand 3 more")
+
     def test_a_location_may_choose_the_sensors_name_and_tick(self) -> None:
         definitions = with_freshline(
             dg.Definitions(assets=[mart]), location="here", sensor_name="mine", tick_seconds=30

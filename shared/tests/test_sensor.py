@@ -612,6 +612,31 @@ class TestChecks:
         assert [] == quiet
         assert [("imports_satisfied", True), ("policies_feasible", True)] == together
 
+    def test_the_check_of_the_imports_shows_who_makes_them_and_whose_they_are(
+        self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("freshline.sensor.grace._SETTLING", 0.0)
+
+        @dg.asset(owners=["team:landing", "a@example.com"])
+        def root() -> None: ...
+
+        workspace.load("sources", root)
+        workspace.load("marts", mart(), plain("other", "nowhere"))
+        workspace.tick("sources")
+        (found,) = (
+            event
+            for event in workspace.tick("marts").asset_events
+            if isinstance(event, dg.AssetCheckEvaluation)
+            and event.check_name == "imports_satisfied"
+        )
+        table: Any = found.metadata["freshline/needs"]
+
+        columns = ("asset", "made by", "owners", "read by", "columns read")
+        assert [
+            ("nowhere", "nobody who publishes", "", "other", ""),
+            ("root", "sources", "a@example.com, landing", "mart", ""),
+        ] == [tuple(record.data[name] for name in columns) for record in table.records]
+
     def test_the_contracts_are_checked_again_once_everything_was_measured(
         self, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
     ) -> None:

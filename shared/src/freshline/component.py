@@ -82,7 +82,8 @@ class FreshlineComponent(Component, Model, Resolvable):
         carried = check_definitions(others, location=location, sensor_name=self.sensor_name)
         given = _given_policies(self.policies, others, carried, file)
         return additions(
-            carried.keys() | given.keys(),
+            {**carried, **given},
+            definitions=others,
             location=location,
             sensor_name=self.sensor_name,
             tick_seconds=self.tick_seconds,

@@ -18,6 +18,7 @@ from dagster import (
 
 from freshline.contract import contract_spec
 from freshline.contract.describe import unfollowed_partitions
+from freshline.contract.tables import contract_tables
 from freshline.declared import written_policies
 from freshline.errors import DefinitionsError, ModeError, PolicyError
 from freshline.metadata import check_metadata
@@ -67,6 +68,7 @@ def with_freshline(
         _with_policies(definitions, policies),
         additions(
             policies,
+            definitions=definitions,
             location=location,
             sensor_name=sensor_name,
             tick_seconds=tick_seconds,
@@ -76,24 +78,32 @@ def with_freshline(
 
 
 def additions(
-    policies: Collection[AssetKey],
+    policies: Mapping[AssetKey, MaxLag],
     *,
+    definitions: Definitions,
     location: str,
     sensor_name: str,
     tick_seconds: int,
     mode: Mode,
     given: Mapping[AssetKey, MaxLag] | None = None,
 ) -> Definitions:
-    """Return what a location gets: its contract, its sensor, and a check on each of `policies`.
+    """Return what a location with these `definitions` gets: contract, sensor, and checks.
 
-    `given` are policies that the assets themselves do not carry. Raises `ModeError`.
+    A check is on each asset of `policies`. `given` are those of them that the assets themselves do
+    not carry. Raises `ModeError`.
     """
     if mode not in get_args(Mode):
         modes = " or ".join(map(repr, get_args(Mode)))
         raise ModeError(f"mode={mode!r} of location {location!r} is not known; write {modes}.")
     observes = mode == OBSERVE
+    graph = definitions.resolve_asset_graph()
+    tables = contract_tables(
+        definitions.resolve_all_asset_specs(),
+        graph.materializable_asset_keys | graph.observable_asset_keys,
+        policies,
+    )
     return Definitions(
-        assets=[contract_spec(location, tick_seconds, given, observes=observes)],
+        assets=[contract_spec(location, tick_seconds, given, observes=observes, tables=tables)],
         asset_checks=[
             *contract_checks(location),
             *(_maximum_lag_check(key, [location] if observes else []) for key in sorted(policies)),

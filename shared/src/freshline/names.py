@@ -117,6 +117,8 @@ IMPORTS_CHECK: Final = "imports_satisfied"
 POLICIES_CHECK: Final = "policies_feasible"
 FINDINGS: Final = "freshline/findings"
 FINDINGS_COUNT: Final = "freshline/findings_count"
+NEEDS: Final = "freshline/needs"
+"""What the location needs of others, and whose that is, as a table."""
 
 # --- names in dbt projects ----------------------------------------------------------------------
 

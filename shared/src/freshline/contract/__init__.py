@@ -3,8 +3,8 @@
 `describe` reads it from Dagster definitions, with `describe_dbt` for what dbt adds and
 `describe_partitions` for partitions; `written` says which policies in it are kept, `reads` finds
 the columns that dbt models use and `outputs` those that they make, `document` is the contract as a
-value and as a file, `publication` sends it through the shared instance, `graph` joins all contracts
-to one lineage.
+value and as a file, `tables` is what people see of it, `publication` sends it through the shared
+instance, `graph` joins all contracts to one lineage.
 """
 
 from freshline.contract.document import (

@@ -125,11 +125,6 @@ def document(nodes: Iterable[Node], location: str, dagster_version: str) -> dict
     }
 
 
-def is_view(spec: Any) -> bool:
-    """Return whether the asset of an `AssetSpec` is as fresh as its inputs without a run."""
-    return _is_view(_node(spec, made=True, observed=False))
-
-
 def unfollowed_partitions(
     specs: Iterable[Any], made: Container[Any], observed: Container[Any]
 ) -> dict[Any, str]:

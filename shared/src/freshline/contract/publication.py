@@ -89,11 +89,12 @@ def contract_spec(
     policies: Mapping[AssetKey, MaxLag] | None = None,
     *,
     observes: bool = False,
+    tables: str = "",
 ) -> AssetSpec:
     """Return the spec of the contract asset of `location`, which plans every `tick_seconds`.
 
     `policies` are those of assets that do not carry one themselves. A location that `observes`
-    requests nothing.
+    requests nothing. `tables` are for people: Markdown, see `contract.tables`.
     """
     from dagster import AssetSpec
 
@@ -102,7 +103,11 @@ def contract_spec(
     return AssetSpec(
         contract_asset_key(location),
         group_name=GROUP,
-        description=f"What {location} makes and needs, for the other code locations.",
+        description="\n\n".join(
+            filter(
+                None, [f"What {location} makes and needs, for the other code locations.", tables]
+            )
+        ),
         metadata={
             TICK_SECONDS: tick_seconds,
             **({MODE: OBSERVE} if observes else {}),

@@ -13,13 +13,16 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSeverity,
     MetadataValue,
+    TableColumn,
+    TableRecord,
+    TableSchema,
     asset_check,
 )
 
 from freshline.check.finding import Finding
 from freshline.check.runtime import RuntimeFindings, runtime_findings
 from freshline.contract import contract_asset_key
-from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, POLICIES_CHECK
+from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, NEEDS, POLICIES_CHECK
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.record import recorded
 
@@ -40,11 +43,16 @@ _SEVERITIES: Final = {
     POLICIES_CHECK: AssetCheckSeverity.WARN,
 }
 
+_NEEDED: Final = ("asset", "made by", "owners", "read by", "columns read")
+_ROWS: Final = 50
+"""Of a longer table, the other rows are left out."""
+
 
 def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheckEvaluation]:
     """Yield the events that record the checks of the contract of `location` outside any run."""
     for name, findings in _findings(outlook, location).items():
-        yield recorded(contract_asset_key(location), name, _result(name, findings))
+        result = _result(name, findings, outlook, location)
+        yield recorded(contract_asset_key(location), name, result)
 
 
 def contract_checks(location: str) -> list[AssetChecksDefinition]:
@@ -82,17 +90,20 @@ def _check(location: str, name: str) -> AssetChecksDefinition:
     @asset_check(asset=contract_asset_key(location), name=name, description=_DESCRIPTIONS[name])
     def check(context: AssetCheckExecutionContext) -> AssetCheckResult:
         outlook = Observer().look(context.instance, time.time())
-        return _result(name, _findings(outlook, location)[name])
+        return _result(name, _findings(outlook, location)[name], outlook, location)
 
     return check
 
 
-def _result(name: str, findings: Sequence[Finding]) -> AssetCheckResult:
+def _result(
+    name: str, findings: Sequence[Finding], outlook: Outlook, location: str
+) -> AssetCheckResult:
+    needs = _needs(outlook, location) if name == IMPORTS_CHECK else {}
     return AssetCheckResult(
         passed=not findings,
         severity=_SEVERITIES[name],
         description=_summary(findings),
-        metadata=_metadata(findings),
+        metadata={**_metadata(findings), **needs},
     )
 
 
@@ -112,3 +123,29 @@ def _metadata(findings: Sequence[Finding]) -> dict[str, Any]:
     lines = [f"- {finding.message} {finding.fix}".rstrip() for finding in findings]
     listed = {FINDINGS: MetadataValue.md("\n".join(lines))} if lines else {}
     return {FINDINGS_COUNT: len(findings), **listed}
+
+
+def _needs(outlook: Outlook, location: str) -> dict[str, Any]:
+    """Return a table of what the location needs of others: who makes it, and whose it is."""
+    contract = outlook.contract(location)
+    needed = contract.imports if contract else ()
+    made = {
+        export.key: (other.location, export)
+        for other in outlook.contracts
+        for export in other.exports
+    }
+    records = []
+    for each in needed[:_ROWS]:
+        maker, export = made.get(each.key, ("", None))
+        owners = [owner.removeprefix("team:") for owner in export.owners] if export else []
+        columns = [column.name for column in each.columns]
+        cells = [each.key, maker or "nobody who publishes", owners, each.used_by, columns]
+        record = {
+            name: cell if isinstance(cell, str) else ", ".join(cell)
+            for name, cell in zip(_NEEDED, cells, strict=True)
+        }
+        records.append(TableRecord(record))
+    if not records:
+        return {}
+    schema = TableSchema([TableColumn(name) for name in _NEEDED])
+    return {NEEDS: MetadataValue.table(records, schema)}
