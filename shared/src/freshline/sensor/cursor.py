@@ -8,15 +8,19 @@ from typing import Final
 
 __all__ = ["Cursor"]
 
-_ABOUT: Final = "what is reported already; without it, all is reported again"
+_ABOUT: Final = "What is reported already; without it, all is reported again. To see it: View Raw."
+
+_KEPT: Final = "__class__"
+"""Of a cursor that begins with this name, Dagster's UI shows all other values in one line."""
 
 
 @dataclass(slots=True)
 class Cursor:
     """What earlier ticks have reported, and what the location waits for.
 
-    Its text is for people too: Dagster's UI shows it. It stays JSON, because Dagster's daemon reads
-    it once a second while there is news: YAML takes forty times as long.
+    Its text is for people too: Dagster's UI shows it, in one line. It stays JSON, because Dagster's
+    daemon reads it once a second while there is news: YAML takes forty times as long. What it keeps
+    is where Dagster has the class of its own cursors, which its UI leaves out of that line.
     """
 
     targets: dict[str, str] = field(default_factory=dict)
@@ -33,6 +37,7 @@ class Cursor:
         """Read what `text` keeps; nothing, if it is empty or cannot be read."""
         try:
             known = json.loads(text or "{}")
+            known = known.get(_KEPT, known)  # an older freshline keeps it on the first level
             return cls(
                 dict(known.get("targets", {})),
                 str(known.get("contracts", "")),
@@ -45,4 +50,5 @@ class Cursor:
     def to_text(self) -> str:
         """Return the text that `read` understands."""
         kept = {name: value for name, value in asdict(self).items() if value}
-        return json.dumps({"about": _ABOUT} | kept, indent=2, sort_keys=True)
+        # Dagster's UI knows it by its first characters, so there is no line break.
+        return json.dumps({_KEPT: dict(sorted(kept.items())), "about": _ABOUT})
