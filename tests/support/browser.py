@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 # Without these, Chromium connects to its maker's servers at each start.
 ARGUMENTS = [
@@ -46,12 +46,14 @@ def look_at_lineage(
     assert executable is not None
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 2200, "height": 1100})
+        # High enough for the group of the contracts, which is above all others.
+        page = browser.new_page(viewport={"width": 2200, "height": 1300})
         # The page shows groups closed unless the address names them.
         expanded = ",".join(f"global@global:{group}" for group in groups)
         page.goto(f"{url}/asset-groups?expanded={quote(expanded)}")
         for name in wanted:
             page.get_by_text(name, exact=True).first.wait_for(timeout=60_000)
+        expect(page.get_by_text("Loading...")).to_have_count(0, timeout=60_000)
         page.screenshot(path=picture)
         text = page.inner_text("body")
         browser.close()

@@ -43,7 +43,7 @@ _SEVERITIES: Final = {
     POLICIES_CHECK: AssetCheckSeverity.WARN,
 }
 
-_NEEDED: Final = ("asset", "made by", "owners", "read by", "columns read")
+_NEEDED: Final = ("asset", "made by", "owners", "read by")
 _ROWS: Final = 50
 """Of a longer table, the other rows are left out."""
 
@@ -129,22 +129,16 @@ def _needs(outlook: Outlook, location: str) -> dict[str, Any]:
     """Return a table of what the location needs of others: who makes it, and whose it is."""
     contract = outlook.contract(location)
     needed = contract.imports if contract else ()
-    made = {
-        export.key: (other.location, export)
-        for other in outlook.contracts
-        for export in other.exports
-    }
+    exports = [(other.location, export) for other in outlook.contracts for export in other.exports]
+    # Who makes an asset counts before who observes it.
+    exports.sort(key=lambda it: not it[1].observed)
+    made = {export.key: (maker, export) for maker, export in exports}
     records = []
     for each in needed[:_ROWS]:
         maker, export = made.get(each.key, ("", None))
-        owners = [owner.removeprefix("team:") for owner in export.owners] if export else []
-        columns = [column.name for column in each.columns]
-        cells = [each.key, maker or "nobody who publishes", owners, each.used_by, columns]
-        record = {
-            name: cell if isinstance(cell, str) else ", ".join(cell)
-            for name, cell in zip(_NEEDED, cells, strict=True)
-        }
-        records.append(TableRecord(record))
+        owners = ", ".join(owner.removeprefix("team:") for owner in export.owners) if export else ""
+        cells = each.key, maker or "nobody who publishes", owners, ", ".join(each.used_by)
+        records.append(TableRecord(dict(zip(_NEEDED, cells, strict=True))))
     if not records:
         return {}
     schema = TableSchema([TableColumn(name) for name in _NEEDED])
