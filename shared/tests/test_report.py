@@ -9,7 +9,7 @@ import pytest
 from freshline.history.past import Change, ChangeKind, Past, PastRun, Period, Silence, Verdict
 from freshline.model import Asset, Graph, Phase, TargetStatus
 from freshline.policy import MaxLag
-from freshline.report import report_of
+from freshline.report import TargetReport, report_of
 from freshline.report.breaches import Breach, Cause, breaches_of
 from freshline.report.cost import cost_of, seconds_of_versions
 from freshline.report.cycle import Part, Paths, cycles_of
@@ -343,10 +343,52 @@ class TestReport:
         changes = (Change(0, "mart", 0.0, ChangeKind.STANDS, 0.0), *TestCycles.CHANGES)
         return Past((Period(0.0, 3600.0, 99),), changes, **more)  # type: ignore[arg-type]
 
-    def test_a_target_is_judged_since_its_policy_is_there(self) -> None:
+    def new(self, *changes: Change, policy: MaxLag = FIVE) -> TargetReport:
+        """Return what is said after an hour of a target whose policy was published at 500 s."""
+        graph = Graph({"mart": Asset("mart", "marts", policy=policy)})
+        stands = Change(0, "mart", 0.0, ChangeKind.STANDS, None)
+        past = Past((Period(0.0, 3600.0, 99),), (stands, *changes))
+        (found,) = report_of(graph, past, 0.0, 3600.0, promised={"mart": 500.0}).targets
+        return found
+
+    def test_a_target_is_judged_from_its_maximum_lag_after_its_policy_on(self) -> None:
+        found = self.new(made(1, 3599.0, 3590.0))
+
+        assert (800.0, 2800.0) == (found.since, found.lag.seconds)
+
+    def test_a_new_target_breaks_no_promise_until_a_first_version_can_be_expected(self) -> None:
+        found = self.new(made(1, 700.0, 3400.0))
+
+        assert ([], 1.0) == (found.breaches, found.lag.within)
+        assert 1.0 == found.lag.budget_left(0.995)
+
+    def test_a_first_version_that_comes_later_is_late_from_then_on(self) -> None:
+        found = self.new(made(1, 900.0, 3400.0))
+
+        assert [Interval(800.0, 900.0)] == [it.interval for it in found.breaches]
+
+    def test_old_data_of_a_target_with_a_new_policy_is_no_breach(self) -> None:
+        found = self.new(made(1, 10.0, 0.0), made(2, 700.0, 3400.0))
+
+        assert [] == found.breaches
+
+    def test_with_a_cron_a_first_version_is_expected_at_the_first_tick_after_that(self) -> None:
+        found = self.new(made(1, 1300.0, 3400.0), policy=MaxLag(5, cron="*/10 * * * *"))
+
+        # Of the ticks at 0, 600, ... 3000 s, the one at 600 s asks for data of 300 s.
+        assert (1200.0, 4.0, 1.0) == (found.since, found.lag.judged, found.lag.broken)
+
+    def test_a_target_that_was_wiped_is_late_at_once(self) -> None:
+        wiped = Change(2, "mart", 1000.0, ChangeKind.WIPED, None)
+        found = self.new(made(1, 700.0, 690.0), wiped, made(3, 1100.0, 3400.0))
+
+        # It is over its five minutes ten seconds before.
+        assert [Interval(990.0, 1100.0)] == [it.interval for it in found.breaches]
+
+    def test_of_a_policy_that_is_younger_than_its_maximum_lag_nothing_is_judged(self) -> None:
         found = report_of(chain(), self.past(), 0.0, 600.0, promised={"mart": 500.0})
 
-        assert [100.0] == [it.lag.seconds for it in found.targets]
+        assert [None] == [it.lag.within for it in found.targets]
 
     def test_a_target_that_cannot_be_followed_is_named(self) -> None:
         found = report_of(chain(), self.past(not_followed=frozenset({"mart"})), 0.0, 600.0)

@@ -24,6 +24,7 @@ from scenes import clock
 from support.browser import ARGUMENTS, chromium
 from typer.testing import CliRunner, Result
 from week_log import Week, fill_week
+from working_day import day_of_a_command
 
 NEED_CHROMIUM = pytest.mark.skipif(chromium() is None, reason="there is no Chromium here")
 LARGEST = 1_000_000
@@ -260,3 +261,15 @@ class TestCommand:
         )
         with dg.DagsterInstance.from_config(str(home)) as instance:
             assert [] == Kept(instance).periods()
+
+    def test_a_workspace_that_was_just_started_has_broken_no_promise(self, tmp_path: Path) -> None:
+        folder = tmp_path / "new"
+        folder.mkdir()
+        with day_of_a_command(folder) as day:
+            day.until("12:02:00")
+            with day.stopped():
+                result = self.run("report", "--since", "1h")
+            html = (folder / "freshline-report.html").read_text(encoding="utf-8")
+
+        assert "freshline-report.html: 1 h, 1 target, 0 breaches.\n" == result.output
+        assert "mart/mart_gh_join is judged from 12:10:00 UTC on: its policy was new" in html

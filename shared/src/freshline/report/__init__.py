@@ -15,6 +15,7 @@ from typing import Final
 
 from freshline.history.past import Change, Past, Silence, Verdict
 from freshline.model import Graph, Plan, TargetPlan
+from freshline.planner.deadlines import deadline
 from freshline.report.breaches import Breach, Cause, breaches_of
 from freshline.report.cost import AssetCost, Cost, cost_of
 from freshline.report.cycle import Cycles, Paths, cycles_of
@@ -49,7 +50,7 @@ class TargetReport:
     stands: TargetPlan | None
     """How it stands when the report is made."""
     since: float
-    """From when on it was judged."""
+    """From when on it was judged: its promise could be broken."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def report_of(
     """Return the report on what `past` knows from `begin` to `end`.
 
     `graph` is what the contracts say at the end; so policies are judged as they are then.
-    `promised` says since when each policy is there. `plan` says how the targets stand at the end.
+    `promised` says since when each policy is there. Data of before was never promised, so a target
+    is judged from the time on at which that would be too old. `plan` says how the targets stand at
+    the end.
     `objective` is the share of time, below 1, in which promises are to be kept.
     """
     times = whole_times(past.periods, begin, end)
@@ -104,7 +107,9 @@ def report_of(
     for key, asset in sorted(graph.assets.items()):
         if asset.policy is None or key in past.not_followed:
             continue
-        since = max(begin, (promised or {}).get(key, begin))
+        since = begin
+        if promised and key in promised:
+            since = max(begin, deadline(asset.policy, promised[key]))
         own = [Interval(max(it.begin, since), it.end) for it in times if it.end > since]
         lag = lag_of(changes.get(key, ()), asset.policy, own)
         targets.append(

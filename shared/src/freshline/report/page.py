@@ -258,7 +258,8 @@ def _notes(report: Report) -> list[str]:
         notes.append(f"Not judged: {names}. Such a target does not age.")
     late = [it for it in report.targets if it.since > report.begin + 60.0]
     notes.extend(
-        f"{it.key} is judged from {clock(it.since, report.end)} on, when its policy was new."
+        f"{it.key} is judged from {clock(it.since, report.end)} on: its policy was new, and older "
+        "data was never promised."
         for it in late[:_DETAILED]
     )
     return notes
