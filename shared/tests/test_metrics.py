@@ -237,11 +237,10 @@ class TestExporter:
         assert 1 == eyes.looks
 
     def test_shows_nothing_while_the_database_is_away_and_looks_anew_when_it_is_back(
-        self, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+        self, eyes: Eyes
     ) -> None:
-        monkeypatch.setattr("freshline.metrics.exporter._FRESH", 0.0)
         said: list[str] = []
-        exporter = Exporter(eyes, said.append)
+        exporter = Exporter(eyes, said.append, fresh=0.0)
         before = exporter.families()
         eyes.error = InstanceError("connection refused")
         away = [exporter.families() for _ in range(2)]
@@ -283,9 +282,8 @@ class TestExporter:
             judged.append(outlook)
             return {}
 
-        monkeypatch.setattr("freshline.metrics.exporter._FRESH", 0.0)
         monkeypatch.setattr("freshline.metrics.exporter.contract_findings", judge)
-        exporter = Exporter(eyes, print)
+        exporter = Exporter(eyes, print, fresh=0.0)
         for _ in range(3):
             exporter.families()
 
@@ -315,7 +313,6 @@ def test_a_lookout_has_a_new_observer_after_the_storage_has_failed(
 def test_a_real_database_may_go_and_come_back(
     devstack_launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("freshline.metrics.exporter._FRESH", 0.0)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     data = devstack_launcher.new_folder("postgres")
     server = devstack_launcher.serve("postgres", kind=PostgresServer, data=data)
@@ -323,7 +320,7 @@ def test_a_real_database_may_go_and_come_back(
         write_instance(tmp_path, database)
         with open_instance() as instance:
             publish(instance, contract("core", Export(key="core/x", policy=MaxLag(5))))
-        exporter = Exporter(Lookout(open_instance), print)
+        exporter = Exporter(Lookout(open_instance), print, fresh=0.0)
         before = exporter.families()
         server.stop()
         away = exporter.families()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from math import inf
 from threading import Condition, Thread
 from typing import Final, NamedTuple
 
@@ -18,9 +19,6 @@ from freshline.sensor.contract_checks import basis_of_findings, contract_finding
 from freshline.sensor.outlook import Outlook
 
 __all__ = ["Exporter"]
-
-_FRESH: Final = DEFAULT_TICK
-"""Seconds for which what was seen is the answer to everybody: locations plan no more often."""
 
 _PATIENCE: Final = 8.0
 """Seconds that a scrape waits for the database. Prometheus gives up after ten."""
@@ -40,16 +38,20 @@ class Exporter:
     """Answers scrapes with what `lookout` sees. `say` gets a line when the database goes or comes.
 
     A scrape that comes while another one's look is under way waits for that. So a scrape costs one
-    look, and a hundred readers cost no more than one does.
+    look, and a hundred readers cost no more than one does. What was seen is the answer to everybody
+    for `fresh` seconds; by default for a tick, since locations plan no more often.
     """
 
-    def __init__(self, lookout: Lookout, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, lookout: Lookout, say: Callable[[str], None], *, fresh: float = DEFAULT_TICK
+    ) -> None:
         self._lookout = lookout
         self._say = say
+        self._fresh = fresh
         self._changed = Condition()
         self._looking = False
         self._looks = 0
-        self._looked_at = -_FRESH
+        self._looked_at = -inf
         """When the last look ended, by the monotonic clock."""
         self._sight = _Sight(None, {})
         self._away = False
@@ -72,7 +74,7 @@ class Exporter:
     def _look(self) -> _Sight:
         """Return what was just seen, else what the next look sees."""
         with self._changed:
-            if time.monotonic() - self._looked_at < _FRESH:
+            if time.monotonic() - self._looked_at < self._fresh:
                 return self._sight
             if not self._looking:
                 self._looking = True
