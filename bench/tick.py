@@ -201,14 +201,16 @@ def contract_of(name: str, made: list[tuple[str, list[str]]]) -> Any:
 
 
 def fill(instance: Any, assets: int, locations: int) -> None:
+    from freshline.connections import kept_connections
     from freshline.contract import contract_materialization
 
-    for location in range(locations):
-        name, made = members(assets, locations, location)
-        instance.report_runless_asset_event(contract_materialization(contract_of(name, made)))
-    for round_ in range(ROUNDS):
+    with kept_connections(instance):
         for location in range(locations):
-            make(instance, members(assets, locations, location)[1], f"round-{round_}")
+            name, made = members(assets, locations, location)
+            instance.report_runless_asset_event(contract_materialization(contract_of(name, made)))
+        for round_ in range(ROUNDS):
+            for location in range(locations):
+                make(instance, members(assets, locations, location)[1], f"round-{round_}")
 
 
 def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
@@ -222,22 +224,27 @@ def make(instance: Any, made: list[tuple[str, list[str]]], tag: str) -> None:
     log = Log(instance, run)
     log.status(DagsterEventType.RUN_STARTING)
     log.status(DagsterEventType.RUN_START)
-    steps = [key.replace("/", "__") for key, _ in made]
+    steps = {key: key.replace("/", "__") for key, _ in made}
     with log.writing():
-        log.write_all(DagsterEventType.STEP_START, [(step, None) for step in steps])
-        for step, (key, deps) in zip(steps, made, strict=True):
-            tags = {
-                f"dagster/input_event_pointer/{dep}": str(newest.get(dep, "NULL")) for dep in deps
-            }
-            root = {} if deps else {"freshline/data_time": MetadataValue.timestamp(began)}
-            materialization = AssetMaterialization(
-                AssetKey.from_user_string(key),
-                metadata={"rows": MetadataValue.int(1000), "tag": tag, **root},
-                tags=tags,
-            )
-            newest[key] = log.materialized(step, materialization)
+        log.write_all(DagsterEventType.STEP_START, [(step, None) for step in steps.values()])
+        for place in range(DEPTH):  # an asset has the id of what it read, so that is written first
+            events = []
+            for key, deps in made[place::DEPTH]:
+                tags = {
+                    f"dagster/input_event_pointer/{dep}": str(newest.get(dep, "NULL"))
+                    for dep in deps
+                }
+                root = {} if deps else {"freshline/data_time": MetadataValue.timestamp(began)}
+                materialization = AssetMaterialization(
+                    AssetKey.from_user_string(key),
+                    metadata={"rows": MetadataValue.int(1000), "tag": tag, **root},
+                    tags=tags,
+                )
+                events.append((steps[key], materialization))
+            ids = log.materialize_all(events)
+            newest.update(zip((key for key, _ in made[place::DEPTH]), ids, strict=True))
         done = StepSuccessData(1000.0)  # type: ignore[no-untyped-call]  # Dagster gives no types
-        log.write_all(DagsterEventType.STEP_SUCCESS, [(step, done) for step in steps])
+        log.write_all(DagsterEventType.STEP_SUCCESS, [(step, done) for step in steps.values()])
     log.status(DagsterEventType.RUN_SUCCESS)
 
 
@@ -297,19 +304,40 @@ class Log:
             yield
 
     def write_all(self, kind: Any, events: list[tuple[str, Any]]) -> None:
-        entries = [self._entry(kind, step, data) for step, data in events]
-        self._connection.execute(self._storage.prepare_insert_event_batch(entries))
+        """Write events of a kind, each with its step and its data."""
+        self._write([self._entry(kind, step, data) for step, data in events])
 
-    def materialized(self, step: str, materialization: Any) -> int:
+    def materialize_all(self, events: list[tuple[str, Any]]) -> list[int]:
+        """Write materializations of different assets, each with its step. Return their ids."""
         from dagster import DagsterEventType
         from dagster._core.events import StepMaterializationData
+        from dagster._core.storage.event_log.schema import AssetKeyTable
+        from sqlalchemy.dialects import postgresql
 
-        data = StepMaterializationData(materialization, [])
-        entry = self._entry(DagsterEventType.ASSET_MATERIALIZATION, step, data)
-        written = self._connection.execute(self._storage.prepare_insert_event(entry))
-        number = int(written.inserted_primary_key[0])
-        self._storage._store_asset_event(self._connection, entry, number)  # noqa: SLF001
-        return number
+        kind = DagsterEventType.ASSET_MATERIALIZATION
+        entries = [self._entry(kind, step, StepMaterializationData(it, [])) for step, it in events]
+        ids = self._write(entries)
+        rows = [
+            {
+                "asset_key": entry.dagster_event.asset_key.to_string(),
+                **self._storage._get_asset_entry_values(entry, number, True),  # noqa: SLF001
+            }
+            for entry, number in zip(entries, ids, strict=True)
+        ]
+        insert = postgresql.insert(AssetKeyTable)
+        values = {name: insert.excluded[name] for name in rows[0] if name != "asset_key"}
+        self._connection.execute(
+            insert.on_conflict_do_update(index_elements=["asset_key"], set_=values), rows
+        )
+        return ids
+
+    def _write(self, entries: list[Any]) -> list[int]:
+        from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
+
+        rows = [self._storage._event_to_row(entry) for entry in entries]  # noqa: SLF001
+        table = SqlEventLogStorageTable
+        insert = table.insert().returning(table.c.id, sort_by_parameter_order=True)
+        return list(self._connection.scalars(insert, rows))
 
     def _entry(self, kind: Any, step: str | None, data: Any) -> Any:
         from dagster import DagsterEvent, EventLogEntry
