@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -151,17 +152,24 @@ class TestQuickStatus:
         assert [JOIN] == [target.asset for target in found.targets]
         assert not found.daemon.silent
 
-    def test_it_needs_no_dagster(self, day: WorkingDay, home: Path) -> None:
+    def test_the_command_loads_little_for_it(self, day: WorkingDay, home: Path) -> None:
+        """It is a second at most. Dagster alone takes longer, plans and contracts half of that."""
         day.until("12:02:00")
         program = (
-            "import sys; from pathlib import Path; from unittest.mock import patch\n"
-            "from freshline.status.quick import quick_status\n"
+            "import sys; from unittest.mock import patch; from freshline.cli import app\n"
             f"with patch('time.time', return_value={day.now}):\n"
-            f"    print(quick_status(Path({str(home)!r})).kept, 'dagster' in sys.modules)"
+            "    try: app(['status'])\n"
+            "    except SystemExit as end: assert end.code == 0\n"
+            "slow = {'dagster', 'freshline.contract', 'freshline.planner'} & set(sys.modules)\n"
+            "assert not slow, slow"
         )
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        environment = {**os.environ, "DAGSTER_HOME": str(home)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        )
 
-        assert ("True False\n", "") == (done.stdout, done.stderr)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert JOIN in done.stdout
 
 
 class TestWriting:

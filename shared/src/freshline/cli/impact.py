@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from freshline.check.finding import Location, Workspace
 from freshline.cli.options import JsonOption, workspace_options
-from freshline.cli.output import print_changes, print_consumers
-from freshline.contract.document import Contract
 from freshline.errors import CommandError, UnknownNameError
-from freshline.impact.consumers import Consumer, consumers
-from freshline.impact.since import Reached, reached_since
 from freshline.words import similar
 from freshline.workspace.source import WorkspaceSource
+
+if TYPE_CHECKING:
+    from freshline.check.finding import Location
+    from freshline.contract.document import Contract
+    from freshline.impact.consumers import Consumer
+    from freshline.impact.since import Reached
 
 __all__ = ["impact_command"]
 
@@ -44,6 +45,8 @@ def impact_command(
     Exit status: 0, or with --since 1 if a breaking change reaches another location; 2 could
     not run.
     """
+    from freshline.impact.since import reached_since
+
     if (asset is None) == (since is None):
         raise CommandError("name an asset or column, or a git revision with --since.")
     locations = _locations(workspace, from_code=from_code)
@@ -69,6 +72,10 @@ def _locations(workspace: WorkspaceSource, *, from_code: bool) -> list[Location]
 
 
 def _show_asset(asset: str, locations: Sequence[Location], *, as_json: bool) -> None:
+    from freshline.check.finding import Workspace
+    from freshline.cli.output import print_consumers
+    from freshline.impact.consumers import consumers
+
     contracts = Workspace(locations).contracts
     key, column = _key_and_column(asset, contracts)
     reached = consumers(contracts, key, column)
@@ -110,6 +117,8 @@ def _key_and_column(asset: str, contracts: Sequence[Contract]) -> tuple[str, str
 
 
 def _show_changes(revision: str, reached: Sequence[Reached], *, as_json: bool) -> None:
+    from freshline.cli.output import print_changes
+
     if as_json:
         document = [
             {

@@ -7,19 +7,17 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from freshline.check.finding import Finding, Location, Severity
+from freshline.cli.console import console
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from freshline.contract.document import Contract
     from freshline.impact.consumers import Consumer
     from freshline.impact.since import Reached
 
 __all__ = [
-    "console",
     "print_changes",
     "print_consumers",
     "print_contract",
@@ -31,21 +29,8 @@ __all__ = [
     "summary",
 ]
 
-_PLAIN_WIDTH: Final = 120
-"""Characters in a line of a log or file, where no terminal sets the width."""
-
 LeftOut: TypeAlias = Sequence[tuple[Finding, str]]
 """The findings that settings switch off, with the reasons."""
-
-
-def console() -> Console:
-    """Return the console to print on for people: in colour on a terminal, plain elsewhere."""
-    from rich.console import Console
-
-    page = Console(highlight=False, soft_wrap=False)
-    if not page.is_terminal:
-        page = Console(highlight=False, width=_PLAIN_WIDTH, color_system=None)
-    return page
 
 
 def print_findings(

@@ -13,10 +13,6 @@ import typer
 from freshline.cli.options import workspace_options
 from freshline.errors import CommandError
 from freshline.model import SLOTS, Capacity, Durations, Snapshot
-from freshline.simulate.forecast import HOLDS, Forecast, forecast
-from freshline.simulate.scenario import Duration, Scenario
-from freshline.simulate.shortage import Shortage
-from freshline.simulate.what_if import with_policies
 from freshline.words import span
 from freshline.workspace.source import WorkspaceSource
 
@@ -24,6 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from freshline.check.finding import Location
+    from freshline.simulate.forecast import Forecast
+    from freshline.simulate.scenario import Duration
+    from freshline.simulate.shortage import Shortage
 
 __all__ = ["simulate_command"]
 
@@ -73,6 +72,9 @@ def simulate_command(
     from freshline.check.finding import Workspace
     from freshline.check.gather import gather, read_seconds
     from freshline.cli.instance import read_instance
+    from freshline.simulate.forecast import forecast
+    from freshline.simulate.scenario import Duration, Scenario
+    from freshline.simulate.what_if import with_policies
 
     locations = gather(workspace, from_code=not committed)
     _print_left_out(locations)
@@ -125,6 +127,8 @@ def _pool(text: str) -> tuple[str, int]:
 
 def _execution(measured: Durations | None, seconds: float, sigma: float) -> Duration:
     """Return the execution time of an asset: as measured, else `seconds`, varied by `sigma`."""
+    from freshline.simulate.scenario import Duration
+
     execution = measured.execution if measured else None
     if execution is None or execution.mean <= 0:
         return Duration(seconds, sigma)
@@ -142,7 +146,7 @@ def _mean_launch(measured: Iterable[Durations], default: float) -> float:
 
 
 def _print_forecasts(before: Forecast, after: Forecast | None, hours: float) -> None:
-    from freshline.cli.output import console
+    from freshline.cli.console import console
 
     shown = {"": before} if after is None else {"before": before, "after": after}
     page = console()
@@ -208,6 +212,8 @@ def _too_small(name: str, shortage: Shortage) -> str:
 
 
 def _cells(one: Forecast, key: str) -> tuple[str, str, str, str]:
+    from freshline.simulate.forecast import HOLDS
+
     share = one.figures.targets[key].share
     if key in one.blocked:
         return span(one.maximum[key]), "", "", "[yellow]by others[/yellow]"

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from freshline.cli.options import workspace_options
-from freshline.contract.document import Contract
-from freshline.dbt.sources import left_out, merge_sources
 from freshline.errors import SourcesError
 from freshline.words import quoted
 from freshline.workspace.source import WorkspaceSource
+
+if TYPE_CHECKING:
+    from freshline.contract.document import Contract
 
 __all__ = ["sources_command"]
 
@@ -38,6 +39,8 @@ def sources_command(
     Tables that the file has already are updated; with --only, the named ones are added. Without
     --into the block is printed.
     """
+    from freshline.dbt.sources import left_out, merge_sources
+
     contract = _contract(producer, workspace, from_code=from_code)
     text = into.read_text(encoding="utf-8") if into and into.exists() else ""
     merged = merge_sources(text, contract, only or None)

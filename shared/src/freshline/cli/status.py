@@ -54,24 +54,36 @@ def status_command(
     if watch and as_json:
         raise CommandError("--watch redraws a page for people; run --json again and again instead.")
 
-    from freshline.cli.instance import instance_folder
     from freshline.cli.status_page import explanation_lines, status_lines
+    from freshline.garbage import no_garbage_collection
     from freshline.status.document import Status
-    from freshline.status.quick import quick_status
 
     def lines(found: _Found) -> list[RenderableType]:
         if isinstance(found, Status):
             return list(status_lines(found, None if every else _SHOWN))
         return list(explanation_lines(found))
 
-    found: _Found | None = None if key or watch else quick_status(instance_folder())
+    if watch:
+        kept = _worked_out(key, lines).kept
+    else:
+        with no_garbage_collection():
+            kept = _show(key, lines, as_json=as_json)
+    raise typer.Exit(int(not kept))
+
+
+def _show(key: str | None, lines: _Lines, *, as_json: bool) -> bool:
+    """Print the status, or why the asset `key` has not run. Return whether promises are kept."""
+    from freshline.cli.instance import instance_folder
+    from freshline.status.quick import quick_status
+
+    found: _Found | None = None if key else quick_status(instance_folder())
     if found is None:
-        found = _worked_out(key, lines if watch else None)
+        found = _worked_out(key, None)
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
-    elif not watch:
+    else:
         _print(lines(found))
-    raise typer.Exit(int(not found.kept))
+    return found.kept
 
 
 def _worked_out(key: str | None, watched: _Lines | None) -> _Found:
@@ -100,7 +112,7 @@ def _look(lookout: Lookout, key: str | None) -> _Found:
 
 
 def _print(lines: Iterable[RenderableType]) -> None:
-    from freshline.cli.output import console
+    from freshline.cli.console import console
 
     page = console()
     for line in lines:
@@ -117,7 +129,7 @@ def _watch(ask: Callable[[], _Found], lines: _Lines) -> _Found:
     from rich.live import Live
     from rich.text import Text
 
-    from freshline.cli.output import console
+    from freshline.cli.console import console
 
     page = console()
     if not page.is_terminal:

@@ -6,14 +6,11 @@ every location and reads its results. `server` asks code servers.
 """
 
 from freshline.workspace.entry import Entry
-from freshline.workspace.runner import Inspected, inspect_entries
 from freshline.workspace.source import WorkspaceSource, find_workspace, read_workspace
 
 __all__ = [
     "Entry",
-    "Inspected",
     "WorkspaceSource",
     "find_workspace",
-    "inspect_entries",
     "read_workspace",
 ]
