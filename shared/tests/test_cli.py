@@ -791,8 +791,9 @@ class TestContract:
         text = self.DEFINITIONS.replace("'stars'])", f"'stars'], {view}")
         (workspace / "core" / "definitions.py").write_text(text)
 
-        run("contract", "write", "core")
+        written = run("contract", "write", "core")
 
+        assert 0 == written.exit_code, written.output
         (export,) = Contract.from_json((workspace / "core" / "contract.json").read_text()).exports
         assert (True, None) == (export.view, export.code_version)
 
