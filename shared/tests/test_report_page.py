@@ -127,8 +127,9 @@ class TestLineage:
         assert "<svg" in lineage_drawing(Graph({}), []).wide
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def browser() -> Iterator[Any]:
+    """Chromium. As long as it is open, no other event loop runs here: nor does a run of Dagster."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=ARGUMENTS)
         yield browser
