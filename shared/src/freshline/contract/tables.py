@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from freshline.policy import MaxLag
 
-__all__ = ["contract_tables"]
+__all__ = ["MOST_ROWS", "contract_tables", "owner_names"]
 
-_ROWS: Final = 50
-"""Of a longer table, the other rows are counted."""
+MOST_ROWS: Final = 50
+"""Of a longer table, people see so many rows."""
 
 
 def contract_tables(
@@ -48,7 +48,7 @@ def contract_tables(
                 [
                     _name(key),
                     str(policies.get(key, "")),
-                    ", ".join(owner.removeprefix("team:") for owner in known[key].owners),
+                    owner_names(known[key].owners),
                     _names(dep.asset_key for dep in known[key].deps),
                 ]
                 for key in own
@@ -68,11 +68,16 @@ def contract_tables(
     return "\n\n".join(filter(None, tables))
 
 
+def owner_names(owners: Iterable[str]) -> str:
+    """Return owners as people call them: a team without Dagster's `team:` before its name."""
+    return ", ".join(owner.removeprefix("team:") for owner in owners)
+
+
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
-    more = len(rows) - _ROWS
-    lines = [columns, ["---"] * len(columns), *rows[:_ROWS]]
+    more = len(rows) - MOST_ROWS
+    lines = [columns, ["---"] * len(columns), *rows[:MOST_ROWS]]
     table = "\n".join(
         f"| {' | '.join(cell.replace('|', '&#124;') for cell in it)} |" for it in lines
     )

@@ -22,6 +22,7 @@ from dagster import (
 from freshline.check.finding import Finding
 from freshline.check.runtime import RuntimeFindings, runtime_findings
 from freshline.contract import contract_asset_key
+from freshline.contract.tables import MOST_ROWS, owner_names
 from freshline.names import FINDINGS, FINDINGS_COUNT, IMPORTS_CHECK, NEEDS, POLICIES_CHECK
 from freshline.sensor.outlook import Observer, Outlook
 from freshline.sensor.record import recorded
@@ -44,8 +45,6 @@ _SEVERITIES: Final = {
 }
 
 _NEEDED: Final = ("asset", "made by", "owners", "read by")
-_ROWS: Final = 50
-"""Of a longer table, the other rows are left out."""
 
 
 def contract_evaluations(outlook: Outlook, location: str) -> Iterator[AssetCheckEvaluation]:
@@ -134,9 +133,9 @@ def _needs(outlook: Outlook, location: str) -> dict[str, Any]:
     exports.sort(key=lambda it: not it[1].observed)
     made = {export.key: (maker, export) for maker, export in exports}
     records = []
-    for each in needed[:_ROWS]:
+    for each in needed[:MOST_ROWS]:
         maker, export = made.get(each.key, ("", None))
-        owners = ", ".join(owner.removeprefix("team:") for owner in export.owners) if export else ""
+        owners = owner_names(export.owners if export else ())
         cells = each.key, maker or "nobody who publishes", owners, ", ".join(each.used_by)
         records.append(TableRecord(dict(zip(_NEEDED, cells, strict=True))))
     if not records:
