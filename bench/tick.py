@@ -320,6 +320,7 @@ class Log:
         rows = [
             {
                 "asset_key": entry.dagster_event.asset_key.to_string(),
+                # As Dagster writes one event: it has no public way to write many.
                 **self._storage._get_asset_entry_values(entry, number, True),  # noqa: SLF001
             }
             for entry, number in zip(entries, ids, strict=True)
@@ -334,6 +335,7 @@ class Log:
     def _write(self, entries: list[Any]) -> list[int]:
         from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
+        # As above: no public way.
         rows = [self._storage._event_to_row(entry) for entry in entries]  # noqa: SLF001
         table = SqlEventLogStorageTable
         insert = table.insert().returning(table.c.id, sort_by_parameter_order=True)

@@ -16,8 +16,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.append(str(HERE))
 from commands import describe_commands  # noqa: E402  # beside this file, which is not installed
-from folders import name_folders  # noqa: E402
-from navigation import NAVIGATION, as_markdown  # noqa: E402
+from folders import name_folders  # noqa: E402  # as above
+from navigation import NAVIGATION, as_markdown  # noqa: E402  # as above
 
 logging.getLogger("alembic").setLevel(logging.WARNING)  # Dagster imports it
 

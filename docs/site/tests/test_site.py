@@ -16,7 +16,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.append(str(ROOT / "docs" / "site"))
 from commands import list_commands  # noqa: E402  # beside conf.py, which is not installed
-from navigation import NAVIGATION  # noqa: E402
+from navigation import NAVIGATION  # noqa: E402  # as above
 
 OWN_PAGES = ("docs/site/commands", "docs/site/python")
 READ = ["README.md", "CONTRIBUTING.md", "LICENSE", "bench", "dagster.yaml", "deploy", "docs"]

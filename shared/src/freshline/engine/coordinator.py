@@ -78,5 +78,6 @@ def _wait_before_each_look(wait: Callable[[float], None], seconds: float) -> boo
         wait(seconds)
         yield from usual_look(self, *arguments, **options)
 
+    # A function of the daemon is replaced, which types do not foresee.
     QueuedRunCoordinatorDaemon.run_iteration = run_iteration  # type: ignore[method-assign,assignment]
     return True

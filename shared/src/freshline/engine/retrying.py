@@ -52,6 +52,7 @@ def keep_retrying() -> None:
         yield from waiting.retry_again(context)
         yield from usual_round(self, context)
 
+    # Functions of the daemon are replaced, which types do not foresee.
     daemon.retry_run = waiting.retry  # type: ignore[assignment]
     EventLogConsumerDaemon.run_iteration = run_iteration  # type: ignore[method-assign,assignment]
 
