@@ -14,9 +14,9 @@ import yaml
 from dagster._core.storage.runs.schema import KeyValueStoreTable
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "devstack" / "testing"))
+sys.path[:0] = [str(ROOT / "devstack" / "testing"), str(ROOT / "shared" / "testing")]
 sys.path.append(str(ROOT / "tests"))  # the package `support`, for the browser
-pytest_plugins = ["devstack_fixtures"]
+pytest_plugins = ["devstack_fixtures", "quick_sqlite"]
 
 
 @pytest.fixture(scope="session", autouse=True)
