@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -33,6 +35,15 @@ class Running:
         return self.process.returncode
 
 
+def is_held(lock: Path) -> bool:
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 class TestRun:
     """`devstack run`."""
 
@@ -50,6 +61,39 @@ class TestRun:
         checkout.run("run", "--", "true")
 
         assert checkout.states()["postgres"] == "running"
+
+    def test_stack_that_another_command_is_about_to_stop_is_not_used(
+        self, checkout: Checkout
+    ) -> None:
+        may_end = checkout.root / "may-end"
+        leaving = Running(
+            checkout,
+            f"stop() {{ while [ ! -e {may_end} ]; do sleep 0.1; done; exit 0; }};"
+            " trap stop INT TERM; READY; while :; do sleep 0.1; done",
+        )
+        leaving.process.send_signal(signal.SIGTERM)
+        until(lambda: is_held(checkout.root / ".local" / "leaving"), seconds=20)
+        following = checkout.start("run", "--", "true")
+        waits = following.stdout.readline() if following.stdout else ""
+        may_end.touch()
+        assert leaving.end() == 0
+        output = following.communicate(timeout=120)[0]
+
+        assert waits == "devstack: waiting for another devstack command to finish\n"
+        assert "already running" not in output
+        assert following.returncode == 0
+        assert checkout.listening() == []
+
+    def test_command_is_stopped_when_another_one_stops_what_it_uses(
+        self, checkout: Checkout
+    ) -> None:
+        checkout.run("up")
+        running = Running(checkout, f"READY; exec sleep 600 # {checkout.root}")
+        checkout.run("down")
+
+        assert running.end() == 1
+        assert "was stopped by the command that had started it" in running.output
+        assert command_lines_with(str(checkout.root)) == []
 
     def test_command_that_does_not_exist_is_refused(self, checkout: Checkout) -> None:
         output = checkout.run("run", "--", "no-such-command", code=1)

@@ -47,10 +47,11 @@ def run_with_stack(stack: Stack, command: Sequence[str]) -> int:
     requests = _StopRequests()
     started = stack.up()
     requests.collect()
-    try:
-        return _Run(stack, program, command, requests).to_the_end()
-    finally:
-        stack.stop(started)
+    with contextlib.ExitStack() as leaving:
+        try:
+            return _Run(stack, program, command, requests, leaving).to_the_end()
+        finally:
+            stack.stop(started)
 
 
 def _find(name: str, settings: Mapping[str, str]) -> str:
@@ -103,10 +104,16 @@ class _Run:
     """One run of the command."""
 
     def __init__(
-        self, stack: Stack, program: str, command: Sequence[str], requests: _StopRequests
+        self,
+        stack: Stack,
+        program: str,
+        command: Sequence[str],
+        requests: _StopRequests,
+        leaving: contextlib.ExitStack,
     ) -> None:
         self._stack = stack
         self._requests = requests
+        self._leaving = leaving
         try:
             self._process = subprocess.Popen(
                 command,
@@ -151,6 +158,7 @@ class _Run:
                     return
                 asked, deadline = True, time.monotonic() + GRACE_SECONDS
                 self._pass_on(number)
+                self._leaving.enter_context(self._stack.leaving())
             if time.monotonic() > deadline:
                 return
             if not asked:
@@ -172,6 +180,11 @@ class _Run:
             raise DevstackError(
                 f"{name} has ended by itself, so the command was stopped. The end of "
                 f"{self._stack.keeper.log(name)}:\n{self._stack.keeper.log_tail(name)}"
+            )
+        for name in self._stack.missing():
+            raise DevstackError(
+                f"{name} was stopped by the command that had started it, or by another one, so the "
+                "command was stopped. Start it again."
             )
 
     def _leftovers(self) -> list[psutil.Process]:

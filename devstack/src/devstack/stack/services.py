@@ -66,6 +66,8 @@ class Keeper:
         self._folder = folder
         self._tied = tied
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._found: set[str] = set()
+        """The services that ran already."""
 
     def log(self, name: str) -> Path:
         return self._folder / "log" / f"{name}.log"
@@ -98,6 +100,7 @@ class Keeper:
             and state.word == "running"
             and state.record.fingerprint == service.fingerprint
         ):
+            self._found.add(service.name)
             return False
         self.stop(service.name)
         self._start(service)
@@ -126,11 +129,19 @@ class Keeper:
         """Return the services that this keeper started and that have ended by themselves."""
         return [name for name, child in self._children.items() if child.poll() is not None]
 
+    def missing(self) -> list[str]:
+        """Return the services that ran already and do not run any more."""
+        return sorted(name for name in self._found if not self._runs(name))
+
     def log_tail(self, name: str, lines: int = 15) -> str:
         with contextlib.suppress(OSError):
             text = self.log(name).read_text(errors="replace")
             return "\n".join(text.splitlines()[-lines:])
         return ""
+
+    def _runs(self, name: str) -> bool:
+        record = read_record(self._record(name))
+        return record is not None and record.process() is not None
 
     def _record(self, name: str) -> Path:
         return self._folder / "run" / f"{name}.json"

@@ -69,10 +69,12 @@ class Stack:
     def up(self) -> list[str]:
         """Start every service that does not run, and return their names.
 
-        Raises `DevstackError` when one does not start. The services that this call has started are
-        stopped then.
+        Waits while a command is ending after which services stop. Raises `DevstackError` when one
+        does not start. The services that this call has started are stopped then.
         """
         started: list[str] = []
+        with self._held("leaving", fcntl.LOCK_EX):
+            pass  # nobody is leaving any more
         with self._locked():
             try:
                 self._check_stars()
@@ -121,6 +123,23 @@ class Stack:
                 Row(name, state.word, self._address(name), pid, str(log) if log.exists() else "")
             )
         return rows
+
+    @contextlib.contextmanager
+    def leaving(self) -> Iterator[None]:
+        """Let `up` wait: the services that run now stop soon. The lock ends with this process."""
+        with self._held("leaving", fcntl.LOCK_SH):
+            yield
+
+    def missing(self) -> list[str]:
+        """Return the services that ran before `up` and have been stopped since, by others.
+
+        While another command works on the checkout nothing is missing: it may restart them.
+        """
+        try:
+            with self._locked(wait=False):
+                return self.keeper.missing()
+        except BlockingIOError:
+            return []
 
     def stop(self, names: list[str]) -> None:
         """Stop these services, the last of them first."""
@@ -401,21 +420,32 @@ class Stack:
         return f"{scheme}{LOOPBACK}:{self._port(name)}"
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Let one command at a time work on the checkout."""
+    def _locked(self, *, wait: bool = True) -> Iterator[None]:
+        """Let one command at a time work on the checkout.
+
+        Raises `BlockingIOError` if another one does, and this one is not to wait.
+        """
+        with self._held("lock", fcntl.LOCK_EX, wait=wait):
+            yield
+
+    @contextlib.contextmanager
+    def _held(self, name: str, kind: int, *, wait: bool = True) -> Iterator[None]:
+        """Hold a lock of a `kind` of `fcntl.flock` on a file in .local/."""
         try:
             self._local.mkdir(parents=True, exist_ok=True)
             # Postgres may run as another user, who must enter. Nobody else may list the folder.
             self._local.chmod(0o711)
-            lock = (self._local / "lock").open("a")
+            lock = (self._local / name).open("a")
         except OSError as error:
             raise DevstackError(f"{self._local} cannot be used: {error.strerror}.") from error
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, kind | fcntl.LOCK_NB)
             except BlockingIOError:
+                if not wait:
+                    raise
                 self._say("waiting for another devstack command to finish")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                fcntl.flock(lock, kind)
             yield
 
 
