@@ -28,7 +28,8 @@ import dagster as dg
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-from own_stack import dagster_dev, run_inside  # noqa: E402 - found from here on
+from family import running  # noqa: E402 - found from here on
+from own_stack import dagster_dev, run_inside  # noqa: E402 - as above
 from processes import BENCH, Family, kinds_of_services, words_of  # noqa: E402 - as above
 from soak import STATE, await_first_pass, wait  # noqa: E402 - it needs tools/ too
 
@@ -36,6 +37,8 @@ PAGE = ROOT / "docs" / "engine.md"
 BEGIN, END = "<!-- memory: begin -->", "<!-- memory: end -->"
 MOST = 2 * 1024**3
 LOOK_EVERY = 10.0  # seconds
+LOG = [ROOT / ".venv" / "bin" / "freshline", "log", "--follow", "--since", "0s"]
+"""What `make dev` shows of runs."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,11 @@ def main() -> int:
 
 
 def observe(minutes: float, *, write: bool) -> int:
-    with dagster_dev(STATE) as dagster, dg.DagsterInstance.get() as instance:
+    with (
+        dagster_dev(STATE) as dagster,
+        running(LOG, cwd=STATE, stdout=subprocess.DEVNULL),
+        dg.DagsterInstance.get() as instance,
+    ):
         await_first_pass(instance, dagster)
         family = Family(os.getppid(), kinds_of_services(STATE), meter=os.getpid())
         await_rest(instance, dagster)

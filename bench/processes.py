@@ -53,6 +53,7 @@ _PROGRAMS: Final = {
     "dagster code-server": SERVERS,
     "dagster api grpc": SERVERS,
     "dagster dev": "dagster dev",
+    "freshline log": "freshline log",
     "freshline worker": WORKERS,
     "freshline.engine.worker": WORKERS,
 }
