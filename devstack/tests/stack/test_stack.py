@@ -419,7 +419,7 @@ class TestReset:
         left = sorted(path.name for path in (checkout.root / ".local").iterdir())
         checkout.run("up")
 
-        assert left == ["derived.json", "lock", "of-another-tool"]
+        assert left == ["derived.json", "leaving", "lock", "of-another-tool"]
         assert checkout.settings() == before
         assert checkout.query("select to_regclass('gone')") is None
         with checkout.broker() as broker:
