@@ -37,7 +37,7 @@ PAGE = ROOT / "docs" / "engine.md"
 BEGIN, END = "<!-- memory: begin -->", "<!-- memory: end -->"
 MOST = 2 * 1024**3
 LOOK_EVERY = 10.0  # seconds
-LOG = [ROOT / ".venv" / "bin" / "freshline", "log", "--follow", "--since", "0s"]
+LOG: list[str | Path] = [ROOT / ".venv" / "bin" / "freshline", "log", "--follow", "--since", "0s"]
 """What `make dev` shows of runs."""
 
 
