@@ -1,10 +1,11 @@
 """The memory of what `make dev` starts: at rest, and after an hour of work.
 
-``.venv/bin/python bench/memory.py`` starts what ``bench/soak.py`` starts, waits until every asset
-was made and no run is going on, and looks at all processes. It does so again after ``--minutes``
-in which the policies are kept. In between it looks every ten seconds, for the most that is used at
-any time. With ``--write`` it puts the table into ``docs/engine.md``. Fails if all processes
-together need more than 2 GB at rest, before or after.
+``.venv/bin/python bench/memory.py`` starts what ``bench/soak.py`` starts, and ``freshline log``,
+whose lines `make dev` shows. It waits until every asset was made and no run is going on, and looks
+at all processes. It does so again after ``--minutes`` in which the policies are kept. In between it
+looks every ten seconds, for the most that is used at any time. With ``--write`` it puts the table
+into ``docs/engine.md``. Fails if all processes together need more than 2 GB at rest, before or
+after.
 
 Memory is what Linux calls PSS: what a process has for itself, and of what it shares with others its
 part. Warm workers share most of theirs with the runs that they fork, so a sum of resident sizes
@@ -28,7 +29,8 @@ import dagster as dg
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
-from family import running  # noqa: E402 - found from here on
+from dev import LOG  # noqa: E402 - found from here on
+from family import running  # noqa: E402 - as above
 from own_stack import dagster_dev, run_inside  # noqa: E402 - as above
 from processes import BENCH, Family, kinds_of_services, words_of  # noqa: E402 - as above
 from soak import STATE, await_first_pass, wait  # noqa: E402 - it needs tools/ too
@@ -37,8 +39,6 @@ PAGE = ROOT / "docs" / "engine.md"
 BEGIN, END = "<!-- memory: begin -->", "<!-- memory: end -->"
 MOST = 2 * 1024**3
 LOOK_EVERY = 10.0  # seconds
-LOG: list[str | Path] = [ROOT / ".venv" / "bin" / "freshline", "log", "--follow", "--since", "0s"]
-"""What `make dev` shows of runs."""
 
 
 @dataclass(frozen=True)
