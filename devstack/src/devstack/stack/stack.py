@@ -135,6 +135,8 @@ class Stack:
 
         While another command works on the checkout nothing is missing: it may restart them.
         """
+        if not self.keeper.missing():
+            return []  # as nearly always: without the lock, for which others would have to wait
         try:
             with self._locked(wait=False):
                 return self.keeper.missing()
